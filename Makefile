@@ -1,0 +1,49 @@
+# setup, bench, test, lint and docs, each from nothing: the environment is made when it is needed.
+# `make VENV=/path/to/venv test` uses (or creates) another environment than .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BENCH_OUT ?= benchmarks/out
+BENCH_ARGS ?= --datasets contours --profile quick
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# One stamp per extra, newer than pyproject.toml once that extra is installed.
+stamp = $(VENV)/.probseg-$(1)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup bench test lint format docs clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(call stamp,dev) $(call stamp,docs) ## create the environment with everything in it
+
+bench: $(call stamp,bench) ## train, evaluate and picture the three models on the embedded data
+	$(BIN)/python -m benchmarks.run $(BENCH_ARGS) --out $(BENCH_OUT)
+	@echo "Tables and pictures are in $(abspath $(BENCH_OUT))"
+
+test: $(call stamp,dev) ## run the tests with coverage
+	$(BIN)/python -m pytest --cov=probseg --cov-report=term $(PYTEST_ARGS)
+
+lint: $(call stamp,dev) ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(call stamp,dev) ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(call stamp,docs) ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+clean: ## remove what the other targets wrote, save the environment
+	rm -rf site .coverage .mypy_cache .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(call stamp,%): pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[$*]'
+	@touch $@
