@@ -1,0 +1,67 @@
+"""Whoever follows docs/plugins.md to the letter has a working plugin."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+PAGE = "docs/plugins.md"
+
+
+@pytest.fixture(scope="module")
+def tutorial(blocks, tmp_path_factory) -> Path:
+    """A folder with exactly the files that the page shows."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    for block in blocks(PAGE):
+        if block.title:
+            file = folder / block.title
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.code, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(tutorial, run, tmp_path_factory) -> Path:
+    """A folder on the search path where that package is installed; no network is used."""
+    site = tmp_path_factory.mktemp("site")
+    pip = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index")
+    run(*pip, "--no-build-isolation", "--no-deps", "--target", str(site), ".", cwd=tutorial)
+    return site
+
+
+def test_the_installed_name_is_listed_and_builds_the_csae(tutorial, site, run):
+    printed = run("use.py", cwd=tutorial, path=site)
+    names, *_, spec = printed.splitlines()
+    assert "'radial'" in names and "'planar'" in names
+    assert "(4, 2, 2, 64, 64)" in re.sub(r"torch.Size\(\[(.*?)\]\)", r"(\1)", printed)
+    assert "radial" in spec and "0.5" in spec
+
+
+def test_without_the_package_the_name_is_unknown(tutorial, run):
+    printed = run("-c", "import probseg; print(list(probseg.projectors))", cwd=tutorial)
+    assert "radial" not in printed
+
+
+def test_a_checkpoint_of_a_plugin_loads_where_the_plugin_is(tmp_path, site, run):
+    save = "import probseg; probseg.build('csae', projector='radial').save('m.safetensors')"
+    load = "import probseg; print(probseg.load('m.safetensors').spec['projector'])"
+    run("-c", save, cwd=tmp_path, path=site)
+    assert "radial" in run("-c", load, cwd=tmp_path, path=site)
+
+
+def test_the_contract_of_the_page_passes(tutorial, site, run):
+    quiet = ("-q", "-p", "no:cacheprovider")
+    printed = run("-m", "pytest", *quiet, "tests/test_contract.py", cwd=tutorial, path=site)
+    assert re.search(r"\d+ passed", printed) and "skipped" not in printed
+
+
+def test_the_page_shows_the_package_in_plugins(blocks, root):
+    shown = {b.title: b.code for b in blocks(PAGE) if b.title and b.title != "use.py"}
+    package = root / "plugins" / "probseg-radial"
+    assert set(shown) == {
+        "pyproject.toml",
+        "src/probseg_radial/__init__.py",
+        "tests/test_contract.py",
+    }
+    for name, code in shown.items():
+        assert (package / name).read_text(encoding="utf-8") == code, f"{name} differs"
