@@ -1,0 +1,58 @@
+"""Probabilistic segmentation of ambiguous images: parts, and the models they compose.
+
+>>> import probseg
+>>> list(probseg.models)
+['2p-planar', 'csae', 'deterministic', 'punet']
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from probseg.registry import registry
+from probseg.specs import build
+
+if TYPE_CHECKING:
+    from probseg.models.base import ProbabilisticModel
+
+__version__ = "0.1.0"
+
+backbones = registry("backbones")
+encoders = registry("encoders")
+projectors = registry("projectors")
+divergences = registry("divergences")
+decoders = registry("decoders")
+models = registry("models")
+datasets = registry("datasets")
+metrics = registry("metrics")
+
+
+def load(path: str | os.PathLike[str], **parts: Any) -> ProbabilisticModel:
+    """Return the model that was saved at ``path``, on the CPU and in evaluation mode.
+
+    Args:
+        path: A file that ``model.save`` wrote.
+        **parts: The parts that were given as ready objects when the model was built.
+
+    Raises:
+        CheckpointError: The file is missing, corrupt or not one of ours.
+    """
+    from probseg.checkpoints import load as load_checkpoint  # torch, only once it is needed
+
+    return load_checkpoint(path, **parts)
+
+
+__all__ = [
+    "__version__",
+    "backbones",
+    "build",
+    "datasets",
+    "decoders",
+    "divergences",
+    "encoders",
+    "load",
+    "metrics",
+    "models",
+    "projectors",
+]

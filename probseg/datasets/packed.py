@@ -1,0 +1,140 @@
+"""The packed cache, the one form in which every real data set is read: opened by memory map."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from probseg.errors import DataError
+from probseg.interfaces import Batch, Sample
+
+SCHEMA = 1  # grows whenever a cache of an older probseg must be built again
+IMAGES, MASKS, META = "images.npy", "masks.npy", "meta.json"
+
+
+class PackedDataset:
+    """A data set that was packed into one folder; opening it reads no image.
+
+    The folder holds ``images.npy`` (N, C, H, W), uint8 for [0, 1] in 255 steps or float16 as it is;
+    ``masks.npy``, (N, A, ceil(H·W / 8)) bits of two classes or (N, A, H, W) uint8 of more; and
+    ``meta.json``. It may be shared by several processes, and pickles as its path.
+
+    Args:
+        folder: The packed folder.
+
+    Attributes:
+        ids: A name of each sample that is unique in the data set.
+        stamp: What the cache was made from and its state then (path, size, time of change).
+
+    Raises:
+        DataError: The folder is no packed data set, damaged, or of another schema.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        meta = _read_meta(self.folder)
+        self._images, self._masks = _map(self.folder / IMAGES), _map(self.folder / MASKS)
+        try:
+            self.name: str = meta["name"]
+            self.classes: int = meta["classes"]
+            self.groups: Sequence[str] = meta["groups"]
+            self.ids: Sequence[str] = meta["ids"]
+            self.fingerprint: str = meta["fingerprint"]
+            self.provenance: str = meta["provenance"]
+            self.stamp: dict[str, Any] = meta["stamp"]
+            _check_arrays(self._images, self._masks, meta)
+            unchanged = meta["files"] == file_states(self.folder)
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise DataError(f"{self.folder} is damaged ({error}); {_REMEDY}") from error
+        self.channels: int = self._images.shape[1]
+        self.annotators: int = self._masks.shape[1]
+        if not unchanged:  # hashing everything takes longer than opening: only when in doubt
+            self.verify()
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> Sample:
+        batch = self.__getitems__([index])
+        return Sample(batch.image[0], batch.masks[0], self.groups[index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a batch: (B, C, H, W) float32 images in [0, 1] and (B, A, H, W) uint8 masks."""
+        rows = np.asarray(indices, dtype=np.intp)
+        image = torch.from_numpy(self._images[rows])
+        scale = 1 / 255 if image.dtype == torch.uint8 else 1.0
+        return Batch(image.to(torch.float32).mul_(scale), self._unpack(rows))
+
+    def __reduce__(self) -> tuple[type[PackedDataset], tuple[Path]]:
+        return type(self), (self.folder,)  # a memory map would pickle as all of its bytes
+
+    def verify(self) -> None:
+        """Read everything and compare it with the fingerprint.
+
+        Raises:
+            DataError: The content is not what was packed.
+        """
+        if fingerprint(self.folder, self.ids, self.groups) != self.fingerprint:
+            raise DataError(f"{self.folder} is damaged (its content changed); {_REMEDY}")
+
+    def _unpack(self, rows: NDArray[np.intp]) -> torch.Tensor:
+        masks, (height, width) = self._masks[rows], self._images.shape[2:]
+        if self.classes == 2:
+            masks = np.unpackbits(masks, axis=-1, count=height * width)
+        return torch.from_numpy(masks.reshape(len(rows), self.annotators, height, width))
+
+
+def fingerprint(folder: Path, ids: Sequence[str], groups: Sequence[str]) -> str:
+    """Return the hex digest of a packed folder's arrays, ids and groups."""
+    digest = hashlib.blake2b(json.dumps([list(ids), list(groups)]).encode(), digest_size=16)
+    for name in (IMAGES, MASKS):
+        with open(folder / name, "rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
+
+
+def file_states(folder: Path) -> dict[str, list[int]]:
+    """Return size and time of change of a packed folder's arrays."""
+    states = {name: (folder / name).stat() for name in (IMAGES, MASKS)}
+    return {name: [state.st_size, state.st_mtime_ns] for name, state in states.items()}
+
+
+_REMEDY = "remove the folder and it is packed again"
+
+
+def _read_meta(folder: Path) -> dict[str, Any]:
+    try:
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} is no packed data set ({error}); {_REMEDY}") from error
+    schema = meta.get("schema") if isinstance(meta, dict) else None
+    if schema != SCHEMA:
+        raise DataError(f"{folder} has schema {schema}, this probseg reads {SCHEMA}; {_REMEDY}")
+    return meta  # type: ignore[no-any-return]  # JSON is untyped
+
+
+def _map(path: Path) -> NDArray[Any]:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is damaged ({error}); {_REMEDY}") from error
+
+
+def _check_arrays(images: NDArray[Any], masks: NDArray[Any], meta: dict[str, Any]) -> None:
+    if images.ndim != 4 or images.dtype not in (np.uint8, np.float16):
+        raise ValueError(f"images are {images.dtype} of shape {images.shape}")
+    pixels = images.shape[2:]
+    row = (math.ceil(math.prod(pixels) / 8),) if meta["classes"] == 2 else pixels
+    if masks.dtype != np.uint8 or masks.ndim < 3 or masks.shape[2:] != row:
+        raise ValueError(f"masks are {masks.dtype} of shape {masks.shape}")
+    counts = {len(images), len(masks), len(meta["ids"]), len(meta["groups"])}
+    if len(counts) > 1:
+        raise ValueError(f"images, masks, ids and groups differ in number: {sorted(counts)}")

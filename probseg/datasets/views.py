@@ -1,0 +1,95 @@
+"""Views of a data set: some of its samples, or the middle of its images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+
+from probseg.errors import OptionError
+from probseg.interfaces import Batch, Dataset, Sample
+
+
+class View:
+    """A data set seen through another; every attribute is the underlying one's.
+
+    Args:
+        dataset: The underlying data set.
+        view: What the view does, for the fingerprint.
+    """
+
+    def __init__(self, dataset: Dataset, view: str) -> None:
+        self.dataset = dataset
+        self.name = dataset.name
+        self.channels = dataset.channels
+        self.classes = dataset.classes
+        self.annotators = dataset.annotators
+        self.groups = dataset.groups
+        self.provenance = dataset.provenance
+        state = f"{dataset.fingerprint} {view}".encode()
+        self.fingerprint = hashlib.blake2b(state, digest_size=16).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> Sample:
+        batch = self.__getitems__([index])
+        return Sample(batch.image[0], batch.masks[0], self.groups[index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a batch of samples."""
+        return self.dataset.__getitems__(indices)
+
+
+class Subset(View):
+    """Some samples of a data set, in the order of ``indices``.
+
+    Args:
+        dataset: The underlying data set.
+        indices: Which samples.
+    """
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+        self.indices = [int(index) for index in indices]
+        super().__init__(dataset, f"samples {self.indices}")
+        self.groups = [dataset.groups[index] for index in self.indices]
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a batch of samples."""
+        return self.dataset.__getitems__([self.indices[index] for index in indices])
+
+
+class CentreCrop(View):
+    """The middle of a data set's images and masks.
+
+    Args:
+        dataset: The underlying data set.
+        size: Height and width that remain, in pixels; one number for both.
+
+    Raises:
+        OptionError: The images are smaller than ``size`` (raised when one is read).
+    """
+
+    def __init__(self, dataset: Dataset, size: int | tuple[int, int]) -> None:
+        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        if min(self.size) < 1:
+            raise OptionError(f"size is {self.size}; it counts pixels, so it is at least 1")
+        super().__init__(dataset, f"centre {self.size}")
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a batch of samples."""
+        image, masks = self.dataset.__getitems__(indices)
+        return Batch(self._crop(image), self._crop(masks))
+
+    def _crop(self, pixels: torch.Tensor) -> torch.Tensor:
+        height, width = pixels.shape[-2:]
+        top, left = (height - self.size[0]) // 2, (width - self.size[1]) // 2
+        if top < 0 or left < 0:
+            raise OptionError(f"cannot crop {height}x{width} images to {self.size}; ask for less")
+        return pixels[..., top : top + self.size[0], left : left + self.size[1]].contiguous()
+
+
+def subset(dataset: Dataset, indices: Sequence[int]) -> Subset:
+    """Return the samples ``indices`` of ``dataset``."""
+    return Subset(dataset, indices)

@@ -1,0 +1,83 @@
+"""The decoder of the Probabilistic U-Net (Kohl et al., 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from probseg.errors import OptionError
+from probseg.layers import he_initialised
+
+
+class FComb(nn.Module):
+    r"""Combines features and a latent sample pixel by pixel through 1x1 convolutions.
+
+    The first convolution of the concatenation (features, z) is split,
+    :math:`W[f; z] + b = W_f f + (W_z z + b)`: the part of the features is computed once for all
+    samples, and z is never tiled over the image.
+
+    Args:
+        in_channels: F of the features.
+        latent_dim: L.
+        classes: K.
+        features: Width of the hidden convolutions.
+        layers: Hidden 1x1 convolutions with ReLU, before the one that gives the logits.
+        class_prior: K frequencies whose logarithm is the initial bias of the logits; a training
+            set of small structures starts much better from it.
+
+    Raises:
+        OptionError: No layer, or frequencies that are not K positive numbers.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        latent_dim: int,
+        classes: int,
+        *,
+        features: int = 32,
+        layers: int = 3,
+        class_prior: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        if layers < 1:
+            raise OptionError(f"fcomb needs at least one layer, not {layers}")
+        self.from_features = he_initialised(nn.Conv2d(in_channels, features, 1))
+        self.from_latent = nn.Linear(latent_dim, features, bias=False)
+        nn.init.kaiming_normal_(self.from_latent.weight, nonlinearity="relu")
+        hidden = (he_initialised(nn.Conv2d(features, features, 1)) for _ in range(layers - 1))
+        self.hidden = nn.ModuleList(hidden)
+        self.logits = he_initialised(nn.Conv2d(features, classes, 1))
+        if class_prior is not None:
+            _set_prior(self.logits, class_prior)
+
+    def forward(self, features: Tensor, latent: Tensor) -> Tensor:
+        """Return logits (..., B, K, H, W) of features (B, F, H, W) and latent (..., B, L)."""
+        shared = self.from_features(features)
+        shifts = self.from_latent(latent.to(self.from_latent.weight.dtype))
+        if latent.ndim == 2:
+            return self._tail(shared, shifts)
+        # One sample at a time stays in the processor's cache, all at once would not.
+        logits = [self._tail(shared, shift) for shift in shifts.flatten(0, -3)]
+        return torch.stack(logits).unflatten(0, latent.shape[:-2])
+
+    def _tail(self, shared: Tensor, shift: Tensor) -> Tensor:
+        combined = functional.relu(shared + shift[:, :, None, None].to(shared.dtype))
+        for layer in self.hidden:
+            combined = functional.relu(layer(combined))
+        return self.logits(combined)
+
+
+def _set_prior(layer: nn.Conv2d, class_prior: Sequence[float]) -> None:
+    frequencies = torch.tensor(list(class_prior), dtype=torch.float64)
+    if len(frequencies) != layer.out_channels or not bool((frequencies > 0).all()):
+        raise OptionError(
+            f"class_prior={list(class_prior)} has to be {layer.out_channels} positive numbers, "
+            "one per class"
+        )
+    assert layer.bias is not None
+    with torch.no_grad():
+        layer.bias.copy_((frequencies / frequencies.sum()).log())

@@ -1,0 +1,75 @@
+"""What can go wrong, as exceptions that name the thing, the nearest right thing and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ProbsegError(Exception):
+    """Any error that probseg raises on purpose; its text is meant for the user."""
+
+
+class UnknownNameError(ProbsegError, KeyError):
+    """A name that no registry entry has."""
+
+    def __str__(self) -> str:
+        """The message itself: ``KeyError`` would show its repr."""
+        return str(self.args[0]) if self.args else ""
+
+
+class OptionError(ProbsegError, ValueError):
+    """An option that is unknown, of the wrong type or out of range."""
+
+
+class InputError(ProbsegError, ValueError):
+    """A tensor of the wrong rank, size, type or content."""
+
+
+class DataError(ProbsegError, ValueError):
+    """A file or a data set that cannot be read as what it should be."""
+
+
+class MissingDataError(DataError):
+    """A data set that is not on this disk."""
+
+
+class CheckpointError(ProbsegError, ValueError):
+    """A checkpoint that is corrupt or belongs to another model."""
+
+
+class PluginError(ProbsegError, ImportError):
+    """A plugin that cannot be imported, or one of two that offer the same name."""
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the nearest known name, or an empty string.
+
+    >>> did_you_mean("plannar", ["identity", "planar"])
+    "; did you mean 'planar'?"
+    """
+    nearest = get_close_matches(str(name).lower(), list(known), n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def listing(names: Iterable[str]) -> str:
+    """Return the names in order, separated by commas, or ``"none"``.
+
+    >>> listing(["planar", "identity"])
+    'identity, planar'
+    """
+    return ", ".join(sorted(names)) or "none"
+
+
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "InputError",
+    "MissingDataError",
+    "OptionError",
+    "PluginError",
+    "ProbsegError",
+    "UnknownNameError",
+    "did_you_mean",
+    "listing",
+]

@@ -1,0 +1,86 @@
+"""Writing that never leaves half a file under its final name."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from probseg.errors import ProbsegError
+
+
+class WriteError(ProbsegError, OSError):
+    """A result that could not be written."""
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` and rename it to ``path`` if the block succeeds.
+
+    Raises:
+        WriteError: The disk is full, read-only or the folder cannot be made.
+    """
+    final = Path(path)
+    with _reporting(final), _scratch_folder(final) as folder:
+        temporary = folder / final.name
+        yield temporary
+        os.replace(temporary, final)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path`` and rename it to ``path`` if the block succeeds.
+
+    A folder that already stands at ``path`` is replaced.
+
+    Raises:
+        WriteError: The disk is full, read-only or the folder cannot be made.
+    """
+    final = Path(path)
+    with _reporting(final), _scratch_folder(final) as folder:
+        temporary = folder / final.name
+        temporary.mkdir()
+        yield temporary
+        if final.exists():
+            os.replace(final, folder / "replaced")
+        os.replace(temporary, final)
+
+
+def write_json(path: str | os.PathLike[str], data: Any) -> None:
+    """Write ``data`` as indented JSON, atomically; NaN and infinity are refused.
+
+    Raises:
+        WriteError: The file cannot be written.
+    """
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _scratch_folder(final: Path) -> Iterator[Path]:
+    final.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _reporting(final: Path) -> Iterator[None]:
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(
+            f"cannot write {final}: {reason}; free some space or choose another folder "
+            "(nothing was left behind)"
+        ) from error

@@ -1,0 +1,112 @@
+"""Checks on what users pass to a model, and the padding that lets any size through."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from probseg.errors import InputError
+
+
+def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -> Tensor:
+    """Return ``image`` in the type of ``like`` once it is sure to be (B, C, H, W), finite floats.
+
+    Args:
+        image: (B, C, H, W) floating.
+        channels: C that the model was built for.
+        like: A parameter of the model.
+        values: Whether to look at the values of an image on an accelerator too, which waits for
+            the device. On the CPU they are always looked at.
+
+    Raises:
+        InputError: The image is of another rank, size, type or device, or not finite.
+    """
+    if not isinstance(image, Tensor):
+        raise InputError(f"the image has to be a torch.Tensor, not {type(image).__name__}")
+    if image.ndim != 4:
+        raise InputError(
+            f"the image has to be (B, C, H, W), not {tuple(image.shape)}; "
+            "add a batch or channel axis with image[None]"
+        )
+    if image.shape[1] != channels:
+        raise InputError(
+            f"the image has {image.shape[1]} channels and the model takes {channels}; "
+            f"build it with in_channels={image.shape[1]}"
+        )
+    if 0 in image.shape:
+        raise InputError(f"the image is empty: its shape is {tuple(image.shape)}")
+    if not image.is_floating_point():
+        raise InputError(
+            f"the image has to be floating, not {image.dtype}; "
+            "convert and scale it, for example image.float() / 255"
+        )
+    _check_device(image, like, "image")
+    if (values or image.device.type == "cpu") and not _all_finite(image):
+        count = int((~image.isfinite()).sum())
+        raise InputError(
+            f"the image has {count} values that are NaN or infinite; "
+            "replace them, for example with torch.nan_to_num"
+        )
+    return image if torch.is_autocast_enabled(image.device.type) else image.to(like.dtype)
+
+
+def checked_label(label: Tensor, image: Tensor, classes: int) -> Tensor:
+    """Return ``label`` as int64 once it is sure to be (B, H, W) classes that fit the image.
+
+    Values are looked at on the CPU only: on an accelerator that would wait for the device.
+
+    Raises:
+        InputError: The label is of another rank, size, type or device, or out of range.
+    """
+    if not isinstance(label, Tensor):
+        raise InputError(f"the label has to be a torch.Tensor, not {type(label).__name__}")
+    wanted = (image.shape[0], *image.shape[2:])
+    if label.shape != wanted:
+        hint = "; drop its channel axis with label[:, 0]" if label.ndim == 4 else ""
+        raise InputError(
+            f"the label has to be (B, H, W) = {tuple(wanted)} like the image, "
+            f"not {tuple(label.shape)}{hint}"
+        )
+    if label.is_floating_point() or label.is_complex():
+        raise InputError(
+            f"the label has to be integer classes, not {label.dtype}; convert it with .long()"
+        )
+    _check_device(label, image, "label")
+    label = label.long()
+    if label.device.type == "cpu":
+        low, high = (int(x) for x in label.aminmax())
+        if low < 0 or high >= classes:
+            raise InputError(
+                f"the label has values from {low} to {high}, and the model knows classes 0 to "
+                f"{classes - 1}; map masks of {{0, 255}} to {{0, 1}}, or build with more classes"
+            )
+    return label
+
+
+def padded(tensor: Tensor, stride: int) -> Tensor:
+    """Repeat the last row and column of (B, C, H, W) until the stride divides H and W."""
+    height, width = tensor.shape[-2:]
+    below, right = -height % stride, -width % stride
+    if not (below or right):
+        return tensor
+    return functional.pad(tensor, (0, right, 0, below), mode="replicate")
+
+
+def cropped(tensor: Tensor, like: Tensor) -> Tensor:
+    """Undo :func:`padded`: keep the first H x W of the last two axes."""
+    height, width = like.shape[-2:]
+    return tensor[..., :height, :width]
+
+
+def _all_finite(image: Tensor) -> bool:
+    # NaN and infinity both survive a sum of x * 0: one pass, without a mask of the image's size
+    return bool((image * 0).sum() == 0)
+
+
+def _check_device(tensor: Tensor, like: Tensor, name: str) -> None:
+    if tensor.device != like.device:
+        raise InputError(
+            f"the {name} is on {tensor.device} and the model on {like.device}; "
+            f"move it with .to({str(like.device)!r})"
+        )

@@ -1,0 +1,152 @@
+"""What each kind of part is: protocols of one method, and the records that travel between them.
+
+Symbols: B images, C channels, H x W pixels, K classes, L latent dimensions, F feature maps,
+S (or n) samples, A annotators, c context features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from torch import Generator, Tensor
+from torch.distributions import Distribution
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """Turns images into features at full resolution."""
+
+    out_channels: int
+    stride: int  # images are padded to a multiple of it before they come here
+
+    def __call__(self, image: Tensor, /) -> Tensor: ...  # (B, C, H, W) -> (B, F, H, W)
+
+
+@runtime_checkable
+class LatentEncoder(Protocol):
+    """Turns an image (and a label, as channels) into a base density and a context for flows."""
+
+    context_features: int
+
+    # (B, C [+ K], H, W) -> Distribution with batch (B,) and event (L,), context (B, c)
+    def __call__(self, image: Tensor, /) -> tuple[Distribution, Tensor]: ...
+
+
+@runtime_checkable
+class Projector(Protocol):
+    """Pushes a base density forward: the density of f(z, context) for z from the base."""
+
+    # Distribution, (B, c) -> Distribution with the same batch and event shapes
+    def __call__(self, base: Distribution, context: Tensor, /) -> Distribution: ...
+
+
+@runtime_checkable
+class Divergence(Protocol):
+    """Says how far q is from p, one number per image."""
+
+    def __call__(self, q: Distribution, p: Distribution, /) -> Tensor: ...  # -> (B,)
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Turns features and latent samples into the logits of segmentations."""
+
+    # (B, F, H, W), (..., B, L) -> (..., B, K, H, W)
+    def __call__(self, features: Tensor, latent: Tensor, /) -> Tensor: ...
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A conditional density over segmentations that can be trained and sampled.
+
+    It is a ``torch.nn.Module`` as well.
+    """
+
+    spec: dict[str, Any]  # plain data; build(**spec) gives the same architecture
+    in_channels: int
+    classes: int
+
+    # (B, C, H, W), (B, H, W) -> weighted scalar terms, whose sum is minimised
+    def loss(
+        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
+    ) -> dict[str, Tensor]: ...
+
+    # (B, C, H, W) -> (n, B, K, H, W) probabilities
+    def sample(self, image: Tensor, n: int, *, generator: Generator | None = None) -> Tensor: ...
+
+
+@runtime_checkable
+class LatentModel(Model, Protocol):
+    """A model whose ambiguity lives in a latent space."""
+
+    latent_dim: int
+
+    def prior(self, image: Tensor) -> Distribution: ...  # batch (B,), event (L,)
+
+    def posterior(self, image: Tensor, label: Tensor) -> Distribution: ...
+
+    # -> (B, K, H, W) probabilities
+    def reconstruct(
+        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
+    ) -> Tensor: ...
+
+
+class Sample(NamedTuple):
+    """One image of a data set with everybody's annotation."""
+
+    image: Tensor  # (C, H, W) float32
+    masks: Tensor  # (A, H, W) uint8 classes; an empty mask is an annotation ("no lesion")
+    group: str  # patient or case
+
+
+class Batch(NamedTuple):
+    """Several images with everybody's annotations."""
+
+    image: Tensor  # (B, C, H, W) float32
+    masks: Tensor  # (B, A, H, W) uint8 classes
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Images, each annotated by several people."""
+
+    name: str
+    channels: int
+    classes: int
+    annotators: int
+    groups: Sequence[str]  # of each sample; reads no image
+    fingerprint: str  # hex digest of what the data are
+    provenance: str  # a sentence, shown beside every result
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+    def __getitems__(self, indices: Sequence[int], /) -> Batch: ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model said of some images, and what the annotators said: what metrics read."""
+
+    probabilities: Tensor  # (B, N, K, H, W), N samples that each sum to one over K
+    annotations: Tensor  # (B, A, H, W) integer classes
+    prior: Distribution | None = None  # batch (B,), event (L,)
+    posterior: Distribution | None = None  # base posterior given one annotation of each image
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """The most probable class of each sample's pixels, (B, N, H, W)."""
+        return self.probabilities.argmax(dim=2)
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Scores each image of an evaluation."""
+
+    higher_is_better: bool
+
+    def __call__(self, evaluation: Evaluation, /) -> Tensor: ...  # -> (B,) float64

@@ -1,0 +1,72 @@
+"""Convolution blocks that the paper's networks share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from probseg.errors import OptionError, did_you_mean
+
+
+def convolution_block(
+    in_channels: int, out_channels: int, *, convolutions: int = 3, norm: str | None = None
+) -> nn.Sequential:
+    """Return 3x3 convolutions, each with an optional normalisation and a ReLU.
+
+    Weights follow He et al. (2015); biases a truncated normal of 0.001, as Kohl et al. (2018).
+
+    Args:
+        in_channels: Channels that come in.
+        out_channels: Channels of every convolution.
+        convolutions: How many.
+        norm: ``None``, ``"batch"``, ``"group"`` or ``"instance"``.
+
+    Raises:
+        OptionError: No such normalisation.
+    """
+    layers: list[nn.Module] = []
+    for step in range(convolutions):
+        channels = in_channels if step == 0 else out_channels
+        layers.append(he_initialised(nn.Conv2d(channels, out_channels, 3, padding=1)))
+        layers.extend(_normalisation(norm, out_channels))
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+def he_initialised(layer: nn.Conv2d) -> nn.Conv2d:
+    """Initialise a convolution that a ReLU follows, in place."""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    if layer.bias is not None:
+        nn.init.trunc_normal_(layer.bias, std=1e-3, a=-2e-3, b=2e-3)
+    return layer
+
+
+def check_widths(channels: Sequence[int], convolutions: int) -> tuple[int, ...]:
+    """Return the widths of a network's levels as a tuple.
+
+    Raises:
+        OptionError: There is no level, or a width or number of convolutions below one.
+    """
+    widths = tuple(channels)
+    if not widths or min(widths) < 1 or convolutions < 1:
+        raise OptionError(
+            f"channels={list(widths)} and convolutions={convolutions} make no network; "
+            "give at least one level of at least one channel and convolution"
+        )
+    return widths
+
+
+def _normalisation(norm: str | None, channels: int) -> list[nn.Module]:
+    if norm is None:
+        return []
+    known = {
+        "batch": lambda: nn.BatchNorm2d(channels),
+        "group": lambda: nn.GroupNorm(8 if channels % 8 == 0 else 1, channels),
+        "instance": lambda: nn.InstanceNorm2d(channels, affine=True),
+    }
+    if norm not in known:
+        raise OptionError(
+            f"no norm is called {norm!r}{did_you_mean(norm, known)}; known: None, {', '.join(known)}"
+        )
+    return [known[norm]()]

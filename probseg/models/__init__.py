@@ -1,0 +1,14 @@
+"""Models: the published ones are choices of parts for one class."""
+
+from probseg.registry import Registry
+
+Registry.adopt(
+    __name__,
+    kind="model",
+    builtin={
+        "punet": "probseg.models.recipes:punet",
+        "2p-planar": "probseg.models.recipes:two_step_planar",
+        "csae": "probseg.models.recipes:csae",
+        "deterministic": "probseg.models.deterministic:deterministic",
+    },
+)

@@ -1,0 +1,232 @@
+"""Names to constructors: the parts that probseg ships and those that installed plugins offer."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from types import ModuleType
+from typing import Any, NamedTuple, TypeVar
+
+import entrypoints
+
+from probseg.errors import OptionError, PluginError, UnknownNameError, did_you_mean, listing
+
+Constructor = Callable[..., Any]
+C = TypeVar("C", bound=Constructor)
+
+
+class Offer(NamedTuple):
+    """One constructor that is on offer under a name."""
+
+    entry: entrypoints.EntryPoint
+    source: str  # "probseg" or the plugin's distribution and version
+
+    def load(self) -> Any:
+        return self.entry.load()
+
+    def __str__(self) -> str:
+        if self.source == "probseg":
+            return self.source
+        return f"{self.source} ({self.entry.module_name}:{self.entry.object_name})"
+
+
+class Registry(ModuleType, Mapping[str, Constructor]):
+    """A package that is also a mapping of names to the constructors of one kind of part.
+
+    The module object of ``probseg.projectors`` is a registry: ``list(probseg.projectors)`` gives
+    its names, ``probseg.projectors["planar"]`` imports and returns a constructor, and
+    ``probseg.projectors.planar`` is the submodule as usual. Listing imports nothing.
+
+    Plugins offer a part by an entry point in the group ``probseg.<kind>s`` (the package's name).
+    """
+
+    kind: str
+    _builtin: dict[str, Offer]
+    _local: dict[str, Constructor]
+
+    @classmethod
+    def adopt(cls, module: str, *, kind: str, builtin: Mapping[str, str]) -> None:
+        """Make the package called ``module`` the registry of ``kind``.
+
+        Args:
+            module: Name of the package, which is also its entry-point group.
+            kind: What one entry is called, in the singular.
+            builtin: Name to ``"module:object"`` of the parts that the package itself ships.
+        """
+        package = sys.modules[module]
+        offers = {
+            name: Offer(entrypoints.EntryPoint.from_string(target, name), "probseg")
+            for name, target in builtin.items()
+        }
+        vars(package).update(kind=kind, _builtin=offers, _local={})
+        package.__class__ = cls
+
+    def register(self, name: str) -> Callable[[C], C]:
+        """Return a decorator that offers a constructor under ``name`` in this process.
+
+        Raises:
+            OptionError: The name is taken.
+        """
+
+        def decorator(constructor: C) -> C:
+            if name in self:
+                raise OptionError(
+                    f"a {self.kind} called {name!r} exists already; choose another name "
+                    f"or remove it first with {self.__name__}.unregister({name!r})"
+                )
+            self._local[name] = constructor
+            return constructor
+
+        return decorator
+
+    def unregister(self, name: str) -> None:
+        """Take back what :meth:`register` offered in this process.
+
+        Raises:
+            UnknownNameError: Nothing was registered under that name in this process.
+        """
+        if name not in self._local:
+            raise UnknownNameError(f"no {self.kind} was registered here as {name!r}")
+        del self._local[name]
+
+    def create(self, name: str, /, **options: Any) -> Any:
+        """Call the constructor called ``name`` with ``options``.
+
+        Raises:
+            UnknownNameError: There is no such name.
+            OptionError: The constructor has no such option, or one that it needs is missing.
+            PluginError: The plugin that offers the name is broken.
+        """
+        constructor = self[name]
+        check_options(constructor, options, owner=f"{self.kind} {name!r}")
+        return constructor(**options)
+
+    def __getitem__(self, name: str) -> Constructor:
+        """Import and return the constructor called ``name``.
+
+        Raises:
+            UnknownNameError: There is no such name.
+            PluginError: Several distributions offer it, or the one that does cannot be imported.
+        """
+        if isinstance(name, str) and name in self._local:
+            return self._local[name]
+        offers = self._offers().get(name) if isinstance(name, str) else None
+        if not offers:
+            raise UnknownNameError(
+                f"no {self.kind} is called {name!r}{did_you_mean(name, self)}; "
+                f"known: {listing(self)}"
+            )
+        if len(offers) > 1:
+            everybody = " and ".join(map(str, offers))
+            raise PluginError(
+                f"{self.kind} {name!r} is offered by {everybody}; uninstall one"
+            )
+        return self._import(name, offers[0])
+
+    def _import(self, name: str, offer: Offer) -> Constructor:
+        try:
+            constructor = offer.load()
+        except Exception as error:  # a plugin's import may raise anything
+            raise PluginError(
+                f"{self.kind} {name!r} of {offer} cannot be imported: {error}"
+            ) from error
+        if not callable(constructor):
+            raise PluginError(
+                f"{self.kind} {name!r} of {offer} is {type(constructor).__name__}, which cannot "
+                "be called; an entry point names a class or a function"
+            )
+        return constructor  # type: ignore[no-any-return]  # narrowed by callable() only
+
+    def __contains__(self, name: object) -> bool:
+        """Whether somebody offers ``name``; imports nothing."""
+        return name in self._local or name in self._offers()
+
+    def __iter__(self) -> Iterator[str]:
+        """All names in alphabetical order; imports nothing."""
+        return iter(sorted({*self._local, *self._offers()}))
+
+    def __len__(self) -> int:
+        """How many names there are."""
+        return len({*self._local, *self._offers()})
+
+    def __eq__(self, other: object) -> bool:
+        """A registry equals only itself."""
+        return self is other
+
+    def __hash__(self) -> int:
+        """A registry is hashed by identity, as modules are."""
+        return id(self)
+
+    def _offers(self) -> dict[str, list[Offer]]:
+        offers = {name: [offer] for name, offer in self._builtin.items()}
+        for offer in _plugins(self.__name__, *_search_path()):
+            offers.setdefault(offer.entry.name, []).append(offer)
+        return offers
+
+
+def check_options(constructor: Constructor, options: Mapping[str, Any], *, owner: str) -> None:
+    """Check by its signature that ``constructor`` takes ``options``.
+
+    Raises:
+        OptionError: An option is unknown, or a required one is missing.
+    """
+    parameters = named_parameters(constructor)
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for option in options:
+        if option not in parameters:
+            raise OptionError(
+                f"{owner} has no option {option!r}{did_you_mean(option, parameters)}; "
+                f"it takes: {listing(parameters)}"
+            )
+    missing = [n for n, p in parameters.items() if p.default is p.empty and n not in options]
+    if missing:
+        raise OptionError(f"{owner} needs {listing(missing)}")
+
+
+def named_parameters(constructor: Constructor) -> dict[str, inspect.Parameter]:
+    """Return the parameters of ``constructor`` that can be given by name."""
+    parameters = inspect.signature(constructor).parameters
+    return {
+        name: parameter
+        for name, parameter in parameters.items()
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL)
+    }
+
+
+def _search_path() -> tuple[tuple[str, int], ...]:
+    # A folder's time of change tells when a distribution was installed or removed.
+    return tuple((entry, _modified(entry or os.curdir)) for entry in sys.path)
+
+
+def _modified(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=64)
+def _plugins(group: str, *search_path: tuple[str, int]) -> tuple[Offer, ...]:
+    # get_group_all, because get_group_named keeps one of several that share a name
+    found = entrypoints.get_group_all(group, path=[entry for entry, _ in search_path])
+    offers = {
+        (e.name, e.module_name, e.object_name): Offer(e, _distribution(e)) for e in found
+    }  # a distribution that is found twice on the path is one distribution
+    return tuple(offers.values())
+
+
+def _distribution(entry: entrypoints.EntryPoint) -> str:
+    return f"{entry.distro.name} {entry.distro.version}" if entry.distro else "a plugin"
+
+
+def registry(kind: str) -> Registry:
+    """Return the registry of a kind, such as ``registry("projectors")``."""
+    module = importlib.import_module(f"probseg.{kind}")
+    if not isinstance(module, Registry):
+        raise TypeError(f"probseg.{kind} is no registry")
+    return module

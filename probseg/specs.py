@@ -1,0 +1,127 @@
+"""From names to parts and back: a model is described by plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from probseg.errors import OptionError
+from probseg.registry import Constructor, Registry, named_parameters, registry
+
+Part = Any  # a name, a mapping {"name": ..., **options} or a ready object
+Spec = dict[str, Any]
+
+
+def build(name: str, **options: Any) -> Any:
+    """Build a model from its name and the choices that differ from its defaults.
+
+    Each part is a name, a mapping ``{"name": ..., **options}`` or a ready object;
+    ``build(**model.spec)`` gives the same architecture again.
+
+    Args:
+        name: One of ``probseg.models``.
+        **options: What ``probseg.models[name]`` takes, such as ``in_channels``, ``backbone``.
+
+    Returns:
+        A ``torch.nn.Module`` that follows :class:`probseg.interfaces.Model`.
+
+    Raises:
+        UnknownNameError: No model or part has that name.
+        OptionError: An option is unknown, of the wrong type or out of range.
+        PluginError: A plugin that is asked for is broken.
+
+    >>> model = build("csae", backbone="unet", in_channels=3)
+    >>> model.spec["backbone"]["name"]
+    'unet'
+    """
+    return registry("models").create(name, **options)
+
+
+class Made(NamedTuple):
+    """A part and the plain data that describe it."""
+
+    part: Any
+    spec: Any
+
+
+def make(kinds: str, part: Part, interface: type, **known: Any) -> Made:
+    """Make a part from a name, a mapping or a ready object, and describe it.
+
+    Args:
+        kinds: The registry to look names up in, such as ``"backbones"``.
+        part: A name, a mapping ``{"name": ..., **options}`` or a ready object.
+        interface: The protocol that the part has to follow.
+        **known: What the composition knows and passes to the constructor.
+
+    Raises:
+        OptionError: The part is none of the three, or does not follow the protocol.
+    """
+    parts = registry(kinds)
+    if isinstance(part, (str, Mapping)):
+        made = _create(parts, {"name": part} if isinstance(part, str) else dict(part), known)
+    elif isinstance(part, type) or part is None:
+        raise OptionError(
+            f"a {parts.kind} is a name, a mapping or a ready object, not {part!r}; "
+            f"known names: {', '.join(parts)}"
+        )
+    else:
+        made = Made(part, {"object": _type_name(part)})
+    _check_interface(made.part, interface, parts.kind)
+    return made
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as JSON-able data; an object becomes a note of its type."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return {"object": _type_name(value)}
+
+
+def _create(parts: Registry, part: Spec, known: Mapping[str, Any]) -> Made:
+    if "object" in part:
+        raise OptionError(
+            f"the {parts.kind} was a ready object ({part['object']}) that no description can "
+            f"rebuild; pass it again, or register it with a name in probseg.{parts.__name__}"
+        )
+    name = part.pop("name", None)
+    if not isinstance(name, str):
+        raise OptionError(f'a {parts.kind} given as a mapping needs a "name" among its keys')
+    for option in part:
+        if option in known:
+            raise OptionError(
+                f"option {option!r} of {parts.kind} {name!r} is set by the model; leave it out"
+            )
+    made = parts.create(name, **known, **part)
+    return Made(made, {"name": name, **_full_options(parts[name], part, known)})
+
+
+def _full_options(constructor: Constructor, given: Spec, known: Mapping[str, Any]) -> Spec:
+    # Defaults go into the description, so that a later default does not change an old model.
+    defaults = {
+        name: parameter.default
+        for name, parameter in named_parameters(constructor).items()
+        if parameter.default is not parameter.empty and name not in known
+    }
+    described: Spec = plain({**defaults, **given})
+    return described
+
+
+def _check_interface(part: Any, interface: type, kind: str) -> None:
+    if not isinstance(part, interface):
+        wanted = [n for n in _members(interface) if not hasattr(part, n)]
+        raise OptionError(
+            f"{_type_name(part)} is no {kind}: it has no {', '.join(wanted)}; "
+            f"see probseg.interfaces.{interface.__name__}"
+        )
+
+
+def _members(interface: type) -> list[str]:
+    return ["__call__", *getattr(interface, "__annotations__", {})]
+
+
+def _type_name(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"

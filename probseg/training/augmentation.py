@@ -1,0 +1,127 @@
+"""The random transformations of Table 5, on image and masks together."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from kornia.enhance import adjust_brightness_accumulative, adjust_gamma
+from kornia.geometry.transform import get_affine_matrix2d, warp_affine
+from torch import Generator, Tensor
+
+Interval = tuple[float, float]
+
+
+class Ranges(NamedTuple):
+    """Intervals from which the parameters of a transformation are drawn uniformly."""
+
+    rotation: Interval = (-180.0, 180.0)  # degrees
+    translation: Interval = (-0.1, 0.1)  # of the image's width and of its height
+    scale: Interval = (0.8, 1.2)  # the same for both axes
+    shear: Interval = (-30.0, 30.0)  # degrees, for x and for y
+    brightness: Interval = (0.8, 1.2)  # factor
+    gamma: Interval = (0.5, 1.5)  # exponent
+
+
+TABLE_5 = Ranges()
+
+
+class Draw(NamedTuple):
+    """The parameters of one transformation for each of B images, float32 on the CPU."""
+
+    rotation: Tensor  # (B,) degrees
+    translation: Tensor  # (B, 2) fractions of width and height
+    scale: Tensor  # (B,)
+    shear: Tensor  # (B, 2) degrees
+    brightness: Tensor  # (B,)
+    gamma: Tensor  # (B,)
+
+
+def draw(count: int, generator: Generator, *, ranges: Ranges = TABLE_5) -> Draw:
+    """Draw the parameters for ``count`` images, on the CPU whatever device the images are on.
+
+    Args:
+        count: How many images.
+        generator: A generator on the CPU.
+        ranges: The intervals to draw from.
+    """
+    low, high = torch.tensor([getattr(ranges, column) for column in _COLUMNS]).unbind(1)
+    values = low + (high - low) * torch.rand(count, len(_COLUMNS), generator=generator)
+    return Draw(
+        rotation=values[:, 0],
+        translation=values[:, 1:3],
+        scale=values[:, 3],
+        shear=values[:, 4:6],
+        brightness=values[:, 6],
+        gamma=values[:, 7],
+    )
+
+
+def apply(image: Tensor, masks: Tensor, parameters: Draw) -> tuple[Tensor, Tensor]:
+    """Transform images and their masks by given parameters.
+
+    Brightness and gamma change the image only: ``x -> clip(f x, 0, 1) ** g`` on intensities in
+    [0, 1]. An image that leaves [0, 1] is first mapped into it by its own extrema (widened to
+    include 0 and 1) and mapped back after. The affine map is the same for image (bilinear) and
+    masks (nearest neighbour, no new class). What turns in from outside is background: class 0
+    and the darkest intensity (0 for images in [0, 1]), so no lesion is invented, and none is cut
+    from its label.
+
+    Args:
+        image: (B, C, H, W) float.
+        masks: (B, A, H, W) integer classes.
+        parameters: Of B images.
+
+    Returns:
+        Image and masks of the same shapes, types and device.
+    """
+    parameters = Draw(*(value.to(image.device) for value in parameters))
+    low = image.amin(dim=(1, 2, 3), keepdim=True).clamp(max=0)
+    high = image.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1)
+    unit = (image - low) / (high - low)
+    unit = adjust_brightness_accumulative(unit, parameters.brightness)
+    unit = adjust_gamma(unit, parameters.gamma)
+    matrix = affine_matrix(parameters, height=image.shape[2], width=image.shape[3])
+    moved = _warp(unit, matrix, mode="bilinear") * (high - low) + low
+    return moved, _warp(masks.to(image.dtype), matrix, mode="nearest").to(masks.dtype)
+
+
+def augment(
+    image: Tensor, masks: Tensor, *, generator: Generator, ranges: Ranges = TABLE_5
+) -> tuple[Tensor, Tensor]:
+    """Transform images (B, C, H, W) and masks (B, A, H, W) at random; see ``apply``."""
+    return apply(image, masks, draw(len(image), generator, ranges=ranges))
+
+
+def affine_matrix(parameters: Draw, *, height: int, width: int) -> Tensor:
+    """The map of pixel coordinates (x, y, 1) about the image's centre, (B, 3, 3).
+
+    Shear first, then rotation and scale, then translation.
+    """
+    size = parameters.scale.new_tensor([width, height])
+    shear = torch.deg2rad(parameters.shear)
+    return get_affine_matrix2d(
+        parameters.translation * size,
+        (size / 2 - 0.5).expand(len(shear), 2),
+        parameters.scale[:, None].expand(-1, 2),
+        parameters.rotation,
+        shear[:, 0],
+        shear[:, 1],
+    )
+
+
+_COLUMNS = (
+    "rotation",
+    "translation",
+    "translation",
+    "scale",
+    "shear",
+    "shear",
+    "brightness",
+    "gamma",
+)
+
+
+def _warp(tensor: Tensor, matrix: Tensor, *, mode: str) -> Tensor:
+    height, width = tensor.shape[2:]
+    return warp_affine(tensor, matrix[:, :2], (height, width), mode=mode, align_corners=False)

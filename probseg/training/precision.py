@@ -1,0 +1,57 @@
+"""What this machine computes fast: where to run, in which precision and memory format."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from probseg.errors import OptionError
+from probseg.training.settings import TrainingSettings
+
+# Instructions that multiply bf16 matrices; without them oneDNN emulates bf16, slower than float32.
+_FAST_ON_CPU = ("amx_bf16", "avx512_bf16")
+_AMPERE = (8, 0)  # the first CUDA architecture whose tensor cores take bf16
+
+
+class Execution(NamedTuple):
+    """Where and how to compute."""
+
+    device: torch.device
+    bf16: bool  # under autocast
+    channels_last: bool
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Say whether ``device`` multiplies bf16 in hardware, rather than by emulation."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return native and torch.cuda.get_device_capability(device) >= _AMPERE
+    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return any(capabilities.get(name, False) for name in _FAST_ON_CPU)
+
+
+def choose_execution(settings: TrainingSettings) -> Execution:
+    """Resolve every "auto" of the settings on this machine.
+
+    Raises:
+        OptionError: The device asked for is not here.
+    """
+    device = _choose_device(settings.device)
+    fast = has_fast_bf16(device)
+    bf16 = fast if settings.precision == "auto" else settings.precision == "bf16"
+    channels_last = fast if settings.channels_last == "auto" else settings.channels_last
+    return Execution(device, bf16, channels_last)
+
+
+def _choose_device(name: str) -> torch.device:
+    cuda = torch.cuda.is_available()
+    device = torch.device(("cuda" if cuda else "cpu") if name == "auto" else name)
+    present = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0}
+    present["mps"] = int(torch.backends.mps.is_available())
+    if (device.index or 0) >= present[device.type]:
+        raise OptionError(
+            f"device {name!r} is not on this machine, which has "
+            f"{present['cuda']} CUDA device(s); ask for 'auto' or 'cpu'"
+        )
+    return device

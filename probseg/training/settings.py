@@ -1,0 +1,119 @@
+"""How to train: one record of plain numbers, checked when it is made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from probseg.errors import OptionError, did_you_mean, listing
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """The settings of one training run; the defaults are the paper's for LIDC-IDRI (Table 4).
+
+    Args:
+        learning_rate: Step size of Adam.
+        weight_decay: Coefficient of the L2 penalty that Adam adds to the gradient.
+        batch_size: Images a step.
+        max_steps: Optimizer steps after which training ends at the latest; the paper names no
+            limit and stops early.
+        patience: Validation rounds without a lower validation loss before training stops.
+        validate_every: Steps between two validation rounds; None is once per pass over the data.
+        clip: Largest norm of the gradient of all parameters together (appendix B).
+        augment: Whether to apply the random transformations of Table 5.
+        precision: "bf16" computes under autocast; "auto" does where the machine has fast bf16.
+        channels_last: Whether images and weights lie channels last in memory; "auto" where the
+            machine has fast bf16.
+        seed: Of everything random in training; the same seed gives the same run on a CPU.
+        device: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
+
+    Raises:
+        OptionError: A value is out of range or of the wrong type.
+
+    >>> TrainingSettings(batch_size=8).learning_rate
+    0.0001
+    """
+
+    learning_rate: float = 1e-4
+    weight_decay: float = 5e-5
+    batch_size: int = 32
+    max_steps: int = 100_000
+    patience: int = 40
+    validate_every: int | None = None
+    clip: float = 1.0
+    augment: bool = True
+    precision: Precision = "auto"
+    channels_last: bool | Literal["auto"] = "auto"
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse values that could not train."""
+        for name in ("batch_size", "max_steps", "patience"):
+            _check_count(name, getattr(self, name), least=1)
+        if self.validate_every is not None:
+            _check_count("validate_every", self.validate_every, least=1)
+        _check_count("seed", self.seed, least=0)
+        for name in ("learning_rate", "clip"):
+            _check_number(name, getattr(self, name), positive=True)
+        _check_number("weight_decay", self.weight_decay, positive=False)
+        _check_choice("augment", self.augment, (True, False))
+        _check_choice("precision", self.precision, ("auto", "bf16", "fp32"))
+        _check_choice("channels_last", self.channels_last, ("auto", True, False))
+        _check_device(self.device)
+
+    @classmethod
+    def from_mapping(cls, settings: Mapping[str, Any]) -> TrainingSettings:
+        """Make settings from plain data, such as a table of a TOML file.
+
+        Raises:
+            OptionError: A key is unknown, or a value is out of range.
+
+        >>> TrainingSettings.from_mapping({"learning_rat": 1e-3})
+        Traceback (most recent call last):
+        ...
+        probseg.errors.OptionError: unknown training setting 'learning_rat'; did you mean \
+'learning_rate'? Known: augment, batch_size, channels_last, clip, device, learning_rate, \
+max_steps, patience, precision, seed, validate_every, weight_decay
+        """
+        known = [field.name for field in fields(cls)]
+        for name in settings:
+            if name not in known:
+                hint = did_you_mean(name, known) or ";"
+                message = f"unknown training setting {name!r}{hint} Known: {listing(known)}"
+                raise OptionError(message)
+        return cls(**settings)
+
+
+def _check_count(name: str, value: object, *, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise OptionError(f"{name} must be a whole number of at least {least}, not {value!r}")
+
+
+def _check_number(name: str, value: object, *, positive: bool) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not (0 < value < float("inf") or (value == 0 and not positive)):
+        kind = "positive" if positive else "non-negative"
+        raise OptionError(f"{name} must be a {kind} finite number, not {value!r}")
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if not any(value is choice or value == choice for choice in choices) or value in (0, 1) and (
+        not isinstance(value, bool)
+    ):
+        hint = did_you_mean(value, [choice for choice in choices if isinstance(choice, str)])
+        shown = ", ".join(map(repr, choices))
+        raise OptionError(f"{name} must be one of {shown}, not {value!r}{hint}")
+
+
+def _check_device(device: object) -> None:
+    if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        hint = did_you_mean(device, ["auto", "cpu", "cuda", "mps"])
+        raise OptionError(
+            f"device must be 'auto', 'cpu', 'cuda', 'cuda:<number>' or 'mps', not {device!r}{hint}"
+        )
