@@ -39,7 +39,9 @@ class Folder:
         states = hashlib.blake2b(digest_size=16)
         for name, state in sorted(_walk(str(root), "", enter)):
             self._names.append(name)
-            states.update(f"{name} {state.st_size} {state.st_mtime_ns}\n".encode("utf-8", "replace"))
+            states.update(
+                f"{name} {state.st_size} {state.st_mtime_ns}\n".encode("utf-8", "replace")
+            )
         self.stamp = {"path": str(root), "files": len(self._names), "state": states.hexdigest()}
 
     def names(self) -> list[str]:

@@ -68,7 +68,9 @@ def _open(place: Path) -> FileTree:
     if place.is_dir():
         return Folder(place, worth_entering)
     if place.suffix.lower() != ".zip":
-        raise DataError(f"{place} is neither a folder nor a zip file; the root of lidc is {_WANTED}")
+        raise DataError(
+            f"{place} is neither a folder nor a zip file; the root of lidc is {_WANTED}"
+        )
     return Archive(place)
 
 

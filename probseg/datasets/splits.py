@@ -1,0 +1,121 @@
+"""Who is trained on, who validates and who tests: seeded, and never a patient on two sides."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from probseg.errors import DataError, OptionError, did_you_mean, listing
+
+UNITS = ("patient", "image")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One fold: indices into a data set, in ascending order, and how they were chosen."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]  # the same for every fold and seed
+    fold: int
+    folds: int
+    seed: int
+    by: str  # "patient" (by group) or "image"
+
+    def to_json(self) -> str:
+        """Return the split as JSON text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Split:
+        """Return the split that :meth:`to_json` wrote.
+
+        Raises:
+            DataError: The text is no split.
+        """
+        try:
+            data = json.loads(text)
+            sides = {side: tuple(data[side]) for side in ("train", "validation", "test")}
+            return cls(**{**data, **sides})
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"this is no split as Split.to_json writes it: {error!r}") from error
+
+    def __str__(self) -> str:
+        return (
+            f"fold {self.fold + 1} of {self.folds} by {self.by}, seed {self.seed}: "
+            f"{len(self.train)} train, {len(self.validation)} validation, {len(self.test)} test"
+        )
+
+
+def split(
+    groups: Sequence[str],
+    *,
+    fold: int = 0,
+    folds: int = 3,
+    seed: int = 0,
+    by: str = "patient",
+    test: float = 0.2,
+) -> Split:
+    """Split a data set: its first groups test, the others go to k-fold cross-validation.
+
+    >>> split(["p1", "p1", "p2", "p3", "p4", "p10"], folds=2, by="patient").test
+    (0, 1)
+
+    Args:
+        groups: Group of each sample (``dataset.groups``).
+        fold: Which fold validates, from 0.
+        folds: Number of folds.
+        seed: Of the assignment to folds; the test set does not depend on it.
+        by: ``"patient"``, so that a group is on one side only, or ``"image"``, the paper's words
+            taken literally, which mixes the images of a patient.
+        test: Share of the groups (of the images) that test: the first in natural order of
+            their names (the first as they lie), which sorts p2 before p10.
+
+    Raises:
+        OptionError: An option is unknown or out of range, or there are too few groups.
+    """
+    _check(fold, folds, by, test)
+    units = _units(groups, by)
+    held_out = max(1, round(test * len(units)))
+    rest = units[held_out:]
+    if len(rest) < folds:
+        raise OptionError(
+            f"{len(units)} {by}s are too few for a test set and {folds} folds; lower folds or test"
+        )
+    order = np.random.default_rng(seed).permutation(len(rest))
+    parts = [[rest[i] for i in part] for part in np.array_split(order, folds)]
+    training = [unit for k, part in enumerate(parts) if k != fold for unit in part]
+    sides = [_indices(side) for side in (training, parts[fold], units[:held_out])]
+    return Split(*sides, fold=fold, folds=folds, seed=seed, by=by)
+
+
+def _units(groups: Sequence[str], by: str) -> list[list[int]]:
+    if by == "image":
+        return [[index] for index in range(len(groups))]
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    return [members[group] for group in sorted(members, key=natural)]
+
+
+def natural(name: str) -> list[tuple[bool, int, str]]:
+    """Return a key that sorts numbers within names by their value."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return [(p.isdigit(), int(p) if p.isdigit() else 0, p) for p in parts]
+
+
+def _indices(units: list[list[int]]) -> tuple[int, ...]:
+    return tuple(sorted(index for unit in units for index in unit))
+
+
+def _check(fold: int, folds: int, by: str, test: float) -> None:
+    if by not in UNITS:
+        raise OptionError(f"by is {by!r}{did_you_mean(by, UNITS)}; it can be {listing(UNITS)}")
+    if folds < 2 or not 0 <= fold < folds:
+        raise OptionError(f"fold {fold} of {folds}: folds is at least 2, fold is 0 to folds - 1")
+    if not 0 < test < 1:
+        raise OptionError(f"test is {test}; it is a share between 0 and 1")
