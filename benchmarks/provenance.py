@@ -1,0 +1,69 @@
+"""Where a result comes from: the code, the libraries and the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("probseg", "torch", "lightning", "numpy", "scipy", "nflows", "geomloss", "POT", "kornia")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that decide numbers."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def git() -> dict[str, Any]:
+    """Return the revision of the code and whether files differed from it, if git knows."""
+    revision = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {"revision": revision, "dirty": None if changes is None else bool(changes)}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", *arguments],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # an installed copy outside any repository
+    return answer.stdout.strip()
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Return what the numbers were computed on."""
+    import torch
+
+    cuda = device.startswith("cuda") and torch.cuda.is_available()
+    return {
+        "device": torch.cuda.get_device_name() if cuda else device,
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
