@@ -19,9 +19,13 @@ class FileTree(Protocol):
     root: Path
     stamp: dict[str, Any]  # changes when a file does
 
-    def names(self) -> list[str]: ...
+    def names(self) -> list[str]:
+        """Return the names of all files."""
+        ...
 
-    def read(self, name: str, limit: int) -> bytes: ...  # DataError if it is larger than limit
+    def read(self, name: str, limit: int) -> bytes:
+        """Return a file's bytes; DataError if there are more than ``limit``."""
+        ...
 
 
 class Folder:

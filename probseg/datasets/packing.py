@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -37,11 +37,13 @@ class Source(Protocol):
     name: str
     classes: int
     provenance: str
-    stamp: Mapping[str, Any]  # differs whenever the cache must be made again; JSON-able
+    stamp: dict[str, Any]  # differs whenever the cache must be made again; JSON-able
 
     def __len__(self) -> int: ...  # samples, for the progress bar
 
-    def blocks(self) -> Iterator[Block]: ...
+    def blocks(self) -> Iterator[Block]:
+        """Yield all samples, in order."""
+        ...
 
 
 def cache_root(cache: str | os.PathLike[str] | None = None) -> Path:
@@ -89,7 +91,7 @@ def pack(source: Source, folder: Path, *, progress: bool | None = None) -> None:
             "classes": source.classes,
             "provenance": source.provenance,
             "fingerprint": packed.fingerprint(temporary, ids, groups),
-            "stamp": dict(source.stamp),
+            "stamp": source.stamp,
             "files": packed.file_states(temporary),
             "ids": ids,
             "groups": groups,
@@ -129,7 +131,7 @@ class GrowingArray:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = open(path, "wb")  # noqa: SIM115  # closed by __exit__
+        self._file: BinaryIO = open(path, "wb")  # closed by __exit__
         self._header: dict[str, Any] = {}
         self._rows = 0
 
@@ -161,7 +163,7 @@ class GrowingArray:
         np.lib.format.write_array_header_1_0(self._file, header)
 
 
-def _sound(folder: Path, stamp: Mapping[str, Any], note: bool = False) -> PackedDataset | None:
+def _sound(folder: Path, stamp: dict[str, Any], note: bool = False) -> PackedDataset | None:
     if not folder.exists():
         return None
     try:

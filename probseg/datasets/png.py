@@ -45,7 +45,7 @@ def as_binary(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Raises:
         DataError: It has other values.
     """
-    binary = grey >> 7
+    binary = grey >> np.uint8(7)
     if not np.array_equal(binary * np.uint8(255), grey):
         others = sorted({*np.unique(grey).tolist()} - {0, 255})
         raise DataError(f"is no mask of 0 and 255: it has the values {others[:4]} as well")

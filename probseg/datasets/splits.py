@@ -89,8 +89,8 @@ def split(
     order = np.random.default_rng(seed).permutation(len(rest))
     parts = [[rest[i] for i in part] for part in np.array_split(order, folds)]
     training = [unit for k, part in enumerate(parts) if k != fold for unit in part]
-    sides = [_indices(side) for side in (training, parts[fold], units[:held_out])]
-    return Split(*sides, fold=fold, folds=folds, seed=seed, by=by)
+    train, validation, tested = map(_indices, (training, parts[fold], units[:held_out]))
+    return Split(train, validation, tested, fold, folds, seed, by)
 
 
 def _units(groups: Sequence[str], by: str) -> list[list[int]]:
