@@ -1,5 +1,30 @@
-"""Metrics score an evaluation, one number per image."""
+"""Metrics score an evaluation, one number per image.
+
+Each is a pure function on tensors (in the submodules) and a small object under a name here:
+
+>>> import probseg
+>>> probseg.metrics.create("w-iou").higher_is_better
+False
+"""
 
 from probseg.registry import Registry
 
-Registry.adopt(__name__, kind="metric", builtin={})
+Registry.adopt(
+    __name__,
+    kind="metric",
+    builtin={
+        "w-iou": "probseg.metrics.matching:w_iou",
+        "w-dice": "probseg.metrics.matching:w_dice",
+        "w-hausdorff": "probseg.metrics.matching:w_hausdorff",
+        "w-cross-entropy": "probseg.metrics.matching:w_cross_entropy",
+        "hungarian-iou": "probseg.metrics.matching:HungarianIoU",
+        "ged": "probseg.metrics.energy:GED",
+        "ged-cross": "probseg.metrics.energy:GEDCross",
+        "diversity": "probseg.metrics.energy:Diversity",
+        "annotator-diversity": "probseg.metrics.energy:AnnotatorDiversity",
+        "ncc": "probseg.metrics.ncc:NCC",
+        "gini": "probseg.metrics.latent:Gini",
+        "effective-rank": "probseg.metrics.latent:EffectiveRank",
+        "latent-kl": "probseg.metrics.latent:LatentKL",
+    },
+)

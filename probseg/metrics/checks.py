@@ -1,0 +1,114 @@
+"""What the metrics ask of the tensors that they are given."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from probseg.errors import InputError
+from probseg.interfaces import Evaluation
+
+
+def check_labels(name: str, labels: Tensor, classes: int) -> None:
+    """Check that ``labels`` is (B, N, H, W), holds integer classes below ``classes``, and some.
+
+    Raises:
+        InputError: It is not.
+    """
+    if labels.ndim != 4:
+        raise InputError(
+            f"{name} must be (images, label maps, height, width); its shape is "
+            f"{tuple(labels.shape)}: add the missing dimension with .unsqueeze"
+        )
+    if labels.is_floating_point() or labels.is_complex():
+        raise InputError(
+            f"{name} must hold integer classes, but is {labels.dtype}; "
+            "take .argmax over the classes of probabilities, or .long() of whole numbers"
+        )
+    if labels.numel() == 0:
+        raise InputError(
+            f"{name} holds nothing: its shape is {tuple(labels.shape)}; "
+            "give at least one image, one label map and one pixel"
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise InputError(
+            f"{name} holds the class {low if low < 0 else high}, but the {classes} classes are 0 "
+            f"to {classes - 1}; map masks of 0 and 255 to class indices, or raise the classes"
+        )
+
+
+def check_label_pair(predictions: Tensor, annotations: Tensor, classes: int) -> None:
+    """Check two sets of label maps, (B, N, H, W) and (B, A, H, W), that are to be compared.
+
+    Raises:
+        InputError: One is no set of label maps, or they do not fit each other.
+    """
+    if classes < 2:
+        raise InputError(f"there must be two classes or more, background first; got {classes}")
+    check_labels("predictions", predictions, classes)
+    check_labels("annotations", annotations, classes)
+    _check_fit("predictions", predictions, annotations)
+
+
+def check_probabilities(probabilities: Tensor, annotations: Tensor) -> None:
+    """Check probabilities (B, N, K, H, W) of samples against annotations (B, A, H, W).
+
+    Raises:
+        InputError: They are no probabilities, or do not fit the annotations.
+    """
+    if probabilities.ndim != 5:
+        raise InputError(
+            "probabilities must be (images, samples, classes, height, width); their shape is "
+            f"{tuple(probabilities.shape)}: model.sample gives samples first, so .transpose(0, 1)"
+        )
+    if probabilities.numel() == 0:
+        raise InputError(
+            f"probabilities hold nothing: their shape is {tuple(probabilities.shape)}; "
+            "draw at least one sample of one image"
+        )
+    _check_distribution(probabilities)
+    check_label_pair(probabilities[:, :, 0].bool(), annotations, probabilities.shape[2])
+
+
+def check_evaluation(evaluation: Evaluation) -> None:
+    """Check the tensors of an evaluation, and that they fit each other.
+
+    Raises:
+        InputError: They are not what :class:`~probseg.interfaces.Evaluation` says.
+    """
+    check_probabilities(evaluation.probabilities, evaluation.annotations)
+
+
+def _check_distribution(probabilities: Tensor) -> None:
+    if not probabilities.is_floating_point():
+        raise InputError(
+            f"probabilities must be floating point, but are {probabilities.dtype}; "
+            "turn label maps into probabilities with torch.nn.functional.one_hot"
+        )
+    if not torch.isfinite(probabilities).all():
+        raise InputError("probabilities hold NaN or infinity; look for it in the model's outputs")
+    total = probabilities.sum(dim=2, dtype=torch.float32)
+    # bfloat16 keeps eight bits: a sum of K rounded probabilities is off by some 2⁻⁸
+    if probabilities.min() < 0 or (total - 1).abs().max() > 0.02:
+        raise InputError(
+            "probabilities must be at least zero and sum to one over the classes (dimension 2); "
+            "if these are logits, take .softmax(dim=2)"
+        )
+
+
+def _check_fit(name: str, left: Tensor, annotations: Tensor) -> None:
+    if left.shape[0] != annotations.shape[0]:
+        raise InputError(
+            f"{name} are of {left.shape[0]} images, annotations of {annotations.shape[0]}; images "
+            "come first in both (model.sample gives samples first: .transpose(0, 1))"
+        )
+    if left.shape[2:] != annotations.shape[2:]:
+        raise InputError(
+            f"{name} are {tuple(left.shape[2:])} pixels, annotations "
+            f"{tuple(annotations.shape[2:])}; resample one to the other's grid"
+        )
+    if left.device != annotations.device:
+        raise InputError(
+            f"{name} lie on {left.device}, annotations on {annotations.device}; move one with .to"
+        )

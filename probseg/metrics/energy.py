@@ -1,0 +1,132 @@
+"""The generalised energy distance between samples and annotations, and its three terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from probseg.interfaces import Evaluation
+from probseg.metrics.evaluation import shared
+from probseg.metrics.kernels import PairCost, iou_cost
+
+CROSS = PairCost(iou_cost)
+SAMPLES = PairCost(iou_cost, ("labels", "labels"))
+ANNOTATORS = PairCost(iou_cost, ("annotations", "annotations"))
+
+
+class EnergyDistance(NamedTuple):
+    """The three terms of the squared generalised energy distance, (B,) float64 each."""
+
+    cross: Tensor  # E d(S, Y)
+    samples: Tensor  # E d(S, S'), the sample diversity
+    annotators: Tensor  # E d(Y, Y'), the annotator diversity
+
+    @property
+    def squared(self) -> Tensor:
+        """``2 E d(S, Y) − E d(S, S') − E d(Y, Y')``, which the field reports as GED, (B,)."""
+        return 2 * self.cross - self.samples - self.annotators
+
+
+def generalised_energy_distance(
+    predictions: Tensor, annotations: Tensor, /, *, classes: int = 2
+) -> EnergyDistance:
+    """Return the squared generalised energy distance with d = 1 − IoU, term by term.
+
+    ``D² = 2 E d(S, Y) − E d(S, S') − E d(Y, Y')``. The expectations run over *all* pairs of the
+    empirical distributions, a map with itself included (the V-statistic, as in the public code of
+    the probabilistic U-Net, PHiSeg and stochastic segmentation networks): it is never negative, and
+    zero when both sets are equal, whereas leaving the diagonal out can fall below zero.
+
+    Args:
+        predictions: Label maps (B, N, H, W), integer classes; 0 is background.
+        annotations: Label maps (B, A, H, W), integer classes.
+        classes: How many classes there are, background included.
+
+    Returns:
+        The terms; their ``.squared`` is D² in [0, 2], lower is better.
+
+    Raises:
+        InputError: The label maps are none, or do not fit each other.
+
+    References:
+        Kohl et al., A Probabilistic U-Net for Segmentation of Ambiguous Images, 2018.
+        Székely and Rizzo, Energy statistics: a class of statistics based on distances, 2013.
+    """
+    return EnergyDistance(
+        cross=iou_cost(predictions, annotations, classes=classes).mean((1, 2)),
+        samples=sample_diversity(predictions, classes=classes),
+        annotators=sample_diversity(annotations, classes=classes),
+    )
+
+
+def sample_diversity(labels: Tensor, /, *, classes: int = 2) -> Tensor:
+    """Return the expected distance of two draws from a set of label maps.
+
+    ``E d(S, S') = (1 / N²) Σ_mn (1 − IoU(S_m, S_n))``, the energy distance's own term, the diagonal
+    included: N maps without any overlap have 1 − 1/N, identical ones zero.
+
+    Args:
+        labels: Label maps (B, N, H, W), integer classes; 0 is background.
+        classes: How many classes there are, background included.
+
+    Returns:
+        (B,) in [0, 1), float64.
+
+    Raises:
+        InputError: These are no label maps.
+
+    References:
+        Monteiro et al., Stochastic Segmentation Networks, 2020, who report it as diversity.
+    """
+    return iou_cost(labels, labels, classes=classes).mean((1, 2))
+
+
+@dataclass(frozen=True)
+class GED:
+    """The squared energy distance of an evaluation, see :func:`generalised_energy_distance`."""
+
+    higher_is_better = False
+
+    def __call__(self, evaluation: Evaluation, /) -> Tensor:
+        """Return D² of each image, (B,)."""
+        means = (_mean(evaluation, cost) for cost in (CROSS, SAMPLES, ANNOTATORS))
+        return EnergyDistance(*means).squared
+
+
+@dataclass(frozen=True)
+class GEDCross:
+    """The energy distance's first expectation, E d(S, Y)."""
+
+    higher_is_better = False
+
+    def __call__(self, evaluation: Evaluation, /) -> Tensor:
+        """Return the mean 1 − IoU of each image's samples and annotations, (B,)."""
+        return _mean(evaluation, CROSS)
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """The sample diversity, see :func:`sample_diversity`; zero means collapse."""
+
+    higher_is_better = True  # up to the annotators'
+
+    def __call__(self, evaluation: Evaluation, /) -> Tensor:
+        """Return the mean 1 − IoU of each image's pairs of samples, (B,)."""
+        return _mean(evaluation, SAMPLES)
+
+
+@dataclass(frozen=True)
+class AnnotatorDiversity:
+    """The diversity of the annotations, to compare the samples' with; the data's alone."""
+
+    higher_is_better = True
+
+    def __call__(self, evaluation: Evaluation, /) -> Tensor:
+        """Return the mean 1 − IoU of each image's pairs of annotations, (B,)."""
+        return _mean(evaluation, ANNOTATORS)
+
+
+def _mean(evaluation: Evaluation, cost: PairCost) -> Tensor:
+    return shared(evaluation, cost).mean((1, 2))

@@ -1,0 +1,87 @@
+"""Several metrics of one evaluation, which compute what they have in common once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from probseg.interfaces import Evaluation, Metric
+from probseg.metrics.checks import check_evaluation
+from probseg.registry import registry
+
+
+def evaluate(
+    evaluation: Evaluation, metrics: Mapping[str, Metric] | Iterable[str]
+) -> dict[str, Tensor]:
+    """Score every image with every metric; pairwise costs that metrics share are computed once.
+
+    Args:
+        evaluation: What a model and the annotators said of B images.
+        metrics: Metrics by any name, or registered names.
+
+    Returns:
+        Each metric's value per image, (B,) float64, under its name.
+
+    Raises:
+        InputError: The evaluation's tensors are not what they should be.
+        UnknownNameError: No metric is registered under a name.
+
+    >>> samples = torch.eye(2)[torch.tensor([[[[0, 1]], [[1, 1]]]])].movedim(-1, 2)
+    >>> evaluate(Evaluation(samples, torch.tensor([[[[0, 1]]]])), ["w-iou", "diversity"])
+    {'w-iou': tensor([0.2500], dtype=torch.float64),
+     'diversity': tensor([0.2500], dtype=torch.float64)}
+    """
+    once = SharedEvaluation.of(evaluation)
+    with torch.no_grad():
+        return {name: metric(once) for name, metric in by_name(metrics).items()}
+
+
+def by_name(metrics: Mapping[str, Metric] | Iterable[str]) -> Mapping[str, Metric]:
+    """Return the metrics under their names; names alone are looked up in the registry."""
+    if isinstance(metrics, Mapping):
+        return metrics
+    return {name: registry("metrics").create(name) for name in metrics}
+
+
+@dataclass(frozen=True)
+class SharedEvaluation(Evaluation):
+    """A checked evaluation that remembers what was computed of it, for metrics to share."""
+
+    values: dict[Callable[[Evaluation], Tensor], Tensor] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> Self:
+        """Return the evaluation itself if it shares already, or one that does.
+
+        Raises:
+            InputError: Its tensors are not what they should be.
+        """
+        if isinstance(evaluation, cls):
+            return evaluation
+        check_evaluation(evaluation)
+        return cls(
+            probabilities=evaluation.probabilities,
+            annotations=evaluation.annotations,
+            prior=evaluation.prior,
+            posterior=evaluation.posterior,
+        )
+
+    def value(self, function: Callable[[Evaluation], Tensor]) -> Tensor:
+        """Return ``function(self)``, computed when it is first asked for."""
+        if function not in self.values:
+            self.values[function] = function(self)
+        return self.values[function]
+
+
+def shared(evaluation: Evaluation, function: Callable[[Evaluation], Tensor]) -> Tensor:
+    """Return ``function(evaluation)``, once for all metrics of one :func:`evaluate`.
+
+    Functions that compare equal, as frozen dataclasses with equal options do, share a value.
+    """
+    return SharedEvaluation.of(evaluation).value(function)

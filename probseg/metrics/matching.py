@@ -1,0 +1,142 @@
+"""Metrics that match the samples of an image with its annotations, one to one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import ot
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from probseg.errors import InputError
+from probseg.interfaces import Evaluation
+from probseg.metrics.evaluation import shared
+from probseg.metrics.hausdorff import Hausdorff, OneEmpty
+from probseg.metrics.kernels import EPSILON, CrossEntropyCost, PairCost, dice_cost, iou_cost
+
+
+def wasserstein(cost: Tensor) -> Tensor:
+    """Return the empirical Wasserstein metric (eq. 13) of each image, as a mean.
+
+    ``Ŵ_k = min_γ Σ_na γ_na k_na`` over couplings γ of the two uniform sets, which is the mean cost
+    of the couples. Where one set's size divides the other's, the smaller set is repeated and γ is
+    an optimal assignment, as in the paper; otherwise γ is the exact optimal transport between the
+    two. Both give the same number where both apply.
+
+    Args:
+        cost: The kernel k of every pair of a sample and an annotation, (B, N, A); any N and A.
+
+    Returns:
+        (B,) in the kernel's unit, float64, without a gradient.
+
+    Raises:
+        InputError: The cost is no such tensor, or is not finite somewhere.
+
+    References:
+        Retained Singular Values in Probabilistic Image Segmentation with Normalizing Flows and
+        Optimal Transport, section 4.2.
+
+    >>> wasserstein(torch.tensor([[[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]])).item()
+    0.25
+    """
+    _check_cost(cost)
+    matrices = cost.detach().double().cpu().numpy()
+    values = [_matched_mean(matrix) for matrix in matrices]
+    return torch.tensor(values, dtype=torch.float64, device=cost.device)
+
+
+def hungarian_iou(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -> Tensor:
+    """Return the Hungarian-matched IoU: the mean IoU of the best one-to-one matching.
+
+    ``max_γ Σ_na γ_na IoU_na = 1 − Ŵ(1 − IoU)``, both empty counting as 1.
+
+    Args:
+        predictions: Label maps (B, N, H, W), integer classes; 0 is background.
+        annotations: Label maps (B, A, H, W), integer classes.
+        classes: How many classes there are, background included.
+
+    Returns:
+        (B,) in [0, 1], float64; higher is better.
+
+    Raises:
+        InputError: The label maps are none, or do not fit each other.
+
+    References:
+        Kohl et al., A Hierarchical Probabilistic U-Net for Modeling Multi-Scale Ambiguities, 2019.
+    """
+    return 1 - wasserstein(iou_cost(predictions, annotations, classes=classes))
+
+
+@dataclass(frozen=True)
+class Wasserstein:
+    """The empirical Wasserstein metric of an evaluation with any pairwise cost.
+
+    Args:
+        cost: Evaluation to the cost of every pair of a sample and an annotation, (B, N, A).
+    """
+
+    cost: Callable[[Evaluation], Tensor]
+    higher_is_better = False
+
+    def __call__(self, evaluation: Evaluation, /) -> Tensor:
+        """Return Ŵ of each image, (B,)."""
+        return wasserstein(shared(evaluation, self.cost))
+
+
+@dataclass(frozen=True)
+class HungarianIoU:
+    """The Hungarian-matched IoU of an evaluation, see :func:`hungarian_iou`."""
+
+    higher_is_better = True
+
+    def __call__(self, evaluation: Evaluation, /) -> Tensor:
+        """Return the mean matched IoU of each image, (B,)."""
+        return 1 - wasserstein(shared(evaluation, PairCost(iou_cost)))
+
+
+def w_iou() -> Wasserstein:
+    """Return Ŵ with the kernel 1 − IoU."""
+    return Wasserstein(PairCost(iou_cost))
+
+
+def w_dice() -> Wasserstein:
+    """Return Ŵ with the kernel 1 − Dice."""
+    return Wasserstein(PairCost(dice_cost))
+
+
+def w_hausdorff(one_empty: OneEmpty = "diagonal") -> Wasserstein:
+    """Return Ŵ with the Hausdorff distance in pixels, see :mod:`probseg.metrics.hausdorff`."""
+    return Wasserstein(PairCost(Hausdorff(one_empty)))
+
+
+def w_cross_entropy(epsilon: float = EPSILON) -> Wasserstein:
+    """Return Ŵ with the cross-entropy in nats per pixel."""
+    return Wasserstein(CrossEntropyCost(epsilon))
+
+
+def _check_cost(cost: Tensor) -> None:
+    if cost.ndim != 3 or cost.numel() == 0:
+        raise InputError(
+            "a pairwise cost must be (images, samples, annotations), each one or more; "
+            f"its shape is {tuple(cost.shape)}"
+        )
+    if not torch.isfinite(cost).all():
+        image, sample, annotation = (~torch.isfinite(cost)).nonzero()[0].tolist()
+        raise InputError(
+            f"the cost of sample {sample} and annotation {annotation} of image {image} is not "
+            "finite, so nothing can be matched; if it is a Hausdorff distance to an empty mask, "
+            'say what that is worth: one_empty="diagonal" or a number'
+        )
+
+
+def _matched_mean(cost: NDArray[np.float64]) -> float:
+    few, many = sorted(cost.shape)
+    if many % few:
+        samples, annotations = cost.shape
+        return float(ot.emd2(ot.unif(samples), ot.unif(annotations), cost))
+    repeated = np.repeat(cost, many // few, axis=int(np.argmin(cost.shape)))
+    return float(repeated[linear_sum_assignment(repeated)].mean())

@@ -1,0 +1,65 @@
+"""Whether samples are uncertain where the annotators are: normalised cross-correlation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from probseg.interfaces import Evaluation
+from probseg.metrics.checks import check_probabilities
+from probseg.metrics.evaluation import SharedEvaluation
+from probseg.metrics.kernels import EPSILON
+
+
+def normalised_cross_correlation(probabilities: Tensor, annotations: Tensor, /) -> Tensor:
+    """Return the correlation of the samples' uncertainty map with each annotator's error map.
+
+    ``E_y NCC(E_s CE(s̄, s), E_s CE(y, s))``, where s̄ is the mean sample, CE the cross-entropy of a
+    pixel (probabilities clamped to 2⁻²³), and NCC the correlation of two maps over their pixels;
+    zero where a map is constant.
+
+    Args:
+        probabilities: Samples (B, N, K, H, W) that sum to one over K.
+        annotations: Label maps (B, A, H, W), integer classes.
+
+    Returns:
+        (B,) in [−1, 1], float64; higher is better.
+
+    Raises:
+        InputError: The tensors are not what they should be, or do not fit each other.
+
+    References:
+        Baumgartner et al., PHiSeg: Capturing uncertainty in medical image segmentation, 2019.
+    """
+    check_probabilities(probabilities, annotations)
+    return _ncc(probabilities, annotations)
+
+
+@dataclass(frozen=True)
+class NCC:
+    """The correlation of uncertainty and error, see :func:`normalised_cross_correlation`."""
+
+    higher_is_better = True
+
+    def __call__(self, evaluation: Evaluation, /) -> Tensor:
+        """Return the correlation of each image, (B,)."""
+        checked = SharedEvaluation.of(evaluation)
+        return _ncc(checked.probabilities, checked.annotations)
+
+
+def _ncc(probabilities: Tensor, annotations: Tensor) -> Tensor:
+    probabilities = probabilities.double()
+    surprise = -probabilities.clamp(EPSILON, 1).log().mean(1)  # (B, K, H, W), E_s of −log s
+    uncertainty = (probabilities.mean(1) * surprise).sum(1, keepdim=True)
+    error = surprise.gather(1, annotations.long())  # (B, A, H, W)
+    return (_standardised(uncertainty) * _standardised(error)).mean(2).mean(1)
+
+
+def _standardised(maps: Tensor) -> Tensor:
+    # (B, M, H, W) -> (B, M, HW) with mean 0 and variance 1; zeros if constant up to rounding
+    pixels = maps.flatten(2)
+    scale, mean = torch.std_mean(pixels, dim=2, correction=0, keepdim=True)
+    varies = scale > 1e-12 * pixels.abs().amax(2, keepdim=True)
+    return torch.where(varies, (pixels - mean) / scale, 0.0)
