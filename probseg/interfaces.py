@@ -22,7 +22,8 @@ class Backbone(Protocol):
     out_channels: int
     stride: int  # images are padded to a multiple of it before they come here
 
-    def __call__(self, image: Tensor, /) -> Tensor: ...  # (B, C, H, W) -> (B, F, H, W)
+    def __call__(self, image: Tensor, /) -> Tensor:
+        """Return features (B, F, H, W) of an image (B, C, H, W)."""
 
 
 @runtime_checkable
@@ -31,31 +32,35 @@ class LatentEncoder(Protocol):
 
     context_features: int
 
-    # (B, C [+ K], H, W) -> Distribution with batch (B,) and event (L,), context (B, c)
-    def __call__(self, image: Tensor, /) -> tuple[Distribution, Tensor]: ...
+    def __call__(self, image: Tensor, /) -> tuple[Distribution, Tensor]:
+        """Return a density, batch (B,) and event (L,), and a context (B, c).
+
+        The prior's encoder sees an image (B, C, H, W), the posterior's (B, C + K, H, W).
+        """
 
 
 @runtime_checkable
 class Projector(Protocol):
     """Pushes a base density forward: the density of f(z, context) for z from the base."""
 
-    # Distribution, (B, c) -> Distribution with the same batch and event shapes
-    def __call__(self, base: Distribution, context: Tensor, /) -> Distribution: ...
+    def __call__(self, base: Distribution, context: Tensor, /) -> Distribution:
+        """Return a density of the base's batch (B,) and event (L,), given a context (B, c)."""
 
 
 @runtime_checkable
 class Divergence(Protocol):
     """Says how far q is from p, one number per image."""
 
-    def __call__(self, q: Distribution, p: Distribution, /) -> Tensor: ...  # -> (B,)
+    def __call__(self, q: Distribution, p: Distribution, /) -> Tensor:
+        """Return (B,) from two densities of batch (B,) and event (L,)."""
 
 
 @runtime_checkable
 class Decoder(Protocol):
     """Turns features and latent samples into the logits of segmentations."""
 
-    # (B, F, H, W), (..., B, L) -> (..., B, K, H, W)
-    def __call__(self, features: Tensor, latent: Tensor, /) -> Tensor: ...
+    def __call__(self, features: Tensor, latent: Tensor, /) -> Tensor:
+        """Return logits (..., B, K, H, W) of features (B, F, H, W), latent (..., B, L)."""
 
 
 @runtime_checkable
@@ -69,13 +74,16 @@ class Model(Protocol):
     in_channels: int
     classes: int
 
-    # (B, C, H, W), (B, H, W) -> weighted scalar terms, whose sum is minimised
     def loss(
         self, image: Tensor, label: Tensor, *, generator: Generator | None = None
-    ) -> dict[str, Tensor]: ...
+    ) -> dict[str, Tensor]:
+        """Return weighted scalar terms, whose sum is minimised.
 
-    # (B, C, H, W) -> (n, B, K, H, W) probabilities
-    def sample(self, image: Tensor, n: int, *, generator: Generator | None = None) -> Tensor: ...
+        The image is (B, C, H, W), floating; the label (B, H, W), integer classes.
+        """
+
+    def sample(self, image: Tensor, n: int, *, generator: Generator | None = None) -> Tensor:
+        """Return probabilities (n, B, K, H, W) of an image (B, C, H, W)."""
 
 
 @runtime_checkable
@@ -84,14 +92,16 @@ class LatentModel(Model, Protocol):
 
     latent_dim: int
 
-    def prior(self, image: Tensor) -> Distribution: ...  # batch (B,), event (L,)
+    def prior(self, image: Tensor) -> Distribution:
+        """Return p(z | x), batch (B,) and event (L,), of an image (B, C, H, W)."""
 
-    def posterior(self, image: Tensor, label: Tensor) -> Distribution: ...
+    def posterior(self, image: Tensor, label: Tensor) -> Distribution:
+        """Return q(z | x, y), batch (B,) and event (L,), given a label (B, H, W)."""
 
-    # -> (B, K, H, W) probabilities
     def reconstruct(
         self, image: Tensor, label: Tensor, *, generator: Generator | None = None
-    ) -> Tensor: ...
+    ) -> Tensor:
+        """Return probabilities (B, K, H, W) decoded from the posterior."""
 
 
 class Sample(NamedTuple):
@@ -121,11 +131,14 @@ class Dataset(Protocol):
     fingerprint: str  # hex digest of what the data are
     provenance: str  # a sentence, shown beside every result
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Return the number of images."""
 
-    def __getitem__(self, index: int, /) -> Sample: ...
+    def __getitem__(self, index: int, /) -> Sample:
+        """Return one image with all its annotations."""
 
-    def __getitems__(self, indices: Sequence[int], /) -> Batch: ...
+    def __getitems__(self, indices: Sequence[int], /) -> Batch:
+        """Return several images at once."""
 
 
 @dataclass(frozen=True)
@@ -149,4 +162,5 @@ class Metric(Protocol):
 
     higher_is_better: bool
 
-    def __call__(self, evaluation: Evaluation, /) -> Tensor: ...  # -> (B,) float64
+    def __call__(self, evaluation: Evaluation, /) -> Tensor:
+        """Return one value per image, (B,) in double precision."""

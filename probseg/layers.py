@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import nn
 
 from probseg.errors import OptionError, did_you_mean
@@ -42,6 +43,23 @@ def he_initialised(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
+def set_class_prior(layer: nn.Conv2d, class_prior: Sequence[float]) -> None:
+    """Set the bias of the layer that gives the logits to the logarithm of class frequencies.
+
+    Raises:
+        OptionError: They are not one positive number per class.
+    """
+    frequencies = torch.tensor(list(class_prior), dtype=torch.float64)
+    if len(frequencies) != layer.out_channels or not bool((frequencies > 0).all()):
+        raise OptionError(
+            f"class_prior={list(class_prior)} has to be {layer.out_channels} positive numbers, "
+            "one per class"
+        )
+    assert layer.bias is not None
+    with torch.no_grad():
+        layer.bias.copy_((frequencies / frequencies.sum()).log())
+
+
 def check_widths(channels: Sequence[int], convolutions: int) -> tuple[int, ...]:
     """Return the widths of a network's levels as a tuple.
 
@@ -60,7 +78,7 @@ def check_widths(channels: Sequence[int], convolutions: int) -> tuple[int, ...]:
 def _normalisation(norm: str | None, channels: int) -> list[nn.Module]:
     if norm is None:
         return []
-    known = {
+    known: dict[str, Callable[[], nn.Module]] = {
         "batch": lambda: nn.BatchNorm2d(channels),
         "group": lambda: nn.GroupNorm(8 if channels % 8 == 0 else 1, channels),
         "instance": lambda: nn.InstanceNorm2d(channels, affine=True),

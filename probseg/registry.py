@@ -26,6 +26,7 @@ class Offer(NamedTuple):
     source: str  # "probseg" or the plugin's distribution and version
 
     def load(self) -> Any:
+        """Import what is offered."""
         return self.entry.load()
 
     def __str__(self) -> str:
@@ -122,9 +123,7 @@ class Registry(ModuleType, Mapping[str, Constructor]):
             )
         if len(offers) > 1:
             everybody = " and ".join(map(str, offers))
-            raise PluginError(
-                f"{self.kind} {name!r} is offered by {everybody}; uninstall one"
-            )
+            raise PluginError(f"{self.kind} {name!r} is offered by {everybody}; uninstall one")
         return self._import(name, offers[0])
 
     def _import(self, name: str, offer: Offer) -> Constructor:

@@ -81,6 +81,17 @@ def plain(value: Any) -> Any:
     return {"object": _type_name(value)}
 
 
+def integer(option: str, value: Any, *, low: int = 1) -> int:
+    """Return ``value`` once it is sure to be an integer of at least ``low``.
+
+    Raises:
+        OptionError: It is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise OptionError(f"{option} has to be an integer of at least {low}, not {value!r}")
+    return value
+
+
 def _create(parts: Registry, part: Spec, known: Mapping[str, Any]) -> Made:
     if "object" in part:
         raise OptionError(

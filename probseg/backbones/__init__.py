@@ -10,6 +10,8 @@ Registry.adopt(
     builtin={
         "unet": "probseg.backbones.unet:UNet",
         "smp": "probseg.backbones.smp:SegmentationModel",
-        **{name: f"probseg.backbones.smp:{name}" for name in (*_SMP, "segformer", "upernet", "dpt")},
+        **{
+            name: f"probseg.backbones.smp:{name}" for name in (*_SMP, "segformer", "upernet", "dpt")
+        },
     },
 )

@@ -2,6 +2,4 @@
 
 from probseg.registry import Registry
 
-Registry.adopt(
-    __name__, kind="decoder", builtin={"fcomb": "probseg.decoders.fcomb:FComb"}
-)
+Registry.adopt(__name__, kind="decoder", builtin={"fcomb": "probseg.decoders.fcomb:FComb"})

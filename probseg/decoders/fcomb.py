@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from probseg.errors import OptionError
-from probseg.layers import he_initialised
+from probseg.layers import he_initialised, set_class_prior
 
 
 class FComb(nn.Module):
@@ -52,7 +52,7 @@ class FComb(nn.Module):
         self.hidden = nn.ModuleList(hidden)
         self.logits = he_initialised(nn.Conv2d(features, classes, 1))
         if class_prior is not None:
-            _set_prior(self.logits, class_prior)
+            set_class_prior(self.logits, class_prior)
 
     def forward(self, features: Tensor, latent: Tensor) -> Tensor:
         """Return logits (..., B, K, H, W) of features (B, F, H, W) and latent (..., B, L)."""
@@ -62,22 +62,11 @@ class FComb(nn.Module):
             return self._tail(shared, shifts)
         # One sample at a time stays in the processor's cache, all at once would not.
         logits = [self._tail(shared, shift) for shift in shifts.flatten(0, -3)]
-        return torch.stack(logits).unflatten(0, latent.shape[:-2])
+        return torch.stack(logits).view(*latent.shape[:-2], *logits[0].shape)
 
     def _tail(self, shared: Tensor, shift: Tensor) -> Tensor:
         combined = functional.relu(shared + shift[:, :, None, None].to(shared.dtype))
         for layer in self.hidden:
             combined = functional.relu(layer(combined))
-        return self.logits(combined)
-
-
-def _set_prior(layer: nn.Conv2d, class_prior: Sequence[float]) -> None:
-    frequencies = torch.tensor(list(class_prior), dtype=torch.float64)
-    if len(frequencies) != layer.out_channels or not bool((frequencies > 0).all()):
-        raise OptionError(
-            f"class_prior={list(class_prior)} has to be {layer.out_channels} positive numbers, "
-            "one per class"
-        )
-    assert layer.bias is not None
-    with torch.no_grad():
-        layer.bias.copy_((frequencies / frequencies.sum()).log())
+        logits: Tensor = self.logits(combined)
+        return logits

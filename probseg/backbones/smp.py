@@ -1,0 +1,112 @@
+"""Every architecture and encoder of segmentation-models-pytorch as a backbone."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import segmentation_models_pytorch as smp
+from torch import Tensor, nn
+
+from probseg.errors import InputError, OptionError, did_you_mean, listing
+
+
+class SegmentationModel(nn.Module):
+    """A network of segmentation-models-pytorch whose head gives features at full resolution.
+
+    Args:
+        in_channels: C of the image.
+        arch: One of the library's architectures, such as ``"unet"`` or ``"fpn"``.
+        encoder: One of its encoders, such as ``"resnet34"`` or ``"tu-convnext_tiny"``.
+        features: F, the maps that the network's head gives.
+        encoder_weights: Pretrained weights to fetch (needs the network), or ``None``.
+        **options: What the architecture takes besides.
+
+    Raises:
+        OptionError: No such architecture, encoder or option.
+
+    References:
+        https://smp.readthedocs.io
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        arch: str = "unet",
+        encoder: str = "resnet34",
+        features: int = 32,
+        encoder_weights: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        _check_architecture(arch)
+        _check_encoder(encoder)
+        self.arch = arch
+        if arch == "dpt":  # its transformer otherwise takes images of one size only
+            options.setdefault("dynamic_img_size", True)
+        self.out_channels = features
+        try:
+            self.network = smp.create_model(
+                arch, encoder, encoder_weights, in_channels, classes=features, **options
+            )
+        except (TypeError, ValueError, KeyError, NotImplementedError) as error:
+            raise OptionError(
+                f"segmentation-models-pytorch cannot build {arch!r} with encoder {encoder!r} "
+                f"and {options}: {error}"
+            ) from error
+        # PAN halves the encoder's smallest map three times more
+        deepest = 128 if arch == "pan" else 32
+        self.stride = max(deepest, int(getattr(self.network.encoder, "output_stride", 32)))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return features (B, F, H, W) of an image (B, C, H, W) whose sides the stride divides.
+
+        Raises:
+            InputError: A batch of one in training mode, where the architecture pools to a single
+                pixel and normalises over the batch.
+        """
+        try:
+            features: Tensor = self.network(image)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise InputError(
+                f"{self.arch!r} normalises a single pixel over the batch and cannot train on a "
+                "batch of one; use a larger batch, model.eval(), or an architecture without "
+                "global pooling such as 'unet'"
+            ) from error
+        return features
+
+
+def _check_architecture(arch: str) -> None:
+    known = list(smp.MODEL_ARCHITECTURES_MAPPING)
+    if arch not in known:
+        raise OptionError(
+            f"segmentation-models-pytorch has no architecture {arch!r}"
+            f"{did_you_mean(arch, known)}; known: {listing(known)}"
+        )
+
+
+def _check_encoder(encoder: str) -> None:
+    if encoder.startswith("tu-"):  # any network of timm
+        return
+    known = smp.encoders.get_encoder_names()
+    if encoder not in known:
+        raise OptionError(
+            f"segmentation-models-pytorch has no encoder {encoder!r}"
+            f"{did_you_mean(encoder, known)}; its documentation lists all {len(known)}"
+        )
+
+
+unetplusplus = partial(SegmentationModel, arch="unetplusplus")
+manet = partial(SegmentationModel, arch="manet")
+linknet = partial(SegmentationModel, arch="linknet")
+fpn = partial(SegmentationModel, arch="fpn")
+pspnet = partial(SegmentationModel, arch="pspnet")
+pan = partial(SegmentationModel, arch="pan")
+deeplabv3 = partial(SegmentationModel, arch="deeplabv3")
+deeplabv3plus = partial(SegmentationModel, arch="deeplabv3plus")
+segformer = partial(SegmentationModel, arch="segformer")
+upernet = partial(SegmentationModel, arch="upernet")
+dpt = partial(SegmentationModel, arch="dpt", encoder="tu-vit_tiny_patch16_224.augreg_in21k")

@@ -1,0 +1,100 @@
+"""What every model of probseg can do, whatever it is made of."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from probseg.errors import InputError, OptionError, did_you_mean
+from probseg.inputs import checked_image, checked_label
+from probseg.specs import integer
+
+REDUCTIONS = ("pixel-sum", "pixel-mean")
+
+
+class ProbabilisticModel(nn.Module, ABC):
+    """A segmentation model that knows its own description and checks what it is given.
+
+    Args:
+        spec: Plain data such that ``build(**spec)`` gives the same architecture.
+
+    Raises:
+        OptionError: No channel, fewer than two classes or an unknown reduction.
+    """
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        super().__init__()
+        self.spec = spec
+        self.in_channels: int = integer("in_channels", spec["in_channels"])
+        self.classes: int = integer("classes", spec["classes"], low=2)
+        self.reduction: str = _checked_reduction(spec["reduction"])
+
+    @abstractmethod
+    def loss(
+        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Return weighted scalar terms, whose sum is minimised."""
+
+    @abstractmethod
+    def sample(self, image: Tensor, n: int, *, generator: Generator | None = None) -> Tensor:
+        """Return probabilities (n, B, K, H, W) of n segmentations of each image."""
+
+    def forward(
+        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Return :meth:`loss`, for wrappers that call a module."""
+        return self.loss(image, label, generator=generator)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the description and the weights to one safetensors file, for ``probseg.load``.
+
+        Raises:
+            WriteError: The file cannot be written; none is left behind.
+        """
+        from probseg.checkpoints import save  # checkpoints import the models that they load
+
+        save(self, path)
+
+    def _image(self, image: Tensor, *, values: bool) -> Tensor:
+        return checked_image(image, self.in_channels, next(self.parameters()), values=values)
+
+    def _label(self, label: Tensor, image: Tensor) -> Tensor:
+        return checked_label(label, image, self.classes)
+
+    def _cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the cross-entropy, summed (or averaged) over pixels, averaged over the batch."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        per_pixel = functional.cross_entropy(logits, label, reduction="none")
+        if self.reduction == "pixel-mean":
+            return per_pixel.mean()
+        return per_pixel.sum(dim=(1, 2)).mean()
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Return the softmax over classes (..., K, H, W) in at least single precision."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=-3)
+
+
+def checked_count(n: int) -> int:
+    """Return the number of samples asked for.
+
+    Raises:
+        InputError: It is not a positive integer.
+    """
+    if not isinstance(n, int) or n < 1:
+        raise InputError(f"the number of samples has to be a positive integer, not {n!r}")
+    return n
+
+
+def _checked_reduction(reduction: str) -> str:
+    if reduction not in REDUCTIONS:
+        raise OptionError(
+            f"no reduction is called {reduction!r}{did_you_mean(reduction, REDUCTIONS)}; "
+            f"known: {', '.join(REDUCTIONS)}"
+        )
+    return reduction

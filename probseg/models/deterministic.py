@@ -1,0 +1,90 @@
+"""A plain segmentation network: the baseline that knows no ambiguity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from probseg.inputs import cropped, padded
+from probseg.interfaces import Backbone
+from probseg.layers import set_class_prior
+from probseg.models.base import ProbabilisticModel, checked_count, probabilities
+from probseg.specs import Part, make
+
+
+class DeterministicModel(ProbabilisticModel):
+    """A backbone and a 1x1 convolution; every sample of an image is the same.
+
+    Args:
+        backbone: Turns images into features.
+        spec: Plain data such that ``build(**spec)`` gives the same architecture.
+    """
+
+    def __init__(self, backbone: Backbone, *, spec: dict[str, Any]) -> None:
+        super().__init__(spec)
+        self.backbone = backbone
+        self.logits = nn.Conv2d(backbone.out_channels, self.classes, 1)
+        if spec["class_prior"] is not None:
+            set_class_prior(self.logits, spec["class_prior"])
+
+    def loss(
+        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Return the cross-entropy of an image (B, C, H, W) and its label (B, H, W).
+
+        Raises:
+            InputError: The image or the label is not what the model was built for.
+        """
+        image = self._image(image, values=False)
+        label = self._label(label, image)
+        return {"cross_entropy": self._cross_entropy(self._logits(image), label)}
+
+    @torch.no_grad()
+    def sample(self, image: Tensor, n: int, *, generator: Generator | None = None) -> Tensor:
+        """Return n equal segmentations (n, B, K, H, W) of an image (B, C, H, W).
+
+        Raises:
+            InputError: The image is not what the model was built for.
+        """
+        image = self._image(image, values=True)
+        count = checked_count(n)
+        return probabilities(self._logits(image)).expand(count, -1, -1, -1, -1)
+
+    def _logits(self, image: Tensor) -> Tensor:
+        features = self.backbone(padded(image, self.backbone.stride))
+        return cropped(self.logits(features), image)
+
+
+def deterministic(
+    *,
+    in_channels: int = 1,
+    classes: int = 2,
+    backbone: Part = "unet",
+    class_prior: list[float] | None = None,
+    reduction: str = "pixel-sum",
+) -> DeterministicModel:
+    """Build the deterministic baseline.
+
+    Args:
+        in_channels: C.
+        classes: K.
+        backbone: A name, a mapping or a ready object.
+        class_prior: K frequencies whose logarithm is the initial bias of the logits.
+        reduction: Of the cross-entropy over pixels, ``"pixel-sum"`` or ``"pixel-mean"``.
+
+    Raises:
+        UnknownNameError: No backbone has that name.
+        OptionError: An option is of the wrong type or out of range.
+    """
+    made = make("backbones", backbone, Backbone, in_channels=in_channels)
+    spec = {
+        "name": "deterministic",
+        "in_channels": in_channels,
+        "classes": classes,
+        "backbone": made.spec,
+        "class_prior": None if class_prior is None else list(class_prior),
+        "reduction": reduction,
+    }
+    return DeterministicModel(made.part, spec=spec)

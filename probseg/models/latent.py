@@ -1,0 +1,221 @@
+"""The one latent-variable model: PU-Net, 2p-planar and the cSAE differ in their parts only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+from torch.distributions import Distribution
+from torch.nn import functional
+
+from probseg.errors import InputError
+from probseg.inputs import cropped, padded
+from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
+from probseg.models.base import ProbabilisticModel, checked_count, probabilities
+from probseg.seeding import seeded
+
+Space = Literal["base", "projected"]
+FlowContext = Literal["image", "own", "posterior"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The networks of a latent-variable model."""
+
+    backbone: Backbone
+    prior: LatentEncoder  # sees the image
+    posterior: LatentEncoder  # sees the image and the one-hot label
+    decoder: Decoder
+    prior_projector: Projector
+    posterior_projector: Projector
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """A weighted divergence between the posterior and the prior, on one of two spaces."""
+
+    divergence: Divergence
+    weight: float
+    on: Space
+
+
+class Pair(NamedTuple):
+    """Posterior and prior on one space."""
+
+    q: Distribution
+    p: Distribution
+
+
+class LatentVariableModel(ProbabilisticModel):
+    r"""A conditional latent-variable model of segmentations, p(y | x) = E_{z ~ p(z|x)} p(y | z, x).
+
+    .. math:: L = -\log p(y | \hat z, x) + \sum_i w_i D_i(q, p), \quad \hat z \sim \hat q
+
+    Training decodes a sample of the projected posterior; sampling decodes the base prior and
+    needs no projector (eq. 12 of the paper).
+
+    Args:
+        parts: The networks.
+        penalties: Name of the loss term to what it penalises.
+        flow_context: Whose context conditions the projectors: that of the ``"image"`` (the
+            prior's) for both, each its ``"own"``, or the ``"posterior"``'s for both.
+        spec: Plain data such that ``build(**spec)`` gives the same architecture.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        penalties: Mapping[str, Penalty],
+        *,
+        flow_context: FlowContext,
+        spec: dict[str, Any],
+    ) -> None:
+        super().__init__(spec)
+        self.latent_dim: int = spec["latent_dim"]
+        self.backbone = parts.backbone
+        self.prior_encoder = parts.prior
+        self.posterior_encoder = parts.posterior
+        self.decoder = parts.decoder
+        self.prior_projector = parts.prior_projector
+        self.posterior_projector = parts.posterior_projector
+        self.penalties = dict(penalties)
+        self.flow_context = flow_context
+
+    def loss(
+        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Return the weighted terms of the training objective, eq. (12); their sum is minimised.
+
+        Args:
+            image: (B, C, H, W) floating, of any H and W.
+            label: (B, H, W) integer classes, one annotation of each image.
+            generator: Makes the latent samples reproducible.
+
+        Returns:
+            ``"cross_entropy"`` and one scalar for each penalty, already multiplied by its weight.
+
+        Raises:
+            InputError: The image or the label is not what the model was built for.
+        """
+        image = self._image(image, values=False)
+        label = self._label(label, image)
+        with seeded(generator, image.device):
+            x, y = self._padded(image, label)
+            base, projected = self._densities(x, y)
+            logits = self.decoder(self.backbone(x), projected.q.rsample())
+            terms = {"cross_entropy": self._cross_entropy(cropped(logits, image), label)}
+            return terms | self._penalties(base, projected)
+
+    @torch.no_grad()
+    def sample(
+        self, image: Tensor, n: int, *, generator: Generator | None = None, projected: bool = False
+    ) -> Tensor:
+        """Return segmentations decoded from samples of the prior, without gradients.
+
+        Args:
+            image: (B, C, H, W) floating, of any H and W.
+            n: Samples of each image.
+            generator: Makes the samples reproducible.
+            projected: Sample the projected prior in place of the base prior.
+
+        Returns:
+            Probabilities (n, B, K, H, W).
+
+        Raises:
+            InputError: The image is not what the model was built for, or the projected prior is
+                asked for where its flow reads the posterior's context.
+        """
+        image = self._image(image, values=True)
+        count = checked_count(n)
+        with seeded(generator, image.device):
+            x = padded(image, self.backbone.stride)
+            prior = self._projected_prior(x) if projected else self.prior_encoder(x)[0]
+            logits = self.decoder(self.backbone(x), prior.sample((count,)))
+            return probabilities(cropped(logits, image))
+
+    @torch.no_grad()
+    def reconstruct(
+        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
+    ) -> Tensor:
+        """Return the segmentation decoded from a sample of the projected posterior.
+
+        Args:
+            image: (B, C, H, W) floating.
+            label: (B, H, W) integer classes.
+            generator: Makes the sample reproducible.
+
+        Returns:
+            Probabilities (B, K, H, W), without gradients.
+
+        Raises:
+            InputError: The image or the label is not what the model was built for.
+        """
+        image = self._image(image, values=True)
+        label = self._label(label, image)
+        with seeded(generator, image.device):
+            x, y = self._padded(image, label)
+            latent = self._densities(x, y)[1].q.sample()
+            return probabilities(cropped(self.decoder(self.backbone(x), latent), image))
+
+    def prior(self, image: Tensor) -> Distribution:
+        """Return the base prior p(z | x), batch (B,) and event (L,), of an image (B, C, H, W).
+
+        Raises:
+            InputError: The image is not what the model was built for.
+        """
+        image = self._image(image, values=True)
+        density: Distribution = self.prior_encoder(padded(image, self.backbone.stride))[0]
+        return density
+
+    def posterior(self, image: Tensor, label: Tensor) -> Distribution:
+        """Return the base posterior q(z | x, y), batch (B,) and event (L,).
+
+        Raises:
+            InputError: The image or the label is not what the model was built for.
+        """
+        return self.densities(image, label)[0].q
+
+    def densities(self, image: Tensor, label: Tensor) -> tuple[Pair, Pair]:
+        """Return posterior and prior on the base space, and on the projected one.
+
+        Raises:
+            InputError: The image or the label is not what the model was built for.
+        """
+        image = self._image(image, values=True)
+        return self._densities(*self._padded(image, self._label(label, image)))
+
+    def _densities(self, image: Tensor, one_hot: Tensor) -> tuple[Pair, Pair]:
+        q, own = self.posterior_encoder(torch.cat([image, one_hot], dim=1))
+        p, of_image = self.prior_encoder(image)
+        contexts = {
+            "image": (of_image, of_image),
+            "own": (own, of_image),
+            "posterior": (own, own),
+        }
+        context_q, context_p = contexts[self.flow_context]
+        projected_q = self.posterior_projector(q, context_q)
+        return Pair(q, p), Pair(projected_q, self.prior_projector(p, context_p))
+
+    def _projected_prior(self, image: Tensor) -> Distribution:
+        if self.flow_context == "posterior":
+            raise InputError(
+                "the projected prior of this model reads the posterior's context, which needs a "
+                "label; sample the base prior, or build with flow_context='image'"
+            )
+        return self.prior_projector(*self.prior_encoder(image))
+
+    def _penalties(self, base: Pair, projected: Pair) -> dict[str, Tensor]:
+        spaces = {"base": base, "projected": projected}
+        with torch.autocast(next(self.parameters()).device.type, enabled=False):
+            return {
+                name: penalty.weight * penalty.divergence(*spaces[penalty.on]).mean()
+                for name, penalty in self.penalties.items()
+            }
+
+    def _padded(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the image and the one-hot label minus one half, padded to the stride."""
+        one_hot = functional.one_hot(label, self.classes).movedim(-1, 1).to(image.dtype) - 0.5
+        return padded(image, self.backbone.stride), padded(one_hot, self.backbone.stride)

@@ -1,0 +1,248 @@
+"""The published models, each a choice of parts for the one latent-variable model."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, TypeGuard
+
+from probseg.errors import OptionError, did_you_mean
+from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
+from probseg.models.latent import FlowContext, LatentVariableModel, Parts, Penalty, Space
+from probseg.specs import Made, Part, Spec, integer, make
+
+_CHOICES = {
+    "project": ("posterior", "both"),
+    "kl_on": ("base", "projected"),
+    "flow_context": ("image", "own", "posterior"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """Everything that can be chosen about a latent-variable model.
+
+    Each part is a name, a mapping ``{"name": ..., **options}`` or a ready object. What a model has
+    two of (encoders, and projectors unless the flow is shared) can also be given as a mapping
+    ``{"prior": part, "posterior": part}``.
+    """
+
+    in_channels: int = 1  # C
+    classes: int = 2  # K
+    latent_dim: int = 6  # L
+    backbone: Part = "unet"
+    encoder: Part = "axis-aligned"
+    decoder: Part = "fcomb"
+    projector: Part = "identity"
+    project: str = "both"  # which base densities the projector is applied to
+    kl: Part = "kl"  # the divergence that beta weighs
+    kl_on: Space = "base"  # the space it compares posterior and prior on
+    beta: float = 10.0
+    divergence: Part = None  # the divergence on the projected space that gamma weighs
+    gamma: float = 0.0
+    flow_context: FlowContext = "image"  # whose context conditions the projectors
+    shared_flow: bool = True  # one projector for both densities
+    reduction: str = "pixel-sum"  # of the cross-entropy; beta and gamma belong to this scale
+
+    def __post_init__(self) -> None:
+        """Check what no part checks.
+
+        Raises:
+            OptionError: A size below one, an unknown choice, a negative weight, or a weight without a divergence.
+        """
+        for option, low in {"in_channels": 1, "classes": 2, "latent_dim": 1}.items():
+            integer(option, getattr(self, option), low=low)
+        for option, known in _CHOICES.items():
+            _check_choice(option, getattr(self, option), known)
+        for option in ("beta", "gamma"):
+            _check_weight(option, getattr(self, option))
+        if self.gamma and self.divergence is None:
+            raise OptionError(
+                f"gamma={self.gamma} weighs no divergence; pass one too, divergence='sinkhorn' say"
+            )
+
+
+class Recipe:
+    """A model as a named point among all choices; calling it builds the model.
+
+    Args:
+        name: The name in ``probseg.models``.
+        summary: One sentence on the model, with its source.
+        defaults: What is chosen where the user does not say.
+    """
+
+    def __init__(self, name: str, summary: str, defaults: Choices) -> None:
+        self.name = name
+        self.defaults = defaults
+        self.__doc__ = summary
+        self.__signature__ = inspect.Signature(
+            [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+                for name, default in choices_of(defaults).items()
+            ]
+        )
+
+    def __call__(self, **options: Any) -> LatentVariableModel:
+        """Build the model with ``options`` in place of the recipe's defaults.
+
+        Raises:
+            UnknownNameError: No part has that name.
+            OptionError: An option is unknown, of the wrong type or out of range.
+        """
+        if "divergence" in options and "gamma" not in options and not self.defaults.gamma:
+            raise OptionError(
+                f"{self.name} weighs its divergence by gamma=0, so it would go unused; "
+                "pass gamma too"
+            )
+        return compose(self.name, replace(self.defaults, **options))
+
+    def __repr__(self) -> str:
+        """The recipe's name."""
+        return f"<recipe {self.name}>"
+
+
+def compose(name: str, choices: Choices) -> LatentVariableModel:
+    """Make the parts that ``choices`` name and put them together.
+
+    Args:
+        name: What the model's description calls it.
+        choices: Everything that is chosen.
+
+    Raises:
+        UnknownNameError: No part has that name.
+        OptionError: A part cannot be made from its options.
+    """
+    parts, networks = _networks(choices)
+    penalties, divergences = _penalties(choices)
+    return LatentVariableModel(
+        parts,
+        penalties,
+        flow_context=choices.flow_context,
+        spec={"name": name, **choices_of(choices), **networks, **divergences},
+    )
+
+
+def choices_of(choices: Choices) -> Spec:
+    """Return every choice by name."""
+    return {field.name: getattr(choices, field.name) for field in fields(choices)}
+
+
+def _networks(c: Choices) -> tuple[Parts, Spec]:
+    image, latent = {"in_channels": c.in_channels}, {"latent_dim": c.latent_dim}
+    with_label = {"in_channels": c.in_channels + c.classes}
+    backbone = make("backbones", c.backbone, Backbone, **image)
+    encoders = _make_two("encoders", c.encoder, LatentEncoder, image | latent, with_label | latent)
+    features = {"in_channels": backbone.part.out_channels}
+    decoder = make("decoders", c.decoder, Decoder, **features, **latent, classes=c.classes)
+    projectors = _projectors(c, encoders)
+    parts = Parts(
+        backbone=backbone.part,
+        prior=encoders.prior.part,
+        posterior=encoders.posterior.part,
+        decoder=decoder.part,
+        prior_projector=projectors.prior.part,
+        posterior_projector=projectors.posterior.part,
+    )
+    return parts, {
+        "backbone": backbone.spec,
+        "encoder": encoders.spec,
+        "decoder": decoder.spec,
+        "projector": projectors.spec if c.project == "both" else projectors.posterior.spec,
+    }
+
+
+def _penalties(c: Choices) -> tuple[dict[str, Penalty], Spec]:
+    kl = make("divergences", c.kl, Divergence)
+    penalties = {"kl": Penalty(kl.part, c.beta, on=c.kl_on)}
+    divergence = Made(None, None)
+    if c.divergence is not None:
+        divergence = make("divergences", c.divergence, Divergence)
+        penalties["divergence"] = Penalty(divergence.part, c.gamma, on="projected")
+    weighed = {name: penalty for name, penalty in penalties.items() if penalty.weight}
+    return weighed, {"kl": kl.spec, "divergence": divergence.spec}
+
+
+class Two(NamedTuple):
+    """The prior's and the posterior's part of a kind."""
+
+    prior: Made
+    posterior: Made
+
+    @property
+    def spec(self) -> Spec:
+        """One description where one describes both."""
+        if self.prior.spec == self.posterior.spec:
+            spec: Spec = self.prior.spec
+            return spec
+        return {"prior": self.prior.spec, "posterior": self.posterior.spec}
+
+
+def _projectors(c: Choices, encoders: Two) -> Two:
+    widths = [encoder.part.context_features for encoder in encoders]
+    context_p = widths[c.flow_context == "posterior"]
+    context_q = widths[c.flow_context != "image"]
+    known_p = {"features": c.latent_dim, "context_features": context_p}
+    known_q = {"features": c.latent_dim, "context_features": context_q}
+    if c.project == "posterior":
+        identity = make("projectors", "identity", Projector, **known_p)
+        return Two(identity, make("projectors", c.projector, Projector, **known_q))
+    if not c.shared_flow or _is_pair(c.projector):
+        return _make_two("projectors", c.projector, Projector, known_p, known_q)
+    if context_p != context_q:
+        raise OptionError(
+            f"a shared flow needs contexts of one width, and they have {context_p} and {context_q}"
+            "; pass shared_flow=False or flow_context='image'"
+        )
+    shared = make("projectors", c.projector, Projector, **known_q)
+    return Two(shared, shared)
+
+
+def _make_two(kinds: str, part: Part, interface: type, known_p: Spec, known_q: Spec) -> Two:
+    if not isinstance(part, (str, Mapping)):
+        raise OptionError(
+            f"the model has two {kinds}, and {type(part).__name__} is one ready object; pass a "
+            'name, a mapping with a name, or {"prior": one, "posterior": another}'
+        )
+    of_prior: Part = part
+    of_posterior: Part = part
+    if _is_pair(part):
+        of_prior, of_posterior = part["prior"], part["posterior"]
+    return Two(
+        make(kinds, of_prior, interface, **known_p),
+        make(kinds, of_posterior, interface, **known_q),
+    )
+
+
+def _is_pair(part: Part) -> TypeGuard[Mapping[str, Part]]:
+    return isinstance(part, Mapping) and set(part) == {"prior", "posterior"}
+
+
+def _check_choice(option: str, value: Any, known: Sequence[str]) -> None:
+    if value not in known:
+        raise OptionError(
+            f"{option} cannot be {value!r}{did_you_mean(value, known)}; known: {', '.join(known)}"
+        )
+
+
+def _check_weight(option: str, value: Any) -> None:
+    if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise OptionError(f"{option} has to be a finite number of at least 0, not {value!r}")
+
+
+punet = Recipe(
+    "punet",
+    "Probabilistic U-Net (Kohl et al., NeurIPS 2018): analytic KL, no projector.",
+    Choices(),
+)
+two_step_planar = Recipe(
+    "2p-planar",
+    "PU-Net whose posterior passes two planar steps (Valiuddin et al., UNSURE 2021).",
+    Choices(projector="planar", project="posterior", kl_on="projected", flow_context="posterior"),
+)
+csae = Recipe(
+    "csae",
+    "Conditional Sinkhorn Auto-Encoder: both densities projected, KL on the base, eq. (12).",
+    Choices(projector="planar", divergence="sinkhorn", gamma=10.0),
+)

@@ -1,0 +1,86 @@
+"""The autoregressive transforms of nflows as projectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nflows.transforms import (
+    CompositeTransform,
+    MaskedAffineAutoregressiveTransform,
+    MaskedPiecewiseRationalQuadraticAutoregressiveTransform,
+    ReversePermutation,
+    Transform,
+)
+
+from probseg.errors import OptionError
+from probseg.projectors.flow import Flow
+
+
+def affine_autoregressive(
+    features: int, context_features: int, *, steps: int = 2, hidden_features: int = 32
+) -> Flow:
+    """Return masked affine autoregressive steps with the order reversed between them.
+
+    Args:
+        features: L.
+        context_features: Width of the context.
+        steps: How many.
+        hidden_features: Width of each step's network.
+
+    Raises:
+        OptionError: There is no step.
+
+    References:
+        Papamakarios et al., "Masked Autoregressive Flow for Density Estimation", NeurIPS 2017.
+    """
+
+    def step() -> Transform:
+        return MaskedAffineAutoregressiveTransform(features, hidden_features, context_features)
+
+    return _alternating(step, features, steps)
+
+
+def rational_quadratic(
+    features: int,
+    context_features: int,
+    *,
+    steps: int = 2,
+    hidden_features: int = 32,
+    bins: int = 8,
+    tail_bound: float = 5.0,
+) -> Flow:
+    """Return masked autoregressive rational-quadratic splines, linear beyond ``tail_bound``.
+
+    Args:
+        features: L.
+        context_features: Width of the context.
+        steps: How many.
+        hidden_features: Width of each step's network.
+        bins: Pieces of each spline.
+        tail_bound: The spline covers [-tail_bound, tail_bound].
+
+    Raises:
+        OptionError: There is no step.
+
+    References:
+        Durkan et al., "Neural Spline Flows", NeurIPS 2019.
+    """
+
+    def step() -> Transform:
+        return MaskedPiecewiseRationalQuadraticAutoregressiveTransform(
+            features,
+            hidden_features,
+            context_features,
+            num_bins=bins,
+            tails="linear",
+            tail_bound=tail_bound,
+        )
+
+    return _alternating(step, features, steps)
+
+
+def _alternating(step: Callable[[], Transform], features: int, steps: int) -> Flow:
+    if steps < 1:
+        raise OptionError(f"a flow needs at least one step, not steps={steps}")
+    transforms = [t for _ in range(steps) for t in (step(), ReversePermutation(features))]
+    return Flow(CompositeTransform(transforms))

@@ -1,0 +1,68 @@
+"""From an nflows transform to the torch density that it pushes forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from nflows.transforms import Transform as NflowsTransform
+from torch import Tensor, nn
+from torch.distributions import Distribution, TransformedDistribution, constraints
+from torch.distributions.transforms import Transform
+
+Direction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class Flow(nn.Module):
+    """A projector made of an nflows transform: the density of f(z, c) for z from the base.
+
+    Args:
+        transform: Maps (N, L) and a context (N, c) to (N, L) and log-determinants (N,).
+    """
+
+    def __init__(self, transform: NflowsTransform) -> None:
+        super().__init__()
+        self.transform = transform
+
+    def forward(self, base: Distribution, context: Tensor) -> Distribution:
+        """Return the projected density, whose context is (B, c) for a base of batch (B,)."""
+        step = ConditionalTransform(self.transform, context)
+        return TransformedDistribution(base, [step], validate_args=False)
+
+
+class ConditionalTransform(Transform):
+    """An nflows transform with its context, as torch.distributions wants it.
+
+    The last sample is remembered, so the density of a sample never needs an inverse.
+    """
+
+    domain = constraints.real_vector
+    codomain = constraints.real_vector
+    bijective = True
+
+    def __init__(self, transform: NflowsTransform, context: Tensor) -> None:
+        super().__init__(cache_size=1)
+        self._transform = transform
+        self._context = context
+        self._last: tuple[Tensor | None, Tensor | None] = (None, None)
+
+    def _call(self, x: Tensor) -> Tensor:
+        y, log_det = self._run(self._transform.forward, x)
+        self._last = (x, log_det)
+        return y
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return self._run(self._transform.inverse, y)[0]
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return log |det df/dx| with the shape of x less its last axis."""
+        last_x, last_log_det = self._last
+        if last_x is x and last_log_det is not None:
+            return last_log_det
+        return self._run(self._transform.forward, x)[1]
+
+    def _run(self, direction: Direction, x: Tensor) -> tuple[Tensor, Tensor]:
+        context = self._context.expand(*x.shape[:-1], -1).flatten(0, -2)
+        with torch.autocast(x.device.type, enabled=False):  # densities need full precision
+            y, log_det = direction(x.flatten(0, -2), context.to(x.dtype))
+        return y.view(x.shape), log_det.view(x.shape[:-1])
