@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from probseg.testing.contract import (
+    Contract,
     Make,
-    contract,
     evaluating,
     expect,
     expect_close,
@@ -15,10 +15,12 @@ from probseg.testing.contract import (
     expect_shape,
 )
 
+contract = Contract("backbone", "backbones")
+
 CHANNELS = 3
 
 
-@contract("backbone")
+@contract
 def features_have_the_size_of_the_image(make: Make) -> None:
     """Sizes that its stride divides come back as they went in, with ``out_channels`` maps."""
     backbone = evaluating(make(in_channels=CHANNELS))
@@ -28,7 +30,7 @@ def features_have_the_size_of_the_image(make: Make) -> None:
         expect_shape(features, (2, backbone.out_channels, height, width), "features")
 
 
-@contract("backbone")
+@contract
 def an_image_ignores_its_batch(make: Make) -> None:
     """In evaluation mode an image's features do not depend on the other images of its batch."""
     backbone = evaluating(make(in_channels=CHANNELS))
@@ -37,7 +39,7 @@ def an_image_ignores_its_batch(make: Make) -> None:
     expect_close(together[:1], alone, "one image's features alone as in a batch", tolerance=1e-4)
 
 
-@contract("backbone")
+@contract
 def features_depend_on_every_channel(make: Make) -> None:
     """Changing any one channel of the image changes its features."""
     backbone = evaluating(make(in_channels=CHANNELS))
@@ -49,14 +51,14 @@ def features_depend_on_every_channel(make: Make) -> None:
         expect(differs, f"features that depend on channel {channel}", "the same features")
 
 
-@contract("backbone")
+@contract
 def every_parameter_gets_a_gradient(make: Make) -> None:
     """In training mode the features depend on every parameter."""
     backbone = make(in_channels=CHANNELS)
     expect_gradients(backbone, backbone(_images(backbone)).square().mean())
 
 
-@contract("backbone")
+@contract
 def weights_are_all_there_is(make: Make) -> None:
     """A second backbone with the first one's ``state_dict`` gives the same features."""
     first, second = make(in_channels=CHANNELS), make(in_channels=CHANNELS)

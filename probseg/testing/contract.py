@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,47 +16,55 @@ Part = str | Mapping[str, Any] | Callable[..., Any]
 Make = Callable[..., Any]  # takes what the composition knows, returns the part
 Check = Callable[[Part], None]
 
-checks: dict[str, list[Check]] = {}
-"""The checks of each kind: ``checks["projector"]`` is a list of functions of one part."""
-
 
 class ContractError(AssertionError):
     """A part does not do what every part of its kind has to do."""
 
 
-def check(kind: str, part: Part) -> None:
-    """Run all checks of a kind on a part.
+class Contract:
+    """The checks of one kind of part; as a decorator it adds a function of ``make`` to them.
+
+    A check runs with its own random numbers and leaves the global ones as they were.
 
     Args:
-        kind: The singular, such as ``"projector"``.
-        part: A registered name, a mapping ``{"name": ..., **options}`` or a constructor.
-
-    Raises:
-        ContractError: The part breaks its contract; names the check, what was expected, what came.
-
-    >>> check("projector", "planar")
-    """
-    for one in checks[kind]:
-        one(part)
-
-
-def contract(kind: str) -> Callable[[Callable[[Make], None]], Check]:
-    """Return a decorator that adds a function of ``make`` to the checks of ``kind``.
-
-    The check runs with its own random numbers and leaves the global ones as they were.
+        kind: What the part is called, in the singular.
+        parts: The registry that has its names.
     """
 
-    def decorator(body: Callable[[Make], None]) -> Check:
+    def __init__(self, kind: str, parts: str) -> None:
+        self.kind = kind
+        self.parts = parts
+        self.checks: list[Check] = []
+
+    def __call__(self, body: Callable[[Make], None]) -> Check:
+        """Add a check, and return it as a function of one part."""
+
         def one(part: Part) -> None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                _run(body, kind, part)
+                self._run(body, part)
 
         one.__name__, one.__doc__, one.__module__ = body.__name__, body.__doc__, body.__module__
-        checks.setdefault(kind, []).append(one)
+        self.checks.append(one)
         return one
 
-    return decorator
+    def _run(self, body: Callable[[Make], None], part: Part) -> None:
+        where = f"{self.kind} {_label(part)}: {body.__name__}"
+        try:
+            body(self._maker(part))
+        except _BrokenError as broken:
+            expected, found = broken.args
+            raise ContractError(f"{where}: expected {expected}, got {found}") from None
+        except Exception as error:  # whatever a part may raise, it should not
+            reason = f"{type(error).__name__}: {error}"
+            raise ContractError(f"{where}: expected no error, got {reason}") from error
+
+    def _maker(self, part: Part) -> Make:
+        if callable(part):
+            return part
+        options = {"name": part} if isinstance(part, str) else dict(part)
+        name = options.pop("name")
+        return lambda **known: registry(self.parts).create(name, **known, **options)
 
 
 def expect(holds: bool | Tensor, expected: str, found: object) -> None:
@@ -77,8 +85,9 @@ def expect_close(found: Tensor, wanted: Tensor, what: str, *, tolerance: float =
 
 
 def expect_gradients(part: Any, loss: Tensor) -> None:
-    """Fail the running check unless the loss reaches every parameter of the part."""
-    named = dict(part.named_parameters()) if isinstance(part, nn.Module) else {}
+    """Fail the running check unless the loss reaches every parameter that is to be trained."""
+    every = part.named_parameters() if isinstance(part, nn.Module) else ()
+    named = {name: parameter for name, parameter in every if parameter.requires_grad}
     if not named:
         return
     gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
@@ -109,30 +118,6 @@ def evaluating(part: Any) -> Any:
 
 class _BrokenError(Exception):
     """What was expected, and what came."""
-
-
-def _run(body: Callable[[Make], None], kind: str, part: Part) -> None:
-    where = f"{kind} {_label(part)}: {body.__name__}"
-    try:
-        body(_maker(kind, part))
-    except _BrokenError as broken:
-        expected, found = broken.args
-        raise ContractError(f"{where}: expected {expected}, got {found}") from None
-    except Exception as error:
-        _report(where, error)
-
-
-def _report(where: str, error: Exception) -> NoReturn:
-    reason = f"{type(error).__name__}: {error}"
-    raise ContractError(f"{where}: expected no error, got {reason}") from error
-
-
-def _maker(kind: str, part: Part) -> Make:
-    if callable(part):
-        return part
-    options = {"name": part} if isinstance(part, str) else dict(part)
-    name = options.pop("name")
-    return lambda **known: registry(f"{kind}s").create(name, **known, **options)
 
 
 def _label(part: Part) -> str:

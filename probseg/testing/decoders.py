@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from probseg.testing.contract import (
+    Contract,
     Make,
-    contract,
     double,
     evaluating,
     expect,
@@ -18,10 +18,12 @@ from probseg.testing.contract import (
     expect_shape,
 )
 
+contract = Contract("decoder", "decoders")
+
 BATCH, FEATURES, LATENT, CLASSES, HEIGHT, WIDTH = 2, 6, 4, 3, 8, 12
 
 
-@contract("decoder")
+@contract
 def logits_have_their_shape(make: Make) -> None:
     """One set of logits per latent sample, for any number of leading axes and for one image."""
     decoder = _decoder(make)
@@ -31,7 +33,7 @@ def logits_have_their_shape(make: Make) -> None:
             expect_shape(logits, (*shape, batch, CLASSES, HEIGHT, WIDTH), "logits")
 
 
-@contract("decoder")
+@contract
 def samples_at_once_equal_samples_one_by_one(make: Make) -> None:
     """The logits of n samples together are those of each alone."""
     decoder, features, latent = _decoder(make), _features(), _latent(5)
@@ -40,7 +42,7 @@ def samples_at_once_equal_samples_one_by_one(make: Make) -> None:
     expect_close(together, alone, "n samples at once as one by one", tolerance=1e-8)
 
 
-@contract("decoder")
+@contract
 def an_image_ignores_its_batch(make: Make) -> None:
     """An image's logits read its own features and its own latent sample only."""
     decoder, features, latent = _decoder(make), _features(), _latent(2)
@@ -48,7 +50,7 @@ def an_image_ignores_its_batch(make: Make) -> None:
     expect_close(together[:, :1], alone, "one image's logits alone as in a batch", tolerance=1e-8)
 
 
-@contract("decoder")
+@contract
 def logits_depend_on_latent_and_features(make: Make) -> None:
     """Another latent sample or other features give other logits, whichever number changes."""
     decoder, features, latent = _decoder(make), _features(), _latent()
@@ -61,7 +63,7 @@ def logits_depend_on_latent_and_features(make: Make) -> None:
         _expect_change(logits, changed, f"feature {number}")
 
 
-@contract("decoder")
+@contract
 def every_parameter_gets_a_gradient(make: Make) -> None:
     """The logits depend on every parameter."""
     decoder = double(_make(make))

@@ -15,19 +15,21 @@ from torch.distributions import (
 )
 
 from probseg.testing.contract import (
+    Contract,
     Make,
-    contract,
     expect,
     expect_close,
     expect_gradients,
     expect_shape,
 )
 
+contract = Contract("divergence", "divergences")
+
 BATCH, LATENT = 3, 4
 DIRAC = 1e-3  # a scale at which a sample is its mean
 
 
-@contract("divergence")
+@contract
 def one_number_per_image(make: Make) -> None:
     """The result is (B,), also for one image, and an image's number ignores the other images."""
     divergence = make()
@@ -41,14 +43,14 @@ def one_number_per_image(make: Make) -> None:
     expect_close(again[:1], found[:1], "the first image's number to ignore the others")
 
 
-@contract("divergence")
+@contract
 def equal_points_are_at_distance_zero(make: Make) -> None:
     """Two equal densities of almost no spread are no distance apart."""
     found = make()(_normal(_mean(), DIRAC), _normal(_mean(), DIRAC))
     expect_close(found, torch.zeros_like(found), "zero for equal points", tolerance=1e-2)
 
 
-@contract("divergence")
+@contract
 def grows_with_the_distance(make: Make) -> None:
     """Points farther apart are farther apart, on either side, and the number is not negative."""
     divergence, mean = make(), _mean()
@@ -60,7 +62,7 @@ def grows_with_the_distance(make: Make) -> None:
         expect(grows, "numbers that grow with the distance", numbers[:, 0].tolist())
 
 
-@contract("divergence")
+@contract
 def gradients_reach_both_sides(make: Make) -> None:
     """Means and scales of both densities get finite gradients that are not zero."""
     sides = {
@@ -81,7 +83,7 @@ def gradients_reach_both_sides(make: Make) -> None:
         expect(alive, f"a finite gradient in {name} that is not zero", gradient)
 
 
-@contract("divergence")
+@contract
 def takes_projected_densities(make: Make) -> None:
     """Densities without a closed form, as projectors give them, are compared all the same."""
     divergence = make()
@@ -91,7 +93,7 @@ def takes_projected_densities(make: Make) -> None:
     expect(found.isfinite().all(), "finite numbers", found.tolist())
 
 
-@contract("divergence")
+@contract
 def every_parameter_gets_a_gradient(make: Make) -> None:
     """If the divergence has parameters, its number depends on each."""
     divergence = make()

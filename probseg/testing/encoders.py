@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from probseg.testing.contract import (
+    Contract,
     Make,
-    contract,
     double,
     evaluating,
     expect,
@@ -19,10 +19,12 @@ from probseg.testing.contract import (
     expect_shape,
 )
 
+contract = Contract("encoder", "encoders")
+
 CHANNELS, LATENT = 3, 5
 
 
-@contract("encoder")
+@contract
 def density_and_context_have_their_shapes(make: Make) -> None:
     """Batch (B,), event (L,), and ``context_features`` numbers per image; also for one image."""
     encoder = _encoder(make)
@@ -35,7 +37,7 @@ def density_and_context_have_their_shapes(make: Make) -> None:
         expect_shape(context, (batch, encoder.context_features), "a context")
 
 
-@contract("encoder")
+@contract
 def scale_is_positive_and_bounded(make: Make) -> None:
     """No image, however large its values, gives a spread that vanishes or overflows."""
     encoder = _encoder(make)
@@ -47,7 +49,7 @@ def scale_is_positive_and_bounded(make: Make) -> None:
         expect(good, f"a standard deviation within 1e-6 and 1e6 at images of {magnitude:g}", found)
 
 
-@contract("encoder")
+@contract
 def density_depends_on_every_channel(make: Make) -> None:
     """The image's and the label's channels each change the density."""
     encoder = _encoder(make)
@@ -59,7 +61,7 @@ def density_depends_on_every_channel(make: Make) -> None:
         expect(differs, f"a density that depends on channel {channel}", "the same density")
 
 
-@contract("encoder")
+@contract
 def an_image_ignores_its_batch(make: Make) -> None:
     """In evaluation mode an image's density does not depend on the other images of its batch."""
     encoder = double(_encoder(make))
@@ -68,7 +70,7 @@ def an_image_ignores_its_batch(make: Make) -> None:
     expect_close(together, alone, "one image's density alone as in a batch")
 
 
-@contract("encoder")
+@contract
 def every_parameter_gets_a_gradient(make: Make) -> None:
     """A sample of the density and the context depend on every parameter."""
     encoder = make(in_channels=CHANNELS, latent_dim=LATENT)

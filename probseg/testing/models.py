@@ -1,0 +1,135 @@
+"""The contract of a model: loss, samples and a description that rebuilds it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from probseg.interfaces import LatentModel
+from probseg.specs import build
+from probseg.testing.contract import (
+    Contract,
+    Make,
+    evaluating,
+    expect,
+    expect_close,
+    expect_gradients,
+    expect_shape,
+)
+
+contract = Contract("model", "models")
+
+CHANNELS, CLASSES = 2, 3
+STEPS, RATE = 40, 5e-3  # enough for a network of any size to learn one batch by heart
+
+
+@contract
+def loss_terms_are_finite_scalars(make: Make) -> None:
+    """Each term is a finite scalar, for any image size, and for one image."""
+    model = _model(make)
+    for batch, height, width in ((2, 32, 32), (1, 33, 47)):
+        for name, term in model.loss(*_batch(batch, height, width)).items():
+            expect_shape(term, (), f"the term {name!r}")
+            expect(term.isfinite(), f"a finite term {name!r}", term.detach())
+
+
+@contract
+def loss_reaches_every_parameter(make: Make) -> None:
+    """The sum of the terms depends on every parameter."""
+    model = _model(make)
+    expect_gradients(model, _total(model, *_batch()))
+
+
+@contract
+def samples_are_probabilities(make: Make) -> None:
+    """Samples (n, B, K, H, W) lie in [0, 1] and sum to one over the classes."""
+    model = evaluating(_model(make))
+    for batch, height, width in ((2, 32, 32), (1, 33, 47)):
+        samples = model.sample(_batch(batch, height, width)[0], 3)
+        expect_shape(samples, (3, batch, CLASSES, height, width), "samples")
+        expect(samples.min() >= 0, "no negative probability", samples.min().item())
+        total = samples.sum(dim=2)
+        expect_close(total, torch.ones_like(total), "probabilities that sum to one")
+
+
+@contract
+def samples_follow_the_generator(make: Make) -> None:
+    """Equal generators give equal samples, and the global random numbers stay untouched."""
+    model, (image, _) = evaluating(_model(make)), _batch()
+    before = torch.random.get_rng_state()
+    first, second = (model.sample(image, 2, generator=_generator()) for _ in range(2))
+    expect_close(second, first, "equal samples from equal generators", tolerance=0.0)
+    untouched = torch.equal(before, torch.random.get_rng_state())
+    expect(untouched, "global random numbers left alone", "a changed global state")
+
+
+@contract
+def latent_samples_differ(make: Make) -> None:
+    """A model with a latent space gives different samples of one image."""
+    model, (image, _) = evaluating(_model(make)), _batch()
+    if isinstance(model, LatentModel):
+        spread = model.sample(image, 8).std(dim=0).max().item()
+        expect(spread > 0, "samples that differ", f"a largest standard deviation of {spread}")
+
+
+@contract
+def sampling_ignores_the_projectors(make: Make) -> None:
+    """Without its projectors, and with the same other weights, the model samples the same."""
+    model, (image, _) = evaluating(_model(make)), _batch()
+    if "projector" not in model.spec:
+        return
+    bare = evaluating(build(**{**model.spec, "projector": "identity"}))
+    bare.load_state_dict(model.state_dict(), strict=False)
+    wanted, found = (m.sample(image, 2, generator=_generator()) for m in (model, bare))
+    expect_close(found, wanted, "samples that do not change without projectors")
+
+
+@contract
+def description_rebuilds_the_model(make: Make) -> None:
+    """``build(**spec)``, by way of JSON, takes the weights and then samples the same."""
+    model, (image, _) = evaluating(_model(make)), _batch()
+    again = evaluating(build(**json.loads(json.dumps(model.spec))))
+    expect(again.spec == model.spec, f"the description {model.spec}", again.spec)
+    again.load_state_dict(model.state_dict())
+    wanted, found = (m.sample(image, 2, generator=_generator()) for m in (model, again))
+    expect_close(found, wanted, "the same samples from the rebuilt model")
+
+
+@contract
+def learns_one_batch(make: Make) -> None:
+    """A few steps of Adam on one batch halve the loss."""
+    model, batch = _model(make), _batch(2, 16, 16)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    losses = []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = _total(model, *batch)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 100.0)
+        optimizer.step()
+        losses.append(loss.item())
+    first, last = losses[0], sum(losses[-5:]) / 5
+    expect(last < first / 2, f"less than half the first loss, {first:.4g}", f"{last:.4g}")
+
+
+def _model(make: Make) -> Any:
+    return make(in_channels=CHANNELS, classes=CLASSES)
+
+
+def _batch(batch: int = 2, height: int = 32, width: int = 32) -> tuple[Tensor, Tensor]:
+    image = torch.rand(batch, CHANNELS, height, width)
+    label = (image.mean(dim=1) * 2 * CLASSES).long() % CLASSES
+    image[:, 0] = label / CLASSES  # so that there is something to learn
+    return image, label
+
+
+def _total(model: Any, image: Tensor, label: Tensor) -> Tensor:
+    terms: list[Tensor] = list(model.loss(image, label).values())
+    return torch.stack(terms).sum()
+
+
+def _generator() -> Generator:
+    return torch.Generator().manual_seed(3)
