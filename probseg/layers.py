@@ -85,6 +85,7 @@ def _normalisation(norm: str | None, channels: int) -> list[nn.Module]:
     }
     if norm not in known:
         raise OptionError(
-            f"no norm is called {norm!r}{did_you_mean(norm, known)}; known: None, {', '.join(known)}"
+            f"no norm is called {norm!r}{did_you_mean(norm, known)}; known: None, "
+            f"{', '.join(known)}"
         )
     return [known[norm]()]

@@ -50,7 +50,8 @@ class Choices:
         """Check what no part checks.
 
         Raises:
-            OptionError: A size below one, an unknown choice, a negative weight, or a weight without a divergence.
+            OptionError: A size below one, an unknown choice, a negative weight, or a weight
+                without a divergence.
         """
         for option, low in {"in_channels": 1, "classes": 2, "latent_dim": 1}.items():
             integer(option, getattr(self, option), low=low)
