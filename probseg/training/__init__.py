@@ -1,0 +1,10 @@
+"""Training on several annotators: ``fit(model, train, validation, TrainingSettings())``.
+
+The only part of probseg that knows Lightning and kornia.
+"""
+
+from probseg.training.fit import FitResult, fit
+from probseg.training.module import DivergenceError
+from probseg.training.settings import TrainingSettings
+
+__all__ = ["DivergenceError", "FitResult", "TrainingSettings", "fit"]

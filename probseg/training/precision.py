@@ -27,7 +27,9 @@ def has_fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return native and torch.cuda.get_device_capability(device) >= _AMPERE
-    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    # Before get_capabilities came, torch did not say publicly; float32 is right everywhere.
+    known = getattr(torch.cpu, "get_capabilities", dict)
+    capabilities = known() if device.type == "cpu" else {}
     return any(capabilities.get(name, False) for name in _FAST_ON_CPU)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 import numpy as np
@@ -12,20 +14,31 @@ class Purpose(IntEnum):
     """What random numbers are for; streams of different purposes are independent."""
 
     ORDER = 0  # of the images
-    AUGMENTATION = 1  # and the choice of an annotator
-    LATENT = 2  # samples inside the loss
-    LAYERS = 3  # dropout and its like, which read the global generator
-    VALIDATION = 4  # annotators and latent samples there, the same in each round
+    STEP = 1  # which annotator, augmentation
+    MODEL = 2  # latent samples, dropout
+    VALIDATION = 3  # which annotator, the same in each round
+    VALIDATION_MODEL = 4  # latent samples, the same in each round
 
 
 def derive_seed(seed: int, purpose: Purpose, step: int) -> int:
-    """Mix the three numbers into one 63-bit seed."""
+    """Mix the three numbers into one of 63 bits."""
     mixed = np.random.SeedSequence((seed, purpose, step)).generate_state(1, np.uint64)
     return int(mixed[0] >> np.uint64(1))
 
 
-def make_generator(
-    seed: int, purpose: Purpose, step: int, *, device: torch.device | str = "cpu"
-) -> torch.Generator:
-    """Make a generator on ``device`` that starts at the derived seed."""
-    return torch.Generator(device).manual_seed(derive_seed(seed, purpose, step))
+def make_generator(seed: int, purpose: Purpose, step: int) -> torch.Generator:
+    """Make a generator on the CPU that starts at the derived seed."""
+    return torch.Generator().manual_seed(derive_seed(seed, purpose, step))
+
+
+def seed_globally(seed: int, purpose: Purpose, step: int) -> None:
+    """Set torch's global generators on every device, from which distributions and layers draw."""
+    torch.manual_seed(derive_seed(seed, purpose, step))
+
+
+@contextmanager
+def preserved_state(device: torch.device) -> Iterator[None]:
+    """Give torch's global generators back to the caller as they were."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        yield

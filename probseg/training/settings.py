@@ -103,8 +103,10 @@ def _check_number(name: str, value: object, *, positive: bool) -> None:
 
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if not any(value is choice or value == choice for choice in choices) or value in (0, 1) and (
-        not isinstance(value, bool)
+    if (
+        not any(value is choice or value == choice for choice in choices)
+        or value in (0, 1)
+        and (not isinstance(value, bool))
     ):
         hint = did_you_mean(value, [choice for choice in choices if isinstance(choice, str)])
         shown = ", ".join(map(repr, choices))

@@ -1,0 +1,102 @@
+"""Which images each step sees, and the loaders that Lightning asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from probseg.errors import DataError
+from probseg.interfaces import Batch, Dataset
+from probseg.training.seeds import Purpose, make_generator
+from probseg.training.settings import TrainingSettings
+
+
+class TrainingData(LightningDataModule):
+    """Two data sets, as one loader per validation round.
+
+    A round is what Lightning calls an epoch; which images it holds follows from the number of
+    steps taken so far, so a resumed run sees the images that it would have seen.
+
+    Args:
+        train: Images to learn from.
+        validation: Images on which training stops early.
+        settings: Batch size, rounds and seed.
+
+    Raises:
+        DataError: One of them holds no image.
+    """
+
+    def __init__(self, train: Dataset, validation: Dataset, settings: TrainingSettings) -> None:
+        super().__init__()
+        for dataset in (train, validation):
+            if not len(dataset):
+                raise DataError(f"data set {dataset.name!r} holds no image to train with")
+        self.train = train
+        self.validation = validation
+        self.settings = settings
+        self.steps_per_round = settings.validate_every or -(-len(train) // settings.batch_size)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Load the images of the round that begins at the trainer's step."""
+        if self.trainer is None:
+            raise RuntimeError("the loader depends on a trainer's step; pass this to Trainer.fit")
+        start = self.trainer.global_step
+        steps = range(start, min(start + self.steps_per_round, self.settings.max_steps))
+        return _make_loader(self.train, [self.batch_indices(step) for step in steps])
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Load every validation image once, always in the same batches."""
+        indices = range(len(self.validation))
+        size = self.settings.batch_size
+        batches = [list(indices[start : start + size]) for start in range(0, len(indices), size)]
+        return _make_loader(self.validation, batches)
+
+    def batch_indices(self, step: int) -> list[int]:
+        """Return which training images step ``step`` sees.
+
+        Steps cut an endless row of seeded permutations into batches of equal size.
+        """
+        count, size = len(self.train), self.settings.batch_size
+        places = range(step * size, (step + 1) * size)
+        order = self.settings.seed, count
+        return [int(_permutation(*order, place // count)[place % count]) for place in places]
+
+
+@lru_cache(maxsize=2)  # a batch touches one permutation, or the end of one and the next one's start
+def _permutation(seed: int, count: int, number: int) -> Tensor:
+    return torch.randperm(count, generator=make_generator(seed, Purpose.ORDER, number))
+
+
+def _make_loader(dataset: Dataset, batches: Sequence[list[int]]) -> DataLoader[Batch]:
+    """Load in this process: a batch is one vectorised read, quicker than a worker's hand-over."""
+
+    def check(batch: Batch) -> Batch:
+        _check_batch(batch, dataset)
+        return batch
+
+    return DataLoader(
+        dataset,  # type: ignore[arg-type]  # structural: it has __len__, __getitem__, __getitems__
+        batch_sampler=batches,
+        collate_fn=check,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _check_batch(batch: Batch, dataset: Dataset) -> None:
+    """Look at the values here, on the CPU, where that does not wait for a device."""
+    if not bool(batch.image.isfinite().all()):
+        raise DataError(
+            f"an image of data set {dataset.name!r} holds NaN or infinity; "
+            "repair the file, or replace such pixels when it is read"
+        )
+    highest = int(batch.masks.max())
+    if highest >= dataset.classes:
+        raise DataError(
+            f"a mask of data set {dataset.name!r} holds class {highest}, but the data set declares "
+            f"{dataset.classes} classes (0 to {dataset.classes - 1})"
+        )

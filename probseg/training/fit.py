@@ -1,0 +1,186 @@
+"""Fit a model to annotations: ``fit(model, train, validation, settings)``."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from torch import nn
+
+from probseg.errors import InputError
+from probseg.files import write_json
+from probseg.interfaces import Dataset
+from probseg.training.data import TrainingData
+from probseg.training.module import TrainingModule
+from probseg.training.precision import Execution, choose_execution
+from probseg.training.progress import StepProgress
+from probseg.training.quiet import keyboard_interrupt_passed_on, quiet_lightning
+from probseg.training.resume import Past, load_best, read_past
+from probseg.training.rounds import MONITOR, Record, RoundKeeper, best_round
+from probseg.training.seeds import preserved_state
+from probseg.training.settings import TrainingSettings
+
+# These may differ between a run and the one that goes on from it.
+_CHANGEABLE = ("max_steps", "device")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """What training came to.
+
+    Each record of ``history`` is one validation round: "step", "seconds" (of training so far),
+    "train/<term>" (mean over the round), "validation/<term>", "train/gradient_norm" (before
+    clipping), and "prior/gini" for a model with a prior. The sum of the terms is "loss".
+    """
+
+    best_validation_loss: float
+    best_step: int
+    best_path: Path | None  # of the model with the best weights, for probseg.load
+    steps: int
+    seconds: float
+    stopped_early: bool
+    history: list[Record] = field(repr=False)
+
+
+def fit(
+    model: nn.Module,
+    train: Dataset,
+    validation: Dataset,
+    settings: TrainingSettings,
+    *,
+    out: str | Path | None = None,
+    progress: bool = True,
+) -> FitResult:
+    """Minimise the sum of the model's loss terms, and leave its best weights in it.
+
+    Each step draws one annotator per image. A round of validation follows every
+    ``settings.validate_every`` steps; the run ends after ``settings.patience`` rounds without a
+    lower validation loss, or after ``settings.max_steps``. With ``out``, an interrupted run goes
+    on from its last complete round when it is called again; on a CPU the result is then the one
+    of an uninterrupted run, to the bit.
+
+    Args:
+        model: A :class:`probseg.interfaces.Model`; it ends on the CPU, in evaluation mode.
+        train: Images to learn from.
+        validation: Images that decide when to stop and which weights are best.
+        settings: How to train.
+        out: Folder for ``best.safetensors``, ``last.ckpt``, ``history.json``, ``run.json`` (what was
+            trained, how and on what) and TensorBoard's log; None keeps nothing.
+        progress: Whether to show a progress bar where the output is a terminal.
+
+    Raises:
+        InputError: The model does not take the data's channels or classes.
+        DataError: A data set is empty, or holds NaN or unknown classes.
+        DivergenceError: The loss or its gradient became NaN or infinite.
+        CheckpointError: ``out`` holds another run, or a corrupt checkpoint.
+        WriteError: ``out`` cannot be written.
+    """
+    for dataset in (train, validation):
+        _check_fits(model, dataset)
+    data = TrainingData(train, validation, settings)
+    with ExitStack() as stack:
+        folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
+        past = read_past(folder, _identity(model, data))
+        if not past.is_over(settings):
+            logs = TensorBoardLogger(folder, name="", version="tensorboard") if out else False
+            past = _train(model, data, past, folder=folder, logs=logs, progress=progress)
+        best = load_best(model.eval(), folder)
+        return _result(past, settings, best if out else None)
+
+
+def _train(
+    model: nn.Module,
+    data: TrainingData,
+    past: Past,
+    *,
+    folder: Path,
+    logs: TensorBoardLogger | bool,
+    progress: bool,
+) -> Past:
+    """Go on from ``past`` to the end, and return the whole history."""
+    settings, identity = data.settings, _identity(model, data)
+    write_json(folder / "run.json", identity)
+    execution = choose_execution(settings)
+    module = TrainingModule(model.train(), settings, channels_last=execution.channels_last)
+    keeper = RoundKeeper(folder, past.history, identity)
+    stopping = EarlyStopping(MONITOR, patience=settings.patience, check_on_train_epoch_end=True)
+    callbacks: list[Callback] = [stopping, keeper]
+    if progress:
+        callbacks.append(StepProgress(settings.max_steps))
+    remaining = settings.max_steps - past.steps
+    rounds = len(past.history) + -(-remaining // data.steps_per_round)
+    with preserved_state(execution.device), quiet_lightning(), keyboard_interrupt_passed_on():
+        trainer = Trainer(
+            **_where(execution),
+            max_epochs=rounds,
+            callbacks=callbacks,
+            logger=logs,
+            default_root_dir=folder,
+            gradient_clip_val=settings.clip,
+            **_HOW,
+        )
+        trainer.fit(module, data, ckpt_path=past.checkpoint, weights_only=True)
+    return Past(keeper.history, folder)
+
+
+_HOW: dict[str, Any] = {
+    "reload_dataloaders_every_n_epochs": 1,  # each round has its own images
+    "num_sanity_val_steps": 0,  # a failing validation shows soon enough
+    "inference_mode": False,  # GeomLoss differentiates inside, which inference tensors forbid
+    "use_distributed_sampler": False,
+    "enable_progress_bar": False,  # StepProgress counts the whole run instead
+    "enable_model_summary": False,
+}
+
+
+def _where(execution: Execution) -> dict[str, Any]:
+    device = execution.device
+    return {
+        "accelerator": device.type,
+        "devices": 1 if device.type != "cuda" else [device.index or 0],
+        "precision": "bf16-mixed" if execution.bf16 else "32-true",
+        "plugins": LightningEnvironment(),  # one process, under a cluster's scheduler too
+    }
+
+
+def _identity(model: Any, data: TrainingData) -> dict[str, Any]:
+    """What a run must share with the one that it goes on from, as plain data."""
+    settings = asdict(data.settings)
+    identity = {name: settings[name] for name in settings if name not in _CHANGEABLE}
+    identity["model"] = model.spec
+    identity["training data"] = data.train.fingerprint
+    identity["validation data"] = data.validation.fingerprint
+    return dict(json.loads(json.dumps(identity)))
+
+
+def _check_fits(model: Any, dataset: Dataset) -> None:
+    for option, has, wants in (
+        ("in_channels", model.in_channels, dataset.channels),
+        ("classes", model.classes, dataset.classes),
+    ):
+        if has != wants:
+            raise InputError(
+                f"the model has {option}={has}, but data set {dataset.name!r} needs "
+                f"{option}={wants}; build the model with that"
+            )
+
+
+def _result(past: Past, settings: TrainingSettings, best_path: Path | None) -> FitResult:
+    best = best_round(past.history)
+    return FitResult(
+        best_validation_loss=best[MONITOR],
+        best_step=int(best["step"]),
+        best_path=best_path,
+        steps=past.steps,
+        seconds=past.history[-1]["seconds"],
+        stopped_early=past.stopped_early(settings),
+        history=past.history,
+    )
