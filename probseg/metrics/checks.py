@@ -68,7 +68,13 @@ def check_probabilities(probabilities: Tensor, annotations: Tensor) -> None:
             "draw at least one sample of one image"
         )
     _check_distribution(probabilities)
-    check_label_pair(probabilities[:, :, 0].bool(), annotations, probabilities.shape[2])
+    if probabilities.shape[2] < 2:
+        raise InputError(
+            "probabilities must have two classes or more in dimension 2; give the "
+            "background's as well: torch.stack([1 - p, p], dim=2)"
+        )
+    check_labels("annotations", annotations, probabilities.shape[2])
+    _check_fit("probabilities", probabilities[:, :, 0], annotations)
 
 
 def check_evaluation(evaluation: Evaluation) -> None:
@@ -86,9 +92,9 @@ def _check_distribution(probabilities: Tensor) -> None:
             f"probabilities must be floating point, but are {probabilities.dtype}; "
             "turn label maps into probabilities with torch.nn.functional.one_hot"
         )
-    if not torch.isfinite(probabilities).all():
-        raise InputError("probabilities hold NaN or infinity; look for it in the model's outputs")
     total = probabilities.sum(dim=2, dtype=torch.float32)
+    if not torch.isfinite(total).all():
+        raise InputError("probabilities hold NaN or infinity; look for it in the model's outputs")
     # bfloat16 keeps eight bits: a sum of K rounded probabilities is off by some 2⁻⁸
     if probabilities.min() < 0 or (total - 1).abs().max() > 0.02:
         raise InputError(

@@ -71,9 +71,7 @@ class Hausdorff:
 
     def __call__(self, predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -> Tensor:
         """Return the distance of every pair, (B, N, A)."""
-        return hausdorff_cost(
-            predictions, annotations, classes=classes, one_empty=self.one_empty
-        )
+        return hausdorff_cost(predictions, annotations, classes=classes, one_empty=self.one_empty)
 
 
 def _undefined(one_empty: OneEmpty, height: int, width: int) -> float:
@@ -97,14 +95,16 @@ def _costs(left: Masks, right: Masks, undefined: float) -> Costs:
     return costs[np.ix_(of_left, of_right)]
 
 
-def _distinct(masks: Masks) -> tuple[Masks, NDArray[np.intp]]:
-    bits = np.packbits(masks.reshape(len(masks), -1), axis=1)
-    _, first, inverse = np.unique(bits, axis=0, return_index=True, return_inverse=True)
-    return masks[first], inverse
+def _distinct(masks: Masks) -> tuple[Masks, list[int]]:
+    keys = [mask.tobytes() for mask in masks]  # np.unique over an axis takes longer than the rest
+    distinct = dict(zip(keys, masks, strict=True))
+    position = {key: index for index, key in enumerate(distinct)}
+    return np.stack(list(distinct.values())), [position[key] for key in keys]
 
 
 def _any_pixel(masks: Masks) -> NDArray[np.bool_]:
-    return np.any(masks, axis=(1, 2))
+    any_pixel: NDArray[np.bool_] = np.any(masks, axis=(1, 2))
+    return any_pixel
 
 
 def _distances(left: Masks, right: Masks) -> Costs:

@@ -92,10 +92,16 @@ def cross_entropy_cost(
     check_probabilities(probabilities, annotations)
     total = torch.zeros((), dtype=torch.float64, device=annotations.device)
     for k, p in enumerate(probabilities.unbind(2)):
-        # a class at a time saves memory; float64 is beyond the reach of autocast and TF32
-        surprise = -p.double().clamp(epsilon, 1).log().flatten(2)
-        total = total + surprise @ (annotations == k).double().flatten(2).mT
+        # a class at a time saves memory; float64 products are beyond autocast's and TF32's reach
+        information = surprise(p, epsilon).flatten(2).double()
+        total = total + information @ (annotations == k).double().flatten(2).mT
     return total / annotations[0, 0].numel()
+
+
+def surprise(probabilities: Tensor, epsilon: float = EPSILON) -> Tensor:
+    """Return ``−log max(p, ε)`` in nats, in float32 or, where p has it, float64."""
+    exact = torch.promote_types(probabilities.dtype, torch.float32)
+    return -probabilities.to(exact).clamp(epsilon, 1).log()
 
 
 @dataclass(frozen=True)

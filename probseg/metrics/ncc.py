@@ -10,7 +10,7 @@ from torch import Tensor
 from probseg.interfaces import Evaluation
 from probseg.metrics.checks import check_probabilities
 from probseg.metrics.evaluation import SharedEvaluation
-from probseg.metrics.kernels import EPSILON
+from probseg.metrics.kernels import surprise
 
 
 def normalised_cross_correlation(probabilities: Tensor, annotations: Tensor, /) -> Tensor:
@@ -50,10 +50,10 @@ class NCC:
 
 
 def _ncc(probabilities: Tensor, annotations: Tensor) -> Tensor:
-    probabilities = probabilities.double()
-    surprise = -probabilities.clamp(EPSILON, 1).log().mean(1)  # (B, K, H, W), E_s of −log s
-    uncertainty = (probabilities.mean(1) * surprise).sum(1, keepdim=True)
-    error = surprise.gather(1, annotations.long())  # (B, A, H, W)
+    information = surprise(probabilities).mean(1, dtype=torch.float64)  # (B, K, H, W)
+    mean_sample = probabilities.mean(1, dtype=torch.float64)
+    uncertainty = (mean_sample * information).sum(1, keepdim=True)
+    error = information.gather(1, annotations.long())  # (B, A, H, W)
     return (_standardised(uncertainty) * _standardised(error)).mean(2).mean(1)
 
 
