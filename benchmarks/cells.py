@@ -13,8 +13,12 @@ from typing import Any
 
 from benchmarks.suite import Entry, Profile, Suite
 
+FOLDS = 3  # of the paper's cross-validation
 # Which settings say what; the others are the trainer's.
-MODEL = ("latent_dim", "beta", "gamma", "n_ot", "backbone", "encoder", "decoder", "divergence")
+MODEL = (
+    *("latent_dim", "beta", "gamma", "n_ot", "class_prior"),
+    *("backbone", "encoder", "decoder", "divergence"),
+)
 DATA = ("crop", "split", "split_seed", "images", "validation_images")
 EVALUATION = ("n_eval", "evaluation_batch")
 
@@ -99,7 +103,10 @@ def configure(
         "fold": fold if trained else None,
         "seed": seed if trained else None,
         "data": {key: settings[key] for key in DATA if key in settings},
-        "evaluation": {key: settings[key] for key in EVALUATION if key in settings},
+        "evaluation": {
+            **{key: settings[key] for key in EVALUATION if key in settings},
+            "projected": entry.projected,
+        },
         "baseline": entry.baseline,
         "model": entry.model(settings),
         "training": training if trained else None,

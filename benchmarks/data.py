@@ -10,37 +10,36 @@ from typing import Any
 import numpy as np
 
 import probseg
+from benchmarks.cells import FOLDS
 from probseg.datasets.splits import Split, split
 from probseg.datasets.views import CentreCrop, Subset
 from probseg.interfaces import Dataset
 from probseg.registry import named_parameters
-
-FOLDS = 3  # the paper's cross-validation
 
 
 @dataclass(frozen=True)
 class Data:
     """A data set and what trains, validates and tests."""
 
-    whole: Dataset
+    source: Dataset  # as it was opened
     split: Split
     train: Dataset
     validation: Dataset
     test: Dataset
-    test_index: Sequence[int]  # into the whole
+    test_index: Sequence[int]  # into the source
 
     def describe(self) -> dict[str, Any]:
         """Return what a result says of its data."""
         return {
-            "fingerprint": self.whole.fingerprint,
-            "provenance": self.whole.provenance,
+            "fingerprint": self.source.fingerprint,
+            "provenance": self.source.provenance,
             "split": f"by {self.split.by}, seed {self.split.seed}, {self.split.folds} folds",
             "train": len(self.train),
             "validation": len(self.validation),
             "test": len(self.test),
-            "channels": self.whole.channels,
-            "classes": self.whole.classes,
-            "annotators": self.whole.annotators,
+            "channels": self.source.channels,
+            "classes": self.source.classes,
+            "annotators": self.source.annotators,
         }
 
 
@@ -60,20 +59,17 @@ def open_dataset(options: Mapping[str, Any], root: Path | None) -> Dataset:
 
 def prepare(dataset: Dataset, settings: Mapping[str, Any], fold: int | None) -> Data:
     """Crop and split a data set as a cell's ``data`` settings say."""
-    if "crop" in settings:
-        dataset = CentreCrop(dataset, settings["crop"])
-    seed = settings.get("split_seed", 0)
-    sides = split(
-        dataset.groups, fold=fold or 0, folds=FOLDS, seed=seed, by=settings.get("split", "patient")
-    )
+    seed, by = settings.get("split_seed", 0), settings.get("split", "patient")
+    sides = split(dataset.groups, fold=fold or 0, folds=FOLDS, seed=seed, by=by)
+    view = CentreCrop(dataset, settings["crop"]) if "crop" in settings else dataset
     validation = thin(sides.validation, settings.get("validation_images"), seed=seed)
     test = thin(sides.test, settings.get("images"), seed=seed)
     return Data(
-        whole=dataset,
+        source=dataset,
         split=sides,
-        train=Subset(dataset, sides.train),
-        validation=Subset(dataset, validation),
-        test=Subset(dataset, test),
+        train=Subset(view, sides.train),
+        validation=Subset(view, validation),
+        test=Subset(view, test),
         test_index=test,
     )
 

@@ -9,7 +9,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("probseg", "torch", "lightning", "numpy", "scipy", "nflows", "geomloss", "POT", "kornia")
+PACKAGES = (
+    "probseg",
+    "torch",
+    "lightning",
+    "numpy",
+    "scipy",
+    "nflows",
+    "geomloss",
+    "POT",
+    "kornia",
+)
 
 
 def versions() -> dict[str, str]:
@@ -54,7 +64,9 @@ def machine(device: str) -> dict[str, Any]:
     return {
         "device": torch.cuda.get_device_name() if cuda else device,
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.release()}",
     }

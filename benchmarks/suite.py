@@ -10,6 +10,8 @@ from typing import Any
 
 from benchmarks.validation import ChoiceError, check, choose, schema
 
+# Settings that are an option of one of the model's parts, wherever the model takes that part.
+OF_PARTS = {"n_ot": ("divergence", "samples"), "class_prior": ("decoder", "class_prior")}
 DEFAULT_SUITE = Path(__file__).parent / "suite.toml"
 
 
@@ -22,6 +24,7 @@ class Entry:
     build: str | None = None  # a name in probseg.models
     baseline: str | None = None  # a name in benchmarks.baselines
     takes: tuple[str, ...] = ()  # the settings that are options of this model
+    projected: bool = False  # whether to score samples of the projected prior as well
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def model(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -29,12 +32,13 @@ class Entry:
         if self.build is None:
             return None
         taken = {key: settings[key] for key in self.takes if key in settings}
-        if "divergence" in taken and "n_ot" in settings:
-            taken["divergence"] = {**_part(taken["divergence"]), "samples": settings["n_ot"]}
+        for setting, (part, option) in OF_PARTS.items():
+            if part in taken and setting in settings:
+                taken[part] = {**_mapping(taken[part]), option: settings[setting]}
         return {"name": self.build, **taken, **self.options}
 
 
-def _part(part: str | Mapping[str, Any]) -> Mapping[str, Any]:
+def _mapping(part: str | Mapping[str, Any]) -> Mapping[str, Any]:
     return {"name": part} if isinstance(part, str) else part
 
 
@@ -48,11 +52,12 @@ class Profile:
     settings: Mapping[str, Any]
     models: Mapping[str, Mapping[str, Any]]
     datasets: Mapping[str, Mapping[str, Any]]
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # what the command line sets
 
     def resolve(self, entry: str, dataset: str) -> dict[str, Any]:
         """Return the settings of one row on one data set; the more particular ones win."""
         particular = self.models.get(entry, {}), self.datasets.get(dataset, {})
-        return {**self.settings, **particular[0], **particular[1]}
+        return {**self.settings, **particular[0], **particular[1], **self.overrides}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,129 @@
+"""What the command line asks for, checked before anything runs and without importing torch."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tomllib
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+import probseg
+from benchmarks.cells import FOLDS
+from benchmarks.suite import Suite
+from benchmarks.validation import ChoiceError, check, choose, schema
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and leave with status 2."""
+        sys.exit(self.complain(message))
+
+    def complain(self, message: object) -> int:
+        """Print what is wrong and return status 2."""
+        print(f"{self.prog}: {message} (--help explains)", file=sys.stderr)
+        return 2
+
+
+def datasets(options: argparse.Namespace, suite: Suite) -> tuple[str, ...]:
+    """Return the data sets asked for.
+
+    Raises:
+        ChoiceError: None is, or one is unknown.
+    """
+    if options.datasets:
+        return choose(options.datasets, probseg.datasets, kind="data set")
+    if not options.all:
+        raise ChoiceError("say what to run: --all, or --datasets NAME …")
+    return choose(suite.all["datasets"], probseg.datasets, kind="data set")
+
+
+def rows(options: argparse.Namespace, suite: Suite) -> tuple[str, ...]:
+    """Return the rows asked for: models, then baselines.
+
+    Raises:
+        ChoiceError: One is unknown.
+    """
+    wanted = options.baselines
+    baselines = suite.all["baselines"] if wanted is None else tuple(wanted)
+    models = tuple(options.models or suite.all["models"])
+    return choose(models + baselines, suite.models, kind="model")
+
+
+def overrides(assignments: Iterable[str]) -> dict[str, Any]:
+    """Return settings from ``KEY=VALUE``, whose value is TOML or else a plain word.
+
+    Raises:
+        ChoiceError: One is no assignment, names no setting or has a wrong value.
+
+    >>> overrides(["max_steps=5", "backbone=unet"])
+    {'max_steps': 5, 'backbone': 'unet'}
+    """
+    pairs = [assignment.partition("=") for assignment in assignments]
+    for key, equals, _ in pairs:
+        if not equals:
+            raise ChoiceError(f"--set takes KEY=VALUE, not {key!r}")
+    chosen = {key: _value(text) for key, _, text in pairs}
+    settings = schema("suite")
+    check(chosen, {**settings["$defs"]["settings"], "$defs": settings["$defs"]}, where="--set")
+    return chosen
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def check_folds(folds: Iterable[int]) -> None:
+    """Refuse folds that are none of the cross-validation's.
+
+    Raises:
+        ChoiceError: One is not there.
+    """
+    for fold in folds:
+        if not 0 <= fold < FOLDS:
+            known = ", ".join(map(str, range(FOLDS)))
+            raise ChoiceError(f"there is no fold {fold}; cross-validation has folds {known}")
+
+
+def check_seeds(seeds: Iterable[int]) -> None:
+    """Refuse seeds that no generator takes.
+
+    Raises:
+        ChoiceError: One is negative.
+    """
+    for seed in seeds:
+        if seed < 0:
+            raise ChoiceError(f"--seed is {seed}; a seed is a whole number of at least 0")
+
+
+def check_places(options: argparse.Namespace) -> None:
+    """Refuse a device that no machine has and folders that are none.
+
+    Raises:
+        ChoiceError: One is not what it should be.
+    """
+    root, out = options.data_root, getattr(options, "out", None)
+    if root is not None and not root.is_dir():
+        problem = "is no folder" if root.exists() else "does not exist"
+        raise ChoiceError(f"--data-root {root} {problem}; give the folder that holds the data sets")
+    if out is not None and out.exists() and not out.is_dir():
+        raise ChoiceError(f"--out {out} is a file; give a folder")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", options.device):
+        raise ChoiceError(f"--device {options.device!r} is none of auto, cpu, cuda, cuda:1, mps")
+
+
+def profile(name: str, device: str) -> str:
+    """Return the profile to run; ``auto`` is the paper's on a GPU and the quick one elsewhere."""
+    if name != "auto":
+        return name
+    if device == "auto":
+        import torch
+
+        return "paper" if torch.cuda.is_available() else "quick"
+    return "paper" if device.startswith("cuda") else "quick"

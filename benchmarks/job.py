@@ -1,0 +1,175 @@
+"""One cell's job: train or load, evaluate, keep pictures, write the result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import probseg
+from benchmarks import pictures, provenance
+from benchmarks.cells import Cell
+from benchmarks.data import Data, prepare
+from benchmarks.predictors import ModelPredictor, baseline_predictor
+from benchmarks.results import SCHEMA_VERSION, Result, mean, result_path, write_result
+from benchmarks.scoring import Predictor, Scorer, Scores
+from probseg.errors import CheckpointError
+from probseg.interfaces import Dataset
+from probseg.training.fit import FitResult, fit
+from probseg.training.precision import choose_execution
+from probseg.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job runs and writes."""
+
+    out: Path
+    device: str = "auto"
+    progress: bool = True
+
+
+def run(cell: Cell, dataset: Dataset, place: Place) -> Result:
+    """Do a cell and write its result; training goes on where an earlier run stopped.
+
+    Raises:
+        ProbsegError: Something the user can mend.
+    """
+    folder = cell.folder(place.out)
+    data = prepare(dataset, cell.config["data"], cell.config["fold"])
+    started = time.monotonic()
+    trained = _train(cell, data, place) if cell.trained else None
+    predictor = _predictor(cell, data, trained, place)
+    evaluating = time.monotonic()
+    scores = _score(cell, data, predictor, folder)
+    result = {
+        **blank(cell, place),
+        "status": "finished",
+        "data": data.describe(),
+        "timings": {
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "training_s": trained.fit.seconds if trained else 0.0,
+            "evaluation_s": time.monotonic() - evaluating,
+            "wall_s": time.monotonic() - started,
+        },
+        "training": trained.summary() if trained else None,
+        "history": [dict(record) for record in trained.fit.history] if trained else [],
+        "images": {
+            "index": [int(index) for index in data.test_index],
+            "group": [str(group) for group in data.test.groups],
+        },
+        "scores": scores,
+        "means": means(scores),
+    }
+    write_result(result_path(cell, place.out), result)
+    return result
+
+
+def blank(cell: Cell, place: Place) -> Result:
+    """Return what every result says, finished or failed."""
+    return {
+        "schema": SCHEMA_VERSION,
+        "status": "failed",
+        "key": cell.key,
+        "config": cell.config,
+        "error": None,
+        "data": None,
+        "provenance": {
+            "versions": provenance.versions(),
+            "git": provenance.git(),
+            "machine": provenance.machine(place.device),
+        },
+        "timings": {},
+        "training": None,
+        "history": [],
+        "images": {"index": [], "group": []},
+        "scores": {},
+        "means": {},
+    }
+
+
+def means(scores: Scores) -> dict[str, dict[str, float | None]]:
+    """Return every metric's mean over the images."""
+    return {
+        variant: {name: mean(values) for name, values in metrics.items()}
+        for variant, metrics in scores.items()
+    }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and how it got there."""
+
+    model: Any
+    fit: FitResult
+    settings: TrainingSettings
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a result says of the training, beside the history."""
+        return {
+            "spec": self.model.spec,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "steps": self.fit.steps,
+            "best_step": self.fit.best_step,
+            "best_validation_loss": self.fit.best_validation_loss,
+            "stopped_early": self.fit.stopped_early,
+        }
+
+
+def _train(cell: Cell, data: Data, place: Place) -> Trained:
+    settings = training_settings(cell.config, device=place.device)
+    folder = cell.folder(place.out)
+    model = _build(cell, data.source)
+    try:
+        done = _fit(model, data, settings, folder / "training", progress=place.progress)
+    except CheckpointError:
+        # Of other code, or half a file: set aside, not mixed in.
+        (folder / "training").replace(folder / f"training.unreadable-{time.time_ns()}")
+        model = _build(cell, data.source)
+        done = _fit(model, data, settings, folder / "training", progress=place.progress)
+    model.save(folder / "model.safetensors")
+    return Trained(model, done, settings)
+
+
+def _fit(
+    model: Any, data: Data, settings: TrainingSettings, out: Path, *, progress: bool
+) -> FitResult:
+    return fit(model, data.train, data.validation, settings, out=out, progress=progress)
+
+
+def _build(cell: Cell, dataset: Dataset) -> Any:
+    import torch
+
+    torch.manual_seed(cell.config["seed"])  # of the initial weights
+    shape = {"in_channels": dataset.channels, "classes": dataset.classes}
+    return probseg.build(**{**shape, **cell.config["model"]})
+
+
+def training_settings(config: Mapping[str, Any], *, device: str) -> TrainingSettings:
+    """Return the settings of a cell's training, or of a machine's execution for a baseline."""
+    seed = {} if config["seed"] is None else {"seed": config["seed"]}
+    return TrainingSettings.from_mapping({**(config["training"] or {}), **seed, "device": device})
+
+
+def _predictor(cell: Cell, data: Data, trained: Trained | None, place: Place) -> Predictor:
+    if trained is None:
+        return baseline_predictor(cell.config["baseline"], data.source.classes)
+    latent = hasattr(trained.model, "prior")
+    return ModelPredictor(
+        trained.model,
+        cell.config["evaluation"].get("n_eval", 16) if latent else 1,
+        execution=choose_execution(trained.settings),
+        seed=cell.config["seed"],
+        projected=cell.config["evaluation"]["projected"],
+    )
+
+
+def _score(cell: Cell, data: Data, predictor: Predictor, folder: Path) -> Scores:
+    album = pictures.Album(pictures.choose(data.test))
+    size = cell.config["evaluation"].get("evaluation_batch", 16)
+    scores = Scorer(predictor, batch=size, watch=album.watch).run(data.test)
+    album.save(folder / pictures.FILE)
+    return scores

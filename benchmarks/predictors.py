@@ -1,0 +1,70 @@
+"""What answers a batch of images: a trained model, or a baseline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.baselines import BASELINES
+from benchmarks.scoring import Answers, Predictor
+from probseg.datasets.annotators import choose_annotator
+from probseg.interfaces import Batch, Evaluation
+from probseg.training.precision import Execution
+
+
+class ModelPredictor:
+    """Samples a model under the precision and memory format it was trained in.
+
+    Args:
+        model: A ``probseg.interfaces.Model``; it is moved to the device.
+        samples: Samples an image, N_eval.
+        execution: Device, precision and memory format.
+        seed: Of the samples; those of a batch follow from it and the batch's first place.
+        projected: Whether to sample the projected prior as well.
+    """
+
+    def __init__(
+        self, model: Any, samples: int, *, execution: Execution, seed: int, projected: bool
+    ) -> None:
+        self.execution = execution
+        self.layout = torch.channels_last if execution.channels_last else torch.contiguous_format
+        self.model = model.to(device=execution.device, memory_format=self.layout).eval()
+        self.samples = samples
+        self.seed = seed
+        self.variants = {"base": {}, **({"projected": {"projected": True}} if projected else {})}
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, start: int) -> Answers:
+        """Return one evaluation for each variant."""
+        device = self.execution.device
+        image = batch.image.to(device).contiguous(memory_format=self.layout)
+        masks = batch.masks.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.execution.bf16):
+            latents = self._latents(image, masks, start)
+            return {
+                variant: [Evaluation(self._sample(image, start, options), masks, **latents)]
+                for variant, options in self.variants.items()
+            }
+
+    def _sample(self, image: Tensor, start: int, options: dict[str, bool]) -> Tensor:
+        generator = self._generator(start)
+        samples: Tensor = self.model.sample(image, self.samples, generator=generator, **options)
+        return samples.transpose(0, 1).float()
+
+    def _latents(self, image: Tensor, masks: Tensor, start: int) -> dict[str, Any]:
+        if not hasattr(self.model, "prior"):
+            return {}
+        label = choose_annotator(masks, self._generator(start)).long()
+        return {"prior": self.model.prior(image), "posterior": self.model.posterior(image, label)}
+
+    def _generator(self, start: int) -> torch.Generator:
+        mixed = self.seed * 1_000_003 + start
+        return torch.Generator(self.execution.device).manual_seed(mixed)
+
+
+def baseline_predictor(name: str, classes: int) -> Predictor:
+    """Return what answers in the name of a baseline."""
+    baseline = BASELINES[name]
+    return lambda batch, start: {"base": list(baseline(batch.masks, classes))}

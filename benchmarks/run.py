@@ -1,0 +1,137 @@
+"""``python -m benchmarks.run``: train, evaluate and picture every model on every data set."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks import choices
+from benchmarks.cells import Cell, plan
+from benchmarks.choices import Parser
+from benchmarks.suite import DEFAULT_SUITE, Profile, Suite, read_suite
+from benchmarks.validation import ChoiceError, choose
+from probseg.errors import ProbsegError
+
+# torch is imported only once there is something to run: --help and mistakes answer at once.
+
+EXAMPLES = """
+examples:
+  %(prog)s --all                                   everything, by the profile that fits this machine
+  %(prog)s --datasets contours                     three models and the baselines, nothing to download
+  %(prog)s --datasets lidc --data-root DATA --seed 0 1
+  %(prog)s --datasets lidc --data-root DATA --models csae csae-own csae-posterior
+  %(prog)s --datasets contours --models csae --set max_steps=200 gamma=1 --dry-run
+
+Finished cells are kept: the same command again goes on where it stopped, and changed settings
+make cells of their own. Exit status: 0 all is done, 1 a cell failed or nothing could run,
+2 the command makes no sense, 130 interrupted.
+"""
+
+
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = Parser(
+        prog="python -m benchmarks.run",
+        description="Train, evaluate and picture models on data that several people annotated.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to run")
+    what.add_argument("--all", action="store_true", help="every data set and model of the suite")
+    what.add_argument("--datasets", nargs="+", metavar="NAME", help="such as contours, lidc")
+    what.add_argument(
+        "--models", nargs="+", metavar="NAME", help="rows of the suite, such as punet, csae-own"
+    )
+    what.add_argument(
+        "--baselines", nargs="*", metavar="NAME", help="by default all; no name for none"
+    )
+    what.add_argument("--folds", nargs="+", type=int, metavar="N", help="of 0, 1, 2")
+    what.add_argument(
+        "--seed", nargs="+", type=int, default=[0], metavar="N", help="of training (default: 0)"
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--profile",
+        default="auto",
+        metavar="NAME",
+        help="quick (a CPU), paper (a GPU) or auto, which picks one and says so",
+    )
+    how.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings other than the suite's"
+    )
+    how.add_argument(
+        "--suite", type=Path, default=DEFAULT_SUITE, metavar="FILE", help="another suite.toml"
+    )
+    how.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps"
+    )
+    where = parser.add_argument_group("where")
+    where.add_argument(
+        "--data-root",
+        type=Path,
+        default=os.environ.get("PROBSEG_DATA"),
+        metavar="DIR",
+        help="folder of the data sets that are not embedded (default: $PROBSEG_DATA)",
+    )
+    where.add_argument(
+        "--out",
+        type=Path,
+        default=Path("benchmarks/out"),
+        metavar="DIR",
+        help="default: %(default)s",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show the plan, run nothing")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    try:
+        suite, profile, cells = make_plan(options)
+        if options.dry_run:
+            from benchmarks.preview import preview
+
+            return preview(cells, profile, options.out)
+        from benchmarks.session import run
+
+        return run(cells, suite, profile, options)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except ChoiceError as error:
+        return parser.complain(error)
+    except ProbsegError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+
+
+def make_plan(options: argparse.Namespace) -> tuple[Suite, Profile, list[Cell]]:
+    """Check every choice and return the cells they amount to.
+
+    Raises:
+        ChoiceError: A choice makes no sense.
+    """
+    suite = read_suite(options.suite)
+    datasets = choices.datasets(options, suite)
+    rows = choices.rows(options, suite)
+    overrides = choices.overrides(options.set)
+    choices.check_folds(options.folds or ())
+    choices.check_seeds(options.seed)
+    choices.check_places(options)
+    if options.profile != "auto":
+        choose([options.profile], ["auto", *suite.profiles], kind="profile")
+    name = choices.profile(options.profile, options.device)
+    profile = replace(suite.profiles[name], overrides=overrides)
+    folds = options.folds or profile.folds
+    cells = plan(suite, profile, datasets=datasets, rows=rows, folds=folds, seeds=options.seed)
+    return suite, profile, cells
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Scoring: every metric of every test image, batch by batch, and the pictures on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+import probseg
+from probseg.interfaces import Batch, Dataset, Evaluation, Metric
+from probseg.metrics.evaluation import evaluate
+
+# Variant ("base", or "projected" prior) to the evaluations whose scores are averaged.
+Answers = Mapping[str, Sequence[Evaluation]]
+Predictor = Callable[[Batch, int], Answers]  # a batch and the place of its first image
+Scores = dict[str, dict[str, list[float]]]  # variant to metric to one value an image
+
+OF_SAMPLES = (
+    *("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy", "hungarian-iou"),
+    *("ged", "ged-cross", "diversity", "annotator-diversity", "ncc"),
+)
+OF_LATENTS = ("gini", "effective-rank", "latent-kl")
+
+
+def metrics(*, latent: bool) -> dict[str, Metric]:
+    """Return the metrics of the benchmark, those of a latent space if there is one."""
+    chosen = {name: probseg.metrics.create(name) for name in OF_SAMPLES}
+    if latent:
+        chosen |= {name: probseg.metrics.create(name) for name in OF_LATENTS}
+        chosen["gini-variance"] = probseg.metrics.create("gini", of="variance")
+    return chosen
+
+
+@dataclass
+class Scorer:
+    """Scores a data set with a predictor.
+
+    Args:
+        predict: What answers a batch.
+        batch: Images a batch; samples are seeded by batch, so it belongs to the config.
+        watch: Called with every batch's first place, the batch and the answers, such as to keep pictures.
+        advance: Called with the number of images of every finished batch.
+    """
+
+    predict: Predictor
+    batch: int
+    watch: Callable[[int, Batch, Answers], None] = lambda start, batch, answers: None
+    advance: Callable[[int], None] = lambda count: None
+    scores: Scores = field(default_factory=dict)
+
+    def run(self, dataset: Dataset) -> Scores:
+        """Return the scores of every image."""
+        for start, batch in batches(dataset, self.batch):
+            answers = self.predict(batch, start)
+            for variant, evaluations in answers.items():
+                self._add(variant, score(evaluations))
+            self.watch(start, batch, answers)
+            self.advance(len(batch.image))
+        return self.scores
+
+    def _add(self, variant: str, values: Mapping[str, Tensor]) -> None:
+        kept = self.scores.setdefault(variant, {})
+        for name, value in values.items():
+            kept.setdefault(name, []).extend(value.tolist())
+
+
+def score(evaluations: Sequence[Evaluation]) -> dict[str, Tensor]:
+    """Return each metric's value per image (B,), averaged over the evaluations."""
+    chosen = metrics(latent=evaluations[0].prior is not None)
+    values = [evaluate(evaluation, chosen) for evaluation in evaluations]
+    return {name: torch.stack([v[name] for v in values]).mean(0) for name in chosen}
+
+
+def batches(dataset: Dataset, size: int) -> Iterator[tuple[int, Batch]]:
+    """Yield a data set in order, with the place of each batch's first image."""
+    for start in range(0, len(dataset), size):
+        yield start, dataset.__getitems__(range(start, min(start + size, len(dataset))))

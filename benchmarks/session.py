@@ -1,0 +1,69 @@
+"""A session of the benchmark: the plan is run, reported, and told in a terminal."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from benchmarks import report
+from benchmarks.cells import Cell
+from benchmarks.job import Place
+from benchmarks.runner import Outcome, Runner
+from benchmarks.suite import Profile, Suite
+from benchmarks.tables import to_rich
+from benchmarks.validation import ChoiceError
+from probseg.errors import OptionError
+from probseg.training.precision import choose_execution
+from probseg.training.settings import TrainingSettings
+
+
+def run(cells: Sequence[Cell], suite: Suite, profile: Profile, options: argparse.Namespace) -> int:
+    """Run every cell, write the report and return the exit status.
+
+    Raises:
+        ChoiceError: The device is not on this machine, or a setting is out of range.
+        WriteError: The disk is full or read-only.
+    """
+    console = Console()
+    device = check_settings(cells, options.device)
+    told = f"profile [bold]{profile.name}[/] on {device}: {profile.description}"
+    console.print(told + _changed(profile), highlight=False)
+    runner = Runner(Place(options.out, options.device), options.data_root, console)
+    outcome = runner.run(cells)
+    if outcome.finished:
+        baselines = suite.all["baselines"]
+        competing = {cell.row for cell in cells if cell.trained and cell.row not in baselines}
+        for table in report.write(outcome.finished, options.out, competing=competing):
+            console.print()
+            console.print(to_rich(table))
+        console.print(f"\ntables and pictures are in {options.out}", highlight=False, markup=False)
+    _tell_problems(outcome, console)
+    return outcome.status
+
+
+def check_settings(cells: Sequence[Cell], device: str) -> str:
+    """Check the settings of every training before the first one, and return where they run.
+
+    Raises:
+        ChoiceError: The device is not on this machine, or a setting is out of range.
+    """
+    try:
+        for cell in cells:
+            TrainingSettings.from_mapping(cell.config["training"] or {})
+        return str(choose_execution(TrainingSettings(device=device)).device)
+    except OptionError as error:
+        raise ChoiceError(str(error)) from error
+
+
+def _changed(profile: Profile) -> str:
+    changed = ", ".join(f"{key}={value}" for key, value in profile.overrides.items())
+    return f"; with {changed}" if changed else ""
+
+
+def _tell_problems(outcome: Outcome, console: Console) -> None:
+    for name, remedy in outcome.unavailable.items():
+        console.print(f"not here: {name}: {remedy}", style="yellow", markup=False, highlight=False)
+    for label, error in outcome.failed.items():
+        console.print(f"failed: {label}: {error}", style="red", markup=False, highlight=False)

@@ -1,0 +1,204 @@
+"""Figures: samples beside annotations, and the prior's Gini index over training time.
+
+Every function returns a ``matplotlib.figure.Figure`` that no window manager knows of; save it
+with ``figure.savefig(path)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+Labels = NDArray[np.integer]
+Curve = tuple[Sequence[float], Sequence[float]]
+
+# Okabe and Ito's colours, which colour-blind readers tell apart.
+COLOURS = {
+    "punet": "#0072B2",
+    "2p-planar": "#E69F00",
+    "csae": "#009E73",
+    "csae-two-flows": "#56B4E9",
+    "csae-own": "#CC79A7",
+    "csae-posterior": "#D55E00",
+    "deterministic": "#777777",
+    "annotators": "#333333",
+}
+_SPARE = ("#8C6BB1", "#A6761D", "#66A61E", "#E7298A", "#1B9E77", "#7570B3")
+_ANNOTATOR = ("#FFB000", "#FE6100", "#DC267F", "#648FFF", "#5CE1E6", "#B0F05A", "#FFFFFF")
+_INK, _MUTED, _GRID = "#222222", "#666666", "#E4E4E4"
+_PANEL = 1.05  # inches
+_TIMES = np.linspace(0, 1, 101)
+
+
+def palette(names: Iterable[str]) -> dict[str, str]:
+    """Give each model its colour: its own wherever it appears, a spare one for the unknown.
+
+    >>> palette(["csae", "mine"])
+    {'csae': '#009E73', 'mine': '#8C6BB1'}
+    """
+    names = list(names)
+    unknown = [name for name in names if name not in COLOURS]
+    spare = {name: _SPARE[i % len(_SPARE)] for i, name in enumerate(unknown)}
+    return {name: COLOURS.get(name) or spare[name] for name in names}
+
+
+def gini_curves(panels: Mapping[str, Mapping[str, Sequence[Curve]]]) -> Figure:
+    """Draw the Gini index over normalised training time, one panel a data set.
+
+    Each fold's curve is interpolated onto the same times; the line is the mean over folds and
+    the band one standard deviation on either side.
+
+    Args:
+        panels: Data set to model to one curve a fold: times (any unit, ascending) and values.
+
+    References:
+        Figure 4 of the paper.
+    """
+    figure = Figure(figsize=(4.6 * max(len(panels), 1), 3.2), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, max(len(panels), 1), sharey=True, squeeze=True))
+    colours = palette(dict.fromkeys(name for models in panels.values() for name in models))
+    for panel, (title, models) in zip(axes, panels.items(), strict=False):
+        _tidy(panel, title)
+        for name, curves in models.items():
+            _draw_band(panel, curves, colour=colours[name], label=name)
+        panel.set_xlabel("training time (share of the whole)", color=_MUTED)
+        panel.legend(frameon=False, labelcolor=_INK, fontsize=9)
+    axes[0].set_ylabel("Gini index of the prior's σ", color=_MUTED)
+    return figure
+
+
+def _tidy(panel: Axes, title: str) -> None:
+    panel.set_title(title, loc="left", fontsize=11, fontweight="bold", color=_INK)
+    panel.grid(axis="y", color=_GRID, linewidth=0.8)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.spines["bottom"].set_color(_GRID)
+    panel.tick_params(length=0, labelcolor=_MUTED, labelsize=9)
+    panel.set_xlim(0, 1)
+
+
+def _draw_band(panel: Axes, curves: Sequence[Curve], *, colour: str, label: str) -> None:
+    values = np.stack([resample(*curve) for curve in curves])
+    mean, spread = values.mean(axis=0), values.std(axis=0)
+    if len(values) > 1:
+        panel.fill_between(
+            _TIMES, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0
+        )
+    panel.plot(_TIMES, mean, color=colour, linewidth=2, label=label, solid_capstyle="round")
+
+
+def resample(times: Sequence[float], values: Sequence[float]) -> Array:
+    """Interpolate a curve onto 101 times from 0 to 1, its last time; NaN before its first.
+
+    >>> float(resample([0, 2], [1.0, 3.0])[50])
+    2.0
+    """
+    t = np.asarray(times, dtype=float)
+    share = t / t[-1] if t[-1] > 0 else t
+    return np.interp(_TIMES, share, np.asarray(values, dtype=float), left=np.nan)
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one row of a sample sheet shows.
+
+    Args:
+        labels: Segmentations (N, H, W), integer classes, 0 is background.
+        mean: Mean probability of the foreground (H, W).
+        sd: Its standard deviation over the samples (H, W).
+    """
+
+    labels: Labels
+    mean: Array
+    sd: Array
+
+    @classmethod
+    def of_annotations(cls, masks: Labels) -> Block:
+        """Make the block of annotations (A, H, W): mean and spread over the annotators."""
+        foreground = np.asarray(masks) > 0
+        return cls(np.asarray(masks), foreground.mean(axis=0), foreground.std(axis=0))
+
+
+def sample_sheet(
+    image: Array, annotations: Labels, models: Mapping[str, Block], *, title: str = ""
+) -> Figure:
+    """Draw an image, its annotations, and what each model says of it.
+
+    The first row is the annotators', each further one a model's: all outlines over the image,
+    one panel a segmentation, then mean and standard deviation of the foreground.
+
+    Args:
+        image: (H, W) or (C, H, W), of which the first channel is shown.
+        annotations: (A, H, W) integer classes.
+        models: Name to what the model said.
+        title: Over everything.
+
+    References:
+        Figures 5 to 8 of the paper.
+    """
+    grey = np.asarray(image, dtype=float)
+    grey = grey[0] if grey.ndim == 3 else grey
+    blocks = {"annotators": Block.of_annotations(annotations), **models}
+    width = max(len(block.labels) for block in blocks.values())
+    figure = Figure(figsize=(_PANEL * (width + 3.6), _PANEL * len(blocks) * 1.06 + 0.5))
+    grid = figure.subplots(
+        len(blocks), width + 3, squeeze=False, gridspec_kw={"wspace": 0.05, "hspace": 0.05}
+    )
+    figure.subplots_adjust(left=0.6 / (width + 3.6), right=0.995, bottom=0.01, top=_top(figure))
+    colours = palette(blocks)
+    for row, (name, block) in zip(grid, blocks.items(), strict=True):
+        one_colour = [] if name == "annotators" else [colours[name]]
+        _draw_block(row, grey, block, colours=one_colour or _ANNOTATOR)
+        row[0].set_ylabel(name, fontsize=9, fontweight="bold", color=colours[name], labelpad=6)
+    for column, heading in {0: "outlines", -2: "mean", -1: "std. dev."}.items():
+        grid[0, column].set_title(heading, fontsize=8, color=_MUTED, pad=4)
+    figure.text(0.01, 0.985, title, fontsize=9, color=_INK, va="top")
+    return figure
+
+
+def _top(figure: Figure) -> float:
+    return 1 - 0.46 / float(figure.get_figheight())
+
+
+def _draw_block(
+    row: NDArray[np.object_], grey: Array, block: Block, *, colours: Sequence[str]
+) -> None:
+    for panel in row:
+        panel.set_xticks([])
+        panel.set_yticks([])
+        panel.spines[:].set_visible(False)
+    _show(row[0], grey)
+    for index, labels in enumerate(block.labels):
+        colour = colours[index % len(colours)]
+        _outline(row[0], labels, colour=colour, width=0.9)
+        _show(row[index + 1], grey)
+        _outline(row[index + 1], labels, colour=colour, width=1.1, fill=0.28)
+    for panel in row[len(block.labels) + 1 : -2]:
+        panel.set_visible(False)
+    row[-2].imshow(block.mean, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
+    row[-1].imshow(block.sd, cmap="magma", vmin=0, vmax=0.5, interpolation="nearest")
+
+
+def _show(panel: Axes, grey: Array) -> None:
+    low, high = np.percentile(grey, (0.5, 99.5))
+    panel.imshow(grey, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="bilinear")
+
+
+def _outline(panel: Axes, labels: Labels, *, colour: str, width: float, fill: float = 0.0) -> None:
+    foreground = (np.asarray(labels) > 0).astype(float)
+    if not foreground.any():
+        return
+    # A frame of background closes the outline of what touches the border.
+    framed = np.pad(foreground, 1)
+    y, x = (np.arange(size) - 1.0 for size in framed.shape)
+    if fill:
+        panel.contourf(x, y, framed, levels=[0.5, 1.5], colors=[colour], alpha=fill)
+    panel.contour(x, y, framed, levels=[0.5], colors=[colour], linewidths=width)
+    panel.set_xlim(-0.5, foreground.shape[1] - 0.5)
+    panel.set_ylim(foreground.shape[0] - 0.5, -0.5)
