@@ -46,6 +46,7 @@ def check_label_pair(predictions: Tensor, annotations: Tensor, classes: int) -> 
     """
     if classes < 2:
         raise InputError(f"there must be two classes or more, background first; got {classes}")
+    _check_device("predictions", predictions, annotations)
     check_labels("predictions", predictions, classes)
     check_labels("annotations", annotations, classes)
     _check_fit("predictions", predictions, annotations)
@@ -67,6 +68,7 @@ def check_probabilities(probabilities: Tensor, annotations: Tensor) -> None:
             f"probabilities hold nothing: their shape is {tuple(probabilities.shape)}; "
             "draw at least one sample of one image"
         )
+    _check_device("probabilities", probabilities, annotations)
     _check_distribution(probabilities)
     if probabilities.shape[2] < 2:
         raise InputError(
@@ -114,6 +116,9 @@ def _check_fit(name: str, left: Tensor, annotations: Tensor) -> None:
             f"{name} are {tuple(left.shape[2:])} pixels, annotations "
             f"{tuple(annotations.shape[2:])}; resample one to the other's grid"
         )
+
+
+def _check_device(name: str, left: Tensor, annotations: Tensor) -> None:
     if left.device != annotations.device:
         raise InputError(
             f"{name} lie on {left.device}, annotations on {annotations.device}; move one with .to"

@@ -137,6 +137,7 @@ def _matched_mean(cost: NDArray[np.float64]) -> float:
     few, many = sorted(cost.shape)
     if many % few:
         samples, annotations = cost.shape
-        return float(ot.emd2(ot.unif(samples), ot.unif(annotations), cost))
+        least = cost.min()  # POT calls a problem infeasible whose costs are all negative
+        return float(least + ot.emd2(ot.unif(samples), ot.unif(annotations), cost - least))
     repeated = np.repeat(cost, many // few, axis=int(np.argmin(cost.shape)))
     return float(repeated[linear_sum_assignment(repeated)].mean())
