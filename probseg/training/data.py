@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -75,12 +76,12 @@ def _permutation(seed: int, count: int, number: int) -> Tensor:
 def _make_loader(dataset: Dataset, batches: Sequence[list[int]]) -> DataLoader[Batch]:
     """Load in this process: a batch is one vectorised read, quicker than a worker's hand-over."""
 
-    def check(batch: Batch) -> Batch:
+    def check(batch: Any) -> Batch:  # not a list of samples: __getitems__ gives batches
         _check_batch(batch, dataset)
-        return batch
+        return Batch(*batch)
 
     return DataLoader(
-        dataset,  # type: ignore[arg-type]  # structural: it has __len__, __getitem__, __getitems__
+        dataset,  # type: ignore[arg-type]  # has the methods, not the base class
         batch_sampler=batches,
         collate_fn=check,
         pin_memory=torch.cuda.is_available(),

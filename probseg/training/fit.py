@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import nn
 
 from probseg.errors import InputError
@@ -72,8 +72,8 @@ def fit(
         train: Images to learn from.
         validation: Images that decide when to stop and which weights are best.
         settings: How to train.
-        out: Folder for ``best.safetensors``, ``last.ckpt``, ``history.json``, ``run.json`` (what was
-            trained, how and on what) and TensorBoard's log; None keeps nothing.
+        out: Folder for ``best.safetensors``, ``last.ckpt``, ``history.json``, ``run.json`` (what
+            was trained, how and on what) and TensorBoard's log; None keeps nothing.
         progress: Whether to show a progress bar where the output is a terminal.
 
     Raises:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 
@@ -29,7 +30,7 @@ def has_fast_bf16(device: torch.device) -> bool:
         return native and torch.cuda.get_device_capability(device) >= _AMPERE
     # Before get_capabilities came, torch did not say publicly; float32 is right everywhere.
     known = getattr(torch.cpu, "get_capabilities", dict)
-    capabilities = known() if device.type == "cpu" else {}
+    capabilities: Mapping[str, Any] = known() if device.type == "cpu" else {}
     return any(capabilities.get(name, False) for name in _FAST_ON_CPU)
 
 

@@ -23,9 +23,9 @@ logger = logging.getLogger("probseg.training")
 class RoundKeeper(Checkpoint):
     """Keeps the record of each round and, in a folder, what a later run needs.
 
-    ``last.ckpt`` is everything that training needs to go on, ``best.safetensors`` the model
-    of the round with the lowest validation loss (for ``probseg.load``), ``history.json`` the records. A file is replaced only
-    once the new one is complete.
+    ``last.ckpt`` is everything that training needs to go on, ``best.safetensors`` the model of
+    the round with the lowest validation loss (for ``probseg.load``), ``history.json`` the
+    records. A file is replaced only once the new one is complete.
 
     Args:
         folder: Where to write.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -96,18 +97,16 @@ def _check_count(name: str, value: object, *, least: int) -> None:
 
 
 def _check_number(name: str, value: object, *, positive: bool) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not (0 < value < float("inf") or (value == 0 and not positive)):
-        kind = "positive" if positive else "non-negative"
-        raise OptionError(f"{name} must be a {kind} finite number, not {value!r}")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if 0 < value < math.inf or (value == 0 and not positive):
+            return
+    kind = "positive" if positive else "non-negative"
+    raise OptionError(f"{name} must be a {kind} finite number, not {value!r}")
 
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if (
-        not any(value is choice or value == choice for choice in choices)
-        or value in (0, 1)
-        and (not isinstance(value, bool))
-    ):
+    # the type as well, since 1 == True
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
         hint = did_you_mean(value, [choice for choice in choices if isinstance(choice, str)])
         shown = ", ".join(map(repr, choices))
         raise OptionError(f"{name} must be one of {shown}, not {value!r}{hint}")

@@ -1,0 +1,109 @@
+"""One step: the objective, the optimizer, clipping; and what the machine computes fast."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from training_toys import Discs, make_model, quick
+
+from probseg.errors import OptionError
+from probseg.training import DivergenceError, fit
+from probseg.training.module import TrainingModule
+from probseg.training.precision import choose_execution, has_fast_bf16
+
+
+def test_the_total_is_the_sum_of_the_terms():
+    module = TrainingModule(make_model(), quick())
+    terms = {"cross_entropy": torch.tensor(2.5), "kl": torch.tensor(0.25)}
+    assert module.total(terms).item() == 2.75
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_the_first_term_that_is_not_finite_is_named(value):
+    module = TrainingModule(make_model(), quick())
+    terms = {"a": torch.tensor(1.0), "b": torch.tensor(value), "c": torch.tensor(math.nan)}
+    with pytest.raises(DivergenceError, match=rf"step 0: b is {value}; lower the learning_rate"):
+        module.total(terms)
+
+
+def test_one_step_equals_adam_with_l2_written_out(train, validation):
+    """At the first step Adam moves by lr * g / (|g| + eps), g clipped, then the L2 term added."""
+    settings = quick(max_steps=1, validate_every=1, augment=False, weight_decay=0.1, clip=1e-3)
+    model = make_model(dropout=0.0)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    fit(model, train, validation, settings)
+    bias = before["head.bias"]  # its gradient is clipped far below the weight decay
+    expected = bias - 1e-2 * bias.sign()
+    torch.testing.assert_close(model.head.bias, expected, rtol=0, atol=1e-4)
+
+
+def test_clipping_bounds_the_norm_of_all_gradients_together():
+    module = TrainingModule(make_model(), quick())
+    for parameter in module.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    direction = torch.cat([p.grad.flatten() for p in module.parameters()])
+    module.log_dict = lambda *args, **kwargs: None  # nothing to log to without a trainer
+    module.configure_gradient_clipping(None, gradient_clip_val=0.5)
+    clipped = torch.cat([p.grad.flatten() for p in module.parameters()])
+    assert clipped.norm().item() == pytest.approx(0.5, rel=1e-4)
+    cosine = torch.cosine_similarity(direction, clipped, dim=0)
+    assert cosine.item() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_gradient_that_is_not_finite_stops_training():
+    module = TrainingModule(make_model(), quick())
+    module.model.head.bias.grad = torch.tensor([math.nan, 0.0])
+    with pytest.raises(DivergenceError, match="norm of the gradient is nan"):
+        module.configure_gradient_clipping(None, gradient_clip_val=1.0)
+
+
+def test_clip_changes_the_run(train, validation):
+    loose, tight = (fit(make_model(), train, validation, quick(clip=c)) for c in (1e6, 1e-6))
+    assert loose.history[0]["train/gradient_norm"] > 1
+    assert loose.history != tight.history
+
+
+def test_a_model_without_a_prior_has_no_gini(train, validation):
+    class Plain(type(make_model())):
+        prior = property()  # hasattr says no
+
+        def loss(self, image, label, *, generator=None):
+            logits = self.logits(image, torch.zeros(len(image), 3))
+            return {"cross_entropy": torch.nn.functional.cross_entropy(logits, label)}
+
+    result = fit(Plain(), train, validation, quick(max_steps=3))
+    assert "prior/gini" not in result.history[0]
+
+
+def test_bf16_is_fast_where_the_processor_says_so():
+    names = ("amx_bf16", "avx512_bf16")
+    flags = torch.cpu.get_capabilities()
+    assert has_fast_bf16(torch.device("cpu")) == any(flags.get(name, False) for name in names)
+    assert not has_fast_bf16(torch.device("mps"))
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_auto_follows_the_machine_and_an_option_turns_it_off(monkeypatch, fast):
+    monkeypatch.setattr("probseg.training.precision.has_fast_bf16", lambda device: fast)
+    auto = choose_execution(quick(precision="auto", channels_last="auto"))
+    assert (auto.bf16, auto.channels_last) == (fast, fast)
+    assert not any(choose_execution(quick(precision="fp32", channels_last=False))[1:])
+    assert all(choose_execution(quick(precision="bf16", channels_last=True))[1:])
+
+
+def test_a_missing_device_is_named():
+    with pytest.raises(OptionError, match="device 'cuda:99' is not on this machine"):
+        choose_execution(quick(device="cuda:99"))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_trains_like_the_cpu():
+    data = Discs(22), Discs(6, seed=1)
+    losses = [
+        fit(make_model(dropout=0.0), *data, quick(device=device)).history[0]["train/loss"]
+        for device in ("cpu", "cuda")
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)

@@ -1,0 +1,62 @@
+"""Settings: the paper's defaults, and errors that name what is wrong."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from probseg.errors import OptionError
+from probseg.training import TrainingSettings
+
+
+def test_defaults_are_table_4():
+    settings = TrainingSettings()
+    assert (settings.learning_rate, settings.weight_decay) == (1e-4, 5e-5)
+    assert (settings.batch_size, settings.patience, settings.clip) == (32, 40, 1.0)
+    with pytest.raises(FrozenInstanceError):
+        settings.seed = 1
+
+
+def test_a_table_of_toml_becomes_settings():
+    table = tomllib.loads("batch_size = 8\nlearning_rate = 1e-3\nchannels_last = true\nclip = 100")
+    settings = TrainingSettings.from_mapping(table)
+    assert settings == TrainingSettings(
+        batch_size=8, learning_rate=1e-3, channels_last=True, clip=100
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, not 0"),
+        ({"batch_size": 2.0}, "batch_size must be a whole number"),
+        ({"max_steps": True}, "max_steps must be a whole number"),
+        ({"patience": -1}, "patience must be"),
+        ({"validate_every": 0}, "validate_every must be"),
+        ({"seed": -1}, "seed must be a whole number of at least 0"),
+        ({"learning_rate": 0}, "learning_rate must be a positive finite number, not 0"),
+        ({"learning_rate": "1e-3"}, "learning_rate must be a positive"),
+        ({"clip": math.inf}, "clip must be a positive finite"),
+        ({"weight_decay": -1e-5}, "weight_decay must be a non-negative"),
+        ({"weight_decay": math.nan}, "weight_decay must be a non-negative"),
+        ({"augment": "yes"}, "augment must be one of True, False, not 'yes'"),
+        ({"augment": 1}, "augment must be one of True, False, not 1"),
+        ({"precision": "fp23"}, "did you mean 'fp32'"),
+        ({"channels_last": "autp"}, "did you mean 'auto'"),
+        ({"device": "cude"}, "not 'cude'; did you mean 'cuda'"),
+        ({"device": 0}, "device must be"),
+    ],
+)
+def test_a_value_that_cannot_train_is_named(change, message):
+    with pytest.raises(OptionError, match=message):
+        TrainingSettings(**change)
+
+
+def test_an_unknown_key_gets_the_nearest_one():
+    with pytest.raises(OptionError, match="'batchsize'; did you mean 'batch_size'"):
+        TrainingSettings.from_mapping({"batchsize": 3})
+    with pytest.raises(OptionError, match="unknown training setting 'xyz'; Known: augment"):
+        TrainingSettings.from_mapping({"xyz": 3})
