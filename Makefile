@@ -21,7 +21,6 @@ setup: $(call stamp,dev) $(call stamp,docs) ## create the environment with every
 
 bench: $(call stamp,bench) ## train, evaluate and picture the three models on the embedded data
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS) --out $(BENCH_OUT)
-	@echo "Tables and pictures are in $(abspath $(BENCH_OUT))"
 
 test: $(call stamp,dev) ## run the tests with coverage
 	$(BIN)/python -m pytest --cov=probseg --cov-report=term $(PYTEST_ARGS)
