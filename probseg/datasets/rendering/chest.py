@@ -1,0 +1,113 @@
+"""Where lung ends and what lies around it: chest wall, ribs, mediastinum, spine."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from probseg.datasets.rendering.window import Pixels, Window
+
+LUNG, MUSCLE, FAT, BONE, MARROW, AIR = -860, 45, -95, 620, 230, -1000  # HU
+_CENTRE, _AXES = (0.20, 0.05), (0.18, 0.27)  # of a lung, shares of the view; where nodules lie
+
+
+class Chest(NamedTuple):
+    """Attenuation without vessels, and how much of a pixel is lung."""
+
+    hounsfield: Pixels
+    lung: Pixels  # 0 to 1
+
+
+def chest(window: Window, random: Generator) -> Chest:
+    """Draw a chest around a nodule, whose place in the scan says how far the wall is.
+
+    Args:
+        window: The pixels to draw.
+        random: Source of everything that is not known.
+
+    Returns:
+        (H, W) pixels, for all slices of the nodule: within its height a chest changes little.
+    """
+    side = -1 if window.middle[0] < 0 else 1
+    depth, angle = _depth(window, side, random)
+    depth = np.minimum(depth, _depth(window, -side, random)[0])
+    wall = _wall(depth, angle, random)
+    between = _step(window.view * random.uniform(0.07, 0.11) - np.abs(window.x), 3)
+    wall += between * (_mediastinum(window, random) - wall)
+    lung = _step(-depth, 0.4)
+    return Chest(wall + lung * (LUNG + random.normal(0, 25) - wall), lung)
+
+
+class _Waves(NamedTuple):
+    heights: NDArray[np.float64]
+    phases: NDArray[np.float64]
+
+
+def _depth(window: Window, side: int, random: Generator) -> tuple[Pixels, Pixels]:
+    """How far a pixel is outside of one lung in mm (inside: negative), and its direction."""
+    centre = np.array(_CENTRE) * window.view * (side, 1)
+    axes = np.array(_AXES) * window.view * random.uniform(0.9, 1.05, 2)
+    waves = _Waves(random.normal(0, 0.03, 4), random.uniform(0, 2 * np.pi, 4))
+    offset = window.middle - centre
+    angle = np.arctan2(offset[1], offset[0] * side)
+    reach = np.hypot(*(offset / axes)) / _wobble(angle, waves)
+    if reach > 0.95 and window.middle[0] * side >= 0:  # the lung must hold its nodule
+        axes = axes * reach / random.uniform(0.9, 1.0)
+    x, y = window.x - np.float32(centre[0]), window.y - np.float32(centre[1])
+    angles = np.arctan2(y, x * side)
+    share = np.hypot(x / np.float32(axes[0]), y / np.float32(axes[1])) / _wobble(angles, waves)
+    return np.hypot(x, y) * (1 - 1 / np.maximum(share, 1e-3)), angles
+
+
+def _wobble(angle: Pixels, waves: _Waves) -> Pixels:
+    terms = zip(range(2, 6), waves.heights, waves.phases, strict=True)
+    return 1 + sum(height * np.cos(order * angle + phase) for order, height, phase in terms)
+
+
+def _wall(depth: Pixels, angle: Pixels, random: Generator) -> Pixels:
+    ripple = 2.5 * np.sin(angle * random.uniform(5, 9) + random.uniform(0, 6))
+    fat_from, skin = random.uniform(13, 20), random.uniform(26, 60)
+    tissue = MUSCLE + (FAT - MUSCLE) * _step(depth + ripple - fat_from, 1.5)
+    tissue += (MUSCLE - FAT) * _step(depth - ripple - skin, 1) * 0.6
+    tissue += (AIR - tissue) * _step(depth - skin - 3, 0.5)
+    return _ribs(tissue, depth, angle, random)
+
+
+def _ribs(tissue: Pixels, depth: Pixels, angle: Pixels, random: Generator) -> Pixels:
+    radius = random.uniform(85, 110)  # mm, of the rib cage
+    for direction in np.arange(random.uniform(-3.2, -2.6), 3.1, random.uniform(0.45, 0.7)):
+        slant, place = random.uniform(-0.25, 0.25), random.uniform(5, 9)
+        length, width = random.uniform(11, 22), random.uniform(3, 5)
+        along = radius * (angle - direction - random.uniform(-0.08, 0.08))
+        near = (np.abs(along) < 1.2 * length) & (np.abs(depth) < 25)
+        if near.any():
+            along, across = along[near], depth[near] - place
+            share = np.hypot(along / length, (across - slant * along) / width)
+            tissue[near] = _bone(tissue[near], share)
+    return tissue
+
+
+def _bone(tissue: Pixels, share: Pixels) -> Pixels:
+    """Bone where ``share`` is below one, with marrow inside."""
+    tissue = tissue + _step(1 - share, 0.08) * (BONE - tissue)
+    return tissue + _step(0.62 - share, 0.1) * (MARROW - tissue)
+
+
+def _mediastinum(window: Window, random: Generator) -> Pixels:
+    blood = random.choice([45, 150])  # HU; half of the scans were made with contrast
+    x0, y0 = window.view * random.uniform((-0.04, -0.12), (0.04, 0))
+    heart = np.hypot(window.x - x0, window.y - y0) / (window.view * random.uniform(0.06, 0.12))
+    tissue = MUSCLE + (blood - MUSCLE) * _step(1 - heart, 0.05)
+    phase = random.uniform(0, 6, 2)
+    fat = np.sin(window.x / 9 + phase[0]) * np.sin(window.y / 7 + phase[1])
+    tissue += 0.7 * _step(fat - 0.55, 0.1) * _step(heart - 1.1, 0.05) * (FAT - tissue)
+    spine = np.hypot(window.x, (window.y - 0.2 * window.view) * 1.15) / 19  # mm
+    return _bone(tissue, spine)
+
+
+def _step(value: Pixels, softness: float) -> Pixels:
+    """From 0 to 1 around zero, over four times ``softness``."""
+    return np.clip(0.5 + value / np.float32(4 * softness), 0, 1).astype(np.float32)
