@@ -28,7 +28,10 @@ def save(model: ProbabilisticModel, path: str | os.PathLike[str]) -> None:
     """
     metadata = {"format": _FORMAT, "spec": json.dumps(model.spec)}
     with atomic_file(path) as temporary:
-        save_model(model, str(temporary), metadata=metadata)
+        try:
+            save_model(model, str(temporary), metadata=metadata)
+        except SafetensorError as error:  # how safetensors says that the disk is full
+            raise OSError(str(error)) from error
 
 
 def load(path: str | os.PathLike[str], **parts: Any) -> ProbabilisticModel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -42,13 +41,14 @@ def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -
             "convert and scale it, for example image.float() / 255"
         )
     _check_device(image, like, "image")
+    image = image.to(like.dtype)  # first, for a narrower type makes infinities
     if (values or image.device.type == "cpu") and not _all_finite(image):
         count = int((~image.isfinite()).sum())
         raise InputError(
-            f"the image has {count} values that are NaN or infinite; "
+            f"the image has {count} values that are NaN or infinite in {image.dtype}; "
             "replace them, for example with torch.nan_to_num"
         )
-    return image if torch.is_autocast_enabled(image.device.type) else image.to(like.dtype)
+    return image
 
 
 def checked_label(label: Tensor, image: Tensor, classes: int) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import entrypoints
 
+from probseg.annotations import annotation_of, fits
 from probseg.errors import OptionError, PluginError, UnknownNameError, did_you_mean, listing
 
 Constructor = Callable[..., Any]
@@ -70,8 +71,10 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         """Return a decorator that offers a constructor under ``name`` in this process.
 
         Raises:
-            OptionError: The name is taken.
+            OptionError: The name is taken or no string, as in a decorator without its brackets.
         """
+        if not isinstance(name, str):
+            raise OptionError(f"register a {self.kind} by name: @{self.__name__}.register('name')")
 
         def decorator(constructor: C) -> C:
             if name in self:
@@ -99,7 +102,8 @@ class Registry(ModuleType, Mapping[str, Constructor]):
 
         Raises:
             UnknownNameError: There is no such name.
-            OptionError: The constructor has no such option, or one that it needs is missing.
+            OptionError: The constructor has no such option, one that it needs is missing, or one
+                is not of the type that its annotation says.
             PluginError: The plugin that offers the name is broken.
         """
         constructor = self[name]
@@ -171,18 +175,20 @@ def check_options(constructor: Constructor, options: Mapping[str, Any], *, owner
     """Check by its signature that ``constructor`` takes ``options``.
 
     Raises:
-        OptionError: An option is unknown, or a required one is missing.
+        OptionError: An option is unknown, of a type that its annotation excludes, or a required one
+            is missing.
     """
     parameters = named_parameters(constructor)
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    for option in options:
-        if option not in parameters:
+    named = {n: p for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
+    for option, value in options.items():
+        if option in named:
+            _check_type(value, named[option], owner)
+        elif named.keys() == parameters.keys():
             raise OptionError(
-                f"{owner} has no option {option!r}{did_you_mean(option, parameters)}; "
-                f"it takes: {listing(parameters)}"
+                f"{owner} has no option {option!r}{did_you_mean(option, named)}; "
+                f"it takes: {listing(named)}"
             )
-    missing = [n for n, p in parameters.items() if p.default is p.empty and n not in options]
+    missing = [n for n, p in named.items() if p.default is p.empty and n not in options]
     if missing:
         raise OptionError(f"{owner} needs {listing(missing)}")
 
@@ -195,6 +201,14 @@ def named_parameters(constructor: Constructor) -> dict[str, inspect.Parameter]:
         for name, parameter in parameters.items()
         if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL)
     }
+
+
+def _check_type(value: Any, parameter: inspect.Parameter, owner: str) -> None:
+    annotation = annotation_of(parameter)
+    if not fits(value, annotation):
+        raise OptionError(
+            f"option {parameter.name!r} of {owner} has to be {annotation}, not {value!r}"
+        )
 
 
 def _search_path() -> tuple[tuple[str, int], ...]:

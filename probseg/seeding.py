@@ -22,5 +22,13 @@ def seeded(generator: Generator | None, device: torch.device) -> Iterator[None]:
     seed = torch.randint(2**62, (), generator=generator, device=generator.device)
     devices = [] if device.type == "cpu" else [device]
     with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
-        torch.manual_seed(int(seed))
+        torch.default_generator.manual_seed(int(seed))  # torch.manual_seed would reach all devices
+        for accelerator in devices:
+            _seed_accelerator(accelerator, int(seed))
         yield
+
+
+def _seed_accelerator(device: torch.device, seed: int) -> None:
+    module = torch.get_device_module(device)
+    with module.device(device):
+        module.manual_seed(seed)

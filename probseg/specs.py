@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from probseg.errors import OptionError
+from probseg.errors import OptionError, ProbsegError
 from probseg.registry import Constructor, Registry, named_parameters, registry
 
 Part = Any  # a name, a mapping {"name": ..., **options} or a ready object
@@ -96,7 +96,7 @@ def _create(parts: Registry, part: Spec, known: Mapping[str, Any]) -> Made:
     if "object" in part:
         raise OptionError(
             f"the {parts.kind} was a ready object ({part['object']}) that no description can "
-            f"rebuild; pass it again, or register it with a name in probseg.{parts.__name__}"
+            f"rebuild; pass it again, or register it with a name in {parts.__name__}"
         )
     name = part.pop("name", None)
     if not isinstance(name, str):
@@ -106,7 +106,12 @@ def _create(parts: Registry, part: Spec, known: Mapping[str, Any]) -> Made:
             raise OptionError(
                 f"option {option!r} of {parts.kind} {name!r} is set by the model; leave it out"
             )
-    made = parts.create(name, **known, **part)
+    try:
+        made = parts.create(name, **known, **part)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, ProbsegError):
+            raise
+        raise OptionError(f"{parts.kind} {name!r} cannot be made from {part}: {error}") from error
     return Made(made, {"name": name, **_full_options(parts[name], part, known)})
 
 

@@ -11,7 +11,7 @@ from probseg.inputs import cropped, padded
 from probseg.interfaces import Backbone
 from probseg.layers import set_class_prior
 from probseg.models.base import ProbabilisticModel, checked_count, probabilities
-from probseg.specs import Part, make
+from probseg.specs import Part, integer, make
 
 
 class DeterministicModel(ProbabilisticModel):
@@ -78,6 +78,7 @@ def deterministic(
         UnknownNameError: No backbone has that name.
         OptionError: An option is of the wrong type or out of range.
     """
+    integer("in_channels", in_channels)
     made = make("backbones", backbone, Backbone, in_channels=in_channels)
     spec = {
         "name": "deterministic",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional
 
@@ -15,6 +15,7 @@ from probseg.errors import InputError
 from probseg.inputs import cropped, padded
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
 from probseg.models.base import ProbabilisticModel, checked_count, probabilities
+from probseg.projectors.identity import Identity
 from probseg.seeding import seeded
 
 Space = Literal["base", "projected"]
@@ -83,6 +84,10 @@ class LatentVariableModel(ProbabilisticModel):
         self.posterior_projector = parts.posterior_projector
         self.penalties = dict(penalties)
         self.flow_context = flow_context
+        # registers the parameters of a divergence that learns
+        self.divergences = nn.ModuleDict(
+            {n: p.divergence for n, p in penalties.items() if isinstance(p.divergence, nn.Module)}
+        )
 
     def loss(
         self, image: Tensor, label: Tensor, *, generator: Generator | None = None
@@ -200,7 +205,8 @@ class LatentVariableModel(ProbabilisticModel):
         return Pair(q, p), Pair(projected_q, self.prior_projector(p, context_p))
 
     def _projected_prior(self, image: Tensor) -> Distribution:
-        if self.flow_context == "posterior":
+        unread = isinstance(self.prior_projector, Identity)
+        if self.flow_context == "posterior" and not unread:
             raise InputError(
                 "the projected prior of this model reads the posterior's context, which needs a "
                 "label; sample the base prior, or build with flow_context='image'"

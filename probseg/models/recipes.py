@@ -57,6 +57,8 @@ class Choices:
             integer(option, getattr(self, option), low=low)
         for option, known in _CHOICES.items():
             _check_choice(option, getattr(self, option), known)
+        if not isinstance(self.shared_flow, bool):
+            raise OptionError(f"shared_flow has to be True or False, not {self.shared_flow!r}")
         for option in ("beta", "gamma"):
             _check_weight(option, getattr(self, option))
         if self.gamma and self.divergence is None:
@@ -92,7 +94,7 @@ class Recipe:
             UnknownNameError: No part has that name.
             OptionError: An option is unknown, of the wrong type or out of range.
         """
-        if "divergence" in options and "gamma" not in options and not self.defaults.gamma:
+        if options.get("divergence") and "gamma" not in options and not self.defaults.gamma:
             raise OptionError(
                 f"{self.name} weighs its divergence by gamma=0, so it would go unused; "
                 "pass gamma too"
@@ -115,6 +117,8 @@ def compose(name: str, choices: Choices) -> LatentVariableModel:
         UnknownNameError: No part has that name.
         OptionError: A part cannot be made from its options.
     """
+    if _is_pair(choices.projector):
+        choices = replace(choices, shared_flow=False)  # equal or not, two were asked for
     parts, networks = _networks(choices)
     penalties, divergences = _penalties(choices)
     return LatentVariableModel(
@@ -189,7 +193,7 @@ def _projectors(c: Choices, encoders: Two) -> Two:
     if c.project == "posterior":
         identity = make("projectors", "identity", Projector, **known_p)
         return Two(identity, make("projectors", c.projector, Projector, **known_q))
-    if not c.shared_flow or _is_pair(c.projector):
+    if not c.shared_flow:
         return _make_two("projectors", c.projector, Projector, known_p, known_q)
     if context_p != context_q:
         raise OptionError(

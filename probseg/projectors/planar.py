@@ -69,10 +69,13 @@ class PlanarStep(Transform):  # type: ignore[misc]  # nflows has no types
         parameters = self.amortise(context.to(self.amortise.weight.dtype)).to(like.dtype)
         features = like.shape[-1]
         u, w, b = parameters.split([features, features, 1], dim=-1)
-        squared = (w * w).sum(-1, keepdim=True).clamp_min(torch.finfo(like.dtype).tiny ** 0.5)
+        squared = (w * w).sum(-1, keepdim=True)
+        guarded = squared.clamp_min(torch.finfo(like.dtype).tiny ** 0.5)
         dot = (w * u).sum(-1, keepdim=True)
-        gain = functional.softplus(dot)  # 1 + w'u_hat
-        return u + (gain - 1 - dot) * w / squared, w, b, gain
+        wanted = functional.softplus(dot)
+        # 1 + w'u_hat is what is wanted, save where the guard keeps u_hat from reaching it
+        gain = torch.lerp(1 + dot, wanted, (squared / guarded).detach())
+        return u + (wanted - 1 - dot) * w / guarded, w, b, gain
 
 
 def planar(features: int, context_features: int, *, steps: int = 2) -> Flow:
@@ -94,12 +97,12 @@ def planar(features: int, context_features: int, *, steps: int = 2) -> Flow:
 def _derivative(height: Tensor, gain: Tensor) -> Tensor:
     # 1 + w'u_hat (1 - tanh^2), written as a sum of two terms that are never negative
     squared = height * height
-    return squared + gain * (1 - squared)
+    derivative = squared + gain * (1 - squared)
+    return derivative.clamp_min(torch.finfo(height.dtype).tiny)
 
 
 def _log_det(height: Tensor, gain: Tensor) -> Tensor:
-    derivative = _derivative(height, gain).clamp_min(torch.finfo(height.dtype).tiny)
-    return derivative.log().squeeze(-1)
+    return _derivative(height, gain).log().squeeze(-1)
 
 
 def _solve(target: Tensor, slope: Tensor, shift: Tensor) -> Tensor:
