@@ -7,6 +7,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import probseg
@@ -102,20 +103,19 @@ def check_seeds(seeds: Iterable[int]) -> None:
             raise ChoiceError(f"--seed is {seed}; a seed is a whole number of at least 0")
 
 
-def check_places(options: argparse.Namespace) -> None:
-    """Refuse a device that no machine has and folders that are none.
+def check_places(root: Path | None, out: Path | None, device: str) -> None:
+    """Refuse folders that are none and a device that no machine has.
 
     Raises:
         ChoiceError: One is not what it should be.
     """
-    root, out = options.data_root, getattr(options, "out", None)
     if root is not None and not root.is_dir():
         problem = "is no folder" if root.exists() else "does not exist"
         raise ChoiceError(f"--data-root {root} {problem}; give the folder that holds the data sets")
     if out is not None and out.exists() and not out.is_dir():
         raise ChoiceError(f"--out {out} is a file; give a folder")
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", options.device):
-        raise ChoiceError(f"--device {options.device!r} is none of auto, cpu, cuda, cuda:1, mps")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        raise ChoiceError(f"--device {device!r} is none of auto, cpu, cuda, cuda:1, mps")
 
 
 def profile(name: str, device: str) -> str:

@@ -13,23 +13,15 @@ import probseg
 from benchmarks import pictures, provenance
 from benchmarks.cells import Cell
 from benchmarks.data import Data, prepare
+from benchmarks.place import Place
 from benchmarks.predictors import ModelPredictor, baseline_predictor
-from benchmarks.results import SCHEMA_VERSION, Result, mean, result_path, write_result
+from benchmarks.results import SCHEMA_VERSION, Result, means, result_path, write_result
 from benchmarks.scoring import Predictor, Scorer, Scores
 from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset
 from probseg.training.fit import FitResult, fit
 from probseg.training.precision import choose_execution
 from probseg.training.settings import TrainingSettings
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a job runs and writes."""
-
-    out: Path
-    device: str = "auto"
-    progress: bool = True
 
 
 def run(cell: Cell, dataset: Dataset, place: Place) -> Result:
@@ -77,25 +69,13 @@ def blank(cell: Cell, place: Place) -> Result:
         "config": cell.config,
         "error": None,
         "data": None,
-        "provenance": {
-            "versions": provenance.versions(),
-            "git": provenance.git(),
-            "machine": provenance.machine(place.device),
-        },
+        "provenance": provenance.collect(place.device),
         "timings": {},
         "training": None,
         "history": [],
         "images": {"index": [], "group": []},
         "scores": {},
         "means": {},
-    }
-
-
-def means(scores: Scores) -> dict[str, dict[str, float | None]]:
-    """Return every metric's mean over the images."""
-    return {
-        variant: {name: mean(values) for name, values in metrics.items()}
-        for variant, metrics in scores.items()
     }
 
 

@@ -22,6 +22,11 @@ PACKAGES = (
 )
 
 
+def collect(device: str) -> dict[str, Any]:
+    """Return everything of this module."""
+    return {"versions": versions(), "git": git(), "machine": machine(device)}
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that decide numbers."""
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}

@@ -62,19 +62,19 @@ def write_result(path: Path, result: Mapping[str, Any]) -> None:
     Raises:
         WriteError: The disk is full or read-only.
     """
-    plain = _finite(result)
+    plain = finite(result)
     check(plain, schema("result"), where=str(path))
     write_json(path, plain)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Return plain data in which NaN and infinity, which JSON lacks, are null."""
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 
@@ -86,6 +86,14 @@ def mean(values: Sequence[float | None]) -> float | None:
     """
     known = [v for v in values if v is not None and math.isfinite(v)]
     return math.fsum(known) / len(known) if known else None
+
+
+def means(scores: Mapping[str, Mapping[str, Sequence[float | None]]]) -> dict[str, Any]:
+    """Return variant to metric to the mean over images."""
+    return {
+        variant: {name: mean(values) for name, values in metrics.items()}
+        for variant, metrics in scores.items()
+    }
 
 
 def finished(cell: Cell, out: Path) -> Result | None:

@@ -20,11 +20,15 @@ from probseg.errors import ProbsegError
 
 EXAMPLES = """
 examples:
-  %(prog)s --all                                   everything, by the profile that fits this machine
-  %(prog)s --datasets contours                     three models and the baselines, nothing to download
+  %(prog)s --all
+      everything, by the profile that fits this machine
+  %(prog)s --datasets contours
+      the three models and the baselines on the embedded data: nothing to download
   %(prog)s --datasets lidc --data-root DATA --seed 0 1
   %(prog)s --datasets lidc --data-root DATA --models csae csae-own csae-posterior
+      three readings of the flows' context
   %(prog)s --datasets contours --models csae --set max_steps=200 gamma=1 --dry-run
+      what would run with other settings
 
 Finished cells are kept: the same command again goes on where it stopped, and changed settings
 make cells of their own. Exit status: 0 all is done, 1 a cell failed or nothing could run,
@@ -123,7 +127,7 @@ def make_plan(options: argparse.Namespace) -> tuple[Suite, Profile, list[Cell]]:
     overrides = choices.overrides(options.set)
     choices.check_folds(options.folds or ())
     choices.check_seeds(options.seed)
-    choices.check_places(options)
+    choices.check_places(options.data_root, options.out, options.device)
     if options.profile != "auto":
         choose([options.profile], ["auto", *suite.profiles], kind="profile")
     name = choices.profile(options.profile, options.device)

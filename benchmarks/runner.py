@@ -10,10 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import job
 from benchmarks.cells import Cell
 from benchmarks.data import open_dataset
-from benchmarks.job import Place
+from benchmarks.place import Place
 from benchmarks.results import Result, finished, result_path, write_result
 from probseg.errors import ProbsegError
 from probseg.files import WriteError
@@ -95,6 +94,8 @@ class Runner:
         return None
 
     def _run(self, cell: Cell, dataset: Dataset) -> None:
+        from benchmarks import job  # imports Lightning, which finished cells need not wait for
+
         try:
             result = job.run(cell, dataset, self.place)
         except WriteError:
@@ -106,11 +107,13 @@ class Runner:
         self.console.print(f"    {_summary(result)}", style="dim", highlight=False)
 
     def _record(self, cell: Cell, error: Exception) -> None:
+        from benchmarks.job import blank
+
         told = f"{type(error).__name__}: {error}"
         self.outcome.failed[cell.label] = told
         self.console.print(f"    failed: {told}", style="red", markup=False, highlight=False)
         trace = "".join(traceback.format_exception(error))
-        failure = {**job.blank(cell, self.place), "error": trace}
+        failure = {**blank(cell, self.place), "error": trace}
         write_result(result_path(cell, self.place.out), failure)
 
     def _eta(self, cell: Cell, cells: Sequence[Cell]) -> str:

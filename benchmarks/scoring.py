@@ -40,7 +40,7 @@ class Scorer:
     Args:
         predict: What answers a batch.
         batch: Images a batch; samples are seeded by batch, so it belongs to the config.
-        watch: Called with every batch's first place, the batch and the answers, such as to keep pictures.
+        watch: Called with each batch's first place, the batch and the answers, to keep pictures.
         advance: Called with the number of images of every finished batch.
     """
 

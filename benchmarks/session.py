@@ -9,7 +9,7 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.cells import Cell
-from benchmarks.job import Place
+from benchmarks.place import Place
 from benchmarks.runner import Outcome, Runner
 from benchmarks.suite import Profile, Suite
 from benchmarks.tables import to_rich
@@ -30,7 +30,7 @@ def run(cells: Sequence[Cell], suite: Suite, profile: Profile, options: argparse
     device = check_settings(cells, options.device)
     told = f"profile [bold]{profile.name}[/] on {device}: {profile.description}"
     console.print(told + _changed(profile), highlight=False)
-    runner = Runner(Place(options.out, options.device), options.data_root, console)
+    runner = Runner(Place(options.out, device), options.data_root, console)
     outcome = runner.run(cells)
     if outcome.finished:
         baselines = suite.all["baselines"]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -21,24 +22,33 @@ class Column(NamedTuple):
     """A metric as a column of the table."""
 
     metric: str
-    heading: str
-    best: str  # "low", "high", or "" where neither is better
+    family: str
+    kernel: str  # or what else tells members of a family apart
+    best: str = ""  # "low", "high", or "" where neither is better
     digits: int = 3
 
     @property
     def title(self) -> str:
-        """The heading, with an arrow to where it is better."""
-        return self.heading + {"low": " ↓", "high": " ↑", "": ""}[self.best]
+        """The whole heading, with an arrow to where it is better."""
+        return " ".join(filter(None, (self.family, self.kernel, _ARROW[self.best])))
+
+    @property
+    def stacked(self) -> str:
+        """The heading in two lines, for a narrow terminal."""
+        return f"{self.family} {_ARROW[self.best]}\n{self.kernel}"
+
+
+_ARROW = {"low": "↓", "high": "↑", "": ""}
 
 
 COLUMNS = (
-    Column("w-iou", "Ŵ 1−IoU", "low"),
-    Column("w-dice", "Ŵ 1−Dice", "low"),
-    Column("w-hausdorff", "Ŵ Hausdorff", "low", 2),
-    Column("w-cross-entropy", "Ŵ CE", "low"),
-    Column("gini", "Gini σ", "low"),
-    Column("ged", "GED", "low"),
-    Column("hungarian-iou", "HM-IoU", "high"),
+    Column("w-iou", "Ŵ", "1−IoU", "low"),
+    Column("w-dice", "Ŵ", "1−Dice", "low"),
+    Column("w-hausdorff", "Ŵ", "Hausd.", "low", 2),
+    Column("w-cross-entropy", "Ŵ", "CE", "low"),
+    Column("gini", "Gini", "σ", "low"),
+    Column("ged", "GED", "", "low"),
+    Column("hungarian-iou", "HM", "IoU", "high"),
     Column("diversity", "Diversity", ""),
 )
 
@@ -62,13 +72,13 @@ class Summary(NamedTuple):
         sd = statistics.stdev(values) if len(values) > 1 else None
         return cls(statistics.fmean(values), sd, len(values))
 
-    def show(self, digits: int) -> str:
+    def show(self, digits: int, *, joint: str = " ") -> str:
         """Return ``mean ± sd``, or the mean alone.
 
         >>> Summary(0.25, 0.0125, 3).show(3)
         '0.250 ± 0.013'
         """
-        spread = "" if self.sd is None else f" ± {self.sd:.{digits}f}"
+        spread = "" if self.sd is None else f"{joint}± {self.sd:.{digits}f}"
         return f"{self.mean:.{digits}f}{spread}"
 
 
@@ -80,10 +90,10 @@ class Row:
     competes: bool  # whether it may be marked as the best: a trained model, not a baseline
     values: Mapping[str, Summary]
 
-    def cell(self, column: Column) -> str:
+    def cell(self, column: Column, *, joint: str = " ") -> str:
         """Return what stands under a column."""
         summary = self.values.get(column.metric)
-        return summary.show(column.digits) if summary else "–"
+        return summary.show(column.digits, joint=joint) if summary else "–"
 
 
 @dataclass(frozen=True)
@@ -94,13 +104,20 @@ class Table:
     caption: str
     rows: Sequence[Row]
 
-    def best(self, column: Column) -> str | None:
-        """Return what the best competing rows show under a column."""
-        values = [row for row in self.rows if row.competes and column.metric in row.values]
-        if not column.best or len(values) < 2:
+    def best(self, column: Column) -> float | None:
+        """Return the best mean of the competing rows under a column, if they compete there."""
+        rows = [row for row in self.rows if row.competes and column.metric in row.values]
+        if not column.best or len(rows) < 2:
             return None
         choose = min if column.best == "low" else max
-        return choose(values, key=lambda row: row.values[column.metric].mean).cell(column)
+        return choose(row.values[column.metric].mean for row in rows)
+
+    def is_best(self, row: Row, column: Column) -> bool:
+        """Say whether a row shows the best value under a column, to the digits that are shown."""
+        best = self.best(column)
+        if best is None or not row.competes or column.metric not in row.values:
+            return False
+        return f"{row.values[column.metric].mean:.{column.digits}f}" == f"{best:.{column.digits}f}"
 
 
 def tabulate(results: Iterable[Result], *, competing: Iterable[str]) -> list[Table]:
@@ -145,7 +162,7 @@ def caption(results: Sequence[Result]) -> str:
     trained = [r["config"] for r in results if r["config"]["model"] is not None]
     data = results[0]["data"]
     parts = [
-        data["provenance"],
+        f"Data: {data['provenance'].rstrip('.')}.",
         f"Split {data['split']}; {data['test']} test images.",
         f"Profile {results[0]['config']['profile']}.",
     ]
@@ -166,24 +183,26 @@ def _revision(git: Mapping[str, object]) -> str:
 
 
 def to_rich(table: Table) -> RichTable:
-    """Return the table for a terminal."""
-    shown = RichTable(title=table.dataset, caption=table.caption, title_style="bold")
-    shown.add_column("")
+    """Return the table for a terminal, narrow enough for 80 columns."""
+    shown = RichTable(
+        title=table.dataset,
+        caption=table.caption,
+        title_style="bold",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    shown.add_column("", min_width=13)
     for column in COLUMNS:
-        shown.add_column(column.title, justify="right")
+        shown.add_column(column.stacked, justify="right", no_wrap=True)
     for row in table.rows:
-        cells = [_styled(row, column, table.best(column)) for column in COLUMNS]
-        shown.add_row(Text(row.name, style="" if row.competes else "dim"), *cells)
+        dim = "" if row.competes else "dim"
+        cells = (
+            Text(row.cell(c, joint="\n"), style="bold green" if table.is_best(row, c) else dim)
+            for c in COLUMNS
+        )
+        shown.add_row(Text(row.name, style=dim), *cells)
     return shown
-
-
-def _styled(row: Row, column: Column, best: str | None) -> Text:
-    style = "" if row.competes else "dim"
-    return Text(row.cell(column), style="bold green" if _is_best(row, column, best) else style)
-
-
-def _is_best(row: Row, column: Column, best: str | None) -> bool:
-    return row.competes and best is not None and row.cell(column) == best
 
 
 def to_markdown(tables: Iterable[Table]) -> str:
@@ -192,11 +211,10 @@ def to_markdown(tables: Iterable[Table]) -> str:
 
 
 def _markdown(table: Table) -> str:
-    best = {column: table.best(column) for column in COLUMNS}
     lines = [["", *(column.title for column in COLUMNS)], ["---", *("---:" for _ in COLUMNS)]]
     for row in table.rows:
-        cells = [(row.cell(c), _is_best(row, c, best[c])) for c in COLUMNS]
-        lines.append([row.name, *(f"**{text}**" if bold else text for text, bold in cells)])
+        cells = ((row.cell(column), table.is_best(row, column)) for column in COLUMNS)
+        lines.append([row.name, *(f"**{text}**" if best else text for text, best in cells)])
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return f"## {table.dataset}\n\n{table.caption}\n\n{body}"
 

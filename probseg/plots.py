@@ -67,6 +67,7 @@ def gini_curves(panels: Mapping[str, Mapping[str, Sequence[Curve]]]) -> Figure:
         _tidy(panel, title)
         for name, curves in models.items():
             _draw_band(panel, curves, colour=colours[name], label=name)
+        panel.set_ylim(bottom=0)
         panel.set_xlabel("training time (share of the whole)", color=_MUTED)
         panel.legend(frameon=False, labelcolor=_INK, fontsize=9)
     axes[0].set_ylabel("Gini index of the prior's σ", color=_MUTED)
@@ -101,7 +102,8 @@ def resample(times: Sequence[float], values: Sequence[float]) -> Array:
     """
     t = np.asarray(times, dtype=float)
     share = t / t[-1] if t[-1] > 0 else t
-    return np.interp(_TIMES, share, np.asarray(values, dtype=float), left=np.nan)
+    resampled: Array = np.interp(_TIMES, share, np.asarray(values, dtype=float), left=np.nan)
+    return resampled
 
 
 @dataclass(frozen=True)
@@ -146,24 +148,40 @@ def sample_sheet(
     grey = grey[0] if grey.ndim == 3 else grey
     blocks = {"annotators": Block.of_annotations(annotations), **models}
     width = max(len(block.labels) for block in blocks.values())
-    figure = Figure(figsize=(_PANEL * (width + 3.6), _PANEL * len(blocks) * 1.06 + 0.5))
-    grid = figure.subplots(
-        len(blocks), width + 3, squeeze=False, gridspec_kw={"wspace": 0.05, "hspace": 0.05}
-    )
-    figure.subplots_adjust(left=0.6 / (width + 3.6), right=0.995, bottom=0.01, top=_top(figure))
+    figure, grid = _sheet_grid(rows=len(blocks), width=width, title=title)
     colours = palette(blocks)
     for row, (name, block) in zip(grid, blocks.items(), strict=True):
-        one_colour = [] if name == "annotators" else [colours[name]]
-        _draw_block(row, grey, block, colours=one_colour or _ANNOTATOR)
-        row[0].set_ylabel(name, fontsize=9, fontweight="bold", color=colours[name], labelpad=6)
-    for column, heading in {0: "outlines", -2: "mean", -1: "std. dev."}.items():
-        grid[0, column].set_title(heading, fontsize=8, color=_MUTED, pad=4)
-    figure.text(0.01, 0.985, title, fontsize=9, color=_INK, va="top")
+        own = _ANNOTATOR if name == "annotators" else [colours[name]]
+        _draw_block(row, grey, block, colours=own)
+        label = name.replace("-", "-\n", 1) if len(name) > 10 else name
+        row[0].set_ylabel(label, fontsize=9, fontweight="bold", color=colours[name], labelpad=5)
     return figure
 
 
-def _top(figure: Figure) -> float:
-    return 1 - 0.46 / float(figure.get_figheight())
+def _sheet_grid(*, rows: int, width: int, title: str) -> tuple[Figure, NDArray[np.object_]]:
+    """Lay out outlines, ``width`` segmentations, and mean and deviation set apart a little."""
+    left, right, top, bottom, gap = 0.45, 0.05, 0.62, 0.05, 0.12  # inches
+    size = left + right + _PANEL * (width + 3) + gap, top + bottom + _PANEL * rows
+    figure = Figure(figsize=size)
+    ratios = [1] * (width + 1) + [gap / _PANEL, 1, 1]
+    grid = figure.add_gridspec(
+        rows,
+        width + 4,
+        width_ratios=ratios,
+        left=left / size[0],
+        right=1 - right / size[0],
+        bottom=bottom / size[1],
+        top=1 - top / size[1],
+        wspace=0.04,
+        hspace=0.04,
+    )
+    columns = [*range(width + 1), width + 2, width + 3]
+    panels = np.array([[figure.add_subplot(grid[r, c]) for c in columns] for r in range(rows)])
+    headings = {0: "outlines", 1: "one by one", -2: "mean, 0 to 1", -1: "s. d., 0 to ½"}
+    for column, heading in headings.items():
+        panels[0, column].set_title(heading, fontsize=8, color=_MUTED, pad=4, loc="left")
+    figure.text(left / size[0], 1 - 0.1 / size[1], title, fontsize=10, color=_INK, va="top")
+    return figure, panels
 
 
 def _draw_block(
