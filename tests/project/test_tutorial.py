@@ -1,9 +1,12 @@
 """Whoever follows docs/plugins.md to the letter has a working plugin."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
+
+import probseg
 
 PAGE = "docs/plugins.md"
 
@@ -37,16 +40,20 @@ def test_the_installed_name_is_listed_and_builds_the_csae(tutorial, site, run):
     assert "radial" in spec and "0.5" in spec
 
 
-def test_without_the_package_the_name_is_unknown(tutorial, run):
-    printed = run("-c", "import probseg; print(list(probseg.projectors))", cwd=tutorial)
-    assert "radial" not in printed
+def test_the_name_comes_and_goes_with_the_package(site, monkeypatch):
+    assert "radial" not in probseg.projectors
+    monkeypatch.syspath_prepend(site)
+    assert "radial" in probseg.projectors
 
 
-def test_a_checkpoint_of_a_plugin_loads_where_the_plugin_is(tmp_path, site, run):
-    save = "import probseg; probseg.build('csae', projector='radial').save('m.safetensors')"
-    load = "import probseg; print(probseg.load('m.safetensors').spec['projector'])"
-    run("-c", save, cwd=tmp_path, path=site)
-    assert "radial" in run("-c", load, cwd=tmp_path, path=site)
+def test_a_checkpoint_names_the_plugin_that_it_needs(site, monkeypatch, tmp_path):
+    with monkeypatch.context() as installed:
+        installed.syspath_prepend(site)
+        probseg.build("csae", projector="radial").save(tmp_path / "m.safetensors")
+        assert probseg.load(tmp_path / "m.safetensors").spec["projector"]["name"] == "radial"
+    monkeypatch.delitem(sys.modules, "probseg_radial")
+    with pytest.raises(probseg.errors.UnknownNameError, match="radial"):
+        probseg.load(tmp_path / "m.safetensors")
 
 
 def test_the_contract_of_the_page_passes(tutorial, site, run):
