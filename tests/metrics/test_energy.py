@@ -125,3 +125,5 @@ def test_samples_and_annotators_are_told_apart():
     evaluation = Evaluation(probabilities, disjoint(1, 1))
     assert Diversity()(evaluation).item() == 0
     assert AnnotatorDiversity()(evaluation).item() == 0.5
+    assert GEDCross()(evaluation).item() == 0.5
+    assert GED()(evaluation).item() == 0.5
