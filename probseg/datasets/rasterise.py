@@ -33,7 +33,7 @@ def rasterise(contours: Iterable[Contour], origin: tuple[int, int], size: int) -
         rows_columns = (contour.points - origin)[:, ::-1]
         low = np.clip(np.floor(rows_columns.min(axis=0)).astype(int), 0, size)
         high = np.clip(np.ceil(rows_columns.max(axis=0)).astype(int) + 1, low, size)
-        labels = grid_points_in_poly(high - low, rows_columns - low, binarize=False)
+        labels = grid_points_in_poly(high - low, rows_columns - low, binarize=False)  # type: ignore[no-untyped-call]
         window = mask[low[0] : high[0], low[1] : high[1]]
         if contour.inclusion:
             window |= (labels == _INSIDE).astype(np.uint8)

@@ -50,7 +50,8 @@ def _random(nodule: Nodule) -> Generator:
 def _stretch(hounsfield: Pixels) -> NDArray[np.uint8]:
     hounsfield = np.maximum(hounsfield, -1024)  # the least value that a scanner stores
     low, high = (f(hounsfield, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
-    return ((hounsfield - low) * (255 / (high - low)) + 0.5).astype(np.uint8)
+    grey: NDArray[np.uint8] = ((hounsfield - low) * (255 / (high - low)) + 0.5).astype(np.uint8)
+    return grey
 
 
 __all__ = ["SIZE", "VERSION", "Window", "render", "window_around"]

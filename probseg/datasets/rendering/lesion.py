@@ -61,7 +61,9 @@ def _opacity(mean: Pixels, rating: dict[str, float], seen: float, random: Genera
     bent = _bend(mean, 0.6 + 0.7 * (1 - seen), random)
     edge = _at(rating["margin"], _EDGE)
     body = ndimage.gaussian_filter(bent, (0, edge, edge)) + _spicules(mean, rating, random)
-    return np.clip(body * _at(rating["subtlety"], _CONTRAST) * (0.65 + 0.35 * seen), 0, 1)
+    contrast = _at(rating["subtlety"], _CONTRAST) * (0.65 + 0.35 * seen)
+    opacity: Pixels = np.clip(body * contrast, 0, 1)
+    return opacity
 
 
 def _bend(mean: Pixels, amount: float, random: Generator) -> Pixels:
@@ -79,7 +81,8 @@ def _spicules(mean: Pixels, rating: dict[str, float], random: Generator) -> Pixe
     if not count:
         return np.zeros_like(mean)
     stars = np.stack([_star(m, rays) for m in mean]) * (mean < 0.5)
-    return ndimage.gaussian_filter(stars, (0, 0.6, 0.6))
+    spicules: Pixels = ndimage.gaussian_filter(stars, (0, 0.6, 0.6))
+    return spicules
 
 
 def _star(mean: Pixels, rays: NDArray[np.float64]) -> Pixels:
@@ -90,7 +93,7 @@ def _star(mean: Pixels, rays: NDArray[np.float64]) -> Pixels:
         radius = np.sqrt(np.count_nonzero(mean > 0.5 * mean.max()) / np.pi)
         for end in middle + radius * rays:
             draw.line([*(2 * middle), *(2 * end)], 110, 2)
-    return np.asarray(image.reduce(2), np.float32) / 255
+    return np.asarray(image.reduce(2), np.float32) / np.float32(255)
 
 
 def _attenuation(
@@ -99,7 +102,7 @@ def _attenuation(
     mottle = 25 + 35 * (5 - rating["texture"])  # HU; ground glass is uneven
     calcium = [part.ratings["calcification"] != _NO_CALCIUM for part in nodule.annotations]
     core = ndimage.gaussian_filter(mean, (0, 2.5, 2.5)) ** 2
-    even = _at(rating["texture"], _SOLID) + 650 * float(np.mean(calcium)) * core
+    even: Pixels = _at(rating["texture"], _SOLID) + 650 * float(np.mean(calcium)) * core
     return even + mottle * smooth_field(mean.shape, 2, random)
 
 

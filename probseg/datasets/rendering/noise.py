@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.random import Generator
 from scipy import fft, ndimage
@@ -29,13 +31,14 @@ def ct_noise(shape: tuple[int, int, int], random: Generator) -> Pixels:
         shape: (n, H, W).
         random: Source of the noise and of the scan's kernel and dose.
     """
-    y, x = fft.fftfreq(shape[1])[:, None], fft.rfftfreq(shape[2])[None]
+    y = fft.fftfreq(shape[1]).astype(np.float32)[:, None]
+    x = fft.rfftfreq(shape[2]).astype(np.float32)[None]
     sharp, dose = random.uniform(0.4, 0.9), random.gamma(6, 4)
     grain = _gauss(y, x, sharp, sharp) - 0.8 * _gauss(y, x, 2.5, 2.5)  # little of low frequency
     kernel = grain + random.uniform(0, 1) * _gauss(y, x, 0.6, 5)
-    kernel *= dose / np.sqrt(np.mean(kernel**2))
+    kernel *= dose / math.sqrt(float(np.mean(kernel**2)))
     white = random.standard_normal(shape, np.float32)
-    noise: Pixels = fft.irfft2(fft.rfft2(white) * kernel.astype(np.float32), shape[1:])
+    noise: Pixels = fft.irfft2(fft.rfft2(white) * kernel, shape[1:])
     return noise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -50,25 +51,24 @@ def _tree(window: Window, scale: float, random: Generator) -> Tree:
     low, high = window.heights.min() - 3, window.heights.max() + 3
     width = scale * random.gamma(3, 0.7)
     image, draw = _canvas()
-    start = random.uniform(-0.2 * SIZE, 1.2 * SIZE, 2)
-    for points, thickness in _grow(start, outwards + random.normal(0, 0.8), width, random):
-        draw.line([*(points * _FINE).ravel()], 235, max(1, round(thickness * _FINE)))
+    x, y = random.uniform(-0.2 * SIZE, 1.2 * SIZE, 2).tolist()
+    for piece, thickness in _grow(x, y, outwards + random.normal(0, 0.8), width, random):
+        draw.line([_FINE * place for place in piece], 235, max(1, round(_FINE * thickness)))
     return Tree(_coarse(image), random.uniform(low, high), 0.8 + width / scale * _TYPICAL)
 
 
 def _grow(
-    start: NDArray[np.float64], direction: float, width: float, random: Generator
-) -> Iterator[tuple[NDArray[np.float64], float]]:
+    x: float, y: float, direction: float, width: float, random: Generator
+) -> Iterator[tuple[tuple[float, float, float, float], float]]:
     """Yield the pieces of a branch, which tapers and bends, and of those that leave it."""
     bend = random.normal(0, 0.08)
-    for turn in bend + random.normal(0, 0.12, random.integers(4, 10)):
-        direction, width = direction + turn, 0.96 * width
-        end = start + 4.5 * np.array([np.cos(direction), np.sin(direction)])
-        yield np.stack([start, end]), width
-        start = end
+    for turn in random.normal(bend, 0.12, random.integers(4, 10)).tolist():
+        direction, width, start = direction + turn, 0.96 * width, (x, y)
+        x, y = x + 4.5 * math.cos(direction), y + 4.5 * math.sin(direction)
+        yield (*start, x, y), width
     if width > 0.6:
-        for turn in random.normal(0, 0.5, random.integers(1, 3)):
-            yield from _grow(start, direction + turn, 0.75 * width, random)
+        for turn in random.normal(0, 0.5, random.integers(1, 3)).tolist():
+            yield from _grow(x, y, direction + turn, 0.75 * width, random)
 
 
 def _crossing(heights: Pixels, scale: float, random: Generator) -> Pixels:
@@ -96,4 +96,4 @@ def _canvas() -> tuple[Image.Image, ImageDraw.ImageDraw]:
 
 
 def _coarse(image: Image.Image) -> Pixels:
-    return np.asarray(image.reduce(_FINE), np.float32) / 255
+    return np.asarray(image.reduce(_FINE), np.float32) / np.float32(255)

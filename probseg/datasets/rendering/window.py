@@ -30,12 +30,12 @@ class Window(NamedTuple):
     @property
     def x(self) -> Pixels:
         """Columns, (1, SIZE) in mm."""
-        return self._axis(0)[None, :]
+        return self._axis(0)[np.newaxis, :]
 
     @property
     def y(self) -> Pixels:
         """Rows, (SIZE, 1) in mm."""
-        return self._axis(1)[:, None]
+        return self._axis(1)[:, np.newaxis]
 
     @property
     def middle(self) -> NDArray[np.float64]:
@@ -45,11 +45,12 @@ class Window(NamedTuple):
     @property
     def heights(self) -> Pixels:
         """Heights of the slices above the nodule's middle, (n,) in mm."""
-        return (self.z - (self.z.min() + self.z.max()) / 2).astype(np.float32)
+        heights: Pixels = (self.z - (self.z.min() + self.z.max()) / 2).astype(np.float32)
+        return heights
 
     def _axis(self, axis: int) -> Pixels:
-        pixels = self.origin[axis] + np.arange(SIZE) - _SLICE / 2
-        return (pixels * self.spacing).astype(np.float32)
+        first = self.origin[axis] - _SLICE / 2
+        return (first + np.arange(SIZE, dtype=np.float32)) * np.float32(self.spacing)
 
 
 def window_around(nodule: Nodule) -> Window:
