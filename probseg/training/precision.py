@@ -43,7 +43,9 @@ def choose_execution(settings: TrainingSettings) -> Execution:
     device = _choose_device(settings.device)
     fast = has_fast_bf16(device)
     bf16 = fast if settings.precision == "auto" else settings.precision == "bf16"
-    channels_last = fast if settings.channels_last == "auto" else settings.channels_last
+    # On CPUs it takes a third off a step in float32 too; on GPUs it needs tensor cores to pay.
+    quicker = fast or device.type == "cpu"
+    channels_last = quicker if settings.channels_last == "auto" else settings.channels_last
     return Execution(device, bf16, channels_last)
 
 

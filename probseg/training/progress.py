@@ -40,8 +40,7 @@ class StepProgress(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin at the step that a resumed run has reached."""
         self.bar.start()
-        self.bar.start_task(self.task)
-        self.bar.update(self.task, completed=trainer.global_step)
+        self.bar.reset(self.task, completed=trainer.global_step)  # an update would count as speed
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
@@ -55,6 +54,12 @@ class StepProgress(Callback):
         shown = (f"{stage} {metrics[f'{stage}/loss']:.4g}" for stage in ("train", "validation"))
         self.bar.update(self.task, losses=" · ".join(shown))
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leave the terminal as it was, whatever ended the training."""
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the terminal back."""
+        self.bar.stop()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Give the terminal back before the error is shown on it."""
         self.bar.stop()

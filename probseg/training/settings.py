@@ -28,8 +28,8 @@ class TrainingSettings:
         clip: Largest norm of the gradient of all parameters together (appendix B).
         augment: Whether to apply the random transformations of Table 5.
         precision: "bf16" computes under autocast; "auto" does where the machine has fast bf16.
-        channels_last: Whether images and weights lie channels last in memory; "auto" where the
-            machine has fast bf16.
+        channels_last: Whether images and weights lie channels last in memory; "auto" on CPUs and
+            where the machine has fast bf16.
         seed: Of everything random in training; the same seed gives the same run on a CPU.
         device: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
 

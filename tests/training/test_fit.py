@@ -86,8 +86,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(train, validation, tmp_path):
     with pytest.raises(KeyboardInterrupt):  # in the third round
         fit(make_model(), Interrupted(22), validation, settings, out=tmp_path / "cut")
     assert signal.getsignal(signal.SIGINT) is handler
+    (tmp_path / "cut").rename(tmp_path / "moved")
     resumed = make_model(seed=9)  # its own weights do not matter
-    result = fit(resumed, train, validation, settings, out=tmp_path / "cut")
+    result = fit(resumed, train, validation, settings, out=tmp_path / "moved")
     assert _without_time(result) == _without_time(expected)
     _assert_same_weights(resumed, whole)
 

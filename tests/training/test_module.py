@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from training_toys import Discs, make_model, quick
+from training_toys import Discs, ToyModel, make_model, quick
 
 from probseg.errors import OptionError
 from probseg.training import DivergenceError, fit
@@ -84,11 +84,21 @@ def test_bf16_is_fast_where_the_processor_says_so():
     assert not has_fast_bf16(torch.device("mps"))
 
 
+@pytest.mark.parametrize(
+    ("native", "capability", "fast"),
+    [(True, (8, 0), True), (True, (9, 0), True), (True, (7, 5), False), (False, (8, 0), False)],
+)
+def test_bf16_is_fast_on_gpus_from_ampere_on(monkeypatch, native, capability, fast):
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: native)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
+    assert has_fast_bf16(torch.device("cuda")) == fast
+
+
 @pytest.mark.parametrize("fast", [False, True])
 def test_auto_follows_the_machine_and_an_option_turns_it_off(monkeypatch, fast):
     monkeypatch.setattr("probseg.training.precision.has_fast_bf16", lambda device: fast)
     auto = choose_execution(quick(precision="auto", channels_last="auto"))
-    assert (auto.bf16, auto.channels_last) == (fast, fast)
+    assert (auto.bf16, auto.channels_last) == (fast, True)
     assert not any(choose_execution(quick(precision="fp32", channels_last=False))[1:])
     assert all(choose_execution(quick(precision="bf16", channels_last=True))[1:])
 
@@ -107,3 +117,30 @@ def test_a_gpu_trains_like_the_cpu():
         for device in ("cpu", "cuda")
     ]
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+class Recorder(ToyModel):
+    """Remembers what it was given, in training and in validation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[bool, list[tuple[torch.Tensor, torch.Tensor]]] = {True: [], False: []}
+
+    def loss(self, image, label, *, generator=None):
+        self.seen[self.training].append((image.clone(), label.clone()))
+        return super().loss(image, label)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_each_step_draws_anew_and_each_round_validates_the_same(augment):
+    model = Recorder()
+    settings = quick(batch_size=1, validate_every=3, augment=augment)
+    fit(model, Discs(1), Discs(5, seed=1), settings)
+    images, labels = zip(*model.seen[True], strict=True)
+    assert len({image.sum().item() for image in images}) == (12 if augment else 1)
+    assert len({label.sum().item() for label in labels}) >= 3  # annotators, or their transforms
+    rounds = [model.seen[False][start : start + 5] for start in range(0, 20, 5)]
+    for image_and_label in zip(*rounds, strict=True):
+        first_image, first_label = image_and_label[0]
+        assert all(torch.equal(image, first_image) for image, _ in image_and_label)
+        assert all(torch.equal(label, first_label) for _, label in image_and_label)
