@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import probseg
 from benchmarks import pictures, provenance
 from benchmarks.cells import Cell
 from benchmarks.data import Data, prepare
@@ -17,11 +13,9 @@ from benchmarks.place import Place
 from benchmarks.predictors import ModelPredictor, baseline_predictor
 from benchmarks.results import SCHEMA_VERSION, Result, means, result_path, write_result
 from benchmarks.scoring import Predictor, Scorer, Scores
-from probseg.errors import CheckpointError
+from benchmarks.train import Trained, train
 from probseg.interfaces import Dataset
-from probseg.training.fit import FitResult, fit
 from probseg.training.precision import choose_execution
-from probseg.training.settings import TrainingSettings
 
 
 def run(cell: Cell, dataset: Dataset, place: Place) -> Result:
@@ -33,7 +27,7 @@ def run(cell: Cell, dataset: Dataset, place: Place) -> Result:
     folder = cell.folder(place.out)
     data = prepare(dataset, cell.config["data"], cell.config["fold"])
     started = time.monotonic()
-    trained = _train(cell, data, place) if cell.trained else None
+    trained = train(cell, data, place) if cell.trained else None
     predictor = _predictor(cell, data, trained, place)
     evaluating = time.monotonic()
     scores = _score(cell, data, predictor, folder)
@@ -56,8 +50,7 @@ def run(cell: Cell, dataset: Dataset, place: Place) -> Result:
         "scores": scores,
         "means": means(scores),
     }
-    write_result(result_path(cell, place.out), result)
-    return result
+    return write_result(result_path(cell, place.out), result)
 
 
 def blank(cell: Cell, place: Place) -> Result:
@@ -77,61 +70,6 @@ def blank(cell: Cell, place: Place) -> Result:
         "scores": {},
         "means": {},
     }
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained model and how it got there."""
-
-    model: Any
-    fit: FitResult
-    settings: TrainingSettings
-
-    def summary(self) -> dict[str, Any]:
-        """Return what a result says of the training, beside the history."""
-        return {
-            "spec": self.model.spec,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "steps": self.fit.steps,
-            "best_step": self.fit.best_step,
-            "best_validation_loss": self.fit.best_validation_loss,
-            "stopped_early": self.fit.stopped_early,
-        }
-
-
-def _train(cell: Cell, data: Data, place: Place) -> Trained:
-    settings = training_settings(cell.config, device=place.device)
-    folder = cell.folder(place.out)
-    model = _build(cell, data.source)
-    try:
-        done = _fit(model, data, settings, folder / "training", progress=place.progress)
-    except CheckpointError:
-        # Of other code, or half a file: set aside, not mixed in.
-        (folder / "training").replace(folder / f"training.unreadable-{time.time_ns()}")
-        model = _build(cell, data.source)
-        done = _fit(model, data, settings, folder / "training", progress=place.progress)
-    model.save(folder / "model.safetensors")
-    return Trained(model, done, settings)
-
-
-def _fit(
-    model: Any, data: Data, settings: TrainingSettings, out: Path, *, progress: bool
-) -> FitResult:
-    return fit(model, data.train, data.validation, settings, out=out, progress=progress)
-
-
-def _build(cell: Cell, dataset: Dataset) -> Any:
-    import torch
-
-    torch.manual_seed(cell.config["seed"])  # of the initial weights
-    shape = {"in_channels": dataset.channels, "classes": dataset.classes}
-    return probseg.build(**{**shape, **cell.config["model"]})
-
-
-def training_settings(config: Mapping[str, Any], *, device: str) -> TrainingSettings:
-    """Return the settings of a cell's training, or of a machine's execution for a baseline."""
-    seed = {} if config["seed"] is None else {"seed": config["seed"]}
-    return TrainingSettings.from_mapping({**(config["training"] or {}), **seed, "device": device})
 
 
 def _predictor(cell: Cell, data: Data, trained: Trained | None, place: Place) -> Predictor:

@@ -56,15 +56,16 @@ def _consistent(data: Result, path: Path) -> None:
         raise ResultError(f"{path}: scores and groups are not one per image ({images} images)")
 
 
-def write_result(path: Path, result: Mapping[str, Any]) -> None:
-    """Check a result and write it whole or not at all.
+def write_result(path: Path, result: Mapping[str, Any]) -> Result:
+    """Check a result, write it whole or not at all, and return what was written.
 
     Raises:
         WriteError: The disk is full or read-only.
     """
-    plain = finite(result)
+    plain: Result = finite(result)
     check(plain, schema("result"), where=str(path))
     write_json(path, plain)
+    return plain
 
 
 def finite(value: Any) -> Any:

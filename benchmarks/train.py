@@ -1,0 +1,78 @@
+"""Training one cell's model, resumed where it was interrupted."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import probseg
+from benchmarks.cells import Cell
+from benchmarks.data import Data
+from benchmarks.place import Place
+from probseg.errors import CheckpointError
+from probseg.interfaces import Dataset
+from probseg.training.fit import FitResult, fit
+from probseg.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and how it got there."""
+
+    model: Any
+    fit: FitResult
+    settings: TrainingSettings
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a result says of the training, beside the history."""
+        return {
+            "spec": self.model.spec,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "steps": self.fit.steps,
+            "best_step": self.fit.best_step,
+            "best_validation_loss": self.fit.best_validation_loss,
+            "stopped_early": self.fit.stopped_early,
+        }
+
+
+def train(cell: Cell, data: Data, place: Place) -> Trained:
+    """Train a cell's model, going on where an earlier run stopped, and save it.
+
+    Raises:
+        ProbsegError: The model cannot be built or trained as the config says.
+    """
+    settings = _settings(cell, place.device)
+    folder = cell.folder(place.out)
+    model = _build(cell, data.source)
+    try:
+        done = _fit(model, data, settings, folder / "training", progress=place.progress)
+    except CheckpointError:
+        # Of other code, or half a file: set aside, not mixed in.
+        (folder / "training").replace(folder / f"training.unreadable-{time.time_ns()}")
+        model = _build(cell, data.source)
+        done = _fit(model, data, settings, folder / "training", progress=place.progress)
+    model.save(folder / "model.safetensors")
+    return Trained(model, done, settings)
+
+
+def _fit(
+    model: Any, data: Data, settings: TrainingSettings, out: Path, *, progress: bool
+) -> FitResult:
+    return fit(model, data.train, data.validation, settings, out=out, progress=progress)
+
+
+def _build(cell: Cell, dataset: Dataset) -> Any:
+    torch.manual_seed(cell.config["seed"])  # of the initial weights
+    shape = {"in_channels": dataset.channels, "classes": dataset.classes}
+    return probseg.build(**{**shape, **cell.config["model"]})
+
+
+def _settings(cell: Cell, device: str) -> TrainingSettings:
+    config = cell.config
+    return TrainingSettings.from_mapping(
+        {**config["training"], "seed": config["seed"], "device": device}
+    )

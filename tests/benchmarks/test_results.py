@@ -1,0 +1,119 @@
+"""Results: written whole, checked when read, never mixed."""
+
+import json
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cells import plan
+from benchmarks.results import (
+    ResultError,
+    finished,
+    read_result,
+    result_path,
+    write_result,
+)
+from benchmarks.suite import read_suite
+from benchmarks.validation import ChoiceError
+from probseg.files import WriteError
+
+
+@pytest.fixture
+def cell():
+    suite = read_suite()
+    choice = {"datasets": ["contours"], "rows": ["punet"], "folds": [0], "seeds": [0]}
+    return plan(suite, suite.profiles["quick"], **choice)[0]
+
+
+@pytest.fixture
+def result(cell):
+    return {
+        "schema": 1,
+        "status": "finished",
+        "key": cell.key,
+        "config": cell.config,
+        "error": None,
+        "data": {
+            "fingerprint": "ab12",
+            "provenance": "made up for a test",
+            "split": "by patient",
+            "train": 8,
+            "validation": 4,
+            "test": 2,
+        },
+        "provenance": {"versions": {}, "git": {"revision": None, "dirty": None}, "machine": {}},
+        "timings": {"wall_s": 1.0},
+        "training": None,
+        "history": [{"step": 5, "prior/gini": 0.25}],
+        "images": {"index": [3, 7], "group": ["p1", "p2"]},
+        "scores": {"base": {"ged": [0.5, float("nan")]}},
+        "means": {"base": {"ged": 0.5}},
+    }
+
+
+def test_what_is_written_is_read_with_null_for_what_is_undefined(result, tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "result.json"
+    written = write_result(path, result)
+    assert read_result(path) == written
+    assert written["scores"]["base"]["ged"] == [0.5, None]
+    assert [child.name for child in path.parent.iterdir()] == ["result.json"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"schema": 2}, "has schema 2, this code reads 1"),
+        ({"key": "00000000"}, "is not that of its config"),
+        ({"images": {"index": [3], "group": ["p1"]}}, "not one per image"),
+        ({"status": "perhaps"}, "'perhaps' is not one of"),
+        ({"error": "but finished"}, "error"),
+        ({"extra": 1}, "unknown key 'extra'"),
+    ],
+)
+def test_a_result_at_odds_with_the_schema_or_itself_is_refused(
+    result, tmp_path: Path, change, told
+) -> None:
+    path = tmp_path / "result.json"
+    changed = {**json.loads(json.dumps(result).replace("NaN", "null")), **change}
+    path.write_text(json.dumps(changed))
+    with pytest.raises(ResultError, match=told):
+        read_result(path)
+
+
+def test_writing_checks_too(result, tmp_path: Path) -> None:
+    with pytest.raises(ChoiceError, match="key"):
+        write_result(tmp_path / "result.json", {**result, "key": "x"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_truncated_result_is_set_aside(cell, result, tmp_path: Path) -> None:
+    path = result_path(cell, tmp_path)
+    write_result(path, result)
+    assert finished(cell, tmp_path) is not None
+    path.write_text(path.read_text()[:-40])
+    assert finished(cell, tmp_path) is None
+    assert [child.name for child in path.parent.iterdir()] == ["result.unreadable"]
+
+
+def test_a_failed_result_counts_as_not_done(cell, result, tmp_path: Path) -> None:
+    write_result(result_path(cell, tmp_path), {**result, "status": "failed", "error": "because"})
+    assert finished(cell, tmp_path) is None
+
+
+def test_a_full_disk_leaves_the_old_result(cell, result, tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    write_result(path, result)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(WriteError, match=r"cannot write .*result\.json"):
+            write_result(path, {**result, "data": {**result["data"], "train": 9}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert path.read_bytes() == before
+    assert [child.name for child in tmp_path.iterdir()] == ["result.json"]

@@ -1,0 +1,231 @@
+"""The command as a user runs it, on real cells that are tiny."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.results import read_result
+from benchmarks.run import main
+from probseg.training.rounds import RoundKeeper
+
+
+def command(suite: Path, out: Path, *more: str) -> list[str]:
+    start = ["--suite", str(suite), "--profile", "quick", "--device", "cpu", "--out", str(out)]
+    return [*start, *more]
+
+
+@pytest.fixture
+def one_cell(suite_file: Path, tmp_path: Path):
+    """Run one trained cell; more arguments may change it."""
+
+    def run(*more: str, out: Path = tmp_path) -> int:
+        choice = ["--datasets", "ambiguous-shapes", "--models", "punet", "--baselines"]
+        return main(command(suite_file, out, *choice, *more))
+
+    return run
+
+
+def results(out: Path) -> dict[Path, dict]:
+    return {path: read_result(path) for path in out.glob("cells/**/result.json")}
+
+
+def which(result: dict) -> tuple[str, int]:
+    return result["config"]["row"], result["config"]["fold"]
+
+
+def test_a_run_leaves_results_tables_and_pictures(finished_run: Path) -> None:
+    done = results(finished_run)
+    cells = sorted(which(r) for r in done.values() if r["training"])
+    assert cells == [("csae", 0), ("csae", 1), ("punet", 0), ("punet", 1)]
+    assert len(done) == 4 + 3
+    names = {path.name for path in finished_run.iterdir()} - {"cells"}
+    sheets = {f"samples-ambiguous-shapes-{n}.png" for n in range(1, 4)}
+    assert names == {"table.md", "table.csv", "gini.png", *sheets}
+    text = (finished_run / "table.md").read_text()
+    rows = ("punet", "csae (projected prior)", "always-empty", "one-annotator", "annotators")
+    assert all(f"| {row} |" in text for row in rows)
+    assert "synthetic shapes" in text
+    assert "Folds 0, 1" in text
+
+
+def test_a_result_says_everything_about_its_cell(finished_run: Path) -> None:
+    (result,) = (r for r in results(finished_run).values() if which(r) == ("csae", 1))
+    assert result["training"]["spec"]["divergence"]["samples"] == 3
+    assert result["training"]["spec"]["in_channels"] == 1
+    assert result["config"]["training"]["max_steps"] == result["training"]["steps"] == 4
+    assert [record["step"] for record in result["history"]] == [2, 4]
+    assert all(0 <= record["prior/gini"] <= 0.5 for record in result["history"])
+    assert set(result["scores"]) == {"base", "projected"}
+    assert {len(v) for v in result["scores"]["base"].values()} == {5}
+    assert len(set(result["images"]["group"])) == 5
+    assert result["provenance"]["machine"]["device"] == "cpu"
+
+
+def test_folds_share_the_test_images(finished_run: Path) -> None:
+    shown = {tuple(r["images"]["index"]) for r in results(finished_run).values()}
+    assert len(shown) == 1
+
+
+def test_finished_cells_are_kept(one_cell, tmp_path: Path, capsys) -> None:
+    assert one_cell() == 0
+    ((path, first),) = results(tmp_path).items()
+    table, time = (tmp_path / "table.csv").read_bytes(), path.stat().st_mtime_ns
+    assert one_cell() == 0
+    assert path.stat().st_mtime_ns == time
+    assert results(tmp_path)[path] == first
+    assert (tmp_path / "table.csv").read_bytes() == table
+    assert "kept" in capsys.readouterr().out
+
+
+def test_changed_settings_make_another_cell_and_the_old_one_stays(one_cell, tmp_path: Path) -> None:
+    assert one_cell() == 0
+    (before,) = results(tmp_path)
+    assert one_cell("--set", "beta=3", "max_steps=2") == 0
+    after = results(tmp_path)
+    assert len(after) == 2
+    assert before in after
+    (new,) = set(after) - {before}
+    assert after[new]["training"]["spec"]["beta"] == 3
+    # the table is of what was asked for last
+    lines = (tmp_path / "table.csv").read_text().splitlines()
+    (ged,) = (line for line in lines if ",ged," in line)
+    assert float(ged.split(",")[3]) == after[new]["means"]["base"]["ged"]
+
+
+def test_an_interrupted_run_goes_on_to_the_very_same_numbers(
+    one_cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert one_cell(out=whole) == 0
+    record = RoundKeeper.on_train_epoch_end
+
+    def interrupt(self, trainer, module) -> None:
+        record(self, trainer, module)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RoundKeeper, "on_train_epoch_end", interrupt)
+        assert one_cell(out=broken) == 130
+    told = capsys.readouterr().err.strip()
+    assert told.splitlines()[-1] == "interrupted; the same command goes on from here"
+    assert not results(broken)
+    assert main_dry(one_cell, broken, capsys).count("interrupted, to resume") == 1
+    assert one_cell(out=broken) == 0
+    (one,), (other,) = results(whole).values(), results(broken).values()
+    assert one["scores"] == other["scores"]
+    assert [r["step"] for r in other["history"]] == [2, 4]
+    assert (whole / "table.csv").read_bytes() == (broken / "table.csv").read_bytes()
+
+
+def main_dry(one_cell, out: Path, capsys) -> str:
+    assert one_cell("--dry-run", out=out) == 0
+    return capsys.readouterr().out
+
+
+def test_a_corrupt_checkpoint_is_set_aside_and_training_begins_anew(one_cell, tmp_path) -> None:
+    assert one_cell() == 0
+    ((path, first),) = results(tmp_path).items()
+    path.unlink()
+    (path.parent / "training" / "last.ckpt").write_bytes(b"half a file")
+    assert one_cell() == 0
+    assert results(tmp_path)[path]["scores"] == first["scores"]
+    assert len(list(path.parent.glob("training.unreadable-*"))) == 1
+
+
+def test_results_on_other_data_are_set_aside(one_cell, tmp_path: Path) -> None:
+    assert one_cell() == 0
+    (path,) = results(tmp_path)
+    result = json.loads(path.read_text())
+    result["data"]["fingerprint"] = "feedbeef00"
+    path.write_text(json.dumps(result))
+    assert one_cell() == 0
+    assert read_result(path)["data"]["fingerprint"] != "feedbeef00"
+    aside = path.parent.with_name(path.parent.name + "-data-feedbeef") / "result.json"
+    assert read_result(aside)["data"]["fingerprint"] == "feedbeef00"
+
+
+def test_a_failed_cell_is_recorded_and_the_rest_goes_on(
+    suite_file: Path, tmp_path: Path, capsys
+) -> None:
+    rows = ["--models", "broken", "--baselines", "always-empty"]
+    choice = ["--datasets", "ambiguous-shapes", *rows]
+    assert main(command(suite_file, tmp_path, *choice)) == 1
+    by_row = {r["config"]["row"]: r for r in results(tmp_path).values()}
+    assert by_row["always-empty"]["status"] == "finished"
+    assert by_row["broken"]["status"] == "failed"
+    assert "kl_on cannot be 'nowhere'" in by_row["broken"]["error"]
+    told = capsys.readouterr().out
+    assert "failed: ambiguous-shapes · broken" in told
+    assert "Traceback" not in told
+
+
+def test_missing_data_is_listed_with_the_remedy_and_the_rest_runs(
+    suite_file: Path, tmp_path: Path, capsys
+) -> None:
+    choice = ["--datasets", "lidc", "ambiguous-shapes", "--models", "always-empty", "--baselines"]
+    assert main(command(suite_file, tmp_path, *choice, "--data-root", str(tmp_path))) == 0
+    told = capsys.readouterr().out
+    assert "not here: lidc" in told
+    assert "LIDC-IDRI-XXXX" in told
+    assert len(results(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "say what to run"),
+        (["--datasets", "contour"], "did you mean 'contours'"),
+        (["--all", "--models", "cse"], "did you mean 'csae'"),
+        (["--all", "--baselines", "always-emty"], "did you mean 'always-empty'"),
+        (["--all", "--folds", "7"], "there is no fold 7"),
+        (["--all", "--folds", "one"], "invalid int value: 'one'"),
+        (["--all", "--seed", "-1"], "at least 0"),
+        (["--all", "--profile", "quik"], "did you mean 'quick'"),
+        (["--all", "--data-root", "/no/such/folder"], "--data-root /no/such/folder does not exist"),
+        (["--all", "--device", "gpu"], "is none of auto, cpu"),
+        (["--all", "--set", "max_step=3"], "did you mean 'max_steps'"),
+        (["--all", "--set", "max_steps"], "--set takes KEY=VALUE"),
+        (["--all", "--out", __file__], "is a file"),
+        (["--al", "--nonsense"], "unrecognized arguments"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(arguments, told, capsys) -> None:
+    try:
+        status = main(arguments)
+    except SystemExit as left:  # what argparse itself finds
+        status = left.code
+    assert status == 2
+    captured = capsys.readouterr().err
+    assert told in captured
+    assert captured.count("\n") == 1
+
+
+def test_an_absent_device_is_refused_before_anything_runs(suite_file, tmp_path, capsys) -> None:
+    choice = ["--datasets", "ambiguous-shapes", "--device", "cuda:99"]
+    assert main(command(suite_file, tmp_path, *choice)) == 2
+    assert "cuda:99" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_mistakes_and_the_plan_import_no_torch(suite_file: Path, tmp_path: Path) -> None:
+    plan = command(suite_file, tmp_path, "--all", "--dry-run")
+    script = f"""
+import sys
+from benchmarks import evaluate, run
+for main, arguments in [(run.main, ["--help"]), (evaluate.main, ["--help"]), (run.main, {plan!r}),
+                        (run.main, ["--datasets", "contour", "--dry-run"]),
+                        (evaluate.main, ["x", "--dataset", "contour"])]:
+    try:
+        main(arguments)
+    except SystemExit:
+        pass
+assert "torch" not in sys.modules
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "7 cells" not in done.stdout
+    assert "5 cells" in done.stdout

@@ -1,0 +1,100 @@
+"""The suite file: what it says, and how it refuses what makes no sense."""
+
+from pathlib import Path
+
+import pytest
+
+import probseg
+from benchmarks.suite import read_suite
+from benchmarks.validation import ChoiceError
+
+
+@pytest.fixture
+def faulty(suite_file: Path, tmp_path: Path):
+    def make(old: str, new: str) -> Path:
+        text = suite_file.read_text()
+        assert old in text
+        path = tmp_path / "faulty.toml"
+        path.write_text(text.replace(old, new, 1))
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("batch_size = 4", "batch_sise = 4", "did you mean 'batch_size'"),
+        ("patience = 100", "patience = -1", "patience: -1 is less than the minimum"),
+        ("folds = [0]", "folds = [7]", "profiles.quick.folds.0: 7 is greater than the maximum"),
+        ("batch_size = 4", 'batch_size = "four"', "'four' is not of type 'integer'"),
+        ('"latent_dim", "beta"]', '"latent_dims"]', "did you mean 'latent_dim'"),
+        ('models = ["punet", "csae"]', 'models = ["punett"]', "did you mean 'punet'"),
+        ("[profiles.quick.settings]", "[profiles.quick.setting]", "did you mean 'settings'"),
+        ("[all]", "[all", "is no TOML"),
+    ],
+)
+def test_faults_are_named_with_the_nearest_valid_key(faulty, old, new, told) -> None:
+    with pytest.raises(ChoiceError, match=r"faulty|setting|model") as caught:
+        read_suite(faulty(old, new))
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_suite_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ChoiceError, match="cannot read the suite"):
+        read_suite(tmp_path / "none.toml")
+
+
+def test_the_more_particular_setting_wins() -> None:
+    profile = read_suite().profiles["quick"]
+    assert profile.resolve("punet", "contours")["beta"] == 1
+    assert profile.resolve("csae", "contours")["beta"] == 10
+    assert profile.resolve("csae", "ambiguous-shapes")["crop"] == 32
+
+
+def test_table_4_of_the_paper() -> None:
+    paper = read_suite().profiles["paper"]
+    columns = ("beta", "gamma", "batch_size", "learning_rate", "weight_decay", "patience")
+    columns += ("latent_dim", "n_ot", "n_eval")
+    rows = {  # transcribed from the paper
+        "lidc": (10, 10, 32, 1e-4, 5e-5, 40, 6, 16, 16),
+        "qubiq-pancreas": (10, 1, 32, 1e-4, 5e-5, 200, 6, 16, 16),
+        "qubiq-pancreatic-lesion": (10, 10, 32, 1e-4, 5e-5, 500, 6, 16, 15),
+        "qubiq-brain-growth": (10, 10, 32, 1e-4, 5e-5, 300, 6, 16, 28),
+        "qubiq-brain-tumor-1": (10, 1, 32, 1e-4, 5e-5, 300, 6, 16, 15),
+        "qubiq-brain-tumor-2": (10, 1, 32, 1e-4, 5e-5, 300, 6, 16, 15),
+        "qubiq-brain-tumor-3": (10, 1, 32, 1e-4, 5e-5, 300, 6, 16, 15),
+    }
+    for dataset, row in rows.items():
+        settings = paper.resolve("csae", dataset)
+        assert tuple(settings[column] for column in columns) == row
+
+
+def test_every_row_of_the_suite_can_be_built() -> None:
+    suite = read_suite()
+    for profile in suite.profiles.values():
+        for entry in suite.models.values():
+            options = entry.model(profile.resolve(entry.name, "contours"))
+            if options is not None:
+                model = probseg.build(**options)
+                assert model.spec["name"] == entry.build
+
+
+def test_settings_of_parts_reach_the_parts() -> None:
+    suite = read_suite()
+    options = suite.models["csae"].model({"divergence": "sinkhorn", "n_ot": 5, "beta": 1})
+    assert options == {
+        "name": "csae",
+        "divergence": {"name": "sinkhorn", "samples": 5},
+        "beta": 1,
+    }
+
+
+def test_the_readings_of_the_flows_context_differ() -> None:
+    suite = read_suite()
+    settings = suite.profiles["quick"].resolve("csae", "contours")
+    names = ["csae", "csae-two-flows", "csae-own", "csae-posterior"]
+    specs = [probseg.build(**suite.models[name].model(settings)).spec for name in names]
+    readings = [(spec["flow_context"], spec["shared_flow"]) for spec in specs]
+    assert len(set(readings)) == 4
