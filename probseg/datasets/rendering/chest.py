@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from probseg.datasets.rendering.window import Pixels, Window
 
@@ -32,7 +33,7 @@ def chest(window: Window, random: Generator) -> Chest:
     """
     side = -1 if window.middle[0] < 0 else 1
     depth, angle = _depth(window, side, random)
-    depth = np.minimum(depth, _depth(window, -side, random)[0], dtype=np.float32)
+    depth = np.minimum(depth, _depth(window, -side, random)[0])
     wall = _wall(depth, angle, random)
     between = _step(window.view * random.uniform(0.07, 0.11) - np.abs(window.x), 3)
     wall += between * (_mediastinum(window, random) - wall)
@@ -117,7 +118,7 @@ def _mediastinum(window: Window, random: Generator) -> Pixels:
     return _bone(tissue, spine)
 
 
-def _step(value: Pixels, softness: float) -> Pixels:
+def _step(value: NDArray[np.floating], softness: float) -> Pixels:
     """From 0 to 1 around zero, over four times ``softness``."""
     step: Pixels = np.clip(0.5 + value / (4 * softness), 0, 1)
     return step

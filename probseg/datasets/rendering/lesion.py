@@ -61,7 +61,7 @@ def _opacity(mean: Pixels, rating: dict[str, float], seen: float, random: Genera
     bent = _bend(mean, 0.6 + 0.7 * (1 - seen), random)
     edge = _at(rating["margin"], _EDGE)
     body = ndimage.gaussian_filter(bent, (0, edge, edge)) + _spicules(mean, rating, random)
-    contrast = _at(rating["subtlety"], _CONTRAST) * (0.65 + 0.35 * seen)
+    contrast = _at(rating["subtlety"], _CONTRAST) * (0.7 + 0.3 * seen)
     opacity: Pixels = np.clip(body * contrast, 0, 1)
     return opacity
 

@@ -73,9 +73,9 @@ def _grow(
 
 def _crossing(heights: Pixels, scale: float, random: Generator) -> Pixels:
     """Vessels that go through the slices and wander from one to the next."""
-    count = random.poisson(45)
+    count = random.poisson(28)
     place, drift = random.uniform(0, SIZE, (count, 2)), random.normal(0, 0.6, (count, 2))
-    radii = scale * random.gamma(3, 0.33, (count, 1)) * random.uniform(1, 1.7, (count, 2))
+    radii = scale * random.gamma(3, 0.28, (count, 1)) * random.uniform(1, 1.7, (count, 2))
     bright = random.integers(90, 235, count)
     return np.stack([_dots(place + drift * z, radii, bright) for z in heights])
 
