@@ -15,18 +15,23 @@ from torch import Tensor
 from probseg.errors import OptionError
 from probseg.interfaces import Batch, Sample
 
-_VERSION = 1  # of the drawing, for the fingerprint
-_BACKGROUND, _BRIGHTEST, _NOISE = 0.1, 0.9, 0.04  # intensities; the least step between modes is 0.2
+_VERSION = 2  # of the drawing, for the fingerprint
+_BACKGROUND, _CORE, _NOISE = 0.1, 0.95, 0.04  # intensities
+_DARKEST, _BRIGHTEST = 0.35, 0.75  # of the lobes
+
+
+_Numbers = NDArray[np.float64]
+_Region = NDArray[np.bool_]
 
 
 class AmbiguousShapes:
-    r"""Ellipses in brighter ellipses: annotators differ in how far they follow them.
+    r"""A core with lobes around it: annotators agree on the core and each adds one of the lobes.
 
-    Each image shows M concentric ellipses, each of half the area of the next and brighter. An
-    annotator outlines the m-th one with probability \(f_m\), independently of the image and of
-    the other annotators, so that the modes of the annotation distribution and their frequencies
-    are known exactly; neighbouring modes have an IoU of 1/2. Images are drawn when they are asked
-    for and depend on the seed and their index only.
+    Each image shows a bright core and M lobes of different brightness, turned at random. An
+    annotator adds the m-th lobe, counted from the darkest, with probability \(f_m\), independently
+    of the image and of the other annotators: the modes of the annotation distribution and their
+    frequencies are known exactly. All modes are equally far from each other, so none lies between
+    two others. Images are drawn when asked for and depend on the seed and their index only.
 
     >>> AmbiguousShapes(samples=4)[0].masks.shape
     torch.Size([4, 32, 32])
@@ -34,7 +39,7 @@ class AmbiguousShapes:
     Args:
         size: Height and width in pixels.
         samples: Number of images.
-        frequencies: Probability of each mode, the smallest ellipse first; they sum to one.
+        frequencies: Probability of each mode, that of the darkest lobe first; they sum to one.
         annotators: Annotators of each image.
         seed: Of everything random.
 
@@ -76,50 +81,65 @@ class AmbiguousShapes:
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return a batch: (B, 1, H, W) images in [0, 1] and (B, A, H, W) masks."""
         drawings = [self._draw(index) for index in indices]
-        modes = self._modes(drawings)
-        levels = np.linspace(0, _BRIGHTEST - _BACKGROUND, modes.shape[1] + 1, dtype=np.float32)
-        clean = levels[modes.sum(axis=1)] + _BACKGROUND
+        core, lobes = self._regions(drawings)
+        levels = np.linspace(_DARKEST, _BRIGHTEST, lobes.shape[1], dtype=np.float32)
+        clean = np.full(core.shape, _BACKGROUND, np.float32)
+        for lobe, level in enumerate(levels):
+            clean[lobes[:, lobe]] = level
+        clean[core] = _CORE
         image = clean + np.stack([drawing.noise for drawing in drawings])
-        masks = np.stack([mode[d.chosen] for mode, d in zip(modes, drawings, strict=True)])
-        return Batch(torch.from_numpy(image[:, None]).clamp_(0, 1), torch.from_numpy(masks))
+        chosen = np.stack([drawing.chosen for drawing in drawings])
+        masks = core[:, None] | np.take_along_axis(lobes, chosen[..., None, None], axis=1)
+        return Batch(
+            torch.from_numpy(image[:, None]).clamp_(0, 1),
+            torch.from_numpy(masks.astype(np.uint8)),
+        )
 
     def modes(self, index: int) -> Tensor:
         """Return the annotations that the image ``index`` can have, (M, H, W) uint8."""
-        return torch.from_numpy(self._modes([self._draw(index)])[0])
+        core, lobes = self._regions([self._draw(index)])
+        return torch.from_numpy((core | lobes[0]).astype(np.uint8))
 
     def _draw(self, index: int) -> _Drawing:
         position = range(len(self))[int(index)]  # IndexError, and counts from the end
         random = np.random.default_rng([abs(self.seed), position])
-        shift, angle, roundness, radius = random.random(2), *random.random(3)
+        shift, angle, radius = random.random(2), *random.random(2)
         return _Drawing(
-            centre=self.size * (0.5 + 0.12 * (2 * shift - 1)),
-            angle=math.pi * angle,
-            aspect=0.75 + 0.25 * roundness,
-            radius=self.size * (0.28 + 0.06 * radius),
+            centre=self.size * (0.5 + 0.06 * (2 * shift - 1)),
+            angle=2 * math.pi * angle,
+            radius=self.size * (0.12 + 0.03 * radius),
             chosen=random.choice(len(self.frequencies), self.annotators, p=self.frequencies),
             noise=_NOISE * random.standard_normal((self.size, self.size), np.float32),
         )
 
-    def _modes(self, drawings: Sequence[_Drawing]) -> NDArray[np.uint8]:
-        grid = np.arange(self.size) + 0.5
-        centre, angle, aspect, radius = (
-            np.array([drawing[field] for drawing in drawings]) for field in range(4)
+    def _regions(self, drawings: Sequence[_Drawing]) -> tuple[_Region, _Region]:
+        """Return the cores (B, H, W) and the lobes (B, M, H, W), which do not overlap."""
+        centre, angle, radius = (
+            np.array([drawing[field] for drawing in drawings]) for field in range(3)
         )
-        y = (grid[None] - centre[:, :1])[:, :, None]
-        x = (grid[None] - centre[:, 1:])[:, None, :]
-        cos, sin = (f(angle)[:, None, None] for f in (np.cos, np.sin))
-        along, across = x * cos + y * sin, (y * cos - x * sin) / aspect[:, None, None]
-        squared = (along**2 + across**2) / radius[:, None, None] ** 2  # 1 at the outer edge
-        areas = 0.5 ** np.arange(len(self.frequencies))[::-1]  # shares of the largest
-        inside: NDArray[np.bool_] = squared[:, None] <= areas[:, None, None]
-        return inside.astype(np.uint8)
+        core = self._disc(centre, radius)
+        count = len(self.frequencies)
+        # Around the core without a gap; many lobes are smaller, so that they do not touch.
+        share = min(1.0, math.sin(math.pi / max(count, 2)) * 1.5)
+        turn = angle[:, None] + 2 * math.pi * np.arange(count) / count
+        distance = (radius * (1 + 0.8 * share))[:, None, None]
+        centres = centre[:, None] + distance * np.stack([np.sin(turn), np.cos(turn)], axis=-1)
+        lobes = self._disc(centres, np.repeat(radius[:, None] * share, count, axis=1))
+        return core, lobes & ~core[:, None]
+
+    def _disc(self, centre: _Numbers, radius: _Numbers) -> _Region:
+        """Return discs (..., H, W) around centres (..., 2), which are y, x in pixels."""
+        grid = np.arange(self.size) + 0.5
+        y = (grid - centre[..., :1])[..., :, None]
+        x = (grid - centre[..., 1:])[..., None, :]
+        inside: _Region = y**2 + x**2 <= radius[..., None, None] ** 2
+        return inside
 
 
 class _Drawing(NamedTuple):
     centre: NDArray[np.float64]  # y, x in pixels
-    angle: float
-    aspect: float
-    radius: float  # of the largest ellipse, pixels
+    angle: float  # of the darkest lobe
+    radius: float  # of the core, pixels
     chosen: NDArray[np.intp]  # (A,) mode of each annotator
     noise: NDArray[np.float32]  # (H, W)
 
