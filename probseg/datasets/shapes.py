@@ -15,9 +15,9 @@ from torch import Tensor
 from probseg.errors import OptionError
 from probseg.interfaces import Batch, Sample
 
-_VERSION = 2  # of the drawing, for the fingerprint
-_BACKGROUND, _CORE, _NOISE = 0.1, 0.95, 0.04  # intensities
-_DARKEST, _BRIGHTEST = 0.35, 0.75  # of the lobes
+_VERSION = 3  # of the drawing, for the fingerprint
+_BACKGROUND, _LOBE, _CORE, _NOISE = 0.1, 0.5, 0.9, 0.04  # intensities
+_TILT = math.radians(15)  # largest
 
 
 _Numbers = NDArray[np.float64]
@@ -27,11 +27,11 @@ _Region = NDArray[np.bool_]
 class AmbiguousShapes:
     r"""A core with lobes around it: annotators agree on the core and each adds one of the lobes.
 
-    Each image shows a bright core and M lobes of different brightness, turned at random. An
-    annotator adds the m-th lobe, counted from the darkest, with probability \(f_m\), independently
-    of the image and of the other annotators: the modes of the annotation distribution and their
-    frequencies are known exactly. All modes are equally far from each other, so none lies between
-    two others. Images are drawn when asked for and depend on the seed and their index only.
+    Each image shows a bright core and M lobes in equal steps around it. An annotator adds the m-th
+    lobe, counted from the top, with probability \(f_m\), independently of the image and of the
+    other annotators: the modes of the annotation distribution and their frequencies are known
+    exactly. No mode lies between two others, so a model can go from any one to any other. Images
+    are drawn when they are asked for and depend on the seed and their index only.
 
     >>> AmbiguousShapes(samples=4)[0].masks.shape
     torch.Size([4, 32, 32])
@@ -39,7 +39,7 @@ class AmbiguousShapes:
     Args:
         size: Height and width in pixels.
         samples: Number of images.
-        frequencies: Probability of each mode, that of the darkest lobe first; they sum to one.
+        frequencies: Probability of each mode, that of the upper lobe first; they sum to one.
         annotators: Annotators of each image.
         seed: Of everything random.
 
@@ -82,10 +82,7 @@ class AmbiguousShapes:
         """Return a batch: (B, 1, H, W) images in [0, 1] and (B, A, H, W) masks."""
         drawings = [self._draw(index) for index in indices]
         core, lobes = self._regions(drawings)
-        levels = np.linspace(_DARKEST, _BRIGHTEST, lobes.shape[1], dtype=np.float32)
-        clean = np.full(core.shape, _BACKGROUND, np.float32)
-        for lobe, level in enumerate(levels):
-            clean[lobes[:, lobe]] = level
+        clean = np.where(lobes.any(axis=1), np.float32(_LOBE), np.float32(_BACKGROUND))
         clean[core] = _CORE
         image = clean + np.stack([drawing.noise for drawing in drawings])
         chosen = np.stack([drawing.chosen for drawing in drawings])
@@ -106,7 +103,7 @@ class AmbiguousShapes:
         shift, angle, radius = random.random(2), *random.random(2)
         return _Drawing(
             centre=self.size * (0.5 + 0.06 * (2 * shift - 1)),
-            angle=2 * math.pi * angle,
+            angle=_TILT * (2 * angle - 1),
             radius=self.size * (0.12 + 0.03 * radius),
             chosen=random.choice(len(self.frequencies), self.annotators, p=self.frequencies),
             noise=_NOISE * random.standard_normal((self.size, self.size), np.float32),
@@ -123,7 +120,7 @@ class AmbiguousShapes:
         share = min(1.0, math.sin(math.pi / max(count, 2)) * 1.5)
         turn = angle[:, None] + 2 * math.pi * np.arange(count) / count
         distance = (radius * (1 + 0.8 * share))[:, None, None]
-        centres = centre[:, None] + distance * np.stack([np.sin(turn), np.cos(turn)], axis=-1)
+        centres = centre[:, None] + distance * np.stack([-np.cos(turn), np.sin(turn)], axis=-1)
         lobes = self._disc(centres, np.repeat(radius[:, None] * share, count, axis=1))
         return core, lobes & ~core[:, None]
 
@@ -138,7 +135,7 @@ class AmbiguousShapes:
 
 class _Drawing(NamedTuple):
     centre: NDArray[np.float64]  # y, x in pixels
-    angle: float  # of the darkest lobe
+    angle: float  # of the first lobe to the vertical
     radius: float  # of the core, pixels
     chosen: NDArray[np.intp]  # (A,) mode of each annotator
     noise: NDArray[np.float32]  # (H, W)
