@@ -17,7 +17,7 @@ def preview(cells: Sequence[Cell], profile: Profile, out: Path) -> int:
     """Show which cells there are and what is done of each; return exit status 0."""
     table = Table(title=f"profile {profile.name}: {profile.description}", title_justify="left")
     for heading in ("data set", "row", "fold", "seed", "steps", "key", "state"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading == "state")
     for cell in cells:
         config, training = cell.config, cell.config["training"] or {}
         numbers = (config["fold"], config["seed"], training.get("max_steps"))
@@ -31,9 +31,9 @@ def preview(cells: Sequence[Cell], profile: Profile, out: Path) -> int:
 
 
 def state(cell: Cell, out: Path) -> str:
-    """Say what an earlier run left of a cell: finished, failed, interrupted or nothing."""
+    """Say what is done of a cell: it is finished, failed, to resume or to run."""
     if finished(cell, out) is not None:
         return "finished"
     if result_path(cell, out).exists():
-        return "failed, to run again"
-    return "interrupted, to resume" if (cell.folder(out) / "training").exists() else "to run"
+        return "failed"
+    return "to resume" if (cell.folder(out) / "training").exists() else "to run"

@@ -112,7 +112,7 @@ def test_an_interrupted_run_goes_on_to_the_very_same_numbers(
     told = capsys.readouterr().err.strip()
     assert told.splitlines()[-1] == "interrupted; the same command goes on from here"
     assert not results(broken)
-    assert main_dry(one_cell, broken, capsys).count("interrupted, to resume") == 1
+    assert main_dry(one_cell, broken, capsys).count("to resume") == 1
     assert one_cell(out=broken) == 0
     (one,), (other,) = results(whole).values(), results(broken).values()
     assert one["scores"] == other["scores"]
@@ -129,7 +129,8 @@ def test_a_corrupt_checkpoint_is_set_aside_and_training_begins_anew(one_cell, tm
     assert one_cell() == 0
     ((path, first),) = results(tmp_path).items()
     path.unlink()
-    (path.parent / "training" / "last.ckpt").write_bytes(b"half a file")
+    checkpoint = path.parent / "training" / "last.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
     assert one_cell() == 0
     assert results(tmp_path)[path]["scores"] == first["scores"]
     assert len(list(path.parent.glob("training.unreadable-*"))) == 1
