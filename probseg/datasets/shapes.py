@@ -60,7 +60,7 @@ class AmbiguousShapes:
         *,
         size: int = 32,
         samples: int = 2000,
-        frequencies: Sequence[float] = (0.5, 0.3, 0.2),
+        frequencies: Sequence[float] = (0.4, 0.35, 0.25),
         annotators: int = 4,
         seed: int = 0,
     ) -> None:
