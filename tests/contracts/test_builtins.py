@@ -1,0 +1,122 @@
+"""Every registered name keeps the contract of its kind."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import probseg
+from probseg.registry import registry
+from probseg.testing import ContractError, check, checks
+
+SMALL = {"channels": [8, 16], "convolutions": 2, "norm": "group"}
+UNET, ENCODER = {"name": "unet", **SMALL}, {"name": "axis-aligned", **SMALL}
+
+# A light encoder, where an architecture has the choice.
+BACKBONES = {
+    "unet": UNET,
+    "dpt": {"name": "dpt"},
+    **{
+        name: {"name": name, "encoder": "resnet18"}
+        for name in probseg.backbones
+        if name not in ("unet", "dpt")
+    },
+}
+MODELS = {
+    name: {"name": name, "backbone": UNET, "encoder": ENCODER}
+    for name in probseg.models
+    if name != "deterministic"
+} | {"deterministic": {"name": "deterministic", "backbone": UNET}}
+
+MATCHING = ("hungarian-iou", "w-cross-entropy", "w-dice", "w-hausdorff", "w-iou")
+AGREEMENT = (*MATCHING, "ged")
+NEITHER = (
+    *("annotator-diversity", "diversity", "ged-cross", "ncc"),
+    *("effective-rank", "gini", "latent-kl"),
+)
+
+
+def _cases(kind, names):
+    return [(kind, name, one) for name in names for one in checks[kind]]
+
+
+CASES = [
+    *_cases("backbone", BACKBONES),
+    *_cases("encoder", probseg.encoders),
+    *_cases("projector", probseg.projectors),
+    *_cases("divergence", probseg.divergences),
+    *_cases("decoder", probseg.decoders),
+    *_cases("model", MODELS),
+    *_cases("metric", probseg.metrics),
+    *_cases("agreement", AGREEMENT),
+    *_cases("matching", MATCHING),
+]
+LIGHT = {"backbone": BACKBONES, "encoder": {"axis-aligned": ENCODER}, "model": MODELS}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "one"), [pytest.param(*c, id=f"{c[0]}-{c[1]}-{c[2].__name__}") for c in CASES]
+)
+def test_the_registered_part_keeps_its_contract(kind, name, one):
+    one(LIGHT.get(kind, {}).get(name, name))
+
+
+def test_every_metric_says_what_it_claims():
+    assert sorted({*AGREEMENT, *NEITHER}) == list(probseg.metrics)
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    """A mapping for each registered data set, on small real files where it reads files."""
+    folder = tmp_path_factory.mktemp("datasets")
+    return {
+        "ambiguous-shapes": {"name": "ambiguous-shapes", "samples": 30, "size": 16},
+        "lidc": {"name": "lidc", "root": _lidc(folder / "lidc"), "cache": folder / "cache"},
+    }
+
+
+def _lidc(root):
+    random = np.random.default_rng(0)
+    for patient in range(8):
+        for folder in ("images", "mask-0", "mask-1", "mask-2", "mask-3"):
+            pixels = random.integers(0, 256, (128, 128), dtype=np.uint8)
+            if folder != "images":
+                pixels = np.where(pixels > 128, 255, 0).astype(np.uint8)
+            place = root / f"LIDC-IDRI-{patient:04d}" / "nodule-0" / folder
+            place.mkdir(parents=True)
+            Image.fromarray(pixels).save(place / "slice-0.png")
+    return root
+
+
+@pytest.mark.parametrize("one", checks["dataset"], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("name", [n for n in probseg.datasets if n != "contours"])
+def test_the_registered_data_set_keeps_its_contract(name, one, datasets):
+    one(datasets[name])
+
+
+def test_every_kind_has_a_contract():
+    kinds = {
+        registry(kinds).kind
+        for kinds in probseg.__all__
+        if isinstance(getattr(probseg, kinds), type(probseg.backbones))
+    }
+    assert kinds <= set(checks)
+
+
+def test_an_unknown_kind_gets_the_right_one():
+    with pytest.raises(probseg.errors.UnknownNameError, match="did you mean 'projector'"):
+        check("projecter", "planar")
+
+
+def test_an_unknown_name_is_named():
+    with pytest.raises(ContractError, match="did you mean 'planar'"):
+        check("projector", "plannar")
+
+
+def test_a_check_leaves_the_random_numbers_alone():
+    import torch
+
+    torch.manual_seed(5)
+    wanted = torch.rand(())
+    torch.manual_seed(5)
+    check("projector", "planar")
+    assert torch.rand(()) == wanted

@@ -1,0 +1,92 @@
+"""Each check of divergences refuses a divergence with the fault that it is there for."""
+
+import pytest
+import torch
+from torch import nn
+
+from probseg.testing import check, checks
+
+
+class Sound:
+    """Half the squared distance between the means of a few samples of each density."""
+
+    def __call__(self, q, p):
+        return self.compare(q.rsample((16,)).mean(0), p.rsample((16,)).mean(0))
+
+    def compare(self, x, y):
+        return (x - y).square().sum(-1) / 2
+
+
+class OneForTheBatch(Sound):
+    """Averages over the batch."""
+
+    def compare(self, x, y):
+        return super().compare(x, y).mean().expand(len(x))
+
+
+class Offset(Sound):
+    """Is one where it should be zero."""
+
+    def compare(self, x, y):
+        return super().compare(x, y) + 1
+
+
+class WrongSign(Sound):
+    """Rewards distance."""
+
+    def compare(self, x, y):
+        return -super().compare(x, y)
+
+
+class Saturates(Sound):
+    """Does not tell far from farther."""
+
+    def compare(self, x, y):
+        return super().compare(x, y).clamp(max=1)
+
+
+class OneSided(Sound):
+    """Has no gradient in p."""
+
+    def compare(self, x, y):
+        return super().compare(x, y.detach())
+
+
+class ClosedFormOnly(Sound):
+    """Reads the Normal's parameters, which a projected density has not."""
+
+    def __call__(self, q, p):
+        return self.compare(
+            q.base_dist.loc * q.base_dist.scale, p.base_dist.loc * p.base_dist.scale
+        )
+
+
+class UnusedParameter(nn.Module):
+    """Has a parameter that nothing depends on."""
+
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, q, p):
+        return Sound()(q, p)
+
+
+FAULTS = {
+    "one_number_per_image": [OneForTheBatch],
+    "equal_points_are_at_distance_zero": [Offset],
+    "grows_with_the_distance": [WrongSign, Saturates],
+    "gradients_reach_both_sides": [OneSided],
+    "takes_projected_densities": [ClosedFormOnly],
+    "every_parameter_gets_a_gradient": [UnusedParameter],
+}
+
+
+@pytest.mark.parametrize("name", [one.__name__ for one in checks["divergence"]])
+def test_the_check_refuses_its_fault(name, refuses):
+    for fault in FAULTS[name]:
+        refuses("divergence", name, fault)
+
+
+def test_the_sound_part_passes():
+    check("divergence", Sound)

@@ -1,0 +1,179 @@
+"""Each check of backbones, encoders and decoders refuses the fault that it is there for."""
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent, Normal
+
+from probseg.testing import check, checks
+
+
+class Backbone(nn.Module):
+    """One convolution; sound, unless a subclass breaks it."""
+
+    stride = 1
+    out_channels = 4
+    padding = 1
+
+    def __init__(self, *, in_channels):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 4, 3, padding=self.padding)
+
+    def forward(self, image):
+        return self.conv(image)
+
+
+class Shrinks(Backbone):
+    padding = 0
+
+
+class MixesImages(Backbone):
+    def forward(self, image):
+        return self.conv(image) + image.mean()
+
+
+class DropsAChannel(Backbone):
+    def forward(self, image):
+        return self.conv(image * torch.tensor([1.0, 1.0, 0.0])[:, None, None])
+
+
+class UnusedBackboneParameter(Backbone):
+    def __init__(self, **known):
+        super().__init__(**known)
+        self.unused = nn.Parameter(torch.zeros(1))
+
+
+class HiddenWeight(Backbone):
+    """Keeps a random number that is not in the state_dict."""
+
+    def __init__(self, **known):
+        super().__init__(**known)
+        self.hidden = torch.rand(())
+
+    def forward(self, image):
+        return self.conv(image) * self.hidden
+
+
+class Encoder(nn.Module):
+    """A linear map of the channels' means; sound, unless a subclass breaks it."""
+
+    context_features = 3
+
+    def __init__(self, *, in_channels, latent_dim):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 3, 1)
+        self.head = nn.Linear(3, 2 * latent_dim)
+
+    def forward(self, image):
+        context = self.pool(self.conv(image))
+        mean, raw = self.head(context).chunk(2, dim=-1)
+        return Independent(Normal(mean, self.scale(raw)), 1), context
+
+    def pool(self, maps):
+        return maps.mean((2, 3))
+
+    def scale(self, raw):
+        return raw.tanh().exp()
+
+
+class WrongContextWidth(Encoder):
+    context_features = 7
+
+
+class UnboundedScale(Encoder):
+    def scale(self, raw):
+        return raw.exp().clamp_min(1e-30)
+
+
+class BlindToTheLabel(Encoder):
+    def forward(self, image):
+        return super().forward(image * torch.tensor([1.0, 0.0, 0.0])[:, None, None].to(image))
+
+
+class MixesDensities(Encoder):
+    def pool(self, maps):
+        return super().pool(maps) - super().pool(maps).mean(0)
+
+
+class UnusedEncoderParameter(Encoder):
+    def __init__(self, **known):
+        super().__init__(**known)
+        self.unused = nn.Parameter(torch.zeros(1))
+
+
+class Decoder(nn.Module):
+    """Adds an image of the features and a number from z; sound, unless a subclass breaks it."""
+
+    def __init__(self, *, in_channels, latent_dim, classes):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, classes, 1)
+        self.linear = nn.Linear(latent_dim, classes)
+
+    def forward(self, features, latent):
+        return self.conv(features) + self.linear(latent)[..., None, None]
+
+
+class TwoAxesOnly(Decoder):
+    def forward(self, features, latent):
+        return self.conv(features) + self.linear(latent).flatten(0, -2)[..., None, None]
+
+
+class SamplesMix(Decoder):
+    def forward(self, features, latent):
+        return super().forward(features, latent - latent.mean(0) if latent.ndim > 2 else latent)
+
+
+class ImagesMix(Decoder):
+    def forward(self, features, latent):
+        return super().forward(features, latent) + features.mean()
+
+
+class BlindToADimension(Decoder):
+    def forward(self, features, latent):
+        keep = torch.ones(latent.shape[-1]).to(latent)
+        keep[-1] = 0
+        return super().forward(features, latent * keep)
+
+
+class UnusedDecoderParameter(Decoder):
+    def __init__(self, **known):
+        super().__init__(**known)
+        self.unused = nn.Parameter(torch.zeros(1))
+
+
+SOUND = {"backbone": Backbone, "encoder": Encoder, "decoder": Decoder}
+FAULTS = {
+    "backbone": {
+        "features_have_the_size_of_the_image": Shrinks,
+        "an_image_ignores_its_batch": MixesImages,
+        "features_depend_on_every_channel": DropsAChannel,
+        "every_parameter_gets_a_gradient": UnusedBackboneParameter,
+        "weights_are_all_there_is": HiddenWeight,
+    },
+    "encoder": {
+        "density_and_context_have_their_shapes": WrongContextWidth,
+        "scale_is_positive_and_bounded": UnboundedScale,
+        "density_depends_on_every_channel": BlindToTheLabel,
+        "an_image_ignores_its_batch": MixesDensities,
+        "every_parameter_gets_a_gradient": UnusedEncoderParameter,
+    },
+    "decoder": {
+        "logits_have_their_shape": TwoAxesOnly,
+        "samples_at_once_equal_samples_one_by_one": SamplesMix,
+        "an_image_ignores_its_batch": ImagesMix,
+        "logits_depend_on_latent_and_features": BlindToADimension,
+        "every_parameter_gets_a_gradient": UnusedDecoderParameter,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, one.__name__) for kind in FAULTS for one in checks[kind]]
+)
+def test_the_check_refuses_its_fault(kind, name, refuses):
+    refuses(kind, name, FAULTS[kind][name])
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_the_sound_part_passes(kind):
+    check(kind, SOUND[kind])

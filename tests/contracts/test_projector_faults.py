@@ -1,0 +1,100 @@
+"""Each check of projectors refuses a projector with the fault that it is there for."""
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import AffineTransform, TransformedDistribution
+
+from probseg.testing import check, checks
+
+
+class Affine(nn.Module):
+    """f(z) = z exp(a) + b with a and b from the context; sound, unless a subclass breaks it."""
+
+    def __init__(self, *, features, context_features):
+        super().__init__()
+        self.head = nn.Linear(context_features, 2 * features)
+
+    def forward(self, base, context):
+        return self.push(base, *self.read(context).chunk(2, dim=-1))
+
+    def read(self, context):
+        return self.head(context)
+
+    def push(self, base, log_scale, shift):
+        map_ = AffineTransform(shift, log_scale.exp(), event_dim=1, cache_size=1)
+        return TransformedDistribution(base, map_)
+
+
+class OneImageFails(Affine):
+    """Normalises over the batch, which takes two images."""
+
+    def __init__(self, **known):
+        super().__init__(**known)
+        self.norm = nn.BatchNorm1d(known["context_features"])
+
+    def read(self, context):
+        return self.head(self.norm(context))
+
+
+class WrongLogDet(Affine):
+    """Leaves the scale out of the density."""
+
+    class _Map(AffineTransform):
+        def log_abs_det_jacobian(self, x, y):
+            return torch.zeros(x.shape[:-1], dtype=x.dtype)
+
+    def push(self, base, log_scale, shift):
+        map_ = self._Map(shift, log_scale.exp(), event_dim=1, cache_size=1)
+        return TransformedDistribution(base, map_)
+
+
+class MixesContexts(Affine):
+    """Reads the mean context of the batch."""
+
+    def read(self, context):
+        return self.head(context.mean(0, keepdim=True).expand_as(context))
+
+
+class DetachedContext(Affine):
+    """Cuts the gradient of the context."""
+
+    def read(self, context):
+        return self.head(context.detach())
+
+
+class DetachedBase(Affine):
+    """Samples without a gradient in the base."""
+
+    def push(self, base, log_scale, shift):
+        pushed = super().push(base, log_scale, shift)
+        rsample = pushed.rsample
+        pushed.rsample = lambda shape=(): rsample(shape).detach() + 0 * shift.sum()
+        return pushed
+
+
+class UnusedParameter(Affine):
+    """Has a parameter that nothing depends on."""
+
+    def __init__(self, **known):
+        super().__init__(**known)
+        self.unused = nn.Parameter(torch.zeros(1))
+
+
+FAULTS = {
+    "samples_have_their_shapes": OneImageFails,
+    "log_prob_is_exact": WrongLogDet,
+    "an_image_ignores_its_batch": MixesContexts,
+    "gradients_reach_the_context": DetachedContext,
+    "gradients_reach_the_base": DetachedBase,
+    "every_parameter_gets_a_gradient": UnusedParameter,
+}
+
+
+@pytest.mark.parametrize("name", [one.__name__ for one in checks["projector"]])
+def test_the_check_refuses_its_fault(name, refuses):
+    refuses("projector", name, FAULTS[name])
+
+
+def test_the_sound_part_passes():
+    check("projector", Affine)
