@@ -44,6 +44,17 @@ class Exploding(ToyModel):
         return {"cross_entropy": terms["cross_entropy"], "kl": terms["kl"] * factor}
 
 
+class Worsening(ToyModel):
+    """Its loss on validation data rises with every step of training."""
+
+    steps = 0
+
+    def loss(self, image: Tensor, label: Tensor, *, generator: object = None) -> dict[str, Tensor]:
+        self.steps += self.training
+        terms = super().loss(image, label)
+        return terms if self.training else terms | {"drift": torch.tensor(1e4 * self.steps)}
+
+
 def test_loss_falls_and_the_best_weights_are_loaded(train, validation, tmp_path):
     model = make_model()
     result = fit(model, train, validation, quick(max_steps=30), out=tmp_path)
@@ -126,6 +137,15 @@ def test_early_stopping_after_patience_rounds_without_gain(train, validation, tm
     assert result.steps == 3 * (1 + 2)
     again = fit(model, train, validation, settings, out=tmp_path)
     assert again.history == result.history
+
+
+def test_the_best_weights_come_back_not_the_last(train, validation, tmp_path):
+    best, worsened = make_model(), Worsening()
+    worsened.load_state_dict(best.state_dict())
+    fit(best, train, validation, quick(max_steps=3))
+    result = fit(worsened, train, validation, quick(max_steps=12), out=tmp_path)
+    assert (result.best_step, result.steps) == (3, 12)
+    _assert_same_weights(worsened, best)
 
 
 def test_bf16_and_fp32_learn_alike(train, validation):
