@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probseg.datasets.splits import Split, natural, split
+from probseg.errors import DataError, OptionError
+
+GROUPS = st.lists(st.integers(0, 30).map(lambda n: f"p{n}"), min_size=1, max_size=200).filter(
+    lambda groups: len(set(groups)) >= 7
+)
+
+
+@given(
+    groups=GROUPS,
+    seed=st.integers(0, 2**32),
+    folds=st.integers(2, 4),
+    by=st.sampled_from(["patient", "image"]),
+)
+def test_every_image_is_on_one_side(groups: list[str], seed: int, folds: int, by: str) -> None:
+    everything = set(range(len(groups)))
+    splits = [split(groups, fold=k, folds=folds, seed=seed, by=by) for k in range(folds)]
+    for part in splits:
+        assert sorted([*part.train, *part.validation, *part.test]) == sorted(everything)
+        assert part.test == splits[0].test
+        assert part.train and part.validation and part.test
+    validated = [index for part in splits for index in part.validation]
+    assert sorted(validated) == sorted(everything - set(splits[0].test))
+
+
+@given(groups=GROUPS, seed=st.integers(0, 2**32), fold=st.integers(0, 2))
+def test_no_patient_is_on_two_sides(groups: list[str], seed: int, fold: int) -> None:
+    part = split(groups, seed=seed, fold=fold)
+    sides = [{groups[i] for i in side} for side in (part.train, part.validation, part.test)]
+    assert sum(map(len, sides)) == len(set.union(*sides))
+
+
+def test_the_first_fifth_tests_in_natural_order() -> None:
+    groups = [f"p{n}" for n in range(50, 0, -1)]  # p10 sorts after p9, not after p1
+    assert {groups[i] for i in split(groups).test} == {f"p{n}" for n in range(1, 11)}
+    assert split(groups, by="image").test == tuple(range(10))
+
+
+def test_folds_are_even_and_seeded() -> None:
+    groups = [f"p{n}" for n in range(100)]
+    folds = [split(groups, fold=k) for k in range(3)]
+    assert sorted(len(part.validation) for part in folds) == [26, 27, 27]
+    assert split(groups) == split(groups)
+    assert split(groups, seed=1).validation != split(groups).validation
+    assert split(groups, seed=1).test == split(groups).test
+
+
+@given(groups=GROUPS, seed=st.integers(0, 2**32))
+def test_json_round_trip(groups: list[str], seed: int) -> None:
+    part = split(groups, seed=seed)
+    assert Split.from_json(part.to_json()) == part
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"train": [1], "validation": [2], "test": [3]}'])
+def test_json_of_something_else_is_refused(text: str) -> None:
+    with pytest.raises(DataError):
+        Split.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"by": "patients"}, "did you mean 'patient'"),
+        ({"fold": 3}, "fold 3 of 3"),
+        ({"folds": 1}, "folds is at least 2"),
+        ({"test": 1.0}, "share"),
+        ({"folds": 9}, "too few"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        split([f"p{n}" for n in range(10)], **options)  # type: ignore[arg-type]
+
+
+def test_it_prints() -> None:
+    text = str(split([f"p{n}" for n in range(10)], fold=1))
+    assert text == "fold 2 of 3 by patient, seed 0: 5 train, 3 validation, 2 test"
+
+
+def test_natural_order() -> None:
+    names = ["b", "a10", "a9", "a", "10", "9"]
+    assert sorted(names, key=natural) == ["a", "a9", "a10", "b", "9", "10"]
