@@ -9,10 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 from probseg.errors import InputError
@@ -20,13 +16,13 @@ from probseg.files import write_json
 from probseg.interfaces import Dataset
 from probseg.training.data import TrainingData
 from probseg.training.module import TrainingModule
-from probseg.training.precision import Execution, choose_execution
-from probseg.training.progress import StepProgress
+from probseg.training.precision import choose_execution
 from probseg.training.quiet import keyboard_interrupt_passed_on, quiet_lightning
 from probseg.training.resume import Past, load_best, read_past
-from probseg.training.rounds import MONITOR, Record, RoundKeeper, best_round
+from probseg.training.rounds import LAST, MONITOR, Record, RoundKeeper, best_round
 from probseg.training.seeds import preserved_state
 from probseg.training.settings import TrainingSettings
+from probseg.training.trainer import make_trainer
 
 # These may differ between a run and the one that goes on from it.
 _CHANGEABLE = ("max_steps", "device")
@@ -90,65 +86,27 @@ def fit(
         folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
         past = read_past(folder, _identity(model, data))
         if not past.is_over(settings):
-            logs = TensorBoardLogger(folder, name="", version="tensorboard") if out else False
-            past = _train(model, data, past, folder=folder, logs=logs, progress=progress)
+            past = _train(model, data, past, folder=folder, log=bool(out), progress=progress)
         best = load_best(model.eval(), folder)
         return _result(past, settings, best if out else None)
 
 
 def _train(
-    model: nn.Module,
-    data: TrainingData,
-    past: Past,
-    *,
-    folder: Path,
-    logs: TensorBoardLogger | bool,
-    progress: bool,
+    model: nn.Module, data: TrainingData, past: Past, *, folder: Path, log: bool, progress: bool
 ) -> Past:
-    """Go on from ``past`` to the end, and return the whole history."""
+    """Go on from ``past`` to the end, and return what is past then."""
     settings, identity = data.settings, _identity(model, data)
-    write_json(folder / "run.json", identity)
     execution = choose_execution(settings)
-    module = TrainingModule(model.train(), settings, channels_last=execution.channels_last)
+    write_json(folder / "run.json", identity)
     keeper = RoundKeeper(folder, past.history, identity)
-    stopping = EarlyStopping(MONITOR, patience=settings.patience, check_on_train_epoch_end=True)
-    callbacks: list[Callback] = [stopping, keeper]
-    if progress:
-        callbacks.append(StepProgress(settings.max_steps))
-    remaining = settings.max_steps - past.steps
-    rounds = len(past.history) + -(-remaining // data.steps_per_round)
+    rounds = len(past.history) + -(-(settings.max_steps - past.steps) // data.steps_per_round)
+    module = TrainingModule(model.train(), settings, channels_last=execution.channels_last)
     with preserved_state(execution.device), quiet_lightning(), keyboard_interrupt_passed_on():
-        trainer = Trainer(
-            **_where(execution),
-            max_epochs=rounds,
-            callbacks=callbacks,
-            logger=logs,
-            default_root_dir=folder,
-            gradient_clip_val=settings.clip,
-            **_HOW,
+        trainer = make_trainer(
+            settings, execution, keeper, rounds=rounds, log=log, progress=progress
         )
         trainer.fit(module, data, ckpt_path=past.checkpoint, weights_only=True)
-    return Past(keeper.history, folder)
-
-
-_HOW: dict[str, Any] = {
-    "reload_dataloaders_every_n_epochs": 1,  # each round has its own images
-    "num_sanity_val_steps": 0,  # a failing validation shows soon enough
-    "inference_mode": False,  # GeomLoss differentiates inside, which inference tensors forbid
-    "use_distributed_sampler": False,
-    "enable_progress_bar": False,  # StepProgress counts the whole run instead
-    "enable_model_summary": False,
-}
-
-
-def _where(execution: Execution) -> dict[str, Any]:
-    device = execution.device
-    return {
-        "accelerator": device.type,
-        "devices": 1 if device.type != "cuda" else [device.index or 0],
-        "precision": "bf16-mixed" if execution.bf16 else "32-true",
-        "plugins": LightningEnvironment(),  # one process, under a cluster's scheduler too
-    }
+    return Past(keeper.history, folder / LAST)
 
 
 def _identity(model: Any, data: TrainingData) -> dict[str, Any]:

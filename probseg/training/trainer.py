@@ -1,0 +1,78 @@
+"""Lightning's Trainer, set up for rounds of steps on one device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from probseg.training.precision import Execution
+from probseg.training.progress import StepProgress
+from probseg.training.rounds import MONITOR, RoundKeeper
+from probseg.training.settings import TrainingSettings
+
+# How probseg departs from Lightning's defaults, and why.
+_DEPARTURES: dict[str, Any] = {
+    "reload_dataloaders_every_n_epochs": 1,  # each round has its own images
+    "num_sanity_val_steps": 0,  # a failing validation shows soon enough
+    "inference_mode": False,  # GeomLoss differentiates inside, which inference tensors forbid
+    "use_distributed_sampler": False,  # the order of the images is ours
+    "enable_progress_bar": False,  # StepProgress counts the whole run instead
+    "enable_model_summary": False,
+}
+
+
+def make_trainer(
+    settings: TrainingSettings,
+    execution: Execution,
+    keeper: RoundKeeper,
+    *,
+    rounds: int,
+    log: bool,
+    progress: bool,
+) -> Trainer:
+    """Set up early stopping, checkpoints, the progress bar and TensorBoard's log.
+
+    Args:
+        settings: Patience, clipping and the number of steps.
+        execution: Device and precision.
+        keeper: Keeps checkpoints and records in its folder.
+        rounds: Validation rounds after which training ends, those of earlier runs included.
+        log: Whether to write TensorBoard's log to the keeper's folder.
+        progress: Whether to show a progress bar.
+    """
+    return Trainer(
+        **_where(execution),
+        max_epochs=rounds,
+        callbacks=_callbacks(settings, keeper, progress=progress),
+        logger=_make_log(keeper.folder) if log else False,
+        default_root_dir=keeper.folder,
+        gradient_clip_val=settings.clip,
+        **_DEPARTURES,
+    )
+
+
+def _where(execution: Execution) -> dict[str, Any]:
+    device = execution.device
+    return {
+        "accelerator": device.type,
+        "devices": [device.index or 0] if device.type == "cuda" else 1,
+        "precision": "bf16-mixed" if execution.bf16 else "32-true",
+        "plugins": LightningEnvironment(),  # one process, under a cluster's scheduler too
+    }
+
+
+def _callbacks(
+    settings: TrainingSettings, keeper: RoundKeeper, *, progress: bool
+) -> list[Callback]:
+    stopping = EarlyStopping(MONITOR, patience=settings.patience, check_on_train_epoch_end=True)
+    bar = [StepProgress(settings.max_steps)] if progress else []
+    return [*bar, stopping, keeper]  # what is kept includes the state of early stopping
+
+
+def _make_log(folder: Path) -> TensorBoardLogger:
+    return TensorBoardLogger(folder, name="", version="tensorboard")
