@@ -9,6 +9,7 @@ import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 
 from probseg.errors import InputError, OptionError, did_you_mean, listing
+from probseg.registry import named_parameters
 
 
 class SegmentationModel(nn.Module):
@@ -42,6 +43,7 @@ class SegmentationModel(nn.Module):
         super().__init__()
         _check_architecture(arch)
         _check_encoder(encoder)
+        _check_options(arch, encoder, options)
         self.arch = arch
         if arch == "dpt":  # its transformer otherwise takes images of one size only
             options.setdefault("dynamic_img_size", True)
@@ -97,6 +99,18 @@ def _check_encoder(encoder: str) -> None:
             f"segmentation-models-pytorch has no encoder {encoder!r}"
             f"{did_you_mean(encoder, known)}; its documentation lists all {len(known)}"
         )
+
+
+def _check_options(arch: str, encoder: str, options: dict[str, Any]) -> None:
+    if encoder.startswith("tu-"):  # timm takes further options; other encoders swallow them
+        return
+    known = named_parameters(smp.MODEL_ARCHITECTURES_MAPPING[arch])
+    for option in options:
+        if option not in known:
+            raise OptionError(
+                f"segmentation-models-pytorch's {arch!r} has no option {option!r}"
+                f"{did_you_mean(option, known)}; it takes: {listing(known)}"
+            )
 
 
 unetplusplus = partial(SegmentationModel, arch="unetplusplus")

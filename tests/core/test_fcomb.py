@@ -1,0 +1,60 @@
+"""The decoder against the network that it is a faster form of."""
+
+import pytest
+import torch
+from torch import nn
+
+from probseg.decoders.fcomb import FComb
+
+
+def concatenating(decoder, latent_dim):
+    """Return the network of 1x1 convolutions on (features, tiled z) with the same weights."""
+    first = decoder.from_features
+    joint = nn.Conv2d(first.in_channels + latent_dim, first.out_channels, 1)
+    with torch.no_grad():
+        columns = torch.cat([first.weight[..., 0, 0], decoder.from_latent.weight], dim=1)
+        joint.weight.copy_(columns[..., None, None])
+        joint.bias.copy_(first.bias)
+    hidden = [layer for convolution in decoder.hidden for layer in (convolution, nn.ReLU())]
+    network = nn.Sequential(joint, nn.ReLU(), *hidden, decoder.logits)
+
+    def forward(features, z):
+        tiled = z[:, :, None, None].expand(-1, -1, *features.shape[2:])
+        return network(torch.cat([features, tiled], dim=1))
+
+    return forward
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_split_convolution_is_the_concatenated_one(layers):
+    decoder = FComb(5, 3, 4, features=7, layers=layers)
+    features, z = torch.randn(2, 5, 6, 8), torch.randn(2, 3)
+    found = decoder(features, z)
+    assert found.shape == (2, 4, 6, 8)
+    torch.testing.assert_close(found, concatenating(decoder, 3)(features, z))
+
+
+def test_it_has_the_paper_s_layers():
+    decoder = FComb(32, 6, 2)
+    convolutions = [m for m in decoder.modules() if isinstance(m, nn.Conv2d)]
+    assert [(c.in_channels, c.out_channels) for c in convolutions] == [(32, 32)] * 3 + [(32, 2)]
+
+
+@pytest.mark.parametrize("shape", [(1,), (4,), (2, 3)])
+def test_many_samples_at_once_equal_one_by_one(shape):
+    decoder = FComb(5, 3, 2)
+    features, z = torch.randn(2, 5, 6, 8), torch.randn(*shape, 2, 3)
+    found = decoder(features, z)
+    assert found.shape == (*shape, 2, 2, 6, 8)
+    one_by_one = torch.stack([decoder(features, one) for one in z.flatten(0, -3)])
+    torch.testing.assert_close(found.flatten(0, -5), one_by_one)
+
+
+def test_the_class_prior_is_the_bias_of_the_logits():
+    decoder = FComb(5, 3, 3, class_prior=(8, 1, 1))
+    wanted = torch.tensor([0.8, 0.1, 0.1])
+    torch.testing.assert_close(decoder.logits.bias.softmax(0), wanted)
+    nothing = decoder.logits.weight.data.zero_()
+    assert not nothing.any()
+    logits = decoder(torch.randn(1, 5, 2, 2), torch.randn(1, 3))
+    torch.testing.assert_close(logits.softmax(1)[0, :, 0, 0], wanted)

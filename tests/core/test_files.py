@@ -1,0 +1,89 @@
+"""Atomic writes: all of a file under its final name, or none of it."""
+
+import errno
+import json
+import os
+
+import pytest
+
+from probseg.errors import ProbsegError
+from probseg.files import WriteError, atomic_file, atomic_folder, write_json
+
+
+def fill(temporary, folder, text="new"):
+    target = temporary / "inside.txt" if folder else temporary
+    target.write_text(text)
+
+
+def content(path, folder):
+    return (path / "inside.txt" if folder else path).read_text()
+
+
+BOTH = pytest.mark.parametrize(
+    ("atomic", "folder"), [(atomic_file, False), (atomic_folder, True)], ids=["file", "folder"]
+)
+
+
+@BOTH
+def test_nothing_is_there_until_the_block_ends(atomic, folder, tmp_path):
+    path = tmp_path / "deep" / "result"
+    with atomic(path) as temporary:
+        fill(temporary, folder)
+        assert not path.exists() and temporary.parent.parent == path.parent
+    assert content(path, folder) == "new"
+    assert os.listdir(path.parent) == ["result"]
+
+
+@BOTH
+def test_what_stood_there_is_replaced(atomic, folder, tmp_path):
+    path = tmp_path / "result"
+    for text in ("old", "new"):
+        with atomic(str(path)) as temporary:
+            fill(temporary, folder, text)
+    assert content(path, folder) == "new" and os.listdir(tmp_path) == ["result"]
+
+
+@BOTH
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError("mine"), SystemExit])
+def test_a_failure_passes_and_leaves_what_was_there(atomic, folder, error, tmp_path):
+    path = tmp_path / "result"
+    with atomic(path) as temporary:
+        fill(temporary, folder, "old")
+    kind = error if isinstance(error, type) else type(error)
+    with pytest.raises(kind), atomic(path) as temporary:
+        fill(temporary, folder, "half")
+        raise error
+    assert content(path, folder) == "old" and os.listdir(tmp_path) == ["result"]
+
+
+@BOTH
+def test_a_full_disk_names_the_path_and_the_remedy(atomic, folder, tmp_path):
+    wanted = "cannot write .*result: No space left on device; free some space or choose another"
+    with pytest.raises(WriteError, match=wanted) as caught, atomic(tmp_path / "result"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert isinstance(caught.value, ProbsegError) and isinstance(caught.value, OSError)
+    assert os.listdir(tmp_path) == []
+
+
+@BOTH
+def test_a_folder_that_cannot_be_made(atomic, folder, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(WriteError, match="cannot write"), atomic(tmp_path / "file" / "result"):
+        raise AssertionError("never reached")
+
+
+def test_an_error_of_an_inner_write_keeps_its_own_path(tmp_path):
+    with pytest.raises(WriteError, match="inner"), atomic_folder(tmp_path / "outer") as temporary:
+        with atomic_file(temporary / "inner"):
+            raise OSError(errno.ENOSPC, "full")
+
+
+def test_json_is_readable_and_holds_no_nan(tmp_path):
+    path = tmp_path / "data.json"
+    write_json(path, {"Gini σ": [0.25, None]})
+    text = path.read_text(encoding="utf-8")
+    assert json.loads(text) == {"Gini σ": [0.25, None]}
+    assert "Gini σ" in text and text.endswith("\n")
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, float("nan"))
+    assert path.read_text(encoding="utf-8") == text
