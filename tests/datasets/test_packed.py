@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
@@ -54,7 +54,7 @@ class RandomSource:
             start += length
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     lengths=st.lists(st.integers(1, 5), min_size=1, max_size=4).map(tuple),
     shape=st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)),

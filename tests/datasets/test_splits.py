@@ -1,34 +1,25 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from probseg.datasets.splits import Split, natural, split
 from probseg.errors import DataError, OptionError
 
-GROUPS = st.lists(st.integers(0, 30).map(lambda n: f"p{n}"), min_size=1, max_size=200).filter(
-    lambda groups: len(set(groups)) >= 7
+FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+GROUPS = st.builds(  # patients with one to nine images each, in any order
+    lambda sizes, seed: [
+        f"p{patient}"
+        for patient in np.random.default_rng(seed).permutation(np.repeat(range(len(sizes)), sizes))
+    ],
+    st.lists(st.integers(1, 9), min_size=7, max_size=30),
+    st.integers(0, 99),
 )
 
 
-@given(
-    groups=GROUPS,
-    seed=st.integers(0, 2**32),
-    folds=st.integers(2, 4),
-    by=st.sampled_from(["patient", "image"]),
-)
-def test_every_image_is_on_one_side(groups: list[str], seed: int, folds: int, by: str) -> None:
-    everything = set(range(len(groups)))
-    splits = [split(groups, fold=k, folds=folds, seed=seed, by=by) for k in range(folds)]
-    for part in splits:
-        assert sorted([*part.train, *part.validation, *part.test]) == sorted(everything)
-        assert part.test == splits[0].test
-        assert part.train and part.validation and part.test
-    validated = [index for part in splits for index in part.validation]
-    assert sorted(validated) == sorted(everything - set(splits[0].test))
-
-
+@FEW
 @given(groups=GROUPS, seed=st.integers(0, 2**32), fold=st.integers(0, 2))
 def test_no_patient_is_on_two_sides(groups: list[str], seed: int, fold: int) -> None:
     part = split(groups, seed=seed, fold=fold)
@@ -51,6 +42,7 @@ def test_folds_are_even_and_seeded() -> None:
     assert split(groups, seed=1).test == split(groups).test
 
 
+@FEW
 @given(groups=GROUPS, seed=st.integers(0, 2**32))
 def test_json_round_trip(groups: list[str], seed: int) -> None:
     part = split(groups, seed=seed)
