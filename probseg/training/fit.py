@@ -24,8 +24,8 @@ from probseg.training.seeds import preserved_state
 from probseg.training.settings import TrainingSettings
 from probseg.training.trainer import make_trainer
 
-# These may differ between a run and the one that goes on from it.
-_CHANGEABLE = ("max_steps", "device")
+# These may differ between a run and the one that goes on from it; the end of a cosine may not.
+_CHANGEABLE = {"constant": ("max_steps", "device"), "cosine": ("device",)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,8 @@ def _train(
 def _identity(model: Any, data: TrainingData) -> dict[str, Any]:
     """What a run must share with the one that it goes on from, as plain data."""
     settings = asdict(data.settings)
-    identity = {name: settings[name] for name in settings if name not in _CHANGEABLE}
+    changeable = _CHANGEABLE[data.settings.schedule]
+    identity = {name: settings[name] for name in settings if name not in changeable}
     identity["model"] = model.spec
     identity["training data"] = data.train.fingerprint
     identity["validation data"] = data.validation.fingerprint

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from probseg.errors import ProbsegError
 from probseg.interfaces import Batch
@@ -79,15 +80,19 @@ class TrainingModule(LightningModule):
             raise self._divergence(terms)
         return total
 
-    def configure_optimizers(self) -> Optimizer:
+    def configure_optimizers(self) -> dict[str, Any]:
         """Adam with the L2 penalty of the paper, all parameters updated by one kernel."""
         settings = self.settings
-        return Adam(
+        optimizer = Adam(
             self.parameters(),
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
+        if settings.schedule == "constant":
+            return {"optimizer": optimizer}
+        schedule = CosineAnnealingLR(optimizer, T_max=settings.max_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(
         self,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from probseg.errors import OptionError, did_you_mean, listing
 
+Schedule = Literal["constant", "cosine"]
 Precision = Literal["auto", "bf16", "fp32"]
 
 
@@ -19,6 +20,8 @@ class TrainingSettings:
 
     Args:
         learning_rate: Step size of Adam.
+        schedule: "constant" (the paper), or "cosine": the step size falls to zero at max_steps
+            along half a period of a cosine, which a short run needs to settle.
         weight_decay: Coefficient of the L2 penalty that Adam adds to the gradient.
         batch_size: Images a step.
         max_steps: Optimizer steps after which training ends at the latest; the paper names no
@@ -41,6 +44,7 @@ class TrainingSettings:
     """
 
     learning_rate: float = 1e-4
+    schedule: Schedule = "constant"
     weight_decay: float = 5e-5
     batch_size: int = 32
     max_steps: int = 100_000
@@ -64,6 +68,7 @@ class TrainingSettings:
             _check_number(name, getattr(self, name), positive=True)
         _check_number("weight_decay", self.weight_decay, positive=False)
         _check_choice("augment", self.augment, (True, False))
+        _check_choice("schedule", self.schedule, ("constant", "cosine"))
         _check_choice("precision", self.precision, ("auto", "bf16", "fp32"))
         _check_choice("channels_last", self.channels_last, ("auto", True, False))
         _check_device(self.device)
@@ -80,7 +85,7 @@ class TrainingSettings:
         ...
         probseg.errors.OptionError: unknown training setting 'learning_rat'; did you mean \
 'learning_rate'? Known: augment, batch_size, channels_last, clip, device, learning_rate, \
-max_steps, patience, precision, seed, validate_every, weight_decay
+max_steps, patience, precision, schedule, seed, validate_every, weight_decay
         """
         known = [field.name for field in fields(cls)]
         for name in settings:

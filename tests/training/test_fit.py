@@ -89,8 +89,9 @@ def test_tensorboard_has_every_term_and_the_gini(train, validation, tmp_path):
     assert gini == pytest.approx([record["prior/gini"] for record in result.history])
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(train, validation, tmp_path):
-    settings = quick(max_steps=14)
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_a_resumed_run_equals_an_uninterrupted_one(schedule, train, validation, tmp_path):
+    settings = quick(max_steps=14, schedule=schedule)
     whole = make_model()
     expected = fit(whole, train, validation, settings, out=tmp_path / "whole")
     handler = signal.getsignal(signal.SIGINT)
@@ -111,6 +112,13 @@ def test_more_steps_go_on_from_a_finished_run(train, validation, tmp_path):
     result = fit(extended, train, validation, quick(max_steps=12), out=tmp_path)
     assert _without_time(result) == _without_time(expected)
     _assert_same_weights(extended, whole)
+
+
+def test_a_cosine_has_its_end_from_the_start(train, validation, tmp_path):
+    fit(make_model(), train, validation, quick(max_steps=6, schedule="cosine"), out=tmp_path)
+    with pytest.raises(CheckpointError, match="max_steps"):
+        longer = quick(max_steps=12, schedule="cosine")
+        fit(make_model(), train, validation, longer, out=tmp_path)
 
 
 def test_the_seed_decides_the_run(train, validation):

@@ -144,3 +144,17 @@ def test_each_step_draws_anew_and_each_round_validates_the_same(augment):
         first_image, first_label = image_and_label[0]
         assert all(torch.equal(image, first_image) for image, _ in image_and_label)
         assert all(torch.equal(label, first_label) for _, label in image_and_label)
+
+
+def test_a_cosine_falls_from_the_step_size_to_zero():
+    made = TrainingModule(
+        make_model(), quick(max_steps=8, schedule="cosine")
+    ).configure_optimizers()
+    optimizer, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    sizes = []
+    for _ in range(9):
+        sizes.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    expected = [quick().learning_rate * (1 + math.cos(math.pi * k / 8)) / 2 for k in range(9)]
+    assert sizes == pytest.approx(expected)
