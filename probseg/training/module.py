@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -80,7 +81,7 @@ class TrainingModule(LightningModule):
             raise self._divergence(terms)
         return total
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with the L2 penalty of the paper, all parameters updated by one kernel."""
         settings = self.settings
         optimizer = Adam(
