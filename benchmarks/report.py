@@ -18,13 +18,22 @@ DOTS_PER_INCH = 150
 Finished = Sequence[tuple[Cell, Result]]
 
 
-def write(finished: Finished, out: Path, *, competing: Iterable[str]) -> list[tables.Table]:
+def write(
+    finished: Finished, out: Path, *, competing: Iterable[str], notes: Mapping[str, str]
+) -> list[tables.Table]:
     """Write every table and figure of finished cells into ``out``, and return the tables.
+
+    Args:
+        finished: Cells and their results, in the order of the table.
+        out: Folder of the run.
+        competing: The rows among which the best value is marked.
+        notes: What each row is.
 
     Raises:
         WriteError: The disk is full or read-only.
     """
-    made = tables.tabulate([result for _, result in finished], competing=competing)
+    results = [result for _, result in finished]
+    made = tables.tabulate(results, competing=competing, notes=notes)
     _write_text(out / "table.md", tables.to_markdown(made))
     _write_text(out / "table.csv", tables.to_csv(made))
     _write_gini(finished, out / "gini.png")

@@ -116,8 +116,11 @@ class Runner:
         failure = {**blank(cell, self.place), "error": trace}
         write_result(result_path(cell, self.place.out), failure)
 
+    def _is_done(self, cell: Cell) -> bool:
+        return result_path(cell, self.place.out).exists() or cell.label in self.outcome.failed
+
     def _eta(self, cell: Cell, cells: Sequence[Cell]) -> str:
-        left = sum(other.trained for other in cells[cells.index(cell) :])
+        left = sum(other.trained and not self._is_done(other) for other in cells)
         if not self._seconds or not left:
             return ""
         minutes = left * sum(self._seconds) / len(self._seconds) / 60

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import probseg
+from probseg.errors import InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.evaluation import evaluate
 
@@ -30,7 +31,21 @@ def metrics(*, latent: bool) -> dict[str, Metric]:
     if latent:
         chosen |= {name: probseg.metrics.create(name) for name in OF_LATENTS}
         chosen["gini-variance"] = probseg.metrics.create("gini", of="variance")
+        chosen["prior-scale"] = PriorScale()
     return chosen
+
+
+@dataclass(frozen=True)
+class PriorScale:
+    """The prior's standard deviation, averaged over latent dimensions."""
+
+    higher_is_better = True  # it shrinks where the latents go unused
+
+    def __call__(self, evaluation: Evaluation, /) -> Tensor:
+        """Return the scale of each image's prior, (B,)."""
+        if evaluation.prior is None:
+            raise InputError("the evaluation has no prior, so it has no scale")
+        return evaluation.prior.stddev.double().mean(-1)
 
 
 @dataclass

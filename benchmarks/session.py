@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -33,14 +34,20 @@ def run(cells: Sequence[Cell], suite: Suite, profile: Profile, options: argparse
     runner = Runner(Place(options.out, device), options.data_root, console)
     outcome = runner.run(cells)
     if outcome.finished:
-        baselines = suite.all["baselines"]
-        competing = {cell.row for cell in cells if cell.trained and cell.row not in baselines}
-        for table in report.write(outcome.finished, options.out, competing=competing):
-            console.print()
-            console.print(to_rich(table))
+        _report(outcome, cells, suite, options.out)
         console.print(f"\ntables and pictures are in {options.out}", highlight=False, markup=False)
     _tell_problems(outcome, console)
     return outcome.status
+
+
+def _report(outcome: Outcome, cells: Sequence[Cell], suite: Suite, out: Path) -> None:
+    console = Console()
+    baselines = suite.all["baselines"]
+    competing = {cell.row for cell in cells if cell.trained and cell.row not in baselines}
+    notes = {name: entry.description for name, entry in suite.models.items()}
+    for table in report.write(outcome.finished, out, competing=competing, notes=notes):
+        console.print()
+        console.print(to_rich(table))
 
 
 def check_settings(cells: Sequence[Cell], device: str) -> str:

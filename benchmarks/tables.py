@@ -103,6 +103,7 @@ class Table:
     dataset: str
     caption: str
     rows: Sequence[Row]
+    notes: Mapping[str, str]  # row to what it is
 
     def best(self, column: Column) -> float | None:
         """Return the best mean of the competing rows under a column, if they compete there."""
@@ -120,20 +121,29 @@ class Table:
         return f"{row.values[column.metric].mean:.{column.digits}f}" == f"{best:.{column.digits}f}"
 
 
-def tabulate(results: Iterable[Result], *, competing: Iterable[str]) -> list[Table]:
+def tabulate(
+    results: Iterable[Result], *, competing: Iterable[str], notes: Mapping[str, str] | None = None
+) -> list[Table]:
     """Return one table a data set, from finished results of one profile.
 
     Args:
         results: In the order of the rows.
         competing: The rows among which the best value is marked.
+        notes: What each row is.
     """
     by_dataset: dict[str, list[Result]] = {}
     for result in results:
         by_dataset.setdefault(result["config"]["dataset"]["name"], []).append(result)
-    competing = set(competing)
+    competing, notes = set(competing), notes or {}
     return [
-        Table(name, caption(found), _rows(found, competing)) for name, found in by_dataset.items()
+        Table(name, caption(found), _rows(found, competing), _notes(found, notes))
+        for name, found in by_dataset.items()
     ]
+
+
+def _notes(results: Sequence[Result], notes: Mapping[str, str]) -> dict[str, str]:
+    names = dict.fromkeys(result["config"]["row"] for result in results)
+    return {name: notes[name] for name in names if notes.get(name)}
 
 
 def _rows(results: Sequence[Result], competing: set[str]) -> list[Row]:
@@ -186,7 +196,7 @@ def to_rich(table: Table) -> RichTable:
     """Return the table for a terminal, narrow enough for 80 columns."""
     shown = RichTable(
         title=table.dataset,
-        caption=table.caption,
+        caption=_terminal_caption(table),
         title_style="bold",
         caption_justify="left",
         box=SIMPLE_HEAD,
@@ -205,6 +215,10 @@ def to_rich(table: Table) -> RichTable:
     return shown
 
 
+def _terminal_caption(table: Table) -> str:
+    return "\n".join([table.caption, *(f"{n}: {note}." for n, note in table.notes.items())])
+
+
 def to_markdown(tables: Iterable[Table]) -> str:
     """Return all tables as one Markdown document; the best of the trained models are bold."""
     return "\n\n".join(map(_markdown, tables)) + "\n"
@@ -216,7 +230,8 @@ def _markdown(table: Table) -> str:
         cells = ((row.cell(column), table.is_best(row, column)) for column in COLUMNS)
         lines.append([row.name, *(f"**{text}**" if best else text for text, best in cells)])
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"## {table.dataset}\n\n{table.caption}\n\n{body}"
+    notes = "".join(f"\n- {name}: {note}." for name, note in table.notes.items())
+    return "\n\n".join(filter(None, (f"## {table.dataset}", table.caption, body, notes.strip())))
 
 
 def to_csv(tables: Iterable[Table]) -> str:

@@ -64,8 +64,9 @@ augment = false
 
 
 @pytest.fixture(autouse=True)
-def _no_real_data(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_real_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("PROBSEG_DATA", raising=False)
+    monkeypatch.setenv("PROBSEG_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="session")

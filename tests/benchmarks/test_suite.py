@@ -1,12 +1,15 @@
 """The suite file: what it says, and how it refuses what makes no sense."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import probseg
-from benchmarks.suite import read_suite
-from benchmarks.validation import ChoiceError
+from benchmarks.cells import DATA, EVALUATION, MODEL
+from benchmarks.suite import Profile, read_suite
+from benchmarks.validation import ChoiceError, schema
+from probseg.training.settings import TrainingSettings
 
 
 @pytest.fixture
@@ -47,10 +50,17 @@ def test_a_missing_suite_is_named(tmp_path: Path) -> None:
 
 
 def test_the_more_particular_setting_wins() -> None:
-    profile = read_suite().profiles["quick"]
-    assert profile.resolve("punet", "contours")["beta"] == 1
-    assert profile.resolve("csae", "contours")["beta"] == 10
-    assert profile.resolve("csae", "ambiguous-shapes")["crop"] == 32
+    profile = Profile(
+        name="mine",
+        description="",
+        folds=(0,),
+        settings={"beta": 1, "gamma": 1, "n_ot": 1, "crop": 1},
+        models={"csae": {"gamma": 2, "n_ot": 2, "crop": 2}},
+        datasets={"lidc": {"n_ot": 3, "crop": 3}},
+        overrides={"crop": 4},
+    )
+    assert profile.resolve("csae", "lidc") == {"beta": 1, "gamma": 2, "n_ot": 3, "crop": 4}
+    assert profile.resolve("punet", "contours") == {"beta": 1, "gamma": 1, "n_ot": 1, "crop": 4}
 
 
 def test_table_4_of_the_paper() -> None:
@@ -69,6 +79,12 @@ def test_table_4_of_the_paper() -> None:
     for dataset, row in rows.items():
         settings = paper.resolve("csae", dataset)
         assert tuple(settings[column] for column in columns) == row
+
+
+def test_a_suite_can_say_every_training_setting_and_no_other() -> None:
+    known = set(schema("suite")["$defs"]["settings"]["properties"]) - {*MODEL, *DATA, *EVALUATION}
+    of_training = {field.name for field in fields(TrainingSettings)}
+    assert known == of_training - {"seed", "device"}  # these are said on the command line
 
 
 def test_every_row_of_the_suite_can_be_built() -> None:

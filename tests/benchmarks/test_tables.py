@@ -36,7 +36,8 @@ def table():
         for row, values in GED.items()
         for fold, ged in enumerate(values)
     ]
-    (made,) = tabulate(results, competing=["punet", "csae"])
+    notes = {"csae": "the proposal", "other": "not run"}
+    (made,) = tabulate(results, competing=["punet", "csae"], notes=notes)
     return made
 
 
@@ -69,6 +70,8 @@ def test_the_caption_says_what_a_reader_must_know(table) -> None:
     text = to_markdown([table])
     for part in ("rendered images", "by patient", "quick", "Folds 0, 1, 2", "seeds 0", "9 test"):
         assert part in text
+    assert "- csae: the proposal." in text
+    assert "not run" not in text
     assert "012345678, 012345678 with changes" in text
 
 
