@@ -34,7 +34,7 @@ class MixesImages(Backbone):
 
 class DropsAChannel(Backbone):
     def forward(self, image):
-        return self.conv(image * torch.tensor([1.0, 1.0, 0.0])[:, None, None])
+        return self.conv(image * torch.tensor([1.0, 1.0, 0.0])[:, None, None].to(image))
 
 
 class UnusedBackboneParameter(Backbone):
