@@ -59,11 +59,16 @@ def _mean_ratings(nodule: Nodule) -> dict[str, float]:
 
 def _opacity(mean: Pixels, rating: dict[str, float], seen: float, random: Generator) -> Pixels:
     bent = _bend(mean, 0.6 + 0.7 * (1 - seen), random)
-    edge = _at(rating["margin"], _EDGE)
+    edge = min(_at(rating["margin"], _EDGE), 0.45 * _radius(mean))  # small ones stay visible
     body = ndimage.gaussian_filter(bent, (0, edge, edge)) + _spicules(mean, rating, random)
     contrast = _at(rating["subtlety"], _CONTRAST) * (0.7 + 0.3 * seen)
     opacity: Pixels = np.clip(body * contrast, 0, 1)
     return opacity
+
+
+def _radius(mean: Pixels) -> float:
+    """Radius in pixels of a disc as large as the nodule is in its largest slice."""
+    return float(np.sqrt((mean > 0.5 * mean.max()).sum(axis=(1, 2)).max() / np.pi))
 
 
 def _bend(mean: Pixels, amount: float, random: Generator) -> Pixels:

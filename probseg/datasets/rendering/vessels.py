@@ -52,23 +52,24 @@ def _tree(window: Window, scale: float, random: Generator) -> Tree:
     width = scale * random.gamma(3, 0.7)
     image, draw = _canvas()
     x, y = random.uniform(-0.2 * SIZE, 1.2 * SIZE, 2).tolist()
-    for piece, thickness in _grow(x, y, outwards + random.normal(0, 0.8), width, random):
-        draw.line([_FINE * place for place in piece], 235, max(1, round(_FINE * thickness)))
+    for path, thickness in _grow(x, y, outwards + random.normal(0, 0.8), width, random):
+        draw.line([_FINE * place for place in path], 235, max(1, round(_FINE * thickness)))
     return Tree(_coarse(image), random.uniform(low, high), 0.8 + width / scale * _TYPICAL)
 
 
 def _grow(
     x: float, y: float, direction: float, width: float, random: Generator
-) -> Iterator[tuple[tuple[float, float, float, float], float]]:
-    """Yield the pieces of a branch, which tapers and bends, and of those that leave it."""
-    bend = random.normal(0, 0.08)
+) -> Iterator[tuple[list[float], float]]:
+    """Yield x, y, x, y, … of a bending branch and its width, then those that leave its end."""
+    path, bend = [x, y], random.normal(0, 0.08)
     for turn in random.normal(bend, 0.12, random.integers(4, 10)).tolist():
-        direction, width, start = direction + turn, 0.96 * width, (x, y)
+        direction += turn
         x, y = x + 4.5 * math.cos(direction), y + 4.5 * math.sin(direction)
-        yield (*start, x, y), width
-    if width > 0.6:
+        path += [x, y]
+    yield path, width
+    if width > 0.75:
         for turn in random.normal(0, 0.5, random.integers(1, 3)).tolist():
-            yield from _grow(x, y, direction + turn, 0.75 * width, random)
+            yield from _grow(x, y, direction + turn, 0.65 * width, random)
 
 
 def _crossing(heights: Pixels, scale: float, random: Generator) -> Pixels:
