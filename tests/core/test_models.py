@@ -414,7 +414,7 @@ def test_one_batch_is_learned_by_heart(name):
     label[0, 2:6, 2:6] = label[1, :, 5:] = 1
     image = 0.5 * torch.randn(2, 1, 8, 8) + label[:, None]
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(80):
+    for _ in range(60):
         optimizer.zero_grad()
         total(model.loss(image, label)).backward()
         optimizer.step()

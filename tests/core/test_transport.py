@@ -36,7 +36,7 @@ def transport(a, b, cost):
 def entropic(a, b, cost, temperature):
     """Return the entropic transport cost as its dual value, by plain Sinkhorn iterations."""
     f, g = np.zeros_like(a), np.zeros_like(b)
-    for _ in range(400):
+    for _ in range(200):
         f = -temperature * np.log(np.exp((g - cost) / temperature) @ b)
         g = -temperature * np.log(np.exp((f[:, None] - cost) / temperature).T @ a)
     return f @ a + g @ b
@@ -115,16 +115,16 @@ def test_sinkhorn_is_what_plain_iterations_give(weights):
     ("weights", "scaling", "bound"),
     [
         ("uniform", 0.5, 0.1),
-        ("uniform", 0.98, 0.005),
+        ("uniform", 0.95, 0.02),
         ("density", 0.5, 0.25),
-        ("density", 0.98, 0.02),
+        ("density", 0.95, 0.04),
     ],
 )
-@pytest.mark.parametrize("shift", [0.0, 1.0, 4.0])
+@pytest.mark.parametrize("shift", [0.0, 4.0])
 def test_sinkhorn_and_exact_transport_agree(weights, scaling, bound, shift):
     """On the same 16 points; most of what is left is GeomLoss's annealing, default 0.5."""
-    x, y = clouds(shift=shift, images=20)
-    log_a, log_b = torch.randn(2, 16, 20).double()
+    x, y = clouds(shift=shift, images=6)
+    log_a, log_b = torch.randn(2, 16, 6).double()
     pair = Cloud(x, log_a), Cloud(y, log_b)
     entropic = Sinkhorn(weights=weights, scaling=scaling)(*pair)
     exact = ExactOT(weights=weights)(*pair)
@@ -137,7 +137,7 @@ def test_samples_of_one_density_leave_a_floor():
     few = Sinkhorn()(base, base).mean()
     assert 2.2 < few < 3.0
     two = normal(torch.zeros(2, 6).double(), 1.0)
-    assert Sinkhorn(samples=512)(two, two).mean() < few / 2
+    assert Sinkhorn(samples=256)(two, two).mean() < few / 2
 
 
 @pytest.mark.parametrize("of", ["points", "mass"])
