@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import segmentation_models_pytorch as smp
+import torch
 from torch import Tensor, nn
 
 from probseg.errors import InputError, OptionError, did_you_mean, listing
@@ -60,6 +61,7 @@ class SegmentationModel(nn.Module):
         # PAN halves the encoder's smallest map three times more
         deepest = 128 if arch == "pan" else 32
         self.stride = max(deepest, int(getattr(self.network.encoder, "output_stride", 32)))
+        _freeze_unused(self.network, in_channels, self.stride)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return features (B, F, H, W) of an image (B, C, H, W) whose sides the stride divides.
@@ -79,6 +81,17 @@ class SegmentationModel(nn.Module):
                 "global pooling such as 'unet'"
             ) from error
         return features
+
+
+def _freeze_unused(network: nn.Module, channels: int, side: int) -> None:
+    # PSPNet cuts its encoder short, and DPT reads timm's before its head: what is left over would
+    # keep several processes waiting for its gradients.
+    named = dict(network.named_parameters())
+    features = network.eval()(torch.zeros(1, channels, side, side))
+    gradients = torch.autograd.grad(features.sum(), list(named.values()), allow_unused=True)
+    for parameter, gradient in zip(named.values(), gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
+    network.train()
 
 
 def _check_architecture(arch: str) -> None:
