@@ -1,0 +1,36 @@
+"""Docstrings' Sphinx notation, as Markdown: formulas become MathML, which needs no script."""
+
+from __future__ import annotations
+
+import re
+
+from griffe import Extension, Object
+from latex2mathml.converter import convert
+
+_BLOCK = re.compile(r"^\.\. math::\s*(?P<latex>.+?)(?=\n\n|\Z)", re.M | re.S)
+_INLINE = re.compile(r":math:`(?P<latex>[^`]+)`")
+_ROLE = re.compile(r":(?:class|func|meth|mod|attr|data):`~?(?P<name>[^`]+)`")
+
+
+class SphinxNotation(Extension):
+    """Rewrites each docstring when its object has been read."""
+
+    def on_object(self, *, obj: Object, **_: object) -> None:
+        """Rewrite the docstring of ``obj``, if it has one."""
+        if obj.docstring is not None:
+            obj.docstring.value = as_markdown(obj.docstring.value)
+
+
+def as_markdown(text: str) -> str:
+    """Return a docstring without roles and directives.
+
+    >>> as_markdown("See :func:`gini`.")
+    'See `gini`.'
+    """
+    text = _BLOCK.sub(lambda m: convert(_joined(m["latex"]), display="block"), text)
+    text = _INLINE.sub(lambda m: convert(m["latex"]), text)
+    return _ROLE.sub(lambda m: f"`{m['name']}`", text)
+
+
+def _joined(latex: str) -> str:
+    return " ".join(line.strip() for line in latex.splitlines())
