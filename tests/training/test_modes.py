@@ -1,0 +1,65 @@
+"""A trained model against the annotation distribution that is known in closed form."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probseg import build
+from probseg.datasets.shapes import AmbiguousShapes, mode_frequencies
+from probseg.datasets.views import Subset
+from probseg.training import TrainingSettings, fit
+
+NET = {"channels": (8, 16), "convolutions": 1, "norm": "batch"}
+
+
+def test_samples_recover_the_known_mode_frequencies():
+    """First the modes are told apart, then a large beta settles how often each is sampled.
+
+    With a small beta alone the posteriors leave gaps in the latent space, and what the decoder
+    makes of the prior's mass in these gaps is arbitrary.
+    """
+    shapes = AmbiguousShapes(size=20, samples=4000)
+    train, validation = Subset(shapes, range(200, 4000)), Subset(shapes, range(100, 200))
+    told_apart = small_csae(beta=1.5)
+    fit(told_apart, train, validation, settings(300), progress=False)
+    model = small_csae(beta=25.0)
+    model.load_state_dict(told_apart.state_dict())
+    fit(model, train, validation, settings(800, schedule="cosine"), progress=False)
+    torch.testing.assert_close(
+        sampled_frequencies(model, shapes), shapes.frequencies, rtol=0, atol=0.05
+    )
+
+
+def small_csae(beta: float) -> Any:
+    return build(
+        "csae",
+        latent_dim=2,
+        beta=beta,
+        gamma=1.0,
+        backbone={"name": "unet", **NET},
+        encoder={"name": "axis-aligned", **NET},
+        decoder={"name": "fcomb", "features": 16, "class_prior": (0.85, 0.15)},
+    )
+
+
+def settings(steps: int, **changes: Any) -> TrainingSettings:
+    return TrainingSettings(
+        learning_rate=3e-3,
+        weight_decay=0.0,
+        batch_size=16,
+        max_steps=steps,
+        validate_every=steps,
+        clip=100.0,
+        augment=False,
+        precision="fp32",
+        **changes,
+    )
+
+
+def sampled_frequencies(model: Any, shapes: AmbiguousShapes) -> Tensor:
+    """The mean over 100 images that were not trained on, 100 samples each."""
+    images = shapes.__getitems__(range(100)).image
+    samples = model.sample(images, 100, generator=torch.Generator().manual_seed(0)).argmax(2)
+    each = [mode_frequencies(samples[:, index], shapes.modes(index)) for index in range(100)]
+    return torch.stack(each).mean(0)
