@@ -14,6 +14,15 @@ from typing import Any
 from probseg.errors import ProbsegError
 
 
+def _usual_permissions() -> int:
+    mask = os.umask(0)  # can be read only by setting it
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+_READABLE = _usual_permissions()
+
+
 class WriteError(ProbsegError, OSError):
     """A result that could not be written."""
 
@@ -29,6 +38,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     with _reporting(final), _scratch_folder(final) as folder:
         temporary = folder / final.name
         yield temporary
+        temporary.chmod(_READABLE)  # some writers keep a file to its owner
         os.replace(temporary, final)
 
 

@@ -15,6 +15,12 @@ from probseg.errors import CheckpointError
 from probseg.training.rounds import BEST, LAST, Record, rounds_since_best
 from probseg.training.settings import TrainingSettings
 
+# What torch.load raises for a file that is none of its own, depending on its first bytes.
+_UNREADABLE = (
+    *(pickle.UnpicklingError, RuntimeError, OSError, EOFError),
+    *(ValueError, LookupError, TypeError, AttributeError),
+)
+
 
 class Past(NamedTuple):
     """What an earlier run left."""
@@ -76,7 +82,7 @@ def load_best(model: nn.Module, folder: Path) -> Path:
 def _load(path: Path) -> dict[str, Any]:
     try:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(
             f"{path} cannot be read: it is corrupt; delete its folder to train anew"
         ) from error

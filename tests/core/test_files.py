@@ -87,3 +87,11 @@ def test_json_is_readable_and_holds_no_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(path, float("nan"))
     assert path.read_text(encoding="utf-8") == text
+
+
+def test_others_may_read_what_a_writer_kept_to_its_owner(tmp_path):
+    usual = tmp_path / "usual"
+    usual.touch()
+    with atomic_file(tmp_path / "kept") as path:
+        path.touch(mode=0o600)
+    assert (tmp_path / "kept").stat().st_mode == usual.stat().st_mode

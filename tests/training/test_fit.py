@@ -197,7 +197,9 @@ def test_another_run_in_the_folder_is_refused(train, validation, tmp_path):
         fit(make_model(), Discs(23), validation, quick(), out=tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", b"not a checkpoint at all"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 half a file", b"not a checkpoint at all", b"half a file"]
+)
 def test_a_corrupt_checkpoint_is_named(train, validation, tmp_path, content):
     (tmp_path / "last.ckpt").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"last\.ckpt cannot be read"):
