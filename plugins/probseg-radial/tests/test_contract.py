@@ -1,6 +1,7 @@
 """The radial flow keeps the contract of every projector."""
 
 import pytest
+
 from probseg.testing import checks
 
 
