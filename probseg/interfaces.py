@@ -110,13 +110,15 @@ class Sample(NamedTuple):
     image: Tensor  # (C, H, W) float32
     masks: Tensor  # (A, H, W) uint8 classes; an empty mask is an annotation ("no lesion")
     group: str  # patient or case
+    present: Tensor | None = None  # (A,) bool: who annotated it; None for everybody
 
 
 class Batch(NamedTuple):
     """Several images with everybody's annotations."""
 
     image: Tensor  # (B, C, H, W) float32
-    masks: Tensor  # (B, A, H, W) uint8 classes
+    masks: Tensor  # (B, A, H, W) uint8 classes; empty where nobody annotated
+    present: Tensor | None = None  # (B, A) bool: who annotated what; None for everybody
 
 
 @runtime_checkable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 from probseg.datasets.lidc_database import find_database, read_scans
 from probseg.datasets.nodules import READERS, Nodule, cluster
 from probseg.datasets.packed import PackedDataset
-from probseg.datasets.packing import Block, cache_root, find_or_pack
+from probseg.datasets.packing import cache_root, find_or_pack
 from probseg.datasets.rasterise import rasterise
 from probseg.datasets.rendering import SIZE, VERSION, Window, render, window_around
+from probseg.datasets.sources import Block
 from probseg.datasets.splits import natural
 from probseg.errors import MissingDataError
 
@@ -71,10 +71,20 @@ class ContourSlices:
     def __len__(self) -> int:
         return sum(len(window.z) for _, window in self._nodules)
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield the slices of one nodule after the other."""
-        for nodule, window in self._nodules:
-            yield _block(nodule, window)
+    def chunks(self) -> list[tuple[Nodule, Window]]:
+        """Return the nodules with their windows."""
+        return self._nodules
+
+    def faults(self) -> list[str]:
+        """Return nothing: a damaged database is refused as a whole."""
+        return []
+
+    def read(self, chunk: tuple[Nodule, Window]) -> Block:
+        """Draw the slices of one nodule."""
+        return _block(*chunk)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_nodules"}
 
     @cached_property
     def _nodules(self) -> list[tuple[Nodule, Window]]:
@@ -88,7 +98,9 @@ def _block(nodule: Nodule, window: Window) -> Block:
     masks = draw_masks(nodule, window)
     images = render(nodule, window, masks)
     ids = [f"{nodule}/slice-{number}" for number in range(len(masks))]
-    return Block(ids, [nodule.scan.patient] * len(masks), images[:, None], masks)
+    spacing = np.full((len(masks), 2), nodule.scan.spacing)
+    groups = [nodule.scan.patient] * len(masks)
+    return Block(ids, groups, images[:, None], masks, spacing=spacing)
 
 
 def draw_masks(nodule: Nodule, window: Window) -> NDArray[np.uint8]:

@@ -104,6 +104,9 @@ class Archive:
         except (RuntimeError, NotImplementedError) as error:
             raise DataError(f"is encrypted or compressed in an unknown way ({error})") from error
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_zip": None}  # an open file stays in its process
+
     def _open(self) -> zipfile.ZipFile:
         if self._zip is None:  # listing 70,000 members takes longer than opening a cache
             try:

@@ -10,6 +10,7 @@ from probseg.datasets.filetree import Archive, FileTree, Folder
 from probseg.datasets.lidc_slices import LidcSlices, worth_entering
 from probseg.datasets.packed import META, PackedDataset
 from probseg.datasets.packing import cache_root, find_or_pack
+from probseg.datasets.sources import OnFault
 from probseg.errors import DataError, MissingDataError
 
 ARCHIVE = "lidc_slices.zip"
@@ -20,6 +21,7 @@ def lidc(
     *,
     cache: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
+    on_fault: OnFault = "refuse",
 ) -> PackedDataset:
     """Return LIDC-IDRI as 128x128 slices with four masks each, packed at the first use.
 
@@ -32,6 +34,7 @@ def lidc(
             default the environment variable PROBSEG_DATA.
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
+        on_fault: ``"refuse"`` to raise at faulty files, ``"skip"`` to leave their samples out.
 
     Raises:
         MissingDataError: There is no such data.
@@ -47,7 +50,8 @@ def lidc(
         return PackedDataset(place)
     tree = _open(place)
     key = hashlib.blake2b(str(place).encode("utf-8", "replace"), digest_size=6).hexdigest()
-    return find_or_pack(LidcSlices(tree), cache_root(cache) / f"lidc-{key}", progress=progress)
+    folder = cache_root(cache) / f"lidc-{key}"
+    return find_or_pack(LidcSlices(tree), folder, progress=progress, on_fault=on_fault)
 
 
 def _place(root: str | os.PathLike[str] | None) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
@@ -11,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probseg.datasets.filetree import FileTree
-from probseg.datasets.packing import Block
 from probseg.datasets.png import as_binary, read_grey
+from probseg.datasets.sources import Block
 from probseg.errors import DataError, MissingDataError
 
 SIZE = (128, 128)
@@ -24,8 +23,7 @@ _MEMBER = re.compile(
 )
 _FOLDER = re.compile(r"(?:[^/]+/){0,2}LIDC-IDRI-\d{4}(?:/nodule-\d+(?:/(?:images|mask-\d+))?)?")
 _LARGEST = 1 << 20  # bytes; a 128x128 PNG has about 9,000
-_TOLD = 10  # problems that one error names
-_BLOCK = 64  # slices
+_CHUNK = 64  # slices that are read at once
 
 
 class Slice(NamedTuple):
@@ -62,48 +60,53 @@ class LidcSlices:
     def __len__(self) -> int:
         return len(self._index)
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield the decoded slices.
+    def chunks(self) -> list[list[Slice]]:
+        """Return the places of the whole slices, some of them at a time."""
+        places = [place for place, parts in self._index.items() if not _lacking(parts)]
+        return [places[start : start + _CHUNK] for start in range(0, len(places), _CHUNK)]
 
-        Raises:
-            DataError: Files are missing, damaged or not what they should be; the first ten are
-                named.
-        """
-        problems: list[str] = []
-        places = list(self._index)
-        # One thread: decoding takes some 100 µs a file, most of it in Python; two threads were
-        # measured slower than one.
-        for start in range(0, len(places), _BLOCK):
-            chunk = places[start : start + _BLOCK]
-            slices = [self._read(place, problems) for place in chunk]
-            if len(problems) >= _TOLD:
-                break
-            if not problems:
-                yield _block(chunk, np.stack(slices))
-        if problems:
-            self._refuse(problems)
+    def faults(self) -> list[str]:
+        """Return what the slices lack."""
+        lacking = ((place, _lacking(parts)) for place, parts in self._index.items())
+        return [f"{place}: lacks {', '.join(parts)}" for place, parts in lacking if parts]
+
+    def read(self, chunk: list[Slice]) -> Block:
+        """Decode some slices."""
+        places, slices, faults = [], [], []
+        for place in chunk:
+            try:
+                slices.append(self._read(place))
+                places.append(place)
+            except DataError as error:
+                faults.append(str(error))
+        pixels = np.stack(slices) if slices else np.zeros((0, len(PARTS), *SIZE), np.uint8)
+        ids, groups = [str(place) for place in places], [place.patient for place in places]
+        return Block(ids, groups, pixels[:, :1], pixels[:, 1:], faults=faults)
 
     @cached_property
     def _index(self) -> dict[Slice, dict[str, str]]:
         index: dict[Slice, dict[str, str]] = {}
-        problems = []
         for name in self._tree.names():
             if (match := _MEMBER.fullmatch(name)) and not name.startswith("__MACOSX/"):
                 patient, nodule, part, number = match.groups()
                 place = Slice(patient.upper(), int(nodule), int(number))
-                if index.setdefault(place, {}).setdefault(part.lower(), name) != name:
-                    problems.append(f"{name}: is there twice, also as {index[place][part.lower()]}")
+                other = index.setdefault(place, {}).setdefault(part.lower(), name)
+                self._check(name, part.lower(), other)
         if not index:
             raise MissingDataError(
                 f"{self._tree.root} holds no slices of LIDC "
                 "(LIDC-IDRI-XXXX/nodule-Y/{images,mask-0..mask-3}/slice-N.png)"
             )
-        problems += [p for place, parts in index.items() for p in _incomplete(place, parts)]
-        if problems:
-            self._refuse(problems)
         return dict(sorted(index.items()))
 
-    def _read(self, place: Slice, problems: list[str]) -> NDArray[np.uint8]:
+    def _check(self, name: str, part: str, other: str) -> None:
+        """Refuse what no choice among the samples can mend."""
+        if other != name:
+            raise DataError(f"{self._tree.root}: {name} is there twice, also as {other}")
+        if part not in PARTS:
+            raise DataError(f"{self._tree.root}: {name}: there should be {READERS} masks only")
+
+    def _read(self, place: Slice) -> NDArray[np.uint8]:
         slices = np.zeros((len(PARTS), *SIZE), np.uint8)
         for row, part in zip(slices, PARTS, strict=True):
             name = self._index[place][part]
@@ -111,26 +114,9 @@ class LidcSlices:
                 grey = read_grey(self._tree.read(name, _LARGEST), SIZE)
                 row[:] = grey if part == IMAGE else as_binary(grey)
             except DataError as error:
-                problems.append(f"{name}: {error}")
+                raise DataError(f"{name}: {error}") from error
         return slices
 
-    def _refuse(self, problems: list[str]) -> None:
-        more = f"\n  and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
-        raise DataError(
-            f"{self._tree.root} cannot be read as LIDC slices:\n  "
-            + "\n  ".join(problems[:_TOLD])
-            + f"{more}\nunzip or download it again; nothing was packed"
-        )
 
-
-def _incomplete(place: Slice, parts: dict[str, str]) -> Iterator[str]:
-    missing = [part for part in PARTS if part not in parts]
-    if missing:
-        yield f"{place}: lacks {', '.join(missing)}"
-    for part in sorted(parts.keys() - set(PARTS)):
-        yield f"{parts[part]}: there should be {READERS} masks only"
-
-
-def _block(places: list[Slice], slices: NDArray[np.uint8]) -> Block:
-    ids, groups = [str(place) for place in places], [place.patient for place in places]
-    return Block(ids, groups, slices[:, :1], slices[:, 1:])
+def _lacking(parts: dict[str, str]) -> list[str]:
+    return [part for part in PARTS if part not in parts]

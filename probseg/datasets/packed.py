@@ -16,22 +16,32 @@ from numpy.typing import NDArray
 from probseg.errors import DataError
 from probseg.interfaces import Batch, Sample
 
-SCHEMA = 1  # grows whenever a cache of an older probseg must be built again
-IMAGES, MASKS, META = "images.npy", "masks.npy", "meta.json"
+SCHEMA = 2  # grows whenever a cache of an older probseg must be built again
+IMAGES, MASKS, PRESENT, SPACING = ARRAYS = (
+    "images.npy",
+    "masks.npy",
+    "present.npy",
+    "spacing.npy",
+)
+META = "meta.json"
 
 
 class PackedDataset:
     """A data set that was packed into one folder; opening it reads no image.
 
     The folder holds ``images.npy`` (N, C, H, W), uint8 for [0, 1] in 255 steps or float16 as it is;
-    ``masks.npy``, (N, A, ceil(H·W / 8)) bits of two classes or (N, A, H, W) uint8 of more; and
-    ``meta.json``. It may be shared by several processes, and pickles as its path.
+    ``masks.npy``, (N, A, ceil(H·W / 8)) bits of two classes or (N, A, H, W) uint8 of more;
+    ``present.npy``, (N, A) bool; ``spacing.npy``, (N, 2) float32; and ``meta.json``. It may be
+    shared by several processes, and pickles as its path.
 
     Args:
         folder: The packed folder.
 
     Attributes:
         ids: A name of each sample that is unique in the data set.
+        present: (N, A) bool, who annotated which image; the mask of somebody who did not is empty.
+        spacing: (N, 2) float32, mm between rows and between columns; NaN where unknown.
+        skipped: Name and reason of each sample that could not be read and was left out.
         stamp: What the cache was made from and its state then (path, size, time of change).
 
     Raises:
@@ -41,7 +51,9 @@ class PackedDataset:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         meta = _read_meta(self.folder)
-        self._images, self._masks = _map(self.folder / IMAGES), _map(self.folder / MASKS)
+        self._images, self._masks, self.present, self.spacing = (
+            _map(self.folder / name) for name in ARRAYS
+        )
         try:
             self.name: str = meta["name"]
             self.classes: int = meta["classes"]
@@ -50,7 +62,9 @@ class PackedDataset:
             self.fingerprint: str = meta["fingerprint"]
             self.provenance: str = meta["provenance"]
             self.stamp: dict[str, Any] = meta["stamp"]
+            self.skipped: Sequence[str] = meta["skipped"]
             _check_arrays(self._images, self._masks, meta)
+            _check_columns(self.present, self.spacing, self._masks)
             unchanged = meta["files"] == file_states(self.folder)
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise DataError(f"{self.folder} is damaged ({error}); {_REMEDY}") from error
@@ -64,14 +78,16 @@ class PackedDataset:
 
     def __getitem__(self, index: int) -> Sample:
         batch = self.__getitems__([index])
-        return Sample(batch.image[0], batch.masks[0], self.groups[index])
+        present = torch.from_numpy(self.present[[index]])[0]
+        return Sample(batch.image[0], batch.masks[0], self.groups[index], present)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Return a batch: (B, C, H, W) float32 images in [0, 1] and (B, A, H, W) uint8 masks."""
+        """Return a batch: (B, C, H, W) float32 images in [0, 1], (B, A, H, W) uint8 masks."""
         rows = np.asarray(indices, dtype=np.intp)
         image = torch.from_numpy(self._images[rows])
         scale = 1 / 255 if image.dtype == torch.uint8 else 1.0
-        return Batch(image.to(torch.float32).mul_(scale), self._unpack(rows))
+        present = torch.from_numpy(self.present[rows])
+        return Batch(image.to(torch.float32).mul_(scale), self._unpack(rows), present)
 
     def __reduce__(self) -> tuple[type[PackedDataset], tuple[Path]]:
         return type(self), (self.folder,)  # a memory map would pickle as all of its bytes
@@ -95,7 +111,7 @@ class PackedDataset:
 def fingerprint(folder: Path, ids: Sequence[str], groups: Sequence[str]) -> str:
     """Return the hex digest of a packed folder's arrays, ids and groups."""
     digest = hashlib.blake2b(json.dumps([list(ids), list(groups)]).encode(), digest_size=16)
-    for name in (IMAGES, MASKS):
+    for name in ARRAYS:
         with open(folder / name, "rb") as file:
             digest.update(hashlib.file_digest(file, "blake2b").digest())
     return digest.hexdigest()
@@ -103,7 +119,7 @@ def fingerprint(folder: Path, ids: Sequence[str], groups: Sequence[str]) -> str:
 
 def file_states(folder: Path) -> dict[str, list[int]]:
     """Return size and time of change of a packed folder's arrays."""
-    states = {name: (folder / name).stat() for name in (IMAGES, MASKS)}
+    states = {name: (folder / name).stat() for name in ARRAYS}
     return {name: [state.st_size, state.st_mtime_ns] for name, state in states.items()}
 
 
@@ -138,3 +154,10 @@ def _check_arrays(images: NDArray[Any], masks: NDArray[Any], meta: dict[str, Any
     counts = {len(images), len(masks), len(meta["ids"]), len(meta["groups"])}
     if len(counts) > 1:
         raise ValueError(f"images, masks, ids and groups differ in number: {sorted(counts)}")
+
+
+def _check_columns(present: NDArray[Any], spacing: NDArray[Any], masks: NDArray[Any]) -> None:
+    if present.dtype != np.bool_ or present.shape != masks.shape[:2]:
+        raise ValueError(f"presence is {present.dtype} of shape {present.shape}")
+    if spacing.dtype != np.float32 or spacing.shape != (len(masks), 2):
+        raise ValueError(f"spacing is {spacing.dtype} of shape {spacing.shape}")

@@ -5,45 +5,26 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from probseg.datasets import packed
+from probseg.datasets.growing import GrowingArray
 from probseg.datasets.packed import PackedDataset
 from probseg.datasets.progress import progress_bar
-from probseg.errors import DataError
+from probseg.datasets.sources import ON_FAULT, Block, Faults, OnFault, Source, told
+from probseg.errors import DataError, OptionError, did_you_mean, listing
 from probseg.files import WriteError, atomic_folder, write_json
 
 logger = logging.getLogger(__name__)
-
-
-class Block(NamedTuple):
-    """Some samples on their way into a cache."""
-
-    ids: Sequence[str]
-    groups: Sequence[str]
-    images: NDArray[Any]  # (n, C, H, W) uint8, or float16 in [0, 1]
-    masks: NDArray[np.uint8]  # (n, A, H, W) classes
-
-
-class Source(Protocol):
-    """What a cache is made from; everything but ``len`` and ``blocks`` must be cheap."""
-
-    name: str
-    classes: int
-    provenance: str
-    stamp: dict[str, Any]  # differs whenever the cache must be made again; JSON-able
-
-    def __len__(self) -> int: ...  # samples, for the progress bar
-
-    def blocks(self) -> Iterator[Block]:
-        """Yield all samples, in order."""
-        ...
+_WORTH_PROCESSES = 1000  # samples: starting processes takes some seconds
 
 
 def cache_root(cache: str | os.PathLike[str] | None = None) -> Path:
@@ -51,7 +32,13 @@ def cache_root(cache: str | os.PathLike[str] | None = None) -> Path:
     return Path(cache or os.environ.get("PROBSEG_CACHE") or "~/.cache/probseg").expanduser()
 
 
-def find_or_pack(source: Source, folder: Path, *, progress: bool | None = None) -> PackedDataset:
+def find_or_pack(
+    source: Source,
+    folder: Path,
+    *,
+    progress: bool | None = None,
+    on_fault: OnFault = "refuse",
+) -> PackedDataset:
     """Open the cache of ``source`` at ``folder``, after making it if it is missing or not sound.
 
     Several processes may call this at once: one packs, the others wait and open what it made.
@@ -60,31 +47,53 @@ def find_or_pack(source: Source, folder: Path, *, progress: bool | None = None) 
         source: What the cache is made from.
         folder: Where the cache is, or will be.
         progress: Show a bar on stderr; by default if that is a terminal.
+        on_fault: What a faulty sample does: ``"refuse"`` raises and packs nothing, ``"skip"``
+            leaves it out and keeps the reason in the cache's ``skipped``.
 
     Raises:
         DataError: The source cannot be read; no cache is left then.
         WriteError: The cache cannot be written.
+        OptionError: ``on_fault`` is neither of the two.
     """
-    if (found := _sound(folder, source.stamp)) is not None:
-        return found
-    with _lock(folder):
-        if (found := _sound(folder, source.stamp, note=True)) is None:
-            _remove_leftovers(folder)
-            pack(source, folder, progress=progress)
-    return found or PackedDataset(folder)
+    if on_fault not in ON_FAULT:
+        raise OptionError(
+            f"on_fault is {on_fault!r}{did_you_mean(on_fault, ON_FAULT)}; "
+            f"it can be {listing(ON_FAULT)}"
+        )
+    if (found := _sound(folder, source.stamp)) is None:
+        with _lock(folder):
+            if (found := _sound(folder, source.stamp, note=True)) is None:
+                _remove_leftovers(folder)
+                pack(source, folder, progress=progress, on_fault=on_fault)
+                found = PackedDataset(folder)
+    Faults(_where(source), on_fault).add(found.skipped, last=True)
+    return found
 
 
-def pack(source: Source, folder: Path, *, progress: bool | None = None) -> None:
-    """Write the cache of ``source`` to ``folder``; memory holds one block at a time.
+def pack(
+    source: Source,
+    folder: Path,
+    *,
+    progress: bool | None = None,
+    on_fault: OnFault = "refuse",
+) -> None:
+    """Write the cache of ``source`` to ``folder``; memory holds a few chunks at a time.
 
     Raises:
         DataError: The source cannot be read or has no samples; nothing is left then.
         WriteError: The cache cannot be written.
     """
+    faults = Faults(_where(source), on_fault)
+    faults.add(source.faults(), last=True)
     with atomic_folder(folder) as temporary:
-        ids, groups = _write_arrays(source, temporary, progress)
+        ids, groups = _write_arrays(source, temporary, faults, progress)
+        faults.add([], last=True)
         if not ids:
-            raise DataError(f"there are no samples to pack in {source.stamp}")
+            raise DataError(
+                "\n  ".join(
+                    [f"there are no samples to pack in {_where(source)}", told(faults.lines)]
+                )
+            )
         meta = {
             "schema": packed.SCHEMA,
             "name": source.name,
@@ -93,74 +102,61 @@ def pack(source: Source, folder: Path, *, progress: bool | None = None) -> None:
             "fingerprint": packed.fingerprint(temporary, ids, groups),
             "stamp": source.stamp,
             "files": packed.file_states(temporary),
+            "skipped": faults.lines,
             "ids": ids,
             "groups": groups,
         }
         write_json(temporary / packed.META, meta)
+    if faults.lines:
+        logger.warning("%s: left out:\n  %s", _where(source), told(faults.lines))
+
+
+def _where(source: Source) -> str:
+    return f"{source.name} ({source.stamp.get('path', 'no file')})"
 
 
 def _write_arrays(
-    source: Source, folder: Path, progress: bool | None
+    source: Source, folder: Path, faults: Faults, progress: bool | None
 ) -> tuple[list[str], list[str]]:
     ids: list[str] = []
     groups: list[str] = []
-    with (
-        GrowingArray(folder / packed.IMAGES) as images,
-        GrowingArray(folder / packed.MASKS) as masks,
-        progress_bar(f"packing {source.name}", len(source), show=progress) as advance,
-    ):
-        for block in source.blocks():
-            images.append(block.images)
-            masks.append(_pack_masks(block.masks, source.classes))
+    with ExitStack() as stack:
+        images, masks, present, spacing = (
+            stack.enter_context(GrowingArray(folder / name)) for name in packed.ARRAYS
+        )
+        show = progress_bar(f"packing {source.name}", len(source), show=progress)
+        advance = stack.enter_context(show)
+        for block in _read_all(source):
+            faults.add(block.faults)
+            count, annotators = len(block.ids), block.masks.shape[1]
+            if count:
+                images.append(block.images)
+                masks.append(_pack_masks(block.masks, source.classes))
+                everybody = np.ones((count, annotators), np.bool_)
+                present.append(everybody if block.present is None else block.present)
+                unknown = np.full((count, 2), np.nan)
+                scale = unknown if block.spacing is None else block.spacing
+                spacing.append(scale.astype(np.float32))
             ids += block.ids
             groups += block.groups
-            advance(len(block.ids))
+            advance(count + len(block.faults))
     return ids, groups
+
+
+def _read_all(source: Source) -> Iterator[Block]:
+    """Read the chunks in order, in as many processes as there are cores if that is worth it."""
+    chunks = source.chunks()
+    if len(source) < _WORTH_PROCESSES or len(chunks) < 2:
+        yield from map(source.read, chunks)
+        return
+    with Parallel(n_jobs=-1, return_as="generator", pre_dispatch="2 * n_jobs") as pool:
+        yield from pool(delayed(source.read)(chunk) for chunk in chunks)
 
 
 def _pack_masks(masks: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
     if classes != 2:
         return masks
     return np.packbits(masks.reshape(*masks.shape[:2], -1), axis=-1)
-
-
-class GrowingArray:
-    """An ``.npy`` file that rows are appended to; its header is set right on leaving.
-
-    Written with ``write`` and not through a memory map, which a full disk would end by SIGBUS.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = open(path, "wb")  # closed by __exit__
-        self._header: dict[str, Any] = {}
-        self._rows = 0
-
-    def __enter__(self) -> GrowingArray:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._file:
-            if self._header:
-                self._file.seek(0)
-                self._write_header()
-
-    def append(self, rows: NDArray[Any]) -> None:
-        """Append ``rows`` along the first axis."""
-        rows = np.ascontiguousarray(rows)
-        description = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False}
-        if not self._header:
-            self._header = {**description, "row": rows.shape[1:]}
-            self._write_header()
-        if {**description, "row": rows.shape[1:]} != self._header:
-            raise ValueError(f"rows of {rows.dtype} {rows.shape[1:]} after {self._header}")
-        self._file.write(rows.data)
-        self._rows += len(rows)
-
-    def _write_header(self) -> None:
-        # NumPy pads a header so that its first axis may grow in place.
-        shape = (self._rows, *self._header["row"])
-        header = {k: v for k, v in self._header.items() if k != "row"} | {"shape": shape}
-        np.lib.format.write_array_header_1_0(self._file, header)
 
 
 def _sound(folder: Path, stamp: dict[str, Any], note: bool = False) -> PackedDataset | None:

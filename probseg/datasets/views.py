@@ -35,7 +35,8 @@ class View:
 
     def __getitem__(self, index: int) -> Sample:
         batch = self.__getitems__([index])
-        return Sample(batch.image[0], batch.masks[0], self.groups[index])
+        present = None if batch.present is None else batch.present[0]
+        return Sample(batch.image[0], batch.masks[0], self.groups[index], present)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return a batch of samples."""
@@ -79,8 +80,8 @@ class CentreCrop(View):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return a batch of samples."""
-        image, masks = self.dataset.__getitems__(indices)
-        return Batch(self._crop(image), self._crop(masks))
+        image, masks, present = self.dataset.__getitems__(indices)
+        return Batch(self._crop(image), self._crop(masks), present)
 
     def _crop(self, pixels: torch.Tensor) -> torch.Tensor:
         height, width = pixels.shape[-2:]

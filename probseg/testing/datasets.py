@@ -30,7 +30,7 @@ def samples_have_their_types(make: Make) -> None:
     """Finite float32 images (C, H, W), uint8 masks (A, H, W) below the number of classes."""
     dataset: Dataset = make()
     for index in _some(dataset):
-        image, masks, group = dataset[index]
+        image, masks, group, present = dataset[index]
         height, width = image.shape[-2:]
         expect_shape(image, (dataset.channels, height, width), "an image")
         expect_shape(masks, (dataset.annotators, height, width), "masks")
@@ -40,6 +40,10 @@ def samples_have_their_types(make: Make) -> None:
         expect(
             masks.max() < dataset.classes, f"classes below {dataset.classes}", masks.max().item()
         )
+        if present is not None:
+            expect_shape(present, (dataset.annotators,), "presence")
+            expect(present.dtype == torch.bool, "presence as bool", present.dtype)
+            expect(not masks[~present].any(), "empty masks of the absent", "some drawn")
         expect(group == dataset.groups[index], f"the group {dataset.groups[index]!r}", repr(group))
 
 
@@ -60,7 +64,10 @@ def batches_are_their_samples(make: Make) -> None:
     indices = _some(dataset)[::-1]
     samples = [dataset[index] for index in indices]
     images, masks = (torch.stack(x) for x in list(zip(*samples, strict=True))[:2])
-    _expect_equal(dataset.__getitems__(indices), Batch(images, masks), f"samples {indices}")
+    presence = [sample.present for sample in samples if sample.present is not None]
+    present = torch.stack(presence) if len(presence) == len(samples) else None
+    wanted = Batch(images, masks, present)
+    _expect_equal(dataset.__getitems__(indices), wanted, f"samples {indices}")
 
 
 @contract
@@ -86,5 +93,8 @@ def _expect_equal(found: Sample | Batch, wanted: Sample | Batch, what: str) -> N
         (found.image, wanted.image),
         (found.masks, wanted.masks),
     ]
+    expect((found.present is None) == (wanted.present is None), f"presence in {what}", "none")
+    if found.present is not None and wanted.present is not None:
+        tensors.append((found.present, wanted.present))
     same = all(torch.equal(a, b) and a.dtype == b.dtype for a, b in tensors)
     expect(same, f"{what} to be equal", "different tensors")

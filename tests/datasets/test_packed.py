@@ -4,8 +4,8 @@ import json
 import logging
 import os
 import pickle
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from probseg.datasets import packing
+from probseg.datasets.growing import GrowingArray
 from probseg.datasets.packed import PackedDataset
-from probseg.datasets.packing import Block, cache_root, find_or_pack
+from probseg.datasets.packing import cache_root, find_or_pack
+from probseg.datasets.sources import Block
 from probseg.errors import DataError, ProbsegError
 
 
@@ -44,14 +46,17 @@ class RandomSource:
     def __len__(self) -> int:
         return sum(self.lengths)
 
-    def blocks(self) -> Iterator[Block]:
+    def chunks(self) -> list[list[int]]:
         self.made += 1
-        start = 0
-        for length in self.lengths:
-            rows = range(start, start + length)
-            ids, groups = [f"s{row}" for row in rows], [f"g{row // 2}" for row in rows]
-            yield Block(ids, groups, self.images[list(rows)], self.masks[list(rows)])
-            start += length
+        ends = list(accumulate(self.lengths))
+        return [list(range(end - n, end)) for end, n in zip(ends, self.lengths, strict=True)]
+
+    def faults(self) -> list[str]:
+        return []
+
+    def read(self, rows: list[int]) -> Block:
+        ids, groups = [f"s{row}" for row in rows], [f"g{row // 2}" for row in rows]
+        return Block(ids, groups, self.images[rows], self.masks[rows])
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -78,7 +83,7 @@ def test_what_is_packed_is_read(
 
 def test_samples_equal_batches(tmp_path: Path) -> None:
     dataset = find_or_pack(RandomSource(), tmp_path / "random")
-    image, masks, group = dataset[-1]
+    image, masks, group, _ = dataset[-1]
     batch = dataset.__getitems__([7])
     assert image.equal(batch.image[0]) and masks.equal(batch.masks[0]) and group == "g3"
     assert len(list(dataset)) == len(dataset) == 8
@@ -171,9 +176,10 @@ def test_a_copied_cache_is_verified_and_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt, DataError])
 def test_an_interruption_leaves_nothing(error: type[BaseException], tmp_path: Path) -> None:
     class Interrupted(RandomSource):
-        def blocks(self) -> Iterator[Block]:
-            yield next(super().blocks())
-            raise error
+        def read(self, rows: list[int]) -> Block:
+            if rows[0]:
+                raise error
+            return super().read(rows)
 
     with pytest.raises(error):
         find_or_pack(Interrupted(), tmp_path / "random")
@@ -199,7 +205,7 @@ def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full(packing.GrowingArray):
+    class Full(GrowingArray):
         def __init__(self, path: Path) -> None:
             super().__init__(Path("/dev/full"))
 
@@ -210,7 +216,7 @@ def test_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_rows_of_two_shapes_are_refused(tmp_path: Path) -> None:
-    with packing.GrowingArray(tmp_path / "a.npy") as array:
+    with GrowingArray(tmp_path / "a.npy") as array:
         array.append(np.zeros((2, 3)))
         with pytest.raises(ValueError, match="rows of"):
             array.append(np.zeros((2, 4)))
