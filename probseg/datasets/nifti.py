@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from probseg.errors import DataError, MissingDataError
 
 _HEADER = 540  # bytes of the longer of the two headers, NIfTI-2's
-_PIECE = 1 << 20  # bytes
+_PIECE, _MORE = 1 << 20, 1 << 22  # bytes
 _LARGEST = 1 << 29  # bytes of a file, unpacked: 256 slices of 512x512 in double precision
 _MILLIMETRES = {1: 1e3, 3: 1e-3}  # of the units metre and micrometre; others are or mean mm
 
@@ -79,9 +79,11 @@ def _decode(library: Any, data: bytes) -> Any:
     if kind is None:
         raise DataError("is no NIfTI file")
     length = _length(kind.header_class, head)
-    content = head + _read(stream, length - len(head) + 1)  # beyond the end is the checksum
+    content = head + _read(stream, length - len(head))
     if len(content) < length:
         raise DataError(f"is truncated: it has {len(content)} of {length} bytes")
+    if len(_read(stream, _MORE)) == _MORE:  # the checksum is at the end, whatever a header says
+        raise DataError("goes on far beyond its voxels")
     return kind.from_bytes(content)
 
 

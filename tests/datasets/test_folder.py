@@ -205,6 +205,18 @@ def bare_claim(path: Path) -> None:
         np.lib.format.write_array_header_1_0(file, header)
 
 
+def other_checksum(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[data.index(b"IEND") - 5] ^= 1  # the last byte of the pixels' checksum
+    path.write_bytes(data)
+
+
+def open_header(path: Path) -> None:
+    path.unlink()
+    data = encode(grey(9, 7), ".npy")
+    path.with_suffix(".npy").write_bytes(data.replace(b"(9, 7)", b"(9, 7 "))
+
+
 def a_pickle(path: Path) -> None:
     path.unlink()
     np.save(path.with_suffix(".npy"), np.array([[{}]], object), allow_pickle=True)
@@ -239,6 +251,8 @@ FAULTS: dict[str, tuple[str, Any, str]] = {
     "a volume": (IMAGE, instead(".npy", grey(9, 7, 20)), "20 channels, more than 16"),
     "one axis": (IMAGE, instead(".npy", grey(9)), "not (H, W)"),
     "a huge claim": (IMAGE, bare_claim, "claims 30000x30000x3"),
+    "a wrong checksum": (IMAGE, other_checksum, "no whole PNG"),
+    "a header that does not close": (IMAGE, open_header, "no whole NumPy"),
     "a pickle": (IMAGE, a_pickle, "elements of type object"),
     "transparency": (IMAGE, of_mode("RGBA"), "mode 'RGBA'"),
     "pages": (IMAGE, pages, "several pages"),

@@ -116,6 +116,8 @@ BAD = {
     "something else": (b"PK\x03\x04 no volume", "is no NIfTI file"),
     "cut": (WHOLE[: len(WHOLE) // 2], "no whole NIfTI file"),
     "cut in its header": (WHOLE[:60], "no whole NIfTI file"),
+    "a smaller claim": (gzip.compress(with_axis(1))[:-8] + bytes(8), "no whole NIfTI file"),
+    "a long tail": (gzip.compress(gzip.decompress(WHOLE) + bytes(1 << 23)), "goes on far"),
     "a changed byte": (WHOLE[:-6] + bytes([WHOLE[-6] ^ 1]) + WHOLE[-5:], "no whole NIfTI file"),
     "cut before it was compressed": (gzip.compress(gzip.decompress(WHOLE)[:-3]), "430 of 433"),
     "a huge claim": (claiming(30000, 30000, 30000), "claims 30000x30000x30000 voxels"),
