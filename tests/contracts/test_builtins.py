@@ -4,12 +4,14 @@ import shutil
 import sqlite3
 from contextlib import closing
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
 import probseg
 from probseg.datasets.lidc_database import find_database
+from probseg.datasets.qubiq import SUBSETS
 from probseg.registry import registry
 from probseg.testing import ContractError, check, checks
 
@@ -73,6 +75,7 @@ def test_every_metric_says_what_it_claims():
 def datasets(tmp_path_factory):
     """A mapping for each registered data set, on small real files where it reads files."""
     folder = tmp_path_factory.mktemp("datasets")
+    qubiq = _qubiq(folder / "qubiq")
     return {
         "ambiguous-shapes": {"name": "ambiguous-shapes", "samples": 30, "size": 16},
         "contours": {
@@ -80,7 +83,13 @@ def datasets(tmp_path_factory):
             "database": _database(folder / "few.sqlite"),
             "cache": folder / "cache",
         },
+        "folder": {"name": "folder", "root": _own(folder / "own"), "cache": folder / "cache"},
         "lidc": {"name": "lidc", "root": _lidc(folder / "lidc"), "cache": folder / "cache"},
+        **{
+            name: {"name": name, "root": qubiq, "cache": folder / "cache"}
+            for name in probseg.datasets
+            if name.startswith("qubiq-")
+        },
     }
 
 
@@ -102,6 +111,38 @@ def _lidc(root):
             place = root / f"LIDC-IDRI-{patient:04d}" / "nodule-0" / folder
             place.mkdir(parents=True)
             Image.fromarray(pixels).save(place / "slice-0.png")
+    return root
+
+
+def _own(root):
+    random = np.random.default_rng(0)
+    for number in range(8):
+        for file in (f"images/{number}.png", *(f"masks/{number}/{who}.png" for who in "ab")):
+            pixels = random.integers(0, 256 if "images" in file else 2, (12, 12), dtype=np.uint8)
+            if file != "masks/3/b.png":  # who is absent there
+                (root / file).parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(root / file)
+    return root
+
+
+def _qubiq(root):
+    random = np.random.default_rng(0)
+    for subset in SUBSETS.values():
+        plane = (3, 12, 10) if subset.volumes else (12, 10)
+        shape = (*plane, subset.channels) if subset.channels > 1 else plane
+        names = [
+            f"task{task:02}_seg{rater:02}"
+            for task in range(1, subset.tasks + 1)
+            for rater in range(1, subset.raters + 1)
+        ]
+        for number in range(1, 8):
+            case = root / subset.folder / "Training" / f"case{number:02}"
+            case.mkdir(parents=True, exist_ok=True)
+            image = random.normal(size=shape).astype(np.float32)
+            nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), case / "image.nii.gz")
+            for name in names:
+                mask = random.integers(0, 2, plane, np.uint8)
+                nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), case / f"{name}.nii.gz")
     return root
 
 
