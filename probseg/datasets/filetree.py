@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
+import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,20 +37,23 @@ class Folder:
 
     Args:
         root: The folder.
-        enter: Whether a folder of this relative name is looked into; it bounds the depth, and so
-            ends any loop of links.
+        enter: Whether a folder of this relative name is looked into; it bounds the depth. A link
+            to a folder that it lies in is never followed.
     """
 
     def __init__(self, root: Path, enter: Callable[[str], bool]) -> None:
         self.root = root
         self._names: list[str] = []
         states = hashlib.blake2b(digest_size=16)
-        for name, state in sorted(_walk(str(root), "", enter)):
+        for name, state in sorted(_walk(os.path.realpath(root), "", enter, ())):
             self._names.append(name)
             states.update(
                 f"{name} {state.st_size} {state.st_mtime_ns}\n".encode("utf-8", "replace")
             )
         self.stamp = {"path": str(root), "files": len(self._names), "state": states.hexdigest()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_names": []}  # who reads elsewhere was told the names
 
     def names(self) -> list[str]:
         """Return the names of all files."""
@@ -73,15 +80,16 @@ class Archive:
         self.root = root
         state = root.stat()
         self.stamp = {"path": str(root), "size": state.st_size, "changed": state.st_mtime_ns}
-        self._zip: zipfile.ZipFile | None = None
 
     def names(self) -> list[str]:
         """Return the names of all members.
 
         Raises:
-            DataError: It is no whole zip file, or a member's name leads out of it.
+            DataError: It is no whole zip file, has a member twice, or one whose name leads out.
         """
         names = self._open().namelist()
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise DataError(f"{self.root}: {twice[0]} is there twice")
         for name in names:
             if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/"):
                 raise DataError(
@@ -99,38 +107,69 @@ class Archive:
         try:
             with self._open().open(name) as file:
                 return _within(file.read(limit + 1), limit)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-            raise DataError(f"is damaged ({error})") from error
         except (RuntimeError, NotImplementedError) as error:
             raise DataError(f"is encrypted or compressed in an unknown way ({error})") from error
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_zip": None}  # an open file stays in its process
+        except _BROKEN as error:
+            raise DataError(f"is damaged ({error})") from error
 
     def _open(self) -> zipfile.ZipFile:
-        if self._zip is None:  # listing 70,000 members takes longer than opening a cache
-            try:
-                self._zip = zipfile.ZipFile(self.root)
-            except (zipfile.BadZipFile, OSError, EOFError) as error:
-                raise DataError(
-                    f"{self.root} is no whole zip file ({error}); download it again"
-                ) from error
-        return self._zip
+        try:
+            return _opened(self.root, self.stamp["size"], self.stamp["changed"], os.getpid())
+        except (*_BROKEN, NotImplementedError) as error:
+            raise DataError(
+                f"{self.root} is no whole zip file ({error}); download it again"
+            ) from error
+
+
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+)
+
+
+@lru_cache(maxsize=1)
+def _opened(root: Path, *state: int) -> zipfile.ZipFile:
+    # Opening one of 70,000 members takes half a second: once a process, not once a chunk.
+    return zipfile.ZipFile(root)
+
+
+def printable(name: str) -> str:
+    r"""Return a file's name as text that can be written: ``\udc..`` for bytes that are no UTF-8.
+
+    >>> printable("caf\udce9")
+    'caf\\udce9'
+    """
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _walk(
-    folder: str, prefix: str, enter: Callable[[str], bool]
+    folder: str, prefix: str, enter: Callable[[str], bool], above: tuple[str, ...]
 ) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the files of a folder given by its real path; ``above`` has those that linked to it."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                name = f"{prefix}{entry.name}"
+                name, target = f"{prefix}{entry.name}", entry.path
+                if entry.is_symlink() and not os.path.exists(target):
+                    continue  # leads nowhere, or to itself
                 if entry.is_file():
                     yield name, entry.stat()
                 elif entry.is_dir() and enter(name):
-                    yield from _walk(entry.path, f"{name}/", enter)
+                    if not entry.is_symlink():
+                        yield from _walk(target, f"{name}/", enter, above)
+                    elif not _is_loop(real := os.path.realpath(target), (*above, folder)):
+                        yield from _walk(real, f"{name}/", enter, (*above, folder))
     except OSError as error:
         raise DataError(f"{folder} cannot be listed ({error.strerror})") from error
+
+
+def _is_loop(target: str, above: tuple[str, ...]) -> bool:
+    return any(os.path.join(folder, "").startswith(os.path.join(target, "")) for folder in above)
 
 
 def _within(data: bytes, limit: int) -> bytes:

@@ -5,12 +5,39 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from probseg.errors import DataError
+
+
+class Header(NamedTuple):
+    """What the first bytes of a PNG say of its pixels."""
+
+    height: int
+    width: int
+    depth: int  # bits a channel
+    colour: int
+
+    def __str__(self) -> str:
+        return f"{self.depth}-bit {_COLOURS.get(self.colour, 'unknown')}"
+
+
+def read_header(data: bytes) -> Header:
+    """Read what a PNG is like; nothing is decompressed.
+
+    Raises:
+        DataError: The bytes do not begin as a PNG does.
+    """
+    if not data:
+        raise DataError("is empty")
+    if len(data) < 26 or not data.startswith(_SIGNATURE):
+        raise DataError("is no whole PNG file")
+    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
+    return Header(height, width, depth, colour)
 
 
 def read_grey(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -26,17 +53,16 @@ def read_grey(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
     Raises:
         DataError: The bytes are no whole PNG, or one of another size or kind of pixel.
     """
+    header = read_header(data)
+    if (header.depth, header.colour) != (8, 0):
+        raise DataError(f"is a PNG in {header}, not 8-bit greyscale")
+    if header[:2] != size:  # known before anything is decompressed
+        raise DataError(f"is {header.height}x{header.width}, not {size[0]}x{size[1]}")
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            if image.mode != "L":
-                raise DataError(f"is a PNG of mode {image.mode!r}, not 8-bit greyscale")
-            if image.size != size[::-1]:  # known before anything is decompressed
-                raise DataError(f"is {image.height}x{image.width}, not {size[0]}x{size[1]}")
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError("is no whole PNG file" if data else "is empty") from error
+        raise DataError("is no whole PNG file") from error
 
 
 def as_binary(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -50,3 +76,7 @@ def as_binary(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
         others = sorted({*np.unique(grey).tolist()} - {0, 255})
         raise DataError(f"is no mask of 0 and 255: it has the values {others[:4]} as well")
     return binary
+
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_COLOURS = {0: "greyscale", 2: "colour", 3: "palette", 4: "greyscale with alpha", 6: "RGBA"}
