@@ -1,0 +1,122 @@
+"""``preview``: a sheet of images with everybody's contours, or of their augmentations."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from benchmarks.choices import check_seeds
+from benchmarks.data.opening import check_choices, name_of, open_named
+from benchmarks.validation import ChoiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+    from probseg.interfaces import Batch, Dataset
+    from probseg.plots import Annotated
+
+VERSIONS = 8  # augmented versions beside each original
+LONGEST = 34  # letters of a title
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the sheet and return exit status 0.
+
+    Raises:
+        ChoiceError: A choice makes no sense.
+        ProbsegError: The data are not there or damaged, or the sheet cannot be written.
+    """
+    _check(options)
+    from benchmarks.material import thin
+    from benchmarks.report import write_figure
+
+    dataset = open_named(options.name, options, on_fault="skip")
+    if not 0 <= options.channel < dataset.channels:
+        raise ChoiceError(f"--channel is {options.channel}; {options.name} has {dataset.channels}")
+    samples = options.samples or (4 if options.augment else 12)
+    chosen = thin(range(len(dataset)), samples, seed=options.seed)
+    draw = draw_augmented if options.augment else draw_sheet
+    write_figure(options.out, draw(dataset, chosen, options))
+    told = f"{len(chosen)} of {len(dataset):,} images of {options.name} are in {options.out}"
+    Console().print(told, highlight=False, markup=False)
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    check_choices(options, [options.name])
+    check_seeds([options.seed])
+    if options.samples is not None and options.samples < 1:
+        raise ChoiceError(f"--samples is {options.samples}; it is at least 1")
+    if options.out.suffix.lower() != ".png":
+        raise ChoiceError(f"--out {options.out}: the sheet is a PNG; call it FILE.png")
+
+
+def draw_sheet(dataset: Dataset, chosen: Sequence[int], options: argparse.Namespace) -> Figure:
+    """Draw the chosen images with their contours."""
+    from probseg.plots import contact_sheet
+
+    batch = dataset.__getitems__(chosen)
+    titles = [shorten(name_of(dataset, index)) for index in chosen]
+    panels = _panels(batch, titles=titles, channel=options.channel)
+    return contact_sheet(panels, title=f"{dataset.name} (seed {options.seed})")
+
+
+def draw_augmented(dataset: Dataset, chosen: Sequence[int], options: argparse.Namespace) -> Figure:
+    """Draw each chosen image, and beside it some random transformations of it."""
+    from torch import Generator
+
+    from probseg.plots import contact_sheet
+    from probseg.training.augmentation import apply, draw
+
+    generator = Generator().manual_seed(options.seed)
+    panels = []
+    for index in chosen:
+        original = dataset.__getitems__([index])
+        several = dataset.__getitems__([index] * VERSIONS)
+        drawn = draw(VERSIONS, generator)
+        title = [shorten(name_of(dataset, index))]
+        panels += _panels(original, titles=title, channel=options.channel)
+        titles = [_told(*row) for row in zip(*(value.tolist() for value in drawn), strict=True)]
+        image, masks = apply(several.image, several.masks, drawn)
+        moved = several._replace(image=image, masks=masks)
+        panels += _panels(moved, titles=titles, channel=options.channel)
+    title = f"{dataset.name}: augmentation of Table 5 (seed {options.seed})"
+    return contact_sheet(panels, columns=1 + VERSIONS, title=title)
+
+
+def _panels(batch: Batch, *, titles: Sequence[str], channel: int) -> list[Annotated]:
+    from probseg.plots import Annotated
+
+    image, masks, present = batch
+    everybody = masks.new_ones(masks.shape[:2]).bool()
+    present = everybody if present is None else present
+    columns = (image[:, channel].numpy(), masks.numpy(), present.numpy(), titles)
+    return [Annotated(*row) for row in zip(*columns, strict=True)]
+
+
+def _told(
+    rotation: float,
+    shift: Sequence[float],
+    scale: float,
+    shear: Sequence[float],
+    brightness: float,
+    gamma: float,
+) -> str:
+    return (
+        f"turn {rotation:.0f}°, size ×{scale:.2f}\n"
+        f"shift {shift[0]:+.2f} {shift[1]:+.2f}, shear {shear[0]:+.0f}° {shear[1]:+.0f}°\n"
+        f"brightness ×{brightness:.2f}, gamma {gamma:.2f}"
+    )
+
+
+def shorten(name: str) -> str:
+    """Return the end of a long name, which tells samples apart.
+
+    >>> shorten("LIDC-IDRI-0001/nodule-0/slice-1"), shorten("x" * 40)[:3]
+    ('LIDC-IDRI-0001/nodule-0/slice-1', '…xx')
+    """
+    return name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
