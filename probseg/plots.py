@@ -262,8 +262,8 @@ def _numbers(who: NDArray[np.bool_]) -> str:
 
 def _pen(index: int, annotators: int) -> dict[str, Any]:
     """Return an annotator's colour and width: later ones are thinner, so equal outlines nest."""
-    thinner = 2.2 * index / max(annotators - 1, 1)
-    return {"color": _ANNOTATOR[index % len(_ANNOTATOR)], "linewidth": 3.0 - thinner}
+    thinner = 1.6 * index / max(annotators - 1, 1)
+    return {"color": _ANNOTATOR[index % len(_ANNOTATOR)], "linewidth": 2.4 - thinner}
 
 
 def _show(panel: Axes, grey: Array) -> None:

@@ -40,7 +40,7 @@ examples:
 """
 PREVIEW = """
 examples:
-  %(prog)s lidc --data-root DATA --out lidc.png
+  %(prog)s lidc --data-root DATA --out lidc.png --crop 64
   %(prog)s folder --data-root my/data --out mine.png --samples 30 --seed 1
   %(prog)s qubiq-brain-tumor-1 --data-root DATA --out tumor.png --channel 2
   %(prog)s lidc --data-root DATA --out augmented.png --augment
@@ -114,6 +114,7 @@ def _add_preview(parser: Parser) -> None:
         "--samples", type=int, metavar="N", help="images (default: 12, with --augment 4)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice (0)")
+    parser.add_argument("--crop", type=int, metavar="PIXELS", help="the middle only")
     parser.add_argument("--channel", type=int, default=0, metavar="N", help="which to show (0)")
     parser.add_argument(
         "--augment", action="store_true", help="show each image and random transformations of it"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from probseg.interfaces import Batch, Dataset
     from probseg.plots import Annotated
 
+Titled = dict[int, str]  # index of a sample to its title
 VERSIONS = 8  # augmented versions beside each original
 LONGEST = 34  # letters of a title
 
@@ -33,14 +34,17 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     from benchmarks.material import thin
     from benchmarks.report import write_figure
+    from probseg.datasets.views import CentreCrop
 
     dataset = open_named(options.name, options, on_fault="skip")
     if not 0 <= options.channel < dataset.channels:
         raise ChoiceError(f"--channel is {options.channel}; {options.name} has {dataset.channels}")
     samples = options.samples or (4 if options.augment else 12)
     chosen = thin(range(len(dataset)), samples, seed=options.seed)
+    titles = {index: shorten(name_of(dataset, index)) for index in chosen}
+    view = CentreCrop(dataset, options.crop) if options.crop else dataset
     draw = draw_augmented if options.augment else draw_sheet
-    write_figure(options.out, draw(dataset, chosen, options))
+    write_figure(options.out, draw(view, titles, options))
     told = f"{len(chosen)} of {len(dataset):,} images of {options.name} are in {options.out}"
     Console().print(told, highlight=False, markup=False)
     return 0
@@ -49,23 +53,24 @@ def run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     check_choices(options, [options.name])
     check_seeds([options.seed])
-    if options.samples is not None and options.samples < 1:
-        raise ChoiceError(f"--samples is {options.samples}; it is at least 1")
+    for name in ("samples", "crop"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ChoiceError(f"--{name} is {value}; it is at least 1")
     if options.out.suffix.lower() != ".png":
         raise ChoiceError(f"--out {options.out}: the sheet is a PNG; call it FILE.png")
 
 
-def draw_sheet(dataset: Dataset, chosen: Sequence[int], options: argparse.Namespace) -> Figure:
-    """Draw the chosen images with their contours."""
+def draw_sheet(dataset: Dataset, chosen: Titled, options: argparse.Namespace) -> Figure:
+    """Draw the chosen images, each under its title, with their contours."""
     from probseg.plots import contact_sheet
 
-    batch = dataset.__getitems__(chosen)
-    titles = [shorten(name_of(dataset, index)) for index in chosen]
-    panels = _panels(batch, titles=titles, channel=options.channel)
+    batch = dataset.__getitems__(list(chosen))
+    panels = _panels(batch, titles=list(chosen.values()), channel=options.channel)
     return contact_sheet(panels, title=f"{dataset.name} (seed {options.seed})")
 
 
-def draw_augmented(dataset: Dataset, chosen: Sequence[int], options: argparse.Namespace) -> Figure:
+def draw_augmented(dataset: Dataset, chosen: Titled, options: argparse.Namespace) -> Figure:
     """Draw each chosen image, and beside it some random transformations of it."""
     from torch import Generator
 
@@ -74,12 +79,11 @@ def draw_augmented(dataset: Dataset, chosen: Sequence[int], options: argparse.Na
 
     generator = Generator().manual_seed(options.seed)
     panels = []
-    for index in chosen:
+    for index, name in chosen.items():
         original = dataset.__getitems__([index])
         several = dataset.__getitems__([index] * VERSIONS)
         drawn = draw(VERSIONS, generator)
-        title = [shorten(name_of(dataset, index))]
-        panels += _panels(original, titles=title, channel=options.channel)
+        panels += _panels(original, titles=[name], channel=options.channel)
         titles = [_told(*row) for row in zip(*(value.tolist() for value in drawn), strict=True)]
         image, masks = apply(several.image, several.masks, drawn)
         moved = several._replace(image=image, masks=masks)

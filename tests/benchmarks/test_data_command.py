@@ -126,9 +126,9 @@ def test_preview_draws_who_annotated_in_colours_that_the_legend_explains(tmp_pat
     with Image.open(out) as sheet:
         assert min(sheet.size) > 300
         assert len(sheet.convert("RGB").getcolors(10**7)) > 500
-    figure = draw_sheet(dataset, [0, 3], Namespace(channel=0, seed=0))
+    figure = draw_sheet(dataset, {0: "one", 3: "two"}, Namespace(channel=0, seed=0))
     drawn = [axes for axes in figure.axes if axes.get_title()]
-    assert [axes.get_title() for axes in drawn] == ["shape-0 [0]", "shape-3 [3]"]
+    assert [axes.get_title() for axes in drawn] == ["one", "two"]
     (legend,) = figure.legends
     colours = [line.get_color() for line in legend.get_lines()]
     assert len(set(colours)) == len(legend.get_texts()) == 4
@@ -188,6 +188,7 @@ def test_prepare_leaves_other_folders_alone(tmp_path, capsys):
         (["preview", "lidc"], "--out"),
         (["preview", *SHAPES, "--out", "sheet.jpg"], "call it FILE.png"),
         (["preview", *SHAPES, "--out", "s.png", "--samples", "0"], "at least 1"),
+        (["preview", *SHAPES, "--out", "s.png", "--crop", "0"], "at least 1"),
         (["preview", *SHAPES, "--out", "s.png", "--channel", "1"], "--channel is 1"),
         (["prepare", *SHAPES, "--out", __file__], "is a file"),
         (["prepare", *SHAPES, "--out", "x", "--spacing", "1"], "give --dicom DIR too"),

@@ -98,7 +98,7 @@ def by_hand(parameters: Draw, height: int, width: int) -> np.ndarray:
     turn, scale = math.radians(parameters.rotation.item()), parameters.scale.item()
     across, down = np.tan(np.radians(parameters.shear[0].double().numpy()))
     shear = np.array([[1, 0], [-down, 1]]) @ np.array([[1, -across], [0, 1]])
-    rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     matrix = scale * rotation @ shear
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     shift = parameters.translation[0].double().numpy() * (width, height)
