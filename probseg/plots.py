@@ -213,51 +213,64 @@ class Annotated(NamedTuple):
     masks: Labels  # (A, H, W), classes
     present: NDArray[np.bool_]  # (A,), who annotated
     title: str
+    limits: tuple[float, float] | None = None  # shown black and white; by default its own extremes
 
 
-def contact_sheet(panels: Sequence[Annotated], *, columns: int = 4, title: str = "") -> Figure:
-    """Draw images with each annotator's outline in a colour of its own.
+def contact_sheet(
+    panels: Sequence[Annotated], names: Sequence[str], *, columns: int = 4, title: str = ""
+) -> Figure:
+    """Draw images with each annotator's outline in a colour of its own, which a legend explains.
 
-    The legend numbers annotators as the masks do. Whoever did not annotate an image is not drawn;
-    under it stands who that was, and who drew an empty mask.
+    Whoever did not annotate an image is not drawn; under it stands who that was, and who drew an
+    empty mask.
 
     Args:
         panels: What to show, row by row.
+        names: Of the A annotators.
         columns: Panels a row.
         title: Over everything.
     """
-    rows, annotators = -(-len(panels) // columns), max(len(panel.masks) for panel in panels)
+    rows = -(-len(panels) // columns)
     size = 2.0 * columns, 2.35 * rows + 0.9
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.set_axis_off()
     for ax, panel in zip(axes, panels, strict=False):
-        _draw_annotated(ax, panel)
-    handles = [Line2D([], [], **_pen(index, annotators)) for index in range(annotators)]
-    names = [f"annotator {index}" for index in range(annotators)]
-    legend = figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=8)
-    legend.get_frame().set(facecolor=_INK, edgecolor=_INK, alpha=1)
-    for text in legend.get_texts():
-        text.set_color("white")
+        _draw_annotated(ax, panel, names)
+    _explain_colours(figure, names)
     figure.suptitle(title, fontsize=10, color=_INK)
     return figure
 
 
-def _draw_annotated(ax: Axes, panel: Annotated) -> None:
-    _show(ax, np.asarray(panel.image, dtype=float))
+def _explain_colours(figure: Figure, names: Sequence[str]) -> None:
+    handles = [Line2D([], [], **_pen(index, len(names))) for index in range(len(names))]
+    figure.legend(
+        handles,
+        [f"annotator {name}" for name in names],
+        loc="outside lower center",
+        ncols=4,
+        fontsize=8,
+        labelcolor="white",
+        facecolor=_INK,
+        framealpha=1,
+    )
+
+
+def _draw_annotated(ax: Axes, panel: Annotated, names: Sequence[str]) -> None:
+    _show(ax, np.asarray(panel.image, dtype=float), panel.limits)
     for index in np.flatnonzero(panel.present):
         pen = _pen(int(index), len(panel.masks))
         _outline(ax, panel.masks[index], colour=pen["color"], width=pen["linewidth"])
     empty = panel.present & ~(np.asarray(panel.masks) > 0).any(axis=(1, 2))
     notes = {"empty": empty, "absent": ~panel.present}
-    told = [f"{what}: {_numbers(who)}" for what, who in notes.items() if who.any()]
+    told = [f"{what}: {_listed(who, names)}" for what, who in notes.items() if who.any()]
     ax.set_title(panel.title, fontsize=6, color=_INK, pad=3)
     ax.text(0.5, -0.02, " · ".join(told), transform=ax.transAxes, **_UNDER)
 
 
-def _numbers(who: NDArray[np.bool_]) -> str:
-    return "all" if who.all() else ", ".join(map(str, np.flatnonzero(who)))
+def _listed(who: NDArray[np.bool_], names: Sequence[str]) -> str:
+    return "all" if who.all() else ", ".join(np.array(names)[who])
 
 
 def _pen(index: int, annotators: int) -> dict[str, Any]:
@@ -266,8 +279,8 @@ def _pen(index: int, annotators: int) -> dict[str, Any]:
     return {"color": _ANNOTATOR[index % len(_ANNOTATOR)], "linewidth": 2.4 - thinner}
 
 
-def _show(panel: Axes, grey: Array) -> None:
-    low, high = np.percentile(grey, (0.5, 99.5))
+def _show(panel: Axes, grey: Array, limits: tuple[float, float] | None = None) -> None:
+    low, high = np.percentile(grey, (0.5, 99.5)) if limits is None else limits
     panel.imshow(grey, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="bilinear")
 
 

@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     table = Table(title=_title(options.data_root), title_justify="left", show_lines=True)
     table.add_column("data set", no_wrap=True)
     for heading in ("what it is", "here", "how to get it"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for name in probseg.datasets:
         known = entry(name)
         table.add_row(name, known.what, state(name, options.data_root), known.get or "–")

@@ -59,3 +59,10 @@ def name_of(dataset: Dataset, index: int) -> str:
     """Return a sample's name: its id where the data set has any, else its group and index."""
     ids = getattr(dataset, "ids", None)
     return str(ids[index]) if ids is not None else f"{dataset.groups[index]} [{index}]"
+
+
+def annotators_of(dataset: Dataset) -> list[str]:
+    """Return the annotators' names, in the order of the masks; their numbers if they have none."""
+    names = getattr(dataset, "stamp", {}).get("annotators", ())
+    known = len(names) == dataset.annotators
+    return [str(name) for name in (names if known else range(dataset.annotators))]

@@ -77,12 +77,10 @@ def window(text: str) -> Window:
 def _from_dicom(options: argparse.Namespace) -> PackedDataset:
     from probseg.datasets.lidc_dicom import prepare_lidc
 
+    named = options.window in (None, "lung")  # the default there
+    chosen = {} if named else {"window": window(options.window)}
     return prepare_lidc(
-        options.dicom,
-        options.out,
-        spacing=options.spacing,
-        window=window(options.window or "lung"),
-        on_fault="skip",
+        options.dicom, options.out, spacing=options.spacing, on_fault="skip", **chosen
     )
 
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from benchmarks.choices import check_seeds
-from benchmarks.data.opening import check_choices, name_of, open_named
+from benchmarks.data.opening import annotators_of, check_choices, name_of, open_named
 from benchmarks.validation import ChoiceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.figure import Figure
+    from torch import Generator
 
     from probseg.interfaces import Batch, Dataset
     from probseg.plots import Annotated
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     titles = {index: shorten(name_of(dataset, index)) for index in chosen}
     view = CentreCrop(dataset, options.crop) if options.crop else dataset
     draw = draw_augmented if options.augment else draw_sheet
-    write_figure(options.out, draw(view, titles, options))
+    write_figure(options.out, draw(view, titles, annotators_of(dataset), options))
     told = f"{len(chosen)} of {len(dataset):,} images of {options.name} are in {options.out}"
     Console().print(told, highlight=False, markup=False)
     return 0
@@ -61,35 +62,51 @@ def _check(options: argparse.Namespace) -> None:
         raise ChoiceError(f"--out {options.out}: the sheet is a PNG; call it FILE.png")
 
 
-def draw_sheet(dataset: Dataset, chosen: Titled, options: argparse.Namespace) -> Figure:
+def draw_sheet(
+    dataset: Dataset, chosen: Titled, names: Sequence[str], options: argparse.Namespace
+) -> Figure:
     """Draw the chosen images, each under its title, with their contours."""
     from probseg.plots import contact_sheet
 
     batch = dataset.__getitems__(list(chosen))
     panels = _panels(batch, titles=list(chosen.values()), channel=options.channel)
-    return contact_sheet(panels, title=f"{dataset.name} (seed {options.seed})")
+    return contact_sheet(panels, names, title=f"{dataset.name} (seed {options.seed})")
 
 
-def draw_augmented(dataset: Dataset, chosen: Titled, options: argparse.Namespace) -> Figure:
+def draw_augmented(
+    dataset: Dataset, chosen: Titled, names: Sequence[str], options: argparse.Namespace
+) -> Figure:
     """Draw each chosen image, and beside it some random transformations of it."""
-    from torch import Generator
+    import torch
 
     from probseg.plots import contact_sheet
+
+    generator = torch.Generator().manual_seed(options.seed)
+    panels = []
+    for index, title in chosen.items():
+        several = dataset.__getitems__([index] * (1 + VERSIONS))
+        versions, titles = _augmented(several, generator)
+        row = _panels(versions, titles=[title, *titles], channel=options.channel)
+        original = row[0].image  # whose scale of grey all share, so that brightness shows
+        limits = (float(original.min()), float(original.max()))
+        panels += [panel._replace(limits=limits) for panel in row]
+    heading = f"{dataset.name}: augmentation of Table 5 (seed {options.seed})"
+    return contact_sheet(panels, names, columns=1 + VERSIONS, title=heading)
+
+
+def _augmented(batch: Batch, generator: Generator) -> tuple[Batch, list[str]]:
+    """Transform all images but the first, and say how."""
+    import torch
+
     from probseg.training.augmentation import apply, draw
 
-    generator = Generator().manual_seed(options.seed)
-    panels = []
-    for index, name in chosen.items():
-        original = dataset.__getitems__([index])
-        several = dataset.__getitems__([index] * VERSIONS)
-        drawn = draw(VERSIONS, generator)
-        panels += _panels(original, titles=[name], channel=options.channel)
-        titles = [_told(*row) for row in zip(*(value.tolist() for value in drawn), strict=True)]
-        image, masks = apply(several.image, several.masks, drawn)
-        moved = several._replace(image=image, masks=masks)
-        panels += _panels(moved, titles=titles, channel=options.channel)
-    title = f"{dataset.name}: augmentation of Table 5 (seed {options.seed})"
-    return contact_sheet(panels, columns=1 + VERSIONS, title=title)
+    drawn = draw(VERSIONS, generator)
+    image, masks = apply(batch.image[1:], batch.masks[1:], drawn)
+    moved = batch._replace(
+        image=torch.cat([batch.image[:1], image]), masks=torch.cat([batch.masks[:1], masks])
+    )
+    told = zip(*(value.tolist() for value in drawn), strict=True)
+    return moved, [_told(*parameters) for parameters in told]
 
 
 def _panels(batch: Batch, *, titles: Sequence[str], channel: int) -> list[Annotated]:

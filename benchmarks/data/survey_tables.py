@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks.data.catalogue import Entry
-from benchmarks.data.opening import name_of
+from benchmarks.data.opening import annotators_of, name_of
 from benchmarks.data.survey import Survey
 from probseg.datasets.sources import told
 
@@ -91,13 +91,13 @@ def _spacing(found: Survey) -> str | None:
 def annotators(found: Survey) -> Table:
     """Return the table of who annotated how much, and how far from the others."""
     table = Table(title="annotators", title_justify="left")
-    for heading in ("index", "annotated", "empty", "mean IoU with the others"):
+    for heading in ("annotator", "annotated", "empty", "mean IoU with the others"):
         table.add_column(heading, justify="right")
     measures = found.measures
-    for index in range(found.dataset.annotators):
+    for index, name in enumerate(annotators_of(found.dataset)):
         present, empty = measures.present[:, index].sum(), measures.empty[:, index].sum()
         iou = measures.iou_others[:, index].nanmean()
-        table.add_row(str(index), f"{present:,}", f"{empty:,}", f"{iou:.3f}")
+        table.add_row(name, f"{present:,}", f"{empty:,}", f"{iou:.3f}")
     return table
 
 

@@ -126,12 +126,13 @@ def test_preview_draws_who_annotated_in_colours_that_the_legend_explains(tmp_pat
     with Image.open(out) as sheet:
         assert min(sheet.size) > 300
         assert len(sheet.convert("RGB").getcolors(10**7)) > 500
-    figure = draw_sheet(dataset, {0: "one", 3: "two"}, Namespace(channel=0, seed=0))
+    figure = draw_sheet(dataset, {0: "one", 3: "two"}, list("abcd"), Namespace(channel=0, seed=0))
     drawn = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in drawn] == ["one", "two"]
     (legend,) = figure.legends
     colours = [line.get_color() for line in legend.get_lines()]
-    assert len(set(colours)) == len(legend.get_texts()) == 4
+    assert len(set(colours)) == 4
+    assert [text.get_text()[-1] for text in legend.get_texts()] == list("abcd")
 
 
 def test_preview_shows_augmentations(tmp_path):
