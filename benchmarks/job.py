@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks import pictures, provenance
 from benchmarks.cells import Cell
-from benchmarks.data import Data, prepare
+from benchmarks.material import Data, prepare
 from benchmarks.place import Place
 from benchmarks.predictors import ModelPredictor, baseline_predictor
 from benchmarks.results import SCHEMA_VERSION, Result, means, result_path, write_result
