@@ -17,7 +17,7 @@ from probseg.datasets.dicom import read_hounsfield
 from probseg.datasets.dicom_index import Index, index_folder
 from probseg.datasets.filetree import Folder
 from probseg.datasets.finished import Arrays, Finished, key_of
-from probseg.datasets.lidc_crops import (
+from probseg.datasets.lidc_cutting import (
     LUNG,
     SIZE,
     Window,
@@ -92,7 +92,7 @@ def prepare_lidc(
 class LidcDicom:
     """The nodules of the scans below a folder; a source for the packed cache.
 
-    Slices, numbers and crops are those of the PNG files that circulate (see ``lidc_crops``). A
+    Slices, numbers and crops are those of the PNG files that circulate (see ``lidc_cutting``). A
     nodule of which the readers' annotations cannot be told apart (more than four) is left out.
 
     Args:

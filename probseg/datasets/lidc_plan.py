@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from probseg.datasets.dicom import Header
-from probseg.datasets.lidc_crops import Frame, frame_around, slices_of
+from probseg.datasets.lidc_cutting import Frame, frame_around, slices_of
 from probseg.datasets.lidc_database import Scan
 from probseg.datasets.nodules import READERS, Nodule, cluster
 from probseg.errors import DataError
