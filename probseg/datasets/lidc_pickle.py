@@ -69,7 +69,7 @@ class LidcPickle:
         self._path = path
         self.stamp: dict[str, Any] = {
             "layout": "pickle",
-            "path": str(path),
+            "path": printable(str(path)),
             "size": state.st_size,
             "changed": state.st_mtime_ns,
         }

@@ -181,7 +181,8 @@ def test_a_name_that_is_no_utf8_is_written_out(tmp_path: Path) -> None:
     cases = random_cases(1)
     files = crops_files(cases)
     odd = os.fsdecode(b"patient \xe9")
-    write_files(tmp_path / "in", {n.replace(cases.patients[0], odd): d for n, d in files.items()})
-    dataset = lidc(tmp_path / "in", cache=tmp_path / "cache")
+    root = tmp_path / os.fsdecode(b"in \xe9")
+    write_files(root, {n.replace(cases.patients[0], odd): d for n, d in files.items()})
+    dataset = lidc(root, cache=tmp_path / "cache")
     assert list(dataset.groups) == ["patient \\udce9"]
     holds(dataset, cases._replace(patients=["patient \\udce9"]))

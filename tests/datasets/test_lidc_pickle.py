@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,6 @@ def test_masks_are_of_any_type(kind: Any, tmp_path: Path) -> None:
 def test_the_patient_is_in_the_key_or_known_by_the_series(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("pydicom")
     content = dict(zip(("a", "b", "x lidc-idri-0007_3", "d"), entries(CASES).values(), strict=True))
     # The two series of this patient, as TCIA lists them.
     content["a"]["series_uid"], content["b"]["series_uid"] = _series_of("LIDC-IDRI-0132")
@@ -153,3 +153,16 @@ def test_several_processes_read_the_same(tmp_path: Path, monkeypatch: pytest.Mon
     batch = dataset.__getitems__(range(40))
     np.testing.assert_array_equal((batch.image[:, 0] * 255).round().numpy(), cases.images)
     np.testing.assert_array_equal(batch.masks.numpy(), cases.masks)
+
+
+@pytest.mark.parametrize("on_fault", ["refuse", "skip"])
+def test_code_is_refused_whatever_is_skipped(on_fault: Any, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.system, (f"touch {tmp_path / 'made'}",)
+
+    path = write_pickle(tmp_path / "a.pickle", entries(CASES) | {"z": Evil()})
+    with pytest.raises(DataError, match=r"is unsafe: it asks for os\.system"):
+        lidc(path, cache=tmp_path / "cache", on_fault=on_fault)
+    assert not (tmp_path / "made").exists()
+    assert [left.suffix for left in (tmp_path / "cache").iterdir()] == [".lock"]
