@@ -18,6 +18,7 @@ from probseg.interfaces import Batch
 
 Annotator = Literal["random", "majority", "staple"] | int
 NAMES: tuple[str, ...] = ("random", "majority", "staple")
+_ROUNDING = 1e-6  # by which STAPLE's probabilities of equals differ
 
 
 def annotation(
@@ -135,7 +136,7 @@ def staple(masks: Tensor, present: Tensor | None = None) -> Tensor:
 
     Expectation-maximisation of each annotator's sensitivity and specificity (or confusion of
     classes) and the hidden truth, image by image; it takes some 10 ms each. A foreground that is
-    exactly as probable as not is background.
+    as probable as not, as where two annotators differ, is background.
 
     Args:
         masks: (B, A, H, W) classes.
@@ -186,8 +187,10 @@ def _consensus(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return first
     itk = _simple_itk()
     volumes = [itk.GetImageFromArray(mask) for mask in masks]
-    binary = masks.max() == 1
-    found = itk.STAPLE(volumes, 1.0) > 0.5 if binary else itk.MultiLabelSTAPLE(volumes, 0)
+    if masks.max() == 1:
+        found = itk.STAPLE(volumes, 1.0) > 0.5 + _ROUNDING
+    else:
+        found = itk.MultiLabelSTAPLE(volumes, 0)  # where undecided, background
     label: NDArray[np.uint8] = itk.GetArrayFromImage(found)
     return label
 

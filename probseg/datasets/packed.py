@@ -73,6 +73,7 @@ class PackedDataset:
             raise DataError(f"{self.folder} is damaged ({error}); {_REMEDY}") from error
         self.channels: int = self._images.shape[1]
         self.annotators: int = self._masks.shape[1]
+        _keep_freed_memory()
         if not unchanged:  # hashing everything takes longer than opening: only when in doubt
             self.verify()
 
@@ -122,6 +123,16 @@ class PackedDataset:
         if self.classes == 2:
             masks = np.unpackbits(masks, axis=-1, count=height * width)
         return masks.reshape(len(rows), self.annotators, height, width)
+
+
+def _keep_freed_memory() -> None:
+    """Let batches reuse each other's memory: fresh pages cost more than all that fills them.
+
+    glibc gives freed memory back to the system beyond thresholds, which rise with the largest
+    block that was ever freed, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD). This block is never
+    written to, so it takes no memory.
+    """
+    np.empty((32 << 20) - (64 << 10), np.uint8)
 
 
 def fingerprint(folder: Path, ids: Sequence[str], groups: Sequence[str]) -> str:

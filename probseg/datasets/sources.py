@@ -32,7 +32,7 @@ def only_annotated(block: Block) -> Block:
     """Return a block without the samples that nobody annotated, which are no samples but faults."""
     if block.present is None or block.present.any(axis=1).all():
         return block
-    kept: NDArray[np.bool_] = block.present.any(axis=1)
+    kept = np.asarray(block.present.any(axis=1))
     others = compress(block.ids, ~kept)
     return Block(
         ids=list(compress(block.ids, kept)),
