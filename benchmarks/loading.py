@@ -21,12 +21,12 @@ from rich.table import Table
 from benchmarks import choices
 from benchmarks.choices import Parser
 from benchmarks.validation import ChoiceError
-from probseg.datasets.lidc import ARCHIVE
 from probseg.errors import MissingDataError, ProbsegError
 
 if TYPE_CHECKING:
     from probseg.interfaces import Batch
 
+ARCHIVE = "lidc_slices.zip"
 BATCH = 32
 ROUNDS = 5  # of which the best counts: what else the machine does only ever slows
 _STATUS = Path("/proc/self/status")
