@@ -185,13 +185,14 @@ def open_archive(path: Path) -> tuple[int, Read]:
     from probseg.datasets.lidc_slices import LidcSlices
 
     source = LidcSlices(Archive(path))
-    places = [place for chunk in source.chunks() for place in chunk]
+    chunks = source.chunks()
+    samples = [files for chunk in chunks for files in chunk.samples]
 
     def get(indices: Sequence[int]) -> Batch:
-        block = source.read([places[index] for index in indices])
+        block = source.read(chunks[0]._replace(samples=[samples[index] for index in indices]))
         return _batch(block.images / 255, block.masks)
 
-    return len(places), get
+    return len(samples), get
 
 
 def open_pickle(path: Path) -> tuple[int, Read]:

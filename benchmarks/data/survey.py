@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.data.agreement import mean_over_pairs, pairwise_iou, stands_apart, with_others
-from benchmarks.scoring import batches
 from probseg.interfaces import Batch, Dataset
 
 BATCH = 64
@@ -59,7 +58,8 @@ def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None
         advance: Called with the number of images of every batch that is done.
     """
     parts, digests = [], []
-    for _, batch in batches(dataset, BATCH):
+    for start in range(0, len(dataset), BATCH):
+        batch = dataset.__getitems__(range(start, min(start + BATCH, len(dataset))))
         parts.append(measure(batch, dataset.classes))
         digests += [digest(image) for image in batch.image]
         advance(len(batch.image))

@@ -9,7 +9,7 @@ from probseg.datasets.lidc_layouts import LAYOUTS, PACKED, find, known_layouts
 from probseg.datasets.packed import PackedDataset
 from probseg.datasets.packing import cache_root, find_or_pack
 from probseg.datasets.sources import OnFault
-from probseg.errors import MissingDataError
+from probseg.errors import MissingDataError, listing
 
 
 def lidc(
@@ -58,7 +58,7 @@ def _given(root: str | os.PathLike[str] | None) -> Path:
     if not given:
         raise MissingDataError(
             "lidc needs a data root: pass root=, or set the environment variable PROBSEG_DATA, to "
-            f"{known_layouts()}"
+            f"a folder, zip file or pickle of it; layouts are {listing([*LAYOUTS, PACKED])}"
         )
     place = Path(os.path.realpath(Path(given).expanduser()))
     if not place.exists():
