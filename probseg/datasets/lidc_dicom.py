@@ -34,8 +34,10 @@ from probseg.datasets.packing import find_or_pack
 from probseg.datasets.sources import Block, OnFault, told
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError, OptionError
+from probseg.files import atomic_file
 
 logger = logging.getLogger(__name__)
+MISSING = "missing.txt"
 _VERSION = 1  # grows whenever crops of an older probseg must be made again
 _DEPTH = 8  # folders below the root; TCIA's own downloads have four
 
@@ -54,7 +56,8 @@ def prepare_lidc(
 
     One sample is one slice of one nodule, 128x128 around the nodule. What is finished is kept in a
     folder ``<out>.parts``: a run after a kill, or with more files, reads the rest only. That
-    folder goes once every scan of the database is there and whole.
+    folder goes once every scan of the database is there and whole; until then ``missing.txt`` in
+    ``out`` lists patient and series of each scan without a file.
 
     Args:
         dicom: A folder of DICOM files, in any folders below it; series are told by their UID.
@@ -83,10 +86,16 @@ def prepare_lidc(
     dataset = find_or_pack(source, target, progress=progress, on_fault=on_fault)
     if parts.exists():  # else everything was there before
         if source.absent:
-            logger.warning("%s: scans of LIDC-IDRI that are not there: %d", root, source.absent)
+            _list_absent(source.absent, target / MISSING)
         elif not dataset.skipped:
             shutil.rmtree(parts, ignore_errors=True)
     return dataset
+
+
+def _list_absent(absent: list[str], path: Path) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text("\n".join([*absent, ""]), encoding="utf-8")
+    logger.warning("%d scans of LIDC-IDRI are not there; they are listed in %s", len(absent), path)
 
 
 class LidcDicom:
@@ -150,9 +159,11 @@ class LidcDicom:
         return sum(len(crop.slices) for crop in self.chunks())
 
     @property
-    def absent(self) -> int:
-        """How many scans of the database have no file at all below the folder."""
-        return len(self._known) - len(self._index.series)
+    def absent(self) -> list[str]:
+        """Patient and series of each scan of the database without a file below the folder."""
+        here = self._index.series
+        lines = [f"{patient} {uid}" for uid, (_, patient) in self._known.items() if uid not in here]
+        return sorted(lines, key=natural)
 
     def chunks(self) -> list[Crop]:
         """Return the nodules of which there are slices."""

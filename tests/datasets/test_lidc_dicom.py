@@ -130,6 +130,7 @@ def test_what_is_missing_is_listed_and_the_rest_is_done(prepare: Callable, root:
         "LIDC-IDRI-0001/nodule-0/slice-2",
     ]
     assert len(dataset) == 5  # and the third scan, wholly absent, is no fault
+    assert (dataset.folder / "missing.txt").read_text() == f"LIDC-IDRI-0002 {THIRD}\n"
     with pytest.raises(DataError, match="lacks 1 of its 3"):
         prepare(on_fault="refuse", window="crop")
 
