@@ -30,9 +30,10 @@ def build(name: str, **options: Any) -> Any:
         OptionError: An option is unknown, of the wrong type or out of range.
         PluginError: A plugin that is asked for is broken.
 
-    >>> model = build("csae", backbone="unet", in_channels=3)
-    >>> model.spec["backbone"]["name"]
-    'unet'
+    Examples:
+        >>> model = build("csae", backbone="unet", in_channels=3)
+        >>> model.spec["backbone"]["name"]
+        'unet'
     """
     return registry("models").create(name, **options)
 
