@@ -50,7 +50,11 @@ class Folder:
             states.update(
                 f"{name} {state.st_size} {state.st_mtime_ns}\n".encode("utf-8", "replace")
             )
-        self.stamp = {"path": str(root), "files": len(self._names), "state": states.hexdigest()}
+        self.stamp = {
+            "path": printable(str(root)),
+            "files": len(self._names),
+            "state": states.hexdigest(),
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_names": []}  # who reads elsewhere was told the names
@@ -79,7 +83,11 @@ class Archive:
     def __init__(self, root: Path) -> None:
         self.root = root
         state = root.stat()
-        self.stamp = {"path": str(root), "size": state.st_size, "changed": state.st_mtime_ns}
+        self.stamp = {
+            "path": printable(str(root)),
+            "size": state.st_size,
+            "changed": state.st_mtime_ns,
+        }
 
     def names(self) -> list[str]:
         """Return the names of all members.

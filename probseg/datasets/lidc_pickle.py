@@ -69,7 +69,7 @@ class LidcPickle:
         self._path = path
         self.stamp: dict[str, Any] = {
             "layout": "pickle",
-            "path": str(path),
+            "path": printable(str(path)),
             "size": state.st_size,
             "changed": state.st_mtime_ns,
         }
@@ -118,8 +118,10 @@ class LidcPickle:
     def _contents(self) -> dict[str, Any]:
         contents = load_plain(self._path)
         if not isinstance(contents, dict) or not contents:
-            kind = "nothing" if contents == {} else f"a {type(contents).__name__}"
-            raise MissingDataError(f"{self._path} is no LIDC: it holds {kind}, not {self.looks}")
+            kind = "no entries" if isinstance(contents, dict) else f"a {type(contents).__name__}"
+            raise MissingDataError(
+                f"{self._path} is no LIDC: it has {kind}, and is not {self.looks}"
+            )
         if odd := [key for key in contents if not isinstance(key, str)]:
             raise DataError(
                 f"{self._path} is no LIDC: it has a key that is a {type(odd[0]).__name__}"

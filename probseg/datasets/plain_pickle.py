@@ -68,7 +68,8 @@ class _PlainUnpickler(pickle._Unpickler):  # in C it would allot whatever memory
 
     def find_class(self, module: str, name: str) -> Any:
         if (known := self._known.get((module, name))) is None:
-            raise _UnsafeError(f"{module}.{name}")
+            public = "os" if module in ("posix", "nt") else module
+            raise _UnsafeError(f"{public}.{name}")
         return known
 
     def persistent_load(self, pid: Any) -> Any:

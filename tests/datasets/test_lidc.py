@@ -102,7 +102,7 @@ FAULTS: dict[str, tuple[str, Callable[[bytes, Callable[..., bytes]], bytes | Non
     "not an image": (MASK, lambda *_: b"PK\x03\x04 not a picture", "no whole PNG"),
     "a huge file": (MASK, lambda *_: bytes(1 << 21), "bytes"),
     "missing mask": (MASK, lambda *_: None, "lacks mask-3"),
-    "missing image": (IMAGE, lambda *_: None, "lacks images"),
+    "missing image": (IMAGE, lambda *_: None, "lacks image"),
     "16 bit": (IMAGE, lambda _, png: png(np.zeros((128, 128), np.uint16)), "8-bit greyscale"),
     "colour": (IMAGE, lambda _, png: png(np.zeros((128, 128, 3), np.uint8)), "8-bit greyscale"),
     "other size": (IMAGE, lambda _, png: png(np.zeros((128, 127), np.uint8)), "128x127"),
@@ -193,8 +193,43 @@ def test_a_member_that_leads_out_is_never_followed(
 
 def test_a_loop_of_links_ends(tree: Any, tmp_path: Path) -> None:
     (tree.root / "loop").symlink_to(tree.root.parent, target_is_directory=True)
-    with pytest.raises(DataError, match="is there twice"):  # the same slices by two names
-        lidc(tree.root, cache=tmp_path / "cache")
+    equals(lidc(tree.root, cache=tmp_path / "cache"), tree)
+
+
+def test_a_member_that_is_there_twice_is_refused(
+    tree: Any, as_zip: Callable[..., Path], tmp_path: Path
+) -> None:
+    archive = as_zip(tree.root)
+    with zipfile.ZipFile(archive, "a") as opened, pytest.warns(UserWarning, match="Duplicate"):
+        opened.writestr(IMAGE, "another")
+    with pytest.raises(DataError, match=f"{IMAGE} is there twice"):
+        lidc(archive, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_faulty_samples_can_be_left_out(
+    zipped: bool, tree: Any, as_zip: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tree.root / MASK).unlink()
+    (tree.root / IMAGE).write_bytes(b"")
+    dataset = lidc(
+        as_zip(tree.root) if zipped else tree.root, cache=tmp_path / "cache", on_fault="skip"
+    )
+    kept = [
+        row
+        for row, name in enumerate(tree.ids)
+        if name not in ("LIDC-IDRI-0002/nodule-1/slice-0", "LIDC-IDRI-0010/nodule-0/slice-1")
+    ]
+    equals(
+        dataset,
+        tree._replace(
+            ids=[tree.ids[row] for row in kept], images=tree.images[kept], masks=tree.masks[kept]
+        ),
+    )
+    assert dataset.skipped == [
+        "LIDC-IDRI-0002/nodule-1/slice-0: lacks mask-3",
+        f"{IMAGE}: is empty",
+    ]
 
 
 def test_missing_data_say_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,9 +239,9 @@ def test_missing_data_say_how_to_get_them(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(MissingDataError, match="nowhere"):
         lidc(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MissingDataError, match="holds no slices"):
+    with pytest.raises(MissingDataError, match="has no LIDC, only nothing"):
         lidc(tmp_path / "empty", cache=tmp_path / "cache")
-    with pytest.raises(DataError, match="neither a folder nor a zip"):
+    with pytest.raises(DataError, match="has no LIDC, only the file"):
         (tmp_path / "file.txt").write_text("text")
         lidc(tmp_path / "file.txt")
 
