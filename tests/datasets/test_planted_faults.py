@@ -19,23 +19,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fault_kinds import TRACE, plant, plant_whole
-from fault_trees import (
-    EITHER,
-    GONE,
-    SOUND,
-    SPOILED,
-    UNSEEN,
-    Case,
-    Tree,
-    crops,
-    entries,
-    folder,
-    printable,
-    qubiq,
-    slices,
-    write,
-)
+from fault_kinds import TRACE, plant
+from fault_layouts import LAYOUTS
+from fault_trees import EITHER, GONE, SOUND, SPOILED, UNSEEN, Case, Tree, printable, write
+from fault_whole import plant_whole
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -47,15 +34,6 @@ from probseg.errors import DataError
 
 FAULTY = {EITHER, UNSEEN, SPOILED}
 SECONDS = 20  # in which a tree of four small pictures has to be loaded
-LAYOUTS = {
-    "slices": slices(),
-    "crops": crops(),
-    "pickle": entries(),
-    "kidney": qubiq("kidney", 3, (8, 7)),
-    "brain-tumor": qubiq("brain-tumor", 3, (8, 7, 4)),
-    "pancreas": qubiq("pancreas", 2, (3, 6, 5)),
-    "folder": folder(),
-}
 TREES = int(os.environ.get("PROBSEG_FUZZ", "140"))
 
 
