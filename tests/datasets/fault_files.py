@@ -17,7 +17,7 @@ Pixels = NDArray[Any]
 FIFO = b"a named pipe, which would be waited for"
 
 
-@dataclass(repr=False)
+@dataclass
 class File:
     """A file, what it shows, and its bytes; None if it is not there."""
 
@@ -30,8 +30,8 @@ class File:
     def __post_init__(self) -> None:
         self.data = self.encode(self.pixels)
 
-    def __repr__(self) -> str:
-        return f"{self.name!r}: {self.pixels.shape} {self.pixels.dtype}"
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(f"{self.name!r}: {self.pixels.shape} {self.pixels.dtype}")
 
     @property
     def there(self) -> bool:
