@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BENCH_OUT ?= benchmarks/out
 BENCH_ARGS ?= --datasets contours --profile quick
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=8
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check

@@ -63,14 +63,26 @@ def overrides(assignments: Iterable[str]) -> dict[str, Any]:
     >>> overrides(["max_steps=5", "backbone=unet"])
     {'max_steps': 5, 'backbone': 'unet'}
     """
+    chosen = assigned(assignments)
+    settings = schema("suite")
+    check(chosen, {**settings["$defs"]["settings"], "$defs": settings["$defs"]}, where="--set")
+    return chosen
+
+
+def assigned(assignments: Iterable[str]) -> dict[str, Any]:
+    """Return names and values from ``KEY=VALUE``, whose value is TOML or else a plain word.
+
+    Raises:
+        ChoiceError: One is no assignment.
+
+    >>> assigned(["size=64", "root=my/data"])
+    {'size': 64, 'root': 'my/data'}
+    """
     pairs = [assignment.partition("=") for assignment in assignments]
     for key, equals, _ in pairs:
         if not equals:
             raise ChoiceError(f"--set takes KEY=VALUE, not {key!r}")
-    chosen = {key: _value(text) for key, _, text in pairs}
-    settings = schema("suite")
-    check(chosen, {**settings["$defs"]["settings"], "$defs": settings["$defs"]}, where="--set")
-    return chosen
+    return {key: _value(text) for key, _, text in pairs}
 
 
 def _value(text: str) -> Any:

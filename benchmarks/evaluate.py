@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> None:
     """
     from rich.console import Console
 
-    from benchmarks.data import open_dataset
+    from benchmarks.material import open_dataset
     from benchmarks.scorecard import make_scorecard, to_rich
     from probseg.files import write_json
 
@@ -131,7 +131,7 @@ def _file(checkpoint: Path) -> Path:
 
 
 def _view(dataset: Dataset, options: argparse.Namespace) -> Dataset:
-    from benchmarks.data import FOLDS, thin
+    from benchmarks.material import FOLDS, thin
     from probseg.datasets.splits import split
     from probseg.datasets.views import CentreCrop, Subset
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import pictures, provenance
 from benchmarks.cells import Cell
-from benchmarks.data import Data, prepare
+from benchmarks.material import Data, prepare
 from benchmarks.place import Place
 from benchmarks.predictors import ModelPredictor, baseline_predictor
 from benchmarks.results import SCHEMA_VERSION, Result, means, result_path, write_result
 from benchmarks.scoring import Predictor, Scorer, Scores
 from benchmarks.train import Trained, train
+from probseg.files import write_json
 from probseg.interfaces import Dataset
 from probseg.training.precision import choose_execution
 
@@ -27,6 +29,7 @@ def run(cell: Cell, dataset: Dataset, place: Place) -> Result:
     folder = cell.folder(place.out)
     data = prepare(dataset, cell.config["data"], cell.config["fold"])
     started = time.monotonic()
+    write_json(folder / "split.json", asdict(data.split))
     trained = train(cell, data, place) if cell.trained else None
     predictor = _predictor(cell, data, trained, place)
     evaluating = time.monotonic()

@@ -47,7 +47,8 @@ def _write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _write_figure(path: Path, figure: Figure) -> None:
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as PNG, whole or not at all."""
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor="white", format="png")
 
@@ -57,7 +58,7 @@ def _write_gini(finished: Finished, path: Path) -> None:
     if panels:
         from probseg.plots import gini_curves
 
-        _write_figure(path, gini_curves(panels))
+        write_figure(path, gini_curves(panels))
 
 
 def gini_panels(
@@ -88,7 +89,7 @@ def _write_sheets(finished: Finished, out: Path) -> None:
     for number, place in enumerate(sorted(shared), start=1):
         pages = {row: album[place] for row, album in albums.items()}
         name = f"samples-{finished[0][0].dataset}-{number}.png"
-        _write_figure(out / name, _sheet(pages, f"{caption}, test image {place}"))
+        write_figure(out / name, _sheet(pages, f"{caption}, test image {place}"))
 
 
 def _sheet_caption(finished: Finished) -> str:

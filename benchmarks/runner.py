@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.cells import Cell
-from benchmarks.data import open_dataset
+from benchmarks.material import open_dataset
 from benchmarks.place import Place
 from benchmarks.results import Result, finished, result_path, write_result
 from probseg.errors import ProbsegError

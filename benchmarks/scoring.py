@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import probseg
+from probseg.datasets.annotators import complete
 from probseg.errors import InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.evaluation import evaluate
@@ -89,6 +90,13 @@ def score(evaluations: Sequence[Evaluation]) -> dict[str, Tensor]:
 
 
 def batches(dataset: Dataset, size: int) -> Iterator[tuple[int, Batch]]:
-    """Yield a data set in order, with the place of each batch's first image."""
+    """Yield a data set in order, with the place of each batch's first image.
+
+    Everybody annotated the images of a batch, which is shorter where the number of annotators
+    changes: metrics and baselines compare the annotators that there are.
+    """
     for start in range(0, len(dataset), size):
-        yield start, dataset.__getitems__(range(start, min(start + size, len(dataset))))
+        whole = dataset.__getitems__(range(start, min(start + size, len(dataset))))
+        for batch in complete(whole):
+            yield start, batch
+            start += len(batch.image)

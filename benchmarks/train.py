@@ -11,7 +11,7 @@ import torch
 
 import probseg
 from benchmarks.cells import Cell
-from benchmarks.data import Data
+from benchmarks.material import Data
 from benchmarks.place import Place
 from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset

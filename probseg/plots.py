@@ -1,4 +1,4 @@
-"""Figures: samples beside annotations, and the prior's Gini index over training time.
+"""Figures: contact sheets, samples beside annotations, the prior's Gini index over training time.
 
 Every function returns a ``matplotlib.figure.Figure`` that no window manager knows of; save it
 with ``figure.savefig(path)``.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
@@ -30,9 +32,10 @@ COLOURS = {
     "annotators": "#333333",
 }
 _SPARE = ("#8C6BB1", "#A6761D", "#66A61E", "#E7298A", "#1B9E77", "#7570B3")
-_ANNOTATOR = ("#FFB000", "#FE6100", "#DC267F", "#648FFF", "#5CE1E6", "#B0F05A", "#FFFFFF")
+_ANNOTATOR = ("#FFB000", "#DC267F", "#5CE1E6", "#B0F05A", "#648FFF", "#FE6100", "#FFFFFF")
 _INK, _MUTED, _GRID = "#222222", "#666666", "#E4E4E4"
 _PANEL = 1.05  # inches
+_UNDER: dict[str, Any] = {"fontsize": 6, "color": _MUTED, "ha": "center", "va": "top"}
 _TIMES = np.linspace(0, 1, 101)
 
 
@@ -203,8 +206,81 @@ def _draw_block(
     row[-1].imshow(block.sd, cmap="magma", vmin=0, vmax=0.5, interpolation="nearest")
 
 
-def _show(panel: Axes, grey: Array) -> None:
-    low, high = np.percentile(grey, (0.5, 99.5))
+class Annotated(NamedTuple):
+    """One panel of a contact sheet."""
+
+    image: Array  # (H, W)
+    masks: Labels  # (A, H, W), classes
+    present: NDArray[np.bool_]  # (A,), who annotated
+    title: str
+    limits: tuple[float, float] | None = None  # shown black and white; by default its own extremes
+
+
+def contact_sheet(
+    panels: Sequence[Annotated], names: Sequence[str], *, columns: int = 4, title: str = ""
+) -> Figure:
+    """Draw images with each annotator's outline in a colour of its own, which a legend explains.
+
+    Whoever did not annotate an image is not drawn; under it stands who that was, and who drew an
+    empty mask.
+
+    Args:
+        panels: What to show, row by row.
+        names: Of the A annotators.
+        columns: Panels a row.
+        title: Over everything.
+    """
+    rows = -(-len(panels) // columns)
+    size = 2.0 * columns, 2.35 * rows + 0.9
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes:
+        ax.set_axis_off()
+    for ax, panel in zip(axes, panels, strict=False):
+        _draw_annotated(ax, panel, names)
+    _explain_colours(figure, names)
+    figure.suptitle(title, fontsize=10, color=_INK)
+    return figure
+
+
+def _explain_colours(figure: Figure, names: Sequence[str]) -> None:
+    handles = [Line2D([], [], **_pen(index, len(names))) for index in range(len(names))]
+    figure.legend(
+        handles,
+        [f"annotator {name}" for name in names],
+        loc="outside lower center",
+        ncols=4,
+        fontsize=8,
+        labelcolor="white",
+        facecolor=_INK,
+        framealpha=1,
+    )
+
+
+def _draw_annotated(ax: Axes, panel: Annotated, names: Sequence[str]) -> None:
+    _show(ax, np.asarray(panel.image, dtype=float), panel.limits)
+    for index in np.flatnonzero(panel.present):
+        pen = _pen(int(index), len(panel.masks))
+        _outline(ax, panel.masks[index], colour=pen["color"], width=pen["linewidth"])
+    empty = panel.present & ~(np.asarray(panel.masks) > 0).any(axis=(1, 2))
+    notes = {"empty": empty, "absent": ~panel.present}
+    told = [f"{what}: {_listed(who, names)}" for what, who in notes.items() if who.any()]
+    ax.set_title(panel.title, fontsize=6, color=_INK, pad=3)
+    ax.text(0.5, -0.02, " · ".join(told), transform=ax.transAxes, **_UNDER)
+
+
+def _listed(who: NDArray[np.bool_], names: Sequence[str]) -> str:
+    return "all" if who.all() else ", ".join(np.array(names)[who])
+
+
+def _pen(index: int, annotators: int) -> dict[str, Any]:
+    """Return an annotator's colour and width: later ones are thinner, so equal outlines nest."""
+    thinner = 1.6 * index / max(annotators - 1, 1)
+    return {"color": _ANNOTATOR[index % len(_ANNOTATOR)], "linewidth": 2.4 - thinner}
+
+
+def _show(panel: Axes, grey: Array, limits: tuple[float, float] | None = None) -> None:
+    low, high = np.percentile(grey, (0.5, 99.5)) if limits is None else limits
     panel.imshow(grey, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="bilinear")
 
 

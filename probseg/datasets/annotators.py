@@ -1,17 +1,103 @@
-"""Whose annotation a model is trained on."""
+"""Whose annotation counts: somebody's, everybody's, a majority's or a consensus.
+
+What a function returns is exact for images that not everybody annotated: the absent have no say.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from probseg.errors import DataError, MissingDataError, OptionError, did_you_mean, listing
+from probseg.interfaces import Batch
 
-def choose_annotator(masks: Tensor, generator: Generator | None = None) -> Tensor:
+Annotator = Literal["random", "majority", "staple"] | int
+NAMES: tuple[str, ...] = ("random", "majority", "staple")
+_ROUNDING = 1e-6  # by which STAPLE's probabilities of equals differ
+
+
+def annotation(
+    batch: Batch, annotator: Annotator = "random", *, generator: Generator | None = None
+) -> Tensor:
+    """Return one annotation of each image.
+
+    >>> masks = torch.tensor([[[[0, 1, 1]], [[0, 0, 1]], [[0, 1, 0]]]], dtype=torch.uint8)
+    >>> annotation(Batch(torch.zeros(1, 1, 1, 3), masks), "majority")
+    tensor([[[0, 1, 1]]], dtype=torch.uint8)
+
+    Args:
+        batch: Images with everybody's masks.
+        annotator: ``"random"`` (:func:`choose_annotator`), ``"majority"``
+            (:func:`majority_vote`), ``"staple"`` (:func:`staple`), or an annotator's number.
+        generator: Source of randomness for ``"random"``.
+
+    Returns:
+        (B, H, W) classes, uint8.
+
+    Raises:
+        OptionError: There is no such annotator.
+        DataError: The annotator of that number did not annotate every image.
+        MissingDataError: SimpleITK is not installed, which ``"staple"`` needs.
+    """
+    check_annotator(annotator)
+    if annotator == "random":
+        return choose_annotator(batch.masks, generator, present=batch.present)
+    if annotator == "majority":
+        return majority_vote(batch.masks, batch.present)
+    if annotator == "staple":
+        return staple(batch.masks, batch.present)
+    return _of_one(batch, int(annotator))
+
+
+def check_annotator(annotator: object) -> None:
+    """Check that somebody can be meant.
+
+    Raises:
+        OptionError: It is neither a known name nor a number from 0.
+    """
+    number = isinstance(annotator, int) and not isinstance(annotator, bool) and annotator >= 0
+    if not number and annotator not in NAMES:
+        raise OptionError(
+            f"annotator is {annotator!r}{did_you_mean(annotator, NAMES)}; it can be "
+            f"{listing(NAMES)}, or an annotator's number from 0"
+        )
+
+
+def everybody(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return all masks (B, A, H, W), empty where nobody annotated, and who did, (B, A) bool."""
+    return batch.masks, presence(batch.masks, batch.present)
+
+
+def complete(batch: Batch) -> Iterator[Batch]:
+    """Cut a batch into batches that everybody annotated, in the same order.
+
+    What takes a rectangle of annotations, as the metrics do, is exact on each of them. Cuts are
+    where the number of annotators changes; those who annotated keep their order.
+    """
+    present = presence(batch.masks, batch.present)
+    numbers, lengths = torch.unique_consecutive(present.sum(1), return_counts=True)
+    start = 0
+    for number, length in zip(numbers.tolist(), lengths.tolist(), strict=True):
+        rows = slice(start, start + length)
+        masks = batch.masks[rows][present[rows]]
+        yield Batch(batch.image[rows], masks.view(length, number, *masks.shape[1:]))
+        start += length
+
+
+def choose_annotator(
+    masks: Tensor, generator: Generator | None = None, *, present: Tensor | None = None
+) -> Tensor:
     """Choose one annotator for each image, uniformly; an empty mask is a choice like any other.
 
     Args:
         masks: (B, A, H, W) classes.
         generator: Source of randomness, on any device.
+        present: (B, A) bool, who can be chosen; None for everybody.
 
     Returns:
         (B, H, W) classes of the same dtype.
@@ -19,4 +105,102 @@ def choose_annotator(masks: Tensor, generator: Generator | None = None) -> Tenso
     count, annotators = masks.shape[:2]
     device = generator.device if generator is not None else masks.device
     chosen = torch.randint(annotators, (count,), generator=generator, device=device)
+    if present is not None and not present.all():  # images that everybody annotated keep theirs
+        who = present.to(device)
+        place = (torch.rand(count, generator=generator, device=device) * who.sum(1)).long()
+        among = (who.cumsum(1) > place[:, None]).int().argmax(1)
+        chosen = torch.where(who.all(1), chosen, among)
     return masks[torch.arange(count, device=masks.device), chosen.to(masks.device)]
+
+
+def majority_vote(masks: Tensor, present: Tensor | None = None) -> Tensor:
+    """Return the class that most annotators gave each pixel; of several, the lowest.
+
+    Two of four annotators are no majority: such a pixel is background.
+
+    Args:
+        masks: (B, A, H, W) classes.
+        present: (B, A) bool, who votes; None for everybody.
+
+    Returns:
+        (B, H, W) classes of the same dtype.
+    """
+    voters = presence(masks, present)[:, :, None, None]
+    classes = range(int(masks.max()) + 1)
+    votes = torch.stack([((masks == one) & voters).sum(1) for one in classes])
+    return votes.argmax(0).to(masks.dtype)  # the first of equals
+
+
+def staple(masks: Tensor, present: Tensor | None = None) -> Tensor:
+    """Return the consensus that STAPLE estimates, weighing annotators by their performance.
+
+    Expectation-maximisation of each annotator's sensitivity and specificity (or confusion of
+    classes) and the hidden truth, image by image; it takes some 10 ms each. A foreground that is
+    as probable as not, as where two annotators differ, is background.
+
+    Args:
+        masks: (B, A, H, W) classes.
+        present: (B, A) bool, who is heard; None for everybody.
+
+    Returns:
+        (B, H, W) classes of the same dtype and device.
+
+    Raises:
+        MissingDataError: SimpleITK is not installed.
+
+    References:
+        Warfield, Zou and Wells, Simultaneous truth and performance level estimation (STAPLE),
+        IEEE Transactions on Medical Imaging 23(7), 2004.
+    """
+    heard = presence(masks, present).cpu().numpy()
+    images = zip(masks.cpu().numpy(), heard, strict=True)
+    labels = np.stack([_consensus(drawn[who]) for drawn, who in images])
+    return torch.from_numpy(labels).to(masks.device, masks.dtype)
+
+
+def presence(masks: Tensor, present: Tensor | None) -> Tensor:
+    """Return who annotated what, (B, A) bool; None means everybody."""
+    if present is not None:
+        return present
+    return torch.ones(masks.shape[:2], dtype=torch.bool, device=masks.device)
+
+
+def _of_one(batch: Batch, number: int) -> Tensor:
+    annotators = batch.masks.shape[1]
+    if number >= annotators:
+        raise OptionError(
+            f"annotator is {number}, but there are {annotators}: 0 to {annotators - 1}"
+        )
+    absent = ~presence(batch.masks, batch.present)[:, number]
+    if absent.any():
+        raise DataError(
+            f"annotator {number} left out {int(absent.sum())} of {len(absent)} images; leave them "
+            'out as well (probseg.datasets.views.subset), or take "random", "majority" or "staple"'
+        )
+    return batch.masks[:, number]
+
+
+def _consensus(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return STAPLE's labels (H, W) of the masks (A, H, W) of one image."""
+    first: NDArray[np.uint8] = masks[0]
+    if (masks == first).all():  # one annotator, or agreement: performance is not defined
+        return first
+    itk = _simple_itk()
+    volumes = [itk.GetImageFromArray(mask) for mask in masks]
+    if masks.max() == 1:
+        found = itk.STAPLE(volumes, 1.0) > 0.5 + _ROUNDING
+    else:
+        found = itk.MultiLabelSTAPLE(volumes, 0)  # where undecided, background
+    label: NDArray[np.uint8] = itk.GetArrayFromImage(found)
+    return label
+
+
+def _simple_itk() -> Any:
+    try:
+        import SimpleITK
+    except ImportError as error:
+        raise MissingDataError(
+            'annotator="staple" needs SimpleITK, which is not installed; '
+            'run: pip install "probseg[data]"'
+        ) from error
+    return SimpleITK

@@ -9,7 +9,7 @@ from probseg.datasets.lidc_layouts import LAYOUTS, PACKED, find, known_layouts
 from probseg.datasets.packed import PackedDataset
 from probseg.datasets.packing import cache_root, find_or_pack
 from probseg.datasets.sources import OnFault
-from probseg.errors import MissingDataError
+from probseg.errors import MissingDataError, listing
 
 
 def lidc(
@@ -28,8 +28,9 @@ def lidc(
     Args:
         root: A folder, zip file or pickle in a layout that circulates, or a folder that holds one;
             by default the environment variable PROBSEG_DATA.
-        layout: ``"slices"``, ``"crops"``, ``"pickle"`` or ``"packed"``; by default the one that is
-            recognised at the root.
+        layout: ``"slices"``, ``"crops"``, ``"pickle"``, ``"dicom"`` (cut as
+            :func:`~probseg.datasets.lidc_dicom.prepare_lidc` does, by default) or ``"packed"``; by
+            default the one that is recognised at the root.
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
         on_fault: ``"refuse"`` to raise at faulty files, ``"skip"`` to leave their samples out.
@@ -57,7 +58,7 @@ def _given(root: str | os.PathLike[str] | None) -> Path:
     if not given:
         raise MissingDataError(
             "lidc needs a data root: pass root=, or set the environment variable PROBSEG_DATA, to "
-            f"{known_layouts()}"
+            f"a folder, zip file or pickle of it; layouts are {listing([*LAYOUTS, PACKED])}"
         )
     place = Path(os.path.realpath(Path(given).expanduser()))
     if not place.exists():

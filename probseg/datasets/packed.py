@@ -7,14 +7,17 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from probseg.errors import DataError
-from probseg.interfaces import Batch, Sample
+
+if TYPE_CHECKING:  # torch takes seconds and 500 MB, which a process that only packs need not spend
+    from torch import Tensor
+
+    from probseg.interfaces import Batch, Sample
 
 SCHEMA = 2  # grows whenever a cache of an older probseg must be built again
 IMAGES, MASKS, PRESENT, SPACING = ARRAYS = (
@@ -70,6 +73,7 @@ class PackedDataset:
             raise DataError(f"{self.folder} is damaged ({error}); {_REMEDY}") from error
         self.channels: int = self._images.shape[1]
         self.annotators: int = self._masks.shape[1]
+        _keep_freed_memory()
         if not unchanged:  # hashing everything takes longer than opening: only when in doubt
             self.verify()
 
@@ -77,17 +81,16 @@ class PackedDataset:
         return len(self._images)
 
     def __getitem__(self, index: int) -> Sample:
-        batch = self.__getitems__([index])
-        present = torch.from_numpy(self.present[[index]])[0]
-        return Sample(batch.image[0], batch.masks[0], self.groups[index], present)
+        from probseg.interfaces import Sample
+
+        image, masks, present = (array[0] for array in self._tensors([index]))
+        return Sample(image, masks, self.groups[index], present)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return a batch: (B, C, H, W) float32 images in [0, 1], (B, A, H, W) uint8 masks."""
-        rows = np.asarray(indices, dtype=np.intp)
-        image = torch.from_numpy(self._images[rows])
-        scale = 1 / 255 if image.dtype == torch.uint8 else 1.0
-        present = torch.from_numpy(self.present[rows])
-        return Batch(image.to(torch.float32).mul_(scale), self._unpack(rows), present)
+        from probseg.interfaces import Batch
+
+        return Batch(*self._tensors(indices))
 
     def __reduce__(self) -> tuple[type[PackedDataset], tuple[Path]]:
         return type(self), (self.folder,)  # a memory map would pickle as all of its bytes
@@ -101,11 +104,35 @@ class PackedDataset:
         if fingerprint(self.folder, self.ids, self.groups) != self.fingerprint:
             raise DataError(f"{self.folder} is damaged (its content changed); {_REMEDY}")
 
-    def _unpack(self, rows: NDArray[np.intp]) -> torch.Tensor:
-        masks, (height, width) = self._masks[rows], self._images.shape[2:]
+    def _tensors(self, indices: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        from torch import from_numpy
+
+        rows = np.asarray(indices, dtype=np.intp)
+        images, masks, present = self._scaled(rows), self._unpacked(rows), self.present[rows]
+        return from_numpy(images), from_numpy(masks), from_numpy(present)
+
+    def _scaled(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        images = self._images[rows]
+        unit = np.float32(1 / 255 if images.dtype == np.uint8 else 1)
+        scaled: NDArray[np.float32] = np.multiply(images, unit, dtype=np.float32)  # in one pass
+        return scaled
+
+    def _unpacked(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        masks: NDArray[np.uint8] = self._masks[rows]
+        height, width = self._images.shape[2:]
         if self.classes == 2:
             masks = np.unpackbits(masks, axis=-1, count=height * width)
-        return torch.from_numpy(masks.reshape(len(rows), self.annotators, height, width))
+        return masks.reshape(len(rows), self.annotators, height, width)
+
+
+def _keep_freed_memory() -> None:
+    """Let batches reuse each other's memory: fresh pages cost more than all that fills them.
+
+    glibc gives freed memory back to the system beyond thresholds, which rise with the largest
+    block that was ever freed, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD). This block is never
+    written to, so it takes no memory.
+    """
+    np.empty((32 << 20) - (64 << 10), np.uint8)
 
 
 def fingerprint(folder: Path, ids: Sequence[str], groups: Sequence[str]) -> str:

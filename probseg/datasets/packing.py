@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,7 @@ from probseg.datasets import packed
 from probseg.datasets.growing import GrowingArray
 from probseg.datasets.packed import PackedDataset
 from probseg.datasets.progress import progress_bar
-from probseg.datasets.sources import ON_FAULT, Block, Faults, OnFault, Source, told
+from probseg.datasets.sources import ON_FAULT, Block, Faults, OnFault, Source, only_annotated, told
 from probseg.errors import DataError, OptionError, did_you_mean, listing
 from probseg.files import WriteError, atomic_folder, write_json
 
@@ -126,7 +129,7 @@ def _write_arrays(
         )
         show = progress_bar(f"packing {source.name}", len(source), show=progress)
         advance = stack.enter_context(show)
-        for block in _read_all(source):
+        for block in map(only_annotated, _read_all(source)):
             faults.add(block.faults)
             count, annotators = len(block.ids), block.masks.shape[1]
             if count:
@@ -149,8 +152,21 @@ def _read_all(source: Source) -> Iterator[Block]:
     if len(source) < _WORTH_PROCESSES or len(chunks) < 2:
         yield from map(source.read, chunks)
         return
-    with Parallel(n_jobs=-1, return_as="generator", pre_dispatch="2 * n_jobs") as pool:
-        yield from pool(delayed(source.read)(chunk) for chunk in chunks)
+    workers = {"n_jobs": -1, "pre_dispatch": "2 * n_jobs", "return_as": "generator"}
+    with TemporaryDirectory() as folder, Parallel(**workers) as pool:
+        kept = Path(folder) / "source.pickle"
+        kept.write_bytes(pickle.dumps(source))
+        yield from pool(delayed(_read)(kept, chunk) for chunk in chunks)
+
+
+def _read(kept: Path, chunk: Any) -> Block:
+    return _brought(kept).read(chunk)
+
+
+@lru_cache(maxsize=1)  # a source may know every file's name: it is brought to a process only once
+def _brought(kept: Path) -> Source:
+    source: Source = pickle.loads(kept.read_bytes())
+    return source
 
 
 def _pack_masks(masks: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:

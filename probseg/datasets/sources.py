@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -25,6 +26,23 @@ class Block(NamedTuple):
     present: NDArray[np.bool_] | None = None  # (n, A): who annotated; by default everybody
     spacing: NDArray[np.floating[Any]] | None = None  # (n, 2) mm between rows, between columns
     faults: Sequence[str] = ()  # of samples that are not in the block: name and reason
+
+
+def only_annotated(block: Block) -> Block:
+    """Return a block without the samples that nobody annotated, which are no samples but faults."""
+    if block.present is None or block.present.any(axis=1).all():
+        return block
+    kept = np.asarray(block.present.any(axis=1))
+    others = compress(block.ids, ~kept)
+    return Block(
+        ids=list(compress(block.ids, kept)),
+        groups=list(compress(block.groups, kept)),
+        images=block.images[kept],
+        masks=block.masks[kept],
+        present=block.present[kept],
+        spacing=None if block.spacing is None else block.spacing[kept],
+        faults=[*block.faults, *(f"{name}: nobody annotated it" for name in others)],
+    )
 
 
 class Source(Protocol):

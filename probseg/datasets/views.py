@@ -1,12 +1,14 @@
-"""Views of a data set: some of its samples, or the middle of its images."""
+"""Views of a data set: some of its samples, the middle of its images, or one annotation each."""
 
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Sequence
 
 import torch
 
+from probseg.datasets.annotators import Annotator, annotation, check_annotator
 from probseg.errors import OptionError
 from probseg.interfaces import Batch, Dataset, Sample
 
@@ -89,6 +91,44 @@ class CentreCrop(View):
         if top < 0 or left < 0:
             raise OptionError(f"cannot crop {height}x{width} images to {self.size}; ask for less")
         return pixels[..., top : top + self.size[0], left : left + self.size[1]].contiguous()
+
+
+class Annotated(View):
+    """A data set with one annotation of each image: somebody's, the majority's or a consensus.
+
+    An annotation is made when it is first asked for, and remembered.
+
+    Args:
+        dataset: The underlying data set.
+        annotator: ``"majority"``, ``"staple"`` or an annotator's number, see
+            :func:`probseg.datasets.annotators.annotation`.
+
+    Raises:
+        OptionError: There is no such annotator, or it is ``"random"``: a sample is the same
+            whenever it is read.
+    """
+
+    def __init__(self, dataset: Dataset, annotator: Annotator) -> None:
+        check_annotator(annotator)
+        if annotator == "random":
+            raise OptionError('a view cannot be "random"; choose_annotator draws from a batch')
+        super().__init__(dataset, f"annotator {annotator}")
+        self.annotator = annotator
+        self.annotators = 1
+        self._known: dict[int, bytes] = {}  # compressed: a mask is hardly more than its outline
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a batch of samples, with masks (B, 1, H, W)."""
+        batch = self.dataset.__getitems__(indices)
+        new = [place for place, index in enumerate(indices) if index not in self._known]
+        if new:
+            present = None if batch.present is None else batch.present[new]
+            part = Batch(batch.image[new], batch.masks[new], present)
+            for place, label in zip(new, annotation(part, self.annotator), strict=True):
+                self._known[indices[place]] = zlib.compress(label.numpy(), level=1)
+        labels = b"".join(zlib.decompress(self._known[index]) for index in indices)
+        masks = torch.frombuffer(bytearray(labels), dtype=torch.uint8)
+        return Batch(batch.image, masks.view(len(indices), 1, *batch.masks.shape[2:]))
 
 
 def subset(dataset: Dataset, indices: Sequence[int]) -> Subset:

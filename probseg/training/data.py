@@ -95,6 +95,11 @@ def _check_batch(batch: Batch, dataset: Dataset) -> None:
             f"an image of data set {dataset.name!r} holds NaN or infinity; "
             "repair the file, or replace such pixels when it is read"
         )
+    if batch.present is not None and not bool(batch.present.any(dim=1).all()):
+        raise DataError(
+            f"nobody annotated an image of data set {dataset.name!r}; "
+            "leave it out: probseg.datasets.views.subset"
+        )
     highest = int(batch.masks.max())
     if highest >= dataset.classes:
         raise DataError(

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from probseg.datasets.views import Annotated
 from probseg.errors import InputError
 from probseg.files import write_json
 from probseg.interfaces import Dataset
@@ -57,11 +58,11 @@ def fit(
 ) -> FitResult:
     """Minimise the sum of the model's loss terms, and leave its best weights in it.
 
-    Each step draws one annotator per image. A round of validation follows every
-    ``settings.validate_every`` steps; the run ends after ``settings.patience`` rounds without a
-    lower validation loss, or after ``settings.max_steps``. With ``out``, an interrupted run goes
-    on from its last complete round when it is called again; on a CPU the result is then the one
-    of an uninterrupted run, to the bit.
+    Each step draws one annotator per image, unless ``settings.annotator`` says otherwise. A round
+    of validation follows every ``settings.validate_every`` steps; the run ends after
+    ``settings.patience`` rounds without a lower validation loss, or after ``settings.max_steps``.
+    With ``out``, an interrupted run goes on from its last complete round when it is called again;
+    on a CPU the result is then the one of an uninterrupted run, to the bit.
 
     Args:
         model: A :class:`probseg.interfaces.Model`; it ends on the CPU, in evaluation mode.
@@ -81,6 +82,8 @@ def fit(
     """
     for dataset in (train, validation):
         _check_fits(model, dataset)
+    if settings.annotator != "random":
+        train, validation = (Annotated(side, settings.annotator) for side in (train, validation))
     data = TrainingData(train, validation, settings)
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))

@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from probseg.datasets.annotators import annotation
 from probseg.errors import ProbsegError
 from probseg.interfaces import Batch
 from probseg.metrics.latent import gini
@@ -46,9 +47,9 @@ class TrainingModule(LightningModule):
         step, seed = self.global_step, self.settings.seed
         generator = make_generator(seed, Purpose.STEP, step)
         seed_globally(seed, Purpose.MODEL, step)
-        image, label = batch.image, choose_annotation(batch.masks, generator)
+        image, label = batch.image, annotation(batch, generator=generator)
         if self.settings.augment:
-            image, label = augment(image, label, generator=generator)
+            image, label = _augmented(image, label, generator)
         terms = self.terms(image, label)
         loss = self.total(terms)
         self._log("train", {"loss": loss} | terms, len(image))
@@ -59,15 +60,15 @@ class TrainingModule(LightningModule):
         seed = self.settings.seed
         generator = make_generator(seed, Purpose.VALIDATION, batch_idx)
         seed_globally(seed, Purpose.VALIDATION_MODEL, batch_idx)
-        terms = self.terms(batch.image, choose_annotation(batch.masks, generator))
+        terms = self.terms(batch.image, annotation(batch, generator=generator))
         self._log("validation", {"loss": self.total(terms)} | terms, len(batch.image))
         if hasattr(self.model, "prior"):
             scale = self.model.prior(self._laid_out(batch.image)).stddev.float()
             self._log("prior", {"gini": gini(scale).mean()}, len(batch.image))
 
     def terms(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Return the model's loss terms for images (B, C, H, W) and labels (B, 1, H, W)."""
-        terms: dict[str, Tensor] = self.model.loss(self._laid_out(image), label[:, 0].long())
+        """Return the model's loss terms for images (B, C, H, W) and labels (B, H, W)."""
+        terms: dict[str, Tensor] = self.model.loss(self._laid_out(image), label.long())
         return terms
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
@@ -132,16 +133,6 @@ class TrainingModule(LightningModule):
         )
 
 
-def choose_annotation(masks: Tensor, generator: Generator) -> Tensor:
-    """Pick one annotator for each image, uniformly.
-
-    Args:
-        masks: (B, A, H, W) classes.
-        generator: A generator on the CPU.
-
-    Returns:
-        The chosen annotations, (B, 1, H, W).
-    """
-    count, annotators = masks.shape[:2]
-    chosen = torch.randint(annotators, (count,), generator=generator)
-    return masks[torch.arange(count), chosen][:, None]
+def _augmented(image: Tensor, label: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    image, masks = augment(image, label[:, None], generator=generator)
+    return image, masks[:, 0]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from probseg.datasets.annotators import Annotator, check_annotator
 from probseg.errors import OptionError, did_you_mean, listing
 
 Schedule = Literal["constant", "cosine"]
@@ -29,6 +30,9 @@ class TrainingSettings:
         patience: Validation rounds without a lower validation loss before training stops.
         validate_every: Steps between two validation rounds; None is once per pass over the data.
         clip: Largest norm of the gradient of all parameters together (appendix B).
+        annotator: Whose annotation to learn from: one drawn anew for each image and step
+            ("random", the paper), the "majority" of each pixel, the consensus of "staple", or an
+            annotator's number; see :func:`probseg.datasets.annotators.annotation`.
         augment: Whether to apply the random transformations of Table 5.
         precision: "bf16" computes under autocast; "auto" does where the machine has fast bf16.
         channels_last: Whether images and weights lie channels last in memory; "auto" on CPUs and
@@ -51,6 +55,7 @@ class TrainingSettings:
     patience: int = 40
     validate_every: int | None = None
     clip: float = 1.0
+    annotator: Annotator = "random"
     augment: bool = True
     precision: Precision = "auto"
     channels_last: bool | Literal["auto"] = "auto"
@@ -67,6 +72,7 @@ class TrainingSettings:
         for name in ("learning_rate", "clip"):
             _check_number(name, getattr(self, name), positive=True)
         _check_number("weight_decay", self.weight_decay, positive=False)
+        check_annotator(self.annotator)
         _check_choice("augment", self.augment, (True, False))
         _check_choice("schedule", self.schedule, ("constant", "cosine"))
         _check_choice("precision", self.precision, ("auto", "bf16", "fp32"))
@@ -84,8 +90,8 @@ class TrainingSettings:
         Traceback (most recent call last):
         ...
         probseg.errors.OptionError: unknown training setting 'learning_rat'; did you mean \
-'learning_rate'? Known: augment, batch_size, channels_last, clip, device, learning_rate, \
-max_steps, patience, precision, schedule, seed, validate_every, weight_decay
+'learning_rate'? Known: annotator, augment, batch_size, channels_last, clip, device, \
+learning_rate, max_steps, patience, precision, schedule, seed, validate_every, weight_decay
         """
         known = [field.name for field in fields(cls)]
         for name in settings:

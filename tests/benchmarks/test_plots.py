@@ -2,9 +2,19 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from benchmarks.report import gini_panels
-from probseg.plots import COLOURS, Block, gini_curves, palette, resample, sample_sheet
+from probseg.plots import (
+    COLOURS,
+    Annotated,
+    Block,
+    contact_sheet,
+    gini_curves,
+    palette,
+    resample,
+    sample_sheet,
+)
 
 
 def test_the_band_is_mean_and_spread_over_folds() -> None:
@@ -80,3 +90,29 @@ def test_a_sheet_has_a_row_a_model_and_shows_the_outlines(tmp_path) -> None:
     assert outline.max(axis=0) == pytest.approx([5.5, 6.5])
     figure.savefig(tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_a_contact_sheet_draws_who_annotated_and_names_the_others() -> None:
+    masks = np.zeros((4, 12, 10), dtype=np.uint8)
+    masks[0, 2:5, 3:6] = masks[3, 7:9, 1:4] = 1  # the third one annotated, and found nothing
+    present = np.array([True, False, True, True])
+    image = np.random.default_rng(0).random((12, 10))
+    panels = [
+        Annotated(image, masks, present, "case 1"),
+        Annotated(image, masks, np.ones(4, bool), "case 2", limits=(0.0, 2.0)),
+    ]
+    figure = contact_sheet(panels, ["Ann", "Ben", "Chen", "Dee"], columns=3, title="sheet")
+    first, second, unused = figure.axes
+    assert [len(panel.collections) for panel in (first, second, unused)] == [2, 2, 0]
+    assert [text.get_text() for text in first.texts] == ["empty: Chen · absent: Ben"]
+    assert [text.get_text() for text in second.texts] == ["empty: Ben, Chen"]
+    (legend,) = figure.legends
+    colours = {
+        text.get_text().removeprefix("annotator "): line.get_color()
+        for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
+    }
+    for collection, name in zip(first.collections, ("Ann", "Dee"), strict=True):
+        assert to_hex(collection.get_edgecolor()[0]).upper() == colours[name]
+    corners = first.collections[0].get_paths()[0].vertices
+    assert (*corners.min(axis=0), *corners.max(axis=0)) == pytest.approx((2.5, 1.5, 5.5, 4.5))
+    assert second.get_images()[0].get_clim() == (0, 2)

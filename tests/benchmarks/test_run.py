@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.results import read_result
 from benchmarks.run import main
+from probseg.datasets.splits import Split
 from probseg.training.rounds import RoundKeeper
 
 
@@ -67,6 +68,14 @@ def test_a_result_says_everything_about_its_cell(finished_run: Path) -> None:
 def test_folds_share_the_test_images(finished_run: Path) -> None:
     shown = {tuple(r["images"]["index"]) for r in results(finished_run).values()}
     assert len(shown) == 1
+
+
+def test_the_split_is_kept_beside_the_result(finished_run: Path) -> None:
+    for path, result in results(finished_run).items():
+        part = Split.from_json((path.parent / "split.json").read_text())
+        assert len(part.train) == result["data"]["train"]
+        assert set(result["images"]["index"]) <= set(part.test)
+        assert part.fold == (result["config"]["fold"] or 0)
 
 
 def test_finished_cells_are_kept(one_cell, tmp_path: Path, capsys) -> None:

@@ -27,7 +27,7 @@ class Sound:
         )
 
     def __getitems__(self, indices):
-        image, masks, _ = zip(*(self[i] for i in indices), strict=True)
+        image, masks, *_ = zip(*(self[i] for i in indices), strict=True)
         return Batch(torch.stack(image), torch.stack(masks))
 
 

@@ -186,3 +186,20 @@ def test_a_name_that_is_no_utf8_is_written_out(tmp_path: Path) -> None:
     dataset = lidc(root, cache=tmp_path / "cache")
     assert list(dataset.groups) == ["patient \\udce9"]
     holds(dataset, cases._replace(patients=["patient \\udce9"]))
+
+
+def test_dicom_files_are_seen_and_cut(data_root: Path, tmp_path: Path) -> None:
+    if not (data_root / "lidc_dicom").is_dir():
+        pytest.skip("PROBSEG_DATA has no lidc_dicom")
+    dataset = lidc(data_root / "lidc_dicom", cache=tmp_path)
+    assert (dataset.stamp["layout"], dataset.annotators, len(dataset)) == ("dicom", 4, 67)
+    assert all(name.startswith("LIDC-IDRI-") for name in dataset.ids)
+
+
+@pytest.mark.parametrize("depth", [0, 5])
+def test_dicom_files_without_a_scan_of_lidc_are_refused(depth: int, tmp_path: Path) -> None:
+    folder = tmp_path.joinpath("root", *("deeper" for _ in range(depth)))
+    folder.mkdir(parents=True)
+    (folder / "1-001.dcm").write_bytes(b"no DICOM")
+    with pytest.raises(MissingDataError, match="DICOM"):
+        lidc(tmp_path / "root", cache=tmp_path / "cache")

@@ -12,10 +12,10 @@ from probseg.interfaces import Dataset
 def test_it_is_a_data_set() -> None:
     dataset = AmbiguousShapes(size=40, samples=5, annotators=3)
     assert isinstance(dataset, Dataset)
-    image, masks, group = dataset[4]
+    image, masks, group, present = dataset[4]
     assert (image.shape, image.dtype) == ((1, 40, 40), torch.float32)
     assert (masks.shape, masks.dtype) == ((3, 40, 40), torch.uint8)
-    assert 0 <= image.min() and image.max() <= 1
+    assert present is None and 0 <= image.min() and image.max() <= 1
     assert (len(dataset), len(list(dataset)), group) == (5, 5, "shape-4")
 
 

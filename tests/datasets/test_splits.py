@@ -27,6 +27,26 @@ def test_no_patient_is_on_two_sides(groups: list[str], seed: int, fold: int) -> 
     assert sum(map(len, sides)) == len(set.union(*sides))
 
 
+@FEW
+@given(
+    groups=GROUPS,
+    seed=st.integers(0, 2**32),
+    folds=st.integers(2, 4),
+    by=st.sampled_from(["patient", "image"]),
+    share=st.sampled_from([0.1, 0.2, 0.4]),
+)
+def test_every_sample_tests_or_validates_in_one_fold(
+    groups: list[str], seed: int, folds: int, by: str, share: float
+) -> None:
+    options = {"seed": seed, "folds": folds, "by": by, "test": share}
+    parts = [split(groups, fold=fold, **options) for fold in range(folds)]  # type: ignore[arg-type]
+    sides = [*(part.validation for part in parts), parts[0].test]
+    assert sorted(index for side in sides for index in side) == list(range(len(groups)))
+    for part in parts:
+        everybody = sorted([*part.train, *part.validation, *part.test])
+        assert everybody == list(range(len(groups))) and part.test == parts[0].test
+
+
 def test_the_first_fifth_tests_in_natural_order() -> None:
     groups = [f"p{n}" for n in range(50, 0, -1)]  # p10 sorts after p9, not after p1
     assert {groups[i] for i in split(groups).test} == {f"p{n}" for n in range(1, 11)}

@@ -24,7 +24,7 @@ def test_a_subset_has_the_samples_in_their_order() -> None:
 def test_a_crop_keeps_the_middle_of_image_and_masks() -> None:
     whole = AmbiguousShapes(samples=3)
     part = CentreCrop(Subset(whole, [1, 2]), (10, 16))
-    image, masks, group = part[1]
+    image, masks, group, _ = part[1]
     assert image.equal(whole[2].image[:, 11:21, 8:24])
     assert masks.equal(whole[2].masks[:, 11:21, 8:24])
     assert group == "shape-2"

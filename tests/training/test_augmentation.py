@@ -93,6 +93,27 @@ def test_area_grows_with_the_square_of_the_scale_alone(seed):
     assert torch.det(matrix).item() == pytest.approx(parameters.scale.item() ** 2, rel=1e-4)
 
 
+def by_hand(parameters: Draw, height: int, width: int) -> np.ndarray:
+    """Shear along x, then y, then turn clockwise (y points down) and scale, then shift."""
+    turn, scale = math.radians(parameters.rotation.item()), parameters.scale.item()
+    across, down = np.tan(np.radians(parameters.shear[0].double().numpy()))
+    shear = np.array([[1, 0], [-down, 1]]) @ np.array([[1, -across], [0, 1]])
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    matrix = scale * rotation @ shear
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    shift = parameters.translation[0].double().numpy() * (width, height)
+    return np.column_stack([matrix, centre + shift - matrix @ centre])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10**6), st.integers(8, 90), st.integers(8, 90))
+def test_the_map_is_shear_then_turn_and_scale_then_shift_about_the_centre(seed, height, width):
+    parameters = draw(1, seeded(seed))
+    found = affine_matrix(parameters, height=height, width=width)[0].double().numpy()
+    np.testing.assert_allclose(found[:2], by_hand(parameters, height, width), atol=2e-3)
+    np.testing.assert_array_equal(found[2], [0, 0, 1])
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6))
 def test_the_image_moves_as_scipy_moves_it(seed):

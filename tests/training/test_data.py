@@ -9,8 +9,8 @@ import torch
 from scipy import stats
 from training_toys import Discs, quick
 
+from probseg.datasets.annotators import choose_annotator
 from probseg.training.data import TrainingData
-from probseg.training.module import choose_annotation
 from probseg.training.seeds import Purpose, derive_seed
 
 
@@ -51,7 +51,7 @@ def test_without_a_trainer_there_is_no_step():
 
 def test_annotators_are_chosen_uniformly_and_each_image_apart():
     masks = torch.arange(4)[None, :, None, None].expand(6000, 4, 1, 1)
-    chosen = choose_annotation(masks, torch.Generator().manual_seed(0)).flatten().tolist()
+    chosen = choose_annotator(masks, torch.Generator().manual_seed(0)).flatten().tolist()
     assert stats.chisquare(list(Counter(chosen).values())).pvalue > 0.01
     pairs = Counter(zip(chosen[::2], chosen[1::2], strict=True))
     assert len(pairs) == 16
@@ -60,8 +60,8 @@ def test_annotators_are_chosen_uniformly_and_each_image_apart():
 
 def test_the_chosen_annotation_is_of_the_same_image():
     masks = torch.arange(12).reshape(3, 4, 1, 1)
-    chosen = choose_annotation(masks, torch.Generator().manual_seed(1))
-    assert chosen.shape == (3, 1, 1, 1)
+    chosen = choose_annotator(masks, torch.Generator().manual_seed(1))
+    assert chosen.shape == (3, 1, 1)
     assert (chosen.flatten() // 4).tolist() == [0, 1, 2]
 
 

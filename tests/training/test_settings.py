@@ -42,6 +42,9 @@ def test_a_table_of_toml_becomes_settings():
         ({"clip": math.inf}, "clip must be a positive finite"),
         ({"weight_decay": -1e-5}, "weight_decay must be a non-negative"),
         ({"weight_decay": math.nan}, "weight_decay must be a non-negative"),
+        ({"annotator": "stapel"}, "annotator is 'stapel'; did you mean 'staple'"),
+        ({"annotator": -1}, "annotator is -1; it can be"),
+        ({"annotator": True}, "annotator is True"),
         ({"augment": "yes"}, "augment must be one of True, False, not 'yes'"),
         ({"augment": 1}, "augment must be one of True, False, not 1"),
         ({"precision": "fp23"}, "did you mean 'fp32'"),
@@ -58,5 +61,5 @@ def test_a_value_that_cannot_train_is_named(change, message):
 def test_an_unknown_key_gets_the_nearest_one():
     with pytest.raises(OptionError, match="'batchsize'; did you mean 'batch_size'"):
         TrainingSettings.from_mapping({"batchsize": 3})
-    with pytest.raises(OptionError, match="unknown training setting 'xyz'; Known: augment"):
+    with pytest.raises(OptionError, match="setting 'xyz'; Known: annotator, augment"):
         TrainingSettings.from_mapping({"xyz": 3})

@@ -73,17 +73,20 @@ class Discs:
         radius = torch.arange(3, 7)[None, :, None, None]
         self.masks = (distance[:, None] < radius).to(torch.uint8)
         noise = 0.1 * torch.rand(count, 1, size, size, generator=generator)
+        self.present: Tensor | None = None
         self.images = 0.8 * self.masks.float().mean(dim=1, keepdim=True) + noise
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> Sample:
-        return Sample(self.images[index], self.masks[index], self.groups[index])
+        present = None if self.present is None else self.present[index]
+        return Sample(self.images[index], self.masks[index], self.groups[index], present)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         chosen = list(indices)
-        return Batch(self.images[chosen], self.masks[chosen])
+        present = None if self.present is None else self.present[chosen]
+        return Batch(self.images[chosen], self.masks[chosen], present)
 
 
 def make_model(seed: int = 0, **options: Any) -> ToyModel:

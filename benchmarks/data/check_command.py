@@ -1,0 +1,64 @@
+"""``check``: what was found in a data set, beside what is expected of it."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+import probseg
+from benchmarks.data.catalogue import entry
+from benchmarks.data.opening import check_choices, open_named
+from probseg.datasets.progress import progress_bar
+from probseg.errors import MissingDataError, ProbsegError
+from probseg.files import WriteError
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check the data sets asked for; return 1 if one is damaged, or asked for and not there.
+
+    Raises:
+        ChoiceError: One is unknown, or there is no such data root.
+        WriteError: The cache cannot be written.
+    """
+    names = check_choices(options, options.names or probseg.datasets)
+    console = Console()
+    sound = [check(name, options, console) for name in names]
+    return int(not all(sound))
+
+
+def check(name: str, options: argparse.Namespace, console: Console) -> bool:
+    """Check one data set, print what there is to say and return whether it is sound."""
+    try:
+        return _report(name, options, console)
+    except WriteError:
+        raise
+    except MissingDataError as error:
+        asked = name in options.names
+        style = "red" if asked else "dim"
+        console.print(f"not here: {name}: {error}\n", style=style, markup=False, highlight=False)
+        return not asked
+    except ProbsegError as error:
+        console.print(f"damaged: {name}: {error}\n", style="red", markup=False, highlight=False)
+        return False
+
+
+def _report(name: str, options: argparse.Namespace, console: Console) -> bool:
+    from benchmarks.data import survey_tables as tables
+    from benchmarks.data.survey import survey
+    from probseg.datasets.packed import PackedDataset
+
+    dataset = open_named(name, options, on_fault="skip")
+    if isinstance(dataset, PackedDataset):
+        dataset.verify()
+    with progress_bar(f"checking {name}", len(dataset)) as advance:
+        found = survey(dataset, advance)
+    for table in (
+        tables.comparison(found, entry(name)),
+        tables.annotators(found),
+        tables.findings(found),
+    ):
+        if table is not None:
+            console.print(table)
+    console.print(tables.left_out(found), style="red", markup=False, highlight=False)
+    return not (found.damaged or found.skipped)

@@ -1,0 +1,151 @@
+"""Single slices of CT in DICOM files: Hounsfield units, or an error that says why not."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Container
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probseg.errors import DataError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+    from pydicom.uid import UID
+
+_PREAMBLE, _MAGIC = 128, b"DICM"  # PS3.10, section 7.1
+_UPRIGHT = 0.999  # cosine of the angle between a slice's normal and the body's axis: 2.6 degrees
+_TAGS = (
+    "SeriesInstanceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
+)
+
+
+class Header(NamedTuple):
+    """Where a slice lies."""
+
+    series: str  # SeriesInstanceUID
+    z: float  # mm
+    spacing: tuple[float, float]  # mm between rows, between columns
+    size: tuple[int, int]  # rows, columns
+
+
+def read_header(path: Path, series: Container[str]) -> Header | None:
+    """Return where a slice lies, or None if the file is no DICOM file or of another series.
+
+    Raises:
+        DataError: It is called ``.dcm`` and is no DICOM file, or it is one of the series but
+            damaged, without position, orientation or spacing, or not axial.
+    """
+    if not _is_dicom(path):
+        return None
+    dataset = _parse(path, pixels=False)
+    uid = str(_uid(dataset, "SeriesInstanceUID"))
+    if not uid and path.suffix.lower() == ".dcm":
+        raise DataError("is no whole DICOM file (it has no SeriesInstanceUID)")
+    if uid not in series:
+        return None
+    position = _numbers(dataset, "ImagePositionPatient", 3)
+    across, down = _numbers(dataset, "ImageOrientationPatient", 6).reshape(2, 3)
+    normal = np.cross(across, down)
+    if not abs(normal[2]) >= _UPRIGHT:
+        raise DataError(f"is not axial: the normal of its plane is {np.round(normal, 3).tolist()}")
+    spacing, size = _numbers(dataset, "PixelSpacing", 2), _size(dataset)
+    if not (spacing > 0).all():
+        raise DataError(f"has pixels of {spacing.tolist()} mm")
+    return Header(uid, float(position[2]), (float(spacing[0]), float(spacing[1])), size)
+
+
+def read_hounsfield(path: Path) -> NDArray[np.float32]:
+    """Decode one slice; value · slope + intercept.
+
+    Args:
+        path: The file; compressed pixels are decoded if pydicom has a decoder for them.
+
+    Returns:
+        (rows, columns) in Hounsfield units.
+
+    Raises:
+        DataError: The file is damaged, its compression cannot be decoded, it is no greyscale
+            picture, or has no rescale slope and intercept.
+    """
+    dataset = _parse(path, pixels=True)
+    slope, intercept = (
+        float(_numbers(dataset, name, 1)[0]) for name in ("RescaleSlope", "RescaleIntercept")
+    )
+    if slope <= 0:
+        raise DataError(f"has the rescale slope {slope:g}")
+    stored = _pixels(dataset)
+    if stored.shape != (size := _size(dataset)):
+        raise DataError(f"has pixels of shape {stored.shape}, not one slice of {size}")
+    return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            start = file.read(_PREAMBLE + len(_MAGIC))
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})") from error
+    found = start[_PREAMBLE:] == _MAGIC
+    if not found and path.suffix.lower() == ".dcm":
+        raise DataError("is no DICOM file" if start else "is empty")
+    return found
+
+
+def _parse(path: Path, *, pixels: bool) -> Dataset:
+    from pydicom import dcmread
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that are odd and not ours
+            return dcmread(
+                path, stop_before_pixels=not pixels, specific_tags=None if pixels else [*_TAGS]
+            )
+    except Exception as error:  # a damaged file can raise anything
+        raise DataError(f"is no whole DICOM file ({_reason(error)})") from error
+
+
+def _pixels(dataset: Dataset) -> NDArray[np.generic]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of bytes after the last pixel
+            return np.asarray(dataset.pixel_array)
+    except Exception as error:
+        syntax = _uid(dataset.file_meta, "TransferSyntaxUID").name
+        raise DataError(f"has pixels that cannot be decoded as {syntax}") from error
+
+
+def _uid(dataset: Dataset, name: str) -> UID:
+    from pydicom.uid import UID
+
+    try:
+        return UID(str(dataset.get(name, "")))
+    except Exception as error:
+        raise DataError(f"is no whole DICOM file ({_reason(error)})") from error
+
+
+def _numbers(dataset: Dataset, name: str, count: int) -> NDArray[np.float64]:
+    try:
+        numbers = np.array(dataset[name].value, np.float64).reshape(-1)
+    except Exception as error:
+        raise DataError(f"has no readable {name}") from error
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise DataError(f"has no {count} numbers as {name} but {numbers.tolist()}")
+    return numbers
+
+
+def _size(dataset: Dataset) -> tuple[int, int]:
+    rows, columns = (int(_numbers(dataset, name, 1)[0]) for name in ("Rows", "Columns"))
+    return rows, columns
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
