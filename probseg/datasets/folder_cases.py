@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.datasets.filetree import FileTree
+from probseg.datasets.filetree import FileTree, printable
 from probseg.datasets.folder_index import GROUPS, find_files, read_groups
 from probseg.datasets.labels import as_labels
 from probseg.datasets.pictures import SUFFIXES, Picture, read_picture, stem_and_suffix
@@ -59,7 +59,7 @@ class FolderCases:
         self._files, self._groups = find_files(tree), read_groups(tree)
         names = {name for files in self._files.values() for name in files.masks}
         self._annotators = sorted(names, key=natural)
-        self.provenance = f"your own data: {tree.root.name}"
+        self.provenance = f"your own data: {printable(tree.root.name)}"
         self.stamp = {
             "layout": "folder",
             "size": size,
@@ -162,7 +162,7 @@ class FolderCases:
     def _lacking(self, name: str) -> str:
         files = self._files[name]
         if files.unknown:
-            return f"{files.unknown[0]} is none of {', '.join(SUFFIXES)}"
+            return f"{printable(files.unknown[0])} is none of {', '.join(SUFFIXES)}"
         if not files.images:
             return f"has no image images/{name}.png"
         if not files.masks:

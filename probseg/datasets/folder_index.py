@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 from unicodedata import normalize
 
-from probseg.datasets.filetree import FileTree
+from probseg.datasets.filetree import FileTree, printable
 from probseg.datasets.pictures import stem_and_suffix
 from probseg.datasets.places import check_single, contents
 from probseg.datasets.splits import natural
@@ -48,8 +48,8 @@ def find_files(tree: FileTree) -> dict[str, Files]:
     for path in tree.names():
         found = _FILE.fullmatch(normalize("NFC", path))  # some systems take accents apart
         if found and not _of_the_system(found["file"]):
-            stem, suffix = stem_and_suffix(found["file"])
-            files = index.setdefault(found["id"] or stem, Files([], {}, []))
+            stem, suffix = stem_and_suffix(printable(found["file"]))
+            files = index.setdefault(printable(found["id"] or stem), Files([], {}, []))
             _purpose(files, suffix, stem if found["id"] else None).append(path)
     if not any(files.images for files in index.values()):
         raise MissingDataError(f"{tree.root} holds no {LAYOUT}; it holds: {contents(tree.root)}")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from probseg.datasets.nifti import read_nifti
 from probseg.datasets.orientation import Upright
+from probseg.datasets.png import check_whole
 from probseg.errors import DataError
 
 SUFFIXES = (".nii.gz", ".nii", ".npy", ".png", ".tiff", ".tif")
@@ -102,8 +103,8 @@ def _numpy(data: bytes) -> NDArray[Any]:
 
 def _decode(data: bytes, kind: str) -> NDArray[Any]:
     try:
-        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
-            image.verify()  # a PNG's checksums, which decoding does not look at
+        if kind == "PNG":
+            check_whole(data)
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             _check(image, data)
             return np.asarray(image)

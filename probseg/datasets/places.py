@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from probseg.datasets.filetree import Archive, FileTree, Folder
+from probseg.datasets.filetree import Archive, FileTree, Folder, printable
 from probseg.datasets.packing import cache_root
 from probseg.errors import DataError, MissingDataError
 
@@ -86,4 +86,4 @@ def named(name: str) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise DataError(f"{name}: {error}") from error
+        raise DataError(f"{printable(name)}: {error}") from error

@@ -34,10 +34,27 @@ def read_header(data: bytes) -> Header:
     """
     if not data:
         raise DataError("is empty")
-    if len(data) < 26 or not data.startswith(_SIGNATURE):
+    if len(data) < 26 or not data.startswith(_SIGNATURE + _HEADER):
         raise DataError("is no whole PNG file")
     width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
     return Header(height, width, depth, colour)
+
+
+def check_whole(data: bytes) -> None:
+    """Compare every chunk of a PNG with its checksum, which Pillow does not do as it decodes.
+
+    Raises:
+        DataError: A chunk was changed, or the last one is not there.
+    """
+    place, kind, view = len(_SIGNATURE), b"", memoryview(data)
+    while kind != b"IEND":
+        if place + 12 > len(data):
+            raise DataError("is no whole PNG file: it is truncated")
+        length, kind = struct.unpack_from(">I4s", data, place)
+        end = place + 8 + length
+        if zlib.crc32(view[place + 4 : end]).to_bytes(4) != data[end : end + 4]:
+            raise DataError("is no whole PNG file: it is truncated or was changed")
+        place = end + 4
 
 
 def read_grey(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -58,6 +75,7 @@ def read_grey(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
         raise DataError(f"is a PNG in {header}, not 8-bit greyscale")
     if header[:2] != size:  # known before anything is decompressed
         raise DataError(f"is {header.height}x{header.width}, not {size[0]}x{size[1]}")
+    check_whole(data)
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             return np.asarray(image)
@@ -78,5 +96,5 @@ def as_binary(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return binary
 
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_SIGNATURE, _HEADER = b"\x89PNG\r\n\x1a\n", b"\0\0\0\rIHDR"
 _COLOURS = {0: "greyscale", 2: "colour", 3: "palette", 4: "greyscale with alpha", 6: "RGBA"}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.datasets.filetree import FileTree
+from probseg.datasets.filetree import FileTree, printable
 from probseg.datasets.labels import as_labels
 from probseg.datasets.nifti import Volume, read_nifti
 from probseg.datasets.orientation import Upright
@@ -153,7 +153,7 @@ class QubiqCases:
             return self._size, self._size
         if native != self._native:
             raise DataError(
-                f"{name}: is {native[0]}x{native[1]}, the first image {self._native[0]}x"
+                f"{printable(name)}: is {native[0]}x{native[1]}, the first image {self._native[0]}x"
                 f"{self._native[1]}: size= makes them equal"
             )
         return native
@@ -184,7 +184,7 @@ class QubiqCases:
         for name in self._tree.names():
             if found := pattern.fullmatch(name):
                 part = (found["part"] or found["top"] or "").capitalize()
-                files = index.setdefault(Case(part, found["case"]), Files([], {}, []))
+                files = index.setdefault(Case(part, printable(found["case"])), Files([], {}, []))
                 self._file(found["case"], found["file"], name, files)
         if not index:
             raise MissingDataError(
@@ -217,7 +217,8 @@ def worth_entering(subset: Subset) -> Callable[[str], bool]:
 
 def _lacking(files: Files, task: int) -> str:
     if files.unclear:
-        return f"the name {files.unclear[0]} does not say whether it is of this case and task"
+        unclear = printable(files.unclear[0])
+        return f"the name {unclear} does not say whether it is of this case and task"
     if not files.images:
         return "has no image.nii.gz"
     return "" if files.masks else f"has no annotation (task{task:02}_segRR.nii.gz)"
