@@ -127,6 +127,8 @@ class LidcPickle:
                 f"{self._path} is no LIDC: it has a key that is a {type(odd[0]).__name__}"
             )
         named = {printable(key): content for key, content in contents.items()}
+        if len(named) < len(contents):
+            raise DataError(f"{self._path}: two keys are the same once they are written out")
         return dict(sorted(named.items(), key=lambda item: natural(item[0])))
 
 

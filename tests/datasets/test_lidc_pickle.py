@@ -166,3 +166,11 @@ def test_code_is_refused_whatever_is_skipped(on_fault: Any, tmp_path: Path) -> N
         lidc(path, cache=tmp_path / "cache", on_fault=on_fault)
     assert not (tmp_path / "made").exists()
     assert [left.suffix for left in (tmp_path / "cache").iterdir()] == [".lock"]
+
+
+def test_keys_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
+    content = entries(CASES)
+    odd = "LIDC-IDRI-0009_caf"
+    content |= {f"{odd}\udce9": content[THIRD], f"{odd}\\udce9": content[THIRD]}
+    with pytest.raises(DataError, match="two keys are the same"):
+        lidc(write_pickle(tmp_path / "a.pkl", content), cache=tmp_path / "cache")
