@@ -70,22 +70,26 @@ def overrides(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def assigned(assignments: Iterable[str]) -> dict[str, Any]:
-    """Return names and values from ``KEY=VALUE``, whose value is TOML or else a plain word.
+    """Return names and values from ``KEY=VALUE``, whose value is TOML, None or else a plain word.
 
     Raises:
         ChoiceError: One is no assignment.
 
-    >>> assigned(["size=64", "root=my/data"])
-    {'size': 64, 'root': 'my/data'}
+    >>> assigned(["size=64", "root=my/data", "layout=None"])
+    {'size': 64, 'root': 'my/data', 'layout': None}
     """
     pairs = [assignment.partition("=") for assignment in assignments]
     for key, equals, _ in pairs:
         if not equals:
-            raise ChoiceError(f"--set takes KEY=VALUE, not {key!r}")
+            raise ChoiceError(
+                f"--set takes KEY=VALUE, not {key!r}; anything else comes before --set"
+            )
     return {key: _value(text) for key, _, text in pairs}
 
 
 def _value(text: str) -> Any:
+    if text == "None":  # which TOML has no word for
+        return None
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

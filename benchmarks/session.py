@@ -71,6 +71,10 @@ def _changed(profile: Profile) -> str:
 
 def _tell_problems(outcome: Outcome, console: Console) -> None:
     for name, remedy in outcome.unavailable.items():
-        console.print(f"not here: {name}: {remedy}", style="yellow", markup=False, highlight=False)
+        _tell(f"not run: {name}: {remedy}", "yellow", console)
     for label, error in outcome.failed.items():
-        console.print(f"failed: {label}: {error}", style="red", markup=False, highlight=False)
+        _tell(f"failed: {label}: {error}", "red", console)
+
+
+def _tell(text: str, style: str, console: Console) -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

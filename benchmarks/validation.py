@@ -44,7 +44,15 @@ def _explain(fault: Any) -> str:
         known = list(fault.schema.get("properties", ()))
         extra = next(key for key in fault.instance if key not in known)
         return f"unknown key {extra!r}{did_you_mean(extra, known)}; known: {listing(known)}"
+    if fault.validator == "anyOf":
+        kinds = [kind for one in fault.validator_value for kind in _meant(one)]
+        near = did_you_mean(fault.instance, kinds)
+        return f"it is {fault.instance!r}{near}; it can be {', '.join(kinds)}"
     return str(fault.message)
+
+
+def _meant(schema: Mapping[str, Any]) -> list[str]:
+    return list(map(str, schema.get("enum", [f"any {schema.get('type')}"])))
 
 
 def choose(names: Iterable[str], known: Iterable[str], *, kind: str) -> tuple[str, ...]:

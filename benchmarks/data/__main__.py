@@ -69,7 +69,9 @@ def make_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add(commands, "list", "every data set: what it is, whether it is here, how to get it", "")
+    _add(
+        commands, "list", "every data set: what it is, whether it is here, how to get the rest", ""
+    )
     check = _add(commands, "check", "what was found, beside what is expected", CHECK)
     check.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
     _add_options(check)

@@ -10,7 +10,7 @@ import probseg
 from benchmarks.data.catalogue import entry
 from benchmarks.data.opening import check_choices, open_named
 from probseg.datasets.progress import progress_bar
-from probseg.errors import MissingDataError, ProbsegError
+from probseg.errors import MissingDataError, OptionError, ProbsegError
 from probseg.files import WriteError
 
 
@@ -36,10 +36,13 @@ def check(name: str, options: argparse.Namespace, console: Console) -> bool:
     except MissingDataError as error:
         asked = name in options.names
         style = "red" if asked else "dim"
-        console.print(f"not here: {name}: {error}\n", style=style, markup=False, highlight=False)
+        _tell(f"not here: {name}: {error}\n", style, console)
         return not asked
+    except OptionError as error:
+        _tell(f"not checked: {name}: {error}\n", "red", console)
+        return False
     except ProbsegError as error:
-        console.print(f"damaged: {name}: {error}\n", style="red", markup=False, highlight=False)
+        _tell(f"damaged: {name}: {error}\n", "red", console)
         return False
 
 
@@ -60,5 +63,9 @@ def _report(name: str, options: argparse.Namespace, console: Console) -> bool:
     ):
         if table is not None:
             console.print(table)
-    console.print(tables.left_out(found), style="red", markup=False, highlight=False)
+    _tell(tables.left_out(found), "red", console)
     return not (found.damaged or found.skipped)
+
+
+def _tell(text: str, style: str, console: Console) -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

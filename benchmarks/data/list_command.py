@@ -1,4 +1,4 @@
-"""``list``: every registered data set, what it is, whether it is here, how to get it."""
+"""``list``: every registered data set, what it is, whether it is here, how to get the rest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def run(options: argparse.Namespace) -> int:
         table.add_column(heading, overflow="fold")
     for name in probseg.datasets:
         known = entry(name)
-        table.add_row(name, known.what, state(name, options.data_root), known.get or "–")
+        here = state(name, options.data_root)
+        get = "" if here.startswith("yes") else known.get
+        table.add_row(name, known.what, here, get or "–")
     Console().print(table, markup=False)
     return 0
 
@@ -32,12 +34,15 @@ def state(name: str, root: Path | None) -> str:
     if not needs_root(name):
         return "embedded"
     known = entry(name)
-    if root is None or not known.look:
+    if root is None or root.is_file() or not known.look:
         return "not looked for"
     found = known.found(root)
     return "no" if found is None else f"yes: {found}"
 
 
 def _title(root: Path | None) -> str:
-    where = f"at {root}" if root else "– give --data-root DIR or set PROBSEG_DATA to look for them"
-    return f"data sets {where}"
+    if root is None:
+        return "data sets – give --data-root DIR or set PROBSEG_DATA to look for them"
+    if root.is_file():
+        return f"data sets – {root} is a file, which only check opens"
+    return f"data sets at {root}"

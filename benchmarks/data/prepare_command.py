@@ -30,9 +30,10 @@ def run(options: argparse.Namespace) -> int:
     console = Console()
     groups = len(set(made.groups))
     told = f"{len(made):,} samples of {groups:,} groups are in {options.out}"
-    console.print(told, highlight=False, markup=False)
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
     for line in made.skipped:
-        console.print(f"left out: {line}", style="yellow", highlight=False, markup=False)
+        line = f"left out: {line}"
+        console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

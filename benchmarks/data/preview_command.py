@@ -47,7 +47,11 @@ def run(options: argparse.Namespace) -> int:
     draw = draw_augmented if options.augment else draw_sheet
     write_figure(options.out, draw(view, titles, annotators_of(dataset), options))
     told = f"{len(chosen)} of {len(dataset):,} images of {options.name} are in {options.out}"
-    Console().print(told, highlight=False, markup=False)
+    console = Console()
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    if skipped := getattr(dataset, "skipped", ()):
+        told = f"{len(skipped):,} were left out; check {options.name} says why"
+        console.print(told, style="yellow", highlight=False, markup=False)
     return 0
 
 

@@ -173,8 +173,10 @@ def _nothing(given: Path) -> MissingDataError:
     here = sorted(os.listdir(given)) if given.is_dir() else [f"the file {given.name}"]
     more = [f"and {len(here) - _SEEN} more"] if len(here) > _SEEN else []
     seen = ", ".join([*here[:_SEEN], *more]) or "nothing"
+    packed = [name for name in here if (given / name / META).is_file()]
+    hint = f"; give a packed folder itself as the root: {given / packed[0]}" if packed else ""
     return MissingDataError(
-        f"{given} has no LIDC, only {seen}; the root of lidc is {known_layouts()}"
+        f"{given} has no LIDC, only {seen}{hint}; the root of lidc is {known_layouts()}"
     )
 
 

@@ -93,8 +93,8 @@ class Faults:
         self.lines += lines
         if self._on_fault == "refuse" and len(self.lines) >= (1 if last else _TOLD):
             raise DataError(
-                f"{self._where} cannot be read:\n  {told(self.lines)}\nunzip or download it again, "
-                'or go on without these samples: on_fault="skip"; nothing was packed'
+                f"{self._where} cannot be read:\n  {told(self.lines)}\ncorrect it or download it "
+                'again, or go on without these samples: on_fault="skip"; nothing was packed'
             )
 
 

@@ -53,13 +53,15 @@ def test_list_names_every_data_set_and_how_to_get_it(slices, capsys, monkeypatch
     told = words(capsys.readouterr().out)
     assert all(name in told for name in probseg.datasets)
     assert "yes: LIDC-IDRI-000" in told
-    assert "cancerimagingarchive.net" in told
+    assert "qubiq21.grand-challenge.org" in told
+    assert "cancerimagingarchive.net" not in told  # it is here
 
 
 def test_what_is_found_depends_on_the_data_root(slices, tmp_path):
     assert state("lidc", slices).startswith("yes")
     assert state("lidc", tmp_path / "elsewhere") == "no"
     assert state("lidc", None) == "not looked for"
+    assert state("lidc", Path(__file__)) == "not looked for"
     assert state("ambiguous-shapes", None) == "embedded"
 
 
@@ -185,6 +187,7 @@ def test_prepare_leaves_other_folders_alone(tmp_path, capsys):
         (["check", "lidcc"], "did you mean 'lidc'"),
         (["check", "lidc", "--data-root", "/no/such"], "--data-root /no/such does not exist"),
         (["check", "lidc", "--set", "size"], "--set takes KEY=VALUE"),
+        (["check", "--set", "size=64", "lidc"], "anything else comes before --set"),
         (["chek"], "invalid choice: 'chek'"),
         (["preview", "lidc"], "--out"),
         (["preview", *SHAPES, "--out", "sheet.jpg"], "call it FILE.png"),
@@ -219,7 +222,9 @@ def test_missing_data_are_one_line_and_status_1(tmp_path, capsys):
 
 def test_an_unknown_option_of_the_data_set_is_named(capsys):
     assert main(["check", "ambiguous-shapes", "--set", "sise=3"]) == 1
-    assert "did you mean 'size'" in words(capsys.readouterr().out)
+    told = words(capsys.readouterr().out)
+    assert "not checked: ambiguous-shapes" in told
+    assert "did you mean 'size'" in told
 
 
 def test_help_and_mistakes_import_no_torch():

@@ -178,7 +178,7 @@ def test_missing_data_is_listed_with_the_remedy_and_the_rest_runs(
     choice = ["--datasets", "lidc", "ambiguous-shapes", "--models", "always-empty", "--baselines"]
     assert main(command(suite_file, tmp_path, *choice, "--data-root", str(tmp_path))) == 0
     told = capsys.readouterr().out
-    assert "not here: lidc" in told
+    assert "not run: lidc" in told
     assert "LIDC-IDRI-XXXX" in told
     assert len(results(tmp_path)) == 1
 
@@ -198,6 +198,7 @@ def test_missing_data_is_listed_with_the_remedy_and_the_rest_runs(
         (["--all", "--device", "gpu"], "is none of auto, cpu"),
         (["--all", "--set", "max_step=3"], "did you mean 'max_steps'"),
         (["--all", "--set", "max_steps"], "--set takes KEY=VALUE"),
+        (["--all", "--set", "annotator=stapel"], "did you mean 'staple'"),
         (["--all", "--out", __file__], "is a file"),
         (["--al", "--nonsense"], "unrecognized arguments"),
     ],

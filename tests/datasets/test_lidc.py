@@ -241,6 +241,10 @@ def test_missing_data_say_how_to_get_them(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingDataError, match="has no LIDC, only nothing"):
         lidc(tmp_path / "empty", cache=tmp_path / "cache")
+    (tmp_path / "data/lidc").mkdir(parents=True)
+    (tmp_path / "data/lidc/meta.json").write_text("{}")
+    with pytest.raises(MissingDataError, match=r"give a packed folder itself .*data/lidc;"):
+        lidc(tmp_path / "data", cache=tmp_path / "cache")
     with pytest.raises(DataError, match="has no LIDC, only the file"):
         (tmp_path / "file.txt").write_text("text")
         lidc(tmp_path / "file.txt")
