@@ -120,14 +120,13 @@ def check_seeds(seeds: Iterable[int]) -> None:
 
 
 def check_places(root: Path | None, out: Path | None, device: str) -> None:
-    """Refuse folders that are none and a device that no machine has.
+    """Refuse a data root that is not there, a folder that is none and a device that no machine has.
 
     Raises:
         ChoiceError: One is not what it should be.
     """
-    if root is not None and not root.is_dir():
-        problem = "is no folder" if root.exists() else "does not exist"
-        raise ChoiceError(f"--data-root {root} {problem}; give the folder that holds the data sets")
+    if root is not None and not root.exists():
+        raise ChoiceError(f"--data-root {root} does not exist; give the place of the data sets")
     if out is not None and out.exists() and not out.is_dir():
         raise ChoiceError(f"--out {out} is a file; give a folder")
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):

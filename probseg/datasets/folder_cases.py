@@ -167,7 +167,9 @@ class FolderCases:
             return f"has no image images/{name}.png"
         if not files.masks:
             return f"has no annotation masks/{name}/ANNOTATOR.png"
-        return f"has no group in {GROUPS}" if self._groups and name not in self._groups else ""
+        if self._groups and name not in self._groups:
+            return f"has no group in {GROUPS}, where an id is an image's name without its ending"
+        return ""
 
 
 def _form(image: Picture) -> Form:

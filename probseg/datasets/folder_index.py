@@ -76,8 +76,13 @@ def _parse(tree: FileTree, file: str) -> dict[str, str]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{tree.root}/{file} is no CSV file in UTF-8 ({error})") from error
     head, *rows = [[cell.strip() for cell in row] for row in rows if any(row)] or [[]]
-    if head != ["id", "group"] or not all(len(row) == 2 and all(row) for row in rows):
-        raise DataError(f"{tree.root}/{file} has to have two columns, headed id,group")
+    wrong = [row for row in rows if len(row) != 2 or not all(row)]
+    if head != ["id", "group"] or wrong:
+        row = head if head != ["id", "group"] else wrong[0]
+        raise DataError(
+            f"{tree.root}/{file} has to have two columns, headed id,group, with a comma between; "
+            f"it has the row {','.join(row)!r}"
+        )
     groups: dict[str, str] = {}
     for name, group in rows:
         if groups.setdefault(name, group) != group:
