@@ -98,3 +98,7 @@ def test_it_prints() -> None:
 def test_natural_order() -> None:
     names = ["b", "a10", "a9", "a", "10", "9"]
     assert sorted(names, key=natural) == ["a", "a9", "a10", "b", "9", "10"]
+
+
+def test_digits_that_are_no_numbers_sort_as_letters() -> None:
+    assert sorted(["²", "a²", "a10", "a9"], key=natural) == ["a9", "a10", "a²", "²"]
