@@ -142,6 +142,13 @@ def test_sixteen_bits_are_stretched(suffix: str, tmp_path: Path) -> None:
     assert_allclose(image, (pixels - float(pixels.min())) / span, atol=5e-4)
 
 
+def test_an_image_with_a_palette_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    Image.fromarray(grey(9, 7)).convert("P").save(tmp_path / "images/scan 0é.png")
+    with pytest.raises(DataError, match=r"scan 0é\.png: is a picture with a palette; save it"):
+        load(tmp_path)
+
+
 def test_masks_may_be_palettes_or_black_and_white(tmp_path: Path) -> None:
     write(tmp_path, count=1)
     mask = drawn(9, 7, classes=2)
