@@ -93,10 +93,11 @@ def test_who_has_no_mask_is_not_present(tmp_path: Path) -> None:
     assert not dataset[1].masks[0].any()
 
 
-def test_groups_come_from_their_table(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["groups.csv", "Groups.CSV"])
+def test_groups_come_from_their_table(name: str, tmp_path: Path) -> None:
     write(tmp_path)
     table = "\ufeffid,group\nscan 0é,Zoë\nscan 2é, Zoë\n\nscan 1é,Max\n"
-    (tmp_path / "groups.csv").write_text(table, encoding="utf-8")
+    (tmp_path / name).write_text(table, encoding="utf-8")
     assert load(tmp_path).groups == ["Zoë", "Max", "Zoë"]
 
 
