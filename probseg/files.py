@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -70,6 +71,13 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def leftovers(path: str | os.PathLike[str]) -> list[Path]:
+    """Return what killed writers of ``path`` left beside it, and those at work have there."""
+    final = Path(path)
+    made = re.compile(rf"\.{re.escape(final.name)}\.[a-z0-9_]{{8}}")  # as tempfile names folders
+    return [entry for entry in final.parent.iterdir() if made.fullmatch(entry.name)]
 
 
 @contextmanager

@@ -93,7 +93,9 @@ def _from_dataset(options: argparse.Namespace) -> PackedDataset:
 
 
 def _check_free(out: Path) -> None:
-    from probseg.datasets.packed import META
+    from probseg.datasets.lidc_dicom import MISSING
+    from probseg.datasets.packed import ARRAYS, META
 
-    if out.is_dir() and any(out.iterdir()) and not (out / META).is_file():
+    names = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
+    if names and not {META} <= names <= {META, *ARRAYS, MISSING}:  # it would all be replaced
         raise ChoiceError(f"--out {out} holds other files; give a new folder")

@@ -44,7 +44,7 @@ def annotation(
         DataError: The annotator of that number did not annotate every image.
         MissingDataError: SimpleITK is not installed, which ``"staple"`` needs.
     """
-    check_annotator(annotator)
+    check_annotator(annotator, batch.masks.shape[1])
     if annotator == "random":
         return choose_annotator(batch.masks, generator, present=batch.present)
     if annotator == "majority":
@@ -54,17 +54,21 @@ def annotation(
     return _of_one(batch, int(annotator))
 
 
-def check_annotator(annotator: object) -> None:
-    """Check that somebody can be meant.
+def check_annotator(annotator: object, annotators: int | None = None) -> None:
+    """Check that somebody can be meant, among so many annotators if it is known how many.
 
     Raises:
-        OptionError: It is neither a known name nor a number from 0.
+        OptionError: It is neither a known name nor an annotator's number.
     """
     number = isinstance(annotator, int) and not isinstance(annotator, bool) and annotator >= 0
     if not number and annotator not in NAMES:
         raise OptionError(
             f"annotator is {annotator!r}{did_you_mean(annotator, NAMES)}; it can be "
             f"{listing(NAMES)}, or an annotator's number from 0"
+        )
+    if isinstance(annotator, int) and annotators is not None and annotator >= annotators:
+        raise OptionError(
+            f"annotator is {annotator}, but there are {annotators}: 0 to {annotators - 1}"
         )
 
 
@@ -166,11 +170,6 @@ def presence(masks: Tensor, present: Tensor | None) -> Tensor:
 
 
 def _of_one(batch: Batch, number: int) -> Tensor:
-    annotators = batch.masks.shape[1]
-    if number >= annotators:
-        raise OptionError(
-            f"annotator is {number}, but there are {annotators}: 0 to {annotators - 1}"
-        )
     absent = ~presence(batch.masks, batch.present)[:, number]
     if absent.any():
         raise DataError(

@@ -120,7 +120,10 @@ def _pixels(dataset: Dataset) -> NDArray[np.generic]:
             return np.asarray(dataset.pixel_array)
     except Exception as error:
         syntax = _uid(dataset.file_meta, "TransferSyntaxUID").name
-        raise DataError(f"has pixels that cannot be decoded as {syntax}") from error
+        raise DataError(
+            f"has pixels that cannot be decoded as {syntax}: they are damaged, or pydicom lacks a "
+            "plugin for that (pip install 'pylibjpeg[all]')"
+        ) from error
 
 
 def _uid(dataset: Dataset, name: str) -> UID:

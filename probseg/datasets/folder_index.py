@@ -19,7 +19,7 @@ LAYOUT = "images/ID.png and masks/ID/ANNOTATOR.png (or .tif, .npy, .nii.gz)"
 
 # A zip file may have all of it in one folder.
 _FILE = re.compile(r"(?:[^/]+/)?(?:images|masks/(?P<id>[^/]+))/(?P<file>[^/]+)")
-_GROUPS = re.compile(rf"(?:[^/]+/)?{re.escape(GROUPS)}")
+_GROUPS = re.compile(rf"(?:[^/]+/)?{re.escape(GROUPS)}", re.IGNORECASE)
 _OF_THE_SYSTEM = ("thumbs.db", "desktop.ini")
 _LARGEST = 1 << 26  # bytes of the groups
 

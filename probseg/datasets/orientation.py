@@ -20,8 +20,8 @@ class Upright:
     come in the image's own order. Axes are only exchanged and turned round, nothing is resampled.
 
     An image whose header says nothing of orientation, be it by an identity matrix, the stand-in of
-    tools that know of none, has its first picture axis as rows and its second as columns. A mask
-    whose header says nothing lies as its image does.
+    tools that know of none, has its first picture axis as rows and its second as columns. Where the
+    header of an image or of its mask says nothing, the mask's voxels lie as the image's do.
 
     Args:
         image: What the masks belong to.
@@ -33,8 +33,7 @@ class Upright:
 
     def __init__(self, image: Volume, axis: int) -> None:
         self._own = _orientation(image.affine)
-        self._known = image.affine is not None
-        unknown = image.affine is None or np.array_equal(image.affine[:3, :3], np.eye(3))
+        self._unknown = unknown = _says_nothing(image)
         self._target = self._own.copy() if unknown else _DOWNWARDS.copy()
         self._slices = int(self._own[axis, 0])
         self._target[self._slices, 1] = self._own[axis, 1]
@@ -46,10 +45,14 @@ class Upright:
     def __call__(self, volume: Volume) -> NDArray[Any]:
         """Return the pictures (slices, C, H, W) of the image or of one of its masks."""
         library = nibabel().orientations
-        known = self._known and volume.affine is not None
-        own = _orientation(volume.affine) if known else self._own
+        as_image = self._unknown or _says_nothing(volume)
+        own = self._own if as_image else _orientation(volume.affine)
         turned = library.apply_orientation(volume.voxels, library.ornt_transform(own, self._target))
         return np.transpose(turned, (self._slices, 3, self._rows, self._columns))
+
+
+def _says_nothing(volume: Volume) -> bool:
+    return volume.affine is None or np.array_equal(volume.affine[:3, :3], np.eye(3))
 
 
 def _orientation(affine: NDArray[np.float64] | None) -> NDArray[np.intp]:

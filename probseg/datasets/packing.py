@@ -24,7 +24,7 @@ from probseg.datasets.packed import PackedDataset
 from probseg.datasets.progress import progress_bar
 from probseg.datasets.sources import ON_FAULT, Block, Faults, OnFault, Source, only_annotated, told
 from probseg.errors import DataError, OptionError, did_you_mean, listing
-from probseg.files import WriteError, atomic_folder, write_json
+from probseg.files import WriteError, atomic_folder, leftovers, write_json
 
 logger = logging.getLogger(__name__)
 _WORTH_PROCESSES = 1000  # samples: starting processes takes some seconds
@@ -51,7 +51,8 @@ def find_or_pack(
         folder: Where the cache is, or will be.
         progress: Show a bar on stderr; by default if that is a terminal.
         on_fault: What a faulty sample does: ``"refuse"`` raises and packs nothing, ``"skip"``
-            leaves it out and keeps the reason in the cache's ``skipped``.
+            leaves it out and keeps the reason in the cache's ``skipped``. A cache that left
+            samples out is made again under ``"refuse"``.
 
     Raises:
         DataError: The source cannot be read; no cache is left then.
@@ -63,13 +64,13 @@ def find_or_pack(
             f"on_fault is {on_fault!r}{did_you_mean(on_fault, ON_FAULT)}; "
             f"it can be {listing(ON_FAULT)}"
         )
-    if (found := _sound(folder, source.stamp)) is None:
+    if (found := _sound(folder, source.stamp, on_fault)) is None:
         with _lock(folder):
-            if (found := _sound(folder, source.stamp, note=True)) is None:
-                _remove_leftovers(folder)
+            if (found := _sound(folder, source.stamp, on_fault, note=True)) is None:
+                for leftover in leftovers(folder):  # nobody else writes here while we hold the lock
+                    shutil.rmtree(leftover, ignore_errors=True)
                 pack(source, folder, progress=progress, on_fault=on_fault)
                 found = PackedDataset(folder)
-    Faults(_where(source), on_fault).add(found.skipped, last=True)
     return found
 
 
@@ -175,7 +176,9 @@ def _pack_masks(masks: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
     return np.packbits(masks.reshape(*masks.shape[:2], -1), axis=-1)
 
 
-def _sound(folder: Path, stamp: dict[str, Any], note: bool = False) -> PackedDataset | None:
+def _sound(
+    folder: Path, stamp: dict[str, Any], on_fault: OnFault, note: bool = False
+) -> PackedDataset | None:
     if not folder.exists():
         return None
     try:
@@ -183,9 +186,12 @@ def _sound(folder: Path, stamp: dict[str, Any], note: bool = False) -> PackedDat
     except DataError as error:
         why = str(error)
     else:
-        if found.stamp == stamp:
+        if found.stamp != stamp:
+            why = f"{folder} was made from another state of its source"
+        elif found.skipped and on_fault == "refuse":  # what was wrong may have been mended
+            why = f"{folder} lacks samples that could not be read"
+        else:
             return found
-        why = f"{folder} was made from another state of its source"
     if note:
         logger.warning("%s: it is packed again now", why)
     return None
@@ -200,9 +206,3 @@ def _lock(folder: Path) -> FileLock:
             "with cache= or the environment variable PROBSEG_CACHE"
         ) from error
     return FileLock(folder.with_name(f"{folder.name}.lock"))
-
-
-def _remove_leftovers(folder: Path) -> None:
-    # What a killed process was writing; nobody else writes here while we hold the lock.
-    for leftover in folder.parent.glob(f".{folder.name}.*"):
-        shutil.rmtree(leftover, ignore_errors=True)

@@ -57,7 +57,8 @@ def read_picture(data: bytes, suffix: str, image: Picture | None = None) -> Pict
         return _nifti(data, image)
     if image and image.upright:
         raise DataError("is no NIfTI file while its image is: nothing says how the two lie")
-    pixels = _numpy(data) if suffix == ".npy" else _decode(data, _PICTURES[suffix])
+    mask = image is not None
+    pixels = _numpy(data) if suffix == ".npy" else _decode(data, _PICTURES[suffix], mask)
     if pixels.ndim not in (2, 3) or not pixels.size:
         raise DataError(f"has the shape {pixels.shape}, not (H, W) or (H, W, C)")
     return Picture(_few_channels(np.atleast_3d(pixels).transpose(2, 0, 1)), np.full(2, np.nan))
@@ -101,12 +102,12 @@ def _numpy(data: bytes) -> NDArray[Any]:
         raise DataError("is no whole NumPy file") from error
 
 
-def _decode(data: bytes, kind: str) -> NDArray[Any]:
+def _decode(data: bytes, kind: str, mask: bool) -> NDArray[Any]:
     try:
         if kind == "PNG":
             check_whole(data)
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
-            _check(image, data)
+            _check(image, data, mask)
             return np.asarray(image)
     except DataError:
         raise
@@ -116,7 +117,7 @@ def _decode(data: bytes, kind: str) -> NDArray[Any]:
         raise DataError(f"is no whole {kind} file") from error
 
 
-def _check(image: Image.Image, data: bytes) -> None:
+def _check(image: Image.Image, data: bytes, mask: bool) -> None:
     """Refuse, before anything is decoded, what Pillow would not give as it is stored."""
     if image.width * image.height > _LARGEST:
         raise DataError(f"claims {image.height}x{image.width} pixels, more than {_LARGEST}")
@@ -127,6 +128,8 @@ def _check(image: Image.Image, data: bytes) -> None:
         raise DataError(f"is RGB of {bits} bits a channel; save it as .npy, (H, W, 3)")
     if image.mode == "L" and bits < 8:  # which Pillow would stretch to 0 … 255
         raise DataError(f"is grey of {bits} bits; save it with 8")
+    if image.mode == "P" and not mask:  # its numbers are no brightness
+        raise DataError("is a picture with a palette; save it as grey or RGB")
     if image.mode not in ("1", "L", "I;16", "I;16B", "I", "F", "P", "RGB"):
         raise DataError(f"is a picture of mode {image.mode!r}; save it as grey or RGB")
 

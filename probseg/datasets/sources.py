@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from probseg.datasets.filetree import printable
 from probseg.errors import DataError
 
 OnFault = Literal["refuse", "skip"]
@@ -90,7 +91,7 @@ class Faults:
         Raises:
             DataError: There are faults and they are not allowed; the first ten are named.
         """
-        self.lines += lines
+        self.lines += map(printable, lines)
         if self._on_fault == "refuse" and len(self.lines) >= (1 if last else _TOLD):
             raise DataError(
                 f"{self._where} cannot be read:\n  {told(self.lines)}\ncorrect it or download it "

@@ -104,8 +104,9 @@ def _units(groups: Sequence[str], by: str) -> list[list[int]]:
 
 def natural(name: str) -> list[tuple[bool, int, str]]:
     """Return a key that sorts numbers within names by their value."""
-    parts = re.findall(r"[0-9]+|[^0-9]+", name)
-    return [(p.isdigit(), int(p) if p.isdigit() else 0, p) for p in parts]
+    parts = re.findall(r"(0*)([0-9]+)|([^0-9]+)", name)
+    # Of two numbers the longer is larger; int() refuses those of thousands of digits.
+    return [(bool(n), len(n), n + zeros + others) for zeros, n, others in parts]
 
 
 def _indices(units: list[list[int]]) -> tuple[int, ...]:

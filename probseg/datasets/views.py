@@ -109,7 +109,7 @@ class Annotated(View):
     """
 
     def __init__(self, dataset: Dataset, annotator: Annotator) -> None:
-        check_annotator(annotator)
+        check_annotator(annotator, dataset.annotators)
         if annotator == "random":
             raise OptionError('a view cannot be "random"; choose_annotator draws from a batch')
         super().__init__(dataset, f"annotator {annotator}")

@@ -169,9 +169,12 @@ def test_prepare_packs_what_the_data_set_holds(name, slices, tmp_path, capsys):
 
 def test_a_prepared_folder_is_a_data_root(slices, tmp_path):
     out = tmp_path / "packed"
-    assert main(["prepare", "lidc", "--data-root", str(slices), "--out", str(out)]) == 0
+    command = ["prepare", "lidc", "--data-root", str(slices), "--out", str(out)]
+    assert main(command) == main(command) == 0
     assert len(open_dataset({"name": "lidc"}, out)) == 6
     assert state("lidc", out) == "yes: meta.json"
+    (out / "thesis.txt").write_text("mine")
+    assert main(command) == 2
 
 
 def test_prepare_leaves_other_folders_alone(tmp_path, capsys):

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from probseg.errors import ProbsegError
-from probseg.files import WriteError, atomic_file, atomic_folder, write_json
+from probseg.files import WriteError, atomic_file, atomic_folder, leftovers, write_json
 
 
 def fill(temporary, folder, text="new"):
@@ -95,3 +95,11 @@ def test_others_may_read_what_a_writer_kept_to_its_owner(tmp_path):
     with atomic_file(tmp_path / "kept") as path:
         path.touch(mode=0o600)
     assert (tmp_path / "kept").stat().st_mode == usual.stat().st_mode
+
+
+def test_leftovers_are_a_writers_own(tmp_path):
+    for other in (".a[1].backup", ".a[1].b.k3j_x9qz", "a[1]"):
+        (tmp_path / other).mkdir()
+    with atomic_folder(tmp_path / "a[1]") as temporary:
+        assert leftovers(tmp_path / "a[1]") == [temporary.parent]
+    assert not leftovers(tmp_path / "a[1]")

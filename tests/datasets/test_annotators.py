@@ -226,3 +226,5 @@ def test_annotated_views_have_fingerprints_of_their_own() -> None:
     assert len({view.fingerprint for view in views}) == 5
     with pytest.raises(OptionError, match="choose_annotator"):
         Annotated(kept, "random")
+    with pytest.raises(OptionError, match="but there are 4"):  # before anything is read
+        Annotated(kept, 4)

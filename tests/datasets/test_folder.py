@@ -93,10 +93,11 @@ def test_who_has_no_mask_is_not_present(tmp_path: Path) -> None:
     assert not dataset[1].masks[0].any()
 
 
-def test_groups_come_from_their_table(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["groups.csv", "Groups.CSV"])
+def test_groups_come_from_their_table(name: str, tmp_path: Path) -> None:
     write(tmp_path)
     table = "\ufeffid,group\nscan 0é,Zoë\nscan 2é, Zoë\n\nscan 1é,Max\n"
-    (tmp_path / "groups.csv").write_text(table, encoding="utf-8")
+    (tmp_path / name).write_text(table, encoding="utf-8")
     assert load(tmp_path).groups == ["Zoë", "Max", "Zoë"]
 
 
@@ -142,6 +143,13 @@ def test_sixteen_bits_are_stretched(suffix: str, tmp_path: Path) -> None:
     image = load(tmp_path)[0].image[0].numpy()
     span = float(pixels.max()) - float(pixels.min())
     assert_allclose(image, (pixels - float(pixels.min())) / span, atol=5e-4)
+
+
+def test_an_image_with_a_palette_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    Image.fromarray(grey(9, 7)).convert("P").save(tmp_path / "images/scan 0é.png")
+    with pytest.raises(DataError, match=r"scan 0é\.png: is a picture with a palette; save it"):
+        load(tmp_path)
 
 
 def test_masks_may_be_palettes_or_black_and_white(tmp_path: Path) -> None:

@@ -270,6 +270,21 @@ def test_no_folder_is_overwritten_that_is_not_ours(root: Path, database: Path) -
     assert (own / "thesis.tex").exists()
 
 
+def test_no_folder_is_replaced_that_holds_the_scans(
+    prepare: Callable, root: Path, database: Path, tmp_path: Path
+) -> None:
+    prepare()
+    inside = root.rename(tmp_path / "out" / "dicom")
+    with pytest.raises(OptionError, match="which holds"):
+        prepare_lidc(inside, tmp_path / "out", database=database, spacing=0.4, progress=False)
+    assert inside.is_dir()
+
+
+def test_a_name_that_is_no_utf8_is_reported_as_text(prepare: Callable, root: Path) -> None:
+    (root / "caf\udce9.dcm").write_bytes(b"no DICOM")
+    assert prepare().skipped == ["caf\\udce9.dcm: is no DICOM file"]
+
+
 def test_a_folder_without_lidc_is_refused(tmp_path: Path, database: Path) -> None:
     (tmp_path / "dicom").mkdir()
     with pytest.raises(MissingDataError, match="no folder"):

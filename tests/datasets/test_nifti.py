@@ -91,6 +91,14 @@ def test_a_header_without_orientation_leaves_pictures_as_stored() -> None:
     assert_array_equal(upright(flipped), upright(volume))
 
 
+def test_a_mask_of_a_tool_without_orientation_lies_as_its_image_does() -> None:
+    voxels, zooms = np.arange(6).reshape(2, 3, 1, 1), np.ones(3)
+    for own, masks in (([-0.5, -0.5, 1], [1, 1, 1]), ([1, 1, 1], [-1, -1, 1])):
+        image, mask = (Volume(voxels, np.diag([*a, 1.0]), zooms) for a in (own, masks))
+        upright = Upright(image, 2)
+        assert_array_equal(upright(mask), upright(image))
+
+
 def test_a_third_axis_without_extent_is_no_obstacle() -> None:
     flat = Volume(np.arange(6).reshape(2, 3, 1, 1), np.diag([-1.0, -1, 0, 1]), np.ones(3))
     assert_array_equal(Upright(flat, 2)(flat)[0, 0], np.arange(6).reshape(2, 3).T)

@@ -187,7 +187,7 @@ def test_an_interruption_leaves_nothing(error: type[BaseException], tmp_path: Pa
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    (tmp_path / ".random.abc").mkdir()
+    (tmp_path / ".random.abc_1234").mkdir()
     find_or_pack(RandomSource(), tmp_path / "random")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["random", "random.lock"]
 

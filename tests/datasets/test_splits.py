@@ -98,3 +98,12 @@ def test_it_prints() -> None:
 def test_natural_order() -> None:
     names = ["b", "a10", "a9", "a", "10", "9"]
     assert sorted(names, key=natural) == ["a", "a9", "a10", "b", "9", "10"]
+
+
+def test_digits_that_are_no_numbers_sort_as_letters() -> None:
+    assert sorted(["²", "a²", "a10", "a9"], key=natural) == ["a9", "a10", "a²", "²"]
+
+
+def test_numbers_sort_by_value_whatever_their_length() -> None:
+    names = ["0", "2", "02", "3", "10", "0010", "11", "9" * 5000, "1" * 5001]
+    assert sorted(reversed(names), key=natural) == names
