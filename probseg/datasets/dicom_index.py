@@ -81,7 +81,8 @@ def _read_batch(
     key = key_of(["headers", sorted(series)], [root / name for name in names])
     if (arrays := finished.load(key)) is None:
         arrays = _read_headers(root, names, series)
-        finished.keep(key, arrays)
+        if not len(arrays["faulty"]):  # the next run tries those again
+            finished.keep(key, arrays)
     return arrays
 
 

@@ -55,9 +55,9 @@ def prepare_lidc(
     """Cut LIDC's nodules out of their CT scans and pack them to ``out``.
 
     One sample is one slice of one nodule, 128x128 around the nodule. What is finished is kept in a
-    folder ``<out>.parts``: a run after a kill, or with more files, reads the rest only. That
-    folder goes once every scan of the database is there and whole; until then ``missing.txt`` in
-    ``out`` lists patient and series of each scan without a file.
+    folder ``<out>.parts``: a run after a kill, or with more files, reads the rest only, and tries
+    again what was left out. That folder goes once every scan of the database is there and whole;
+    until then ``missing.txt`` in ``out`` lists patient and series of each scan without a file.
 
     Args:
         dicom: A folder of DICOM files, in any folders below it; series are told by their UID.
@@ -83,7 +83,7 @@ def prepare_lidc(
     source = LidcDicom(
         root, spacing=spacing, window=window, database=database, parts=parts, progress=progress
     )
-    dataset = find_or_pack(source, target, progress=progress, on_fault=on_fault)
+    dataset = find_or_pack(source, target, progress=progress, on_fault=on_fault, retry=True)
     if parts.exists():  # else everything was there before
         if source.absent:
             _list_absent(source.absent, target / MISSING)

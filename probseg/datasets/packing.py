@@ -41,6 +41,7 @@ def find_or_pack(
     *,
     progress: bool | None = None,
     on_fault: OnFault = "refuse",
+    retry: bool = False,
 ) -> PackedDataset:
     """Open the cache of ``source`` at ``folder``, after making it if it is missing or not sound.
 
@@ -53,6 +54,7 @@ def find_or_pack(
         on_fault: What a faulty sample does: ``"refuse"`` raises and packs nothing, ``"skip"``
             leaves it out and keeps the reason in the cache's ``skipped``. A cache that left
             samples out is made again under ``"refuse"``.
+        retry: Make such a cache again under ``"skip"`` too.
 
     Raises:
         DataError: The source cannot be read; no cache is left then.
@@ -64,9 +66,10 @@ def find_or_pack(
             f"on_fault is {on_fault!r}{did_you_mean(on_fault, ON_FAULT)}; "
             f"it can be {listing(ON_FAULT)}"
         )
-    if (found := _sound(folder, source.stamp, on_fault)) is None:
+    whole = retry or on_fault == "refuse"
+    if (found := _sound(folder, source.stamp, whole)) is None:
         with _lock(folder):
-            if (found := _sound(folder, source.stamp, on_fault, note=True)) is None:
+            if (found := _sound(folder, source.stamp, whole, note=True)) is None:
                 for leftover in leftovers(folder):  # nobody else writes here while we hold the lock
                     shutil.rmtree(leftover, ignore_errors=True)
                 pack(source, folder, progress=progress, on_fault=on_fault)
@@ -177,7 +180,7 @@ def _pack_masks(masks: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
 
 
 def _sound(
-    folder: Path, stamp: dict[str, Any], on_fault: OnFault, note: bool = False
+    folder: Path, stamp: dict[str, Any], whole: bool, note: bool = False
 ) -> PackedDataset | None:
     if not folder.exists():
         return None
@@ -188,7 +191,7 @@ def _sound(
     else:
         if found.stamp != stamp:
             why = f"{folder} was made from another state of its source"
-        elif found.skipped and on_fault == "refuse":  # what was wrong may have been mended
+        elif found.skipped and whole:  # what was wrong may have been mended
             why = f"{folder} lacks samples that could not be read"
         else:
             return found

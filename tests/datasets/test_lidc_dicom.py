@@ -227,6 +227,24 @@ def test_after_adding_files_only_the_new_are_read(
     assert len(decoded) == 6  # the packed data set is opened
 
 
+def test_what_was_left_out_is_tried_again(
+    prepare: Callable, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+
+    def read(path: Path) -> NDArray[np.float32]:
+        decoded.append(path.name)
+        if path.name == f"{SECOND}-2" and len(decoded) < 10:
+            raise DataError("has no decoder here")
+        return read_hounsfield(path)
+
+    monkeypatch.setattr(lidc_dicom, "read_hounsfield", read)
+    first = prepare()
+    assert len(first) == 8 and len(decoded) == 9 and "no decoder here" in first.skipped[0]
+    assert prepare().skipped == []
+    assert len(decoded) == 12  # the three slices of that nodule
+
+
 def test_damaged_parts_are_made_again(prepare: Callable, root: Path, tmp_path: Path) -> None:
     for path in root.glob(f"two/{THIRD}*"):
         path.unlink()
