@@ -251,7 +251,7 @@ def test_without_pylidc_the_remedy_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingDataError, match=r'pip install "probseg\[bench\]"'):
+    with pytest.raises(MissingDataError, match=r'pip install "probseg\[data\]"'):
         contours(cache=tmp_path)
 
 
