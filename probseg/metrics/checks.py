@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from probseg.errors import InputError
 from probseg.interfaces import Evaluation
+from probseg.metrics.pieces import pieces
 
 
-def check_labels(name: str, labels: Tensor, classes: int) -> None:
+class Labels(NamedTuple):
+    """Checked label maps, on the CPU."""
+
+    maps: NDArray[np.integer]  # (B, N, H, W)
+    highest: NDArray[np.integer]  # (B, H, W), the highest class that a pixel is given
+
+
+def check_labels(name: str, labels: Tensor, classes: int) -> Labels:
     """Check that ``labels`` is (B, N, H, W), holds integer classes below ``classes``, and some.
+
+    Returns:
+        The same labels, and what was seen of them on the way.
 
     Raises:
         InputError: It is not.
@@ -30,15 +45,20 @@ def check_labels(name: str, labels: Tensor, classes: int) -> None:
             f"{name} holds nothing: its shape is {tuple(labels.shape)}; "
             "give at least one image, one label map and one pixel"
         )
-    low, high = int(labels.min()), int(labels.max())
+    maps = labels.cpu().numpy()
+    highest = maps.max(1)  # one pass for the check and for what comes after it
+    low, high = int(maps.min()) if labels.dtype.is_signed else 0, int(highest.max())
     if low < 0 or high >= classes:
         raise InputError(
             f"{name} holds the class {low if low < 0 else high}, but the {classes} classes are 0 "
             f"to {classes - 1}; map masks of 0 and 255 to class indices, or raise the classes"
         )
+    return Labels(maps, highest)
 
 
-def check_label_pair(predictions: Tensor, annotations: Tensor, classes: int) -> None:
+def check_label_pair(
+    predictions: Tensor, annotations: Tensor, classes: int
+) -> tuple[Labels, Labels]:
     """Check two sets of label maps, (B, N, H, W) and (B, A, H, W), that are to be compared.
 
     Raises:
@@ -47,9 +67,12 @@ def check_label_pair(predictions: Tensor, annotations: Tensor, classes: int) -> 
     if classes < 2:
         raise InputError(f"there must be two classes or more, background first; got {classes}")
     _check_device("predictions", predictions, annotations)
-    check_labels("predictions", predictions, classes)
-    check_labels("annotations", annotations, classes)
+    checked = (
+        check_labels("predictions", predictions, classes),
+        check_labels("annotations", annotations, classes),
+    )
     _check_fit("predictions", predictions, annotations)
+    return checked
 
 
 def check_probabilities(probabilities: Tensor, annotations: Tensor) -> None:
@@ -69,7 +92,8 @@ def check_probabilities(probabilities: Tensor, annotations: Tensor) -> None:
             "draw at least one sample of one image"
         )
     _check_device("probabilities", probabilities, annotations)
-    _check_distribution(probabilities)
+    for (piece,) in pieces(probabilities):
+        _check_distribution(piece)
     if probabilities.shape[2] < 2:
         raise InputError(
             "probabilities must have two classes or more in dimension 2; give the "
@@ -94,11 +118,11 @@ def _check_distribution(probabilities: Tensor) -> None:
             f"probabilities must be floating point, but are {probabilities.dtype}; "
             "turn label maps into probabilities with torch.nn.functional.one_hot"
         )
-    total = probabilities.sum(dim=2, dtype=torch.float32)
-    if not torch.isfinite(total).all():
+    low, high = probabilities.sum(dim=2, dtype=torch.float32).aminmax()
+    if not (low.isfinite() and high.isfinite()):  # one NaN makes both NaN
         raise InputError("probabilities hold NaN or infinity; look for it in the model's outputs")
     # bfloat16 keeps eight bits: a sum of K rounded probabilities is off by some 2⁻⁸
-    if probabilities.min() < 0 or (total - 1).abs().max() > 0.02:
+    if probabilities.amin() < 0 or low < 0.98 or high > 1.02:
         raise InputError(
             "probabilities must be at least zero and sum to one over the classes (dimension 2); "
             "if these are logits, take .softmax(dim=2)"

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from probseg.interfaces import Evaluation
+from probseg.metrics.checks import check_label_pair, check_labels
 from probseg.metrics.evaluation import shared
-from probseg.metrics.kernels import PairCost, iou_cost
+from probseg.metrics.kernels import OverlapCost
+from probseg.metrics.overlap import Overlap, iou
 
-CROSS = PairCost(iou_cost)
-SAMPLES = PairCost(iou_cost, ("labels", "labels"))
-ANNOTATORS = PairCost(iou_cost, ("annotations", "annotations"))
+CROSS = OverlapCost(iou)
+SAMPLES = OverlapCost(iou, ("labels", "labels"))
+ANNOTATORS = OverlapCost(iou, ("annotations", "annotations"))
 
 
 class EnergyDistance(NamedTuple):
@@ -54,10 +57,12 @@ def generalised_energy_distance(
         Kohl et al., A Probabilistic U-Net for Segmentation of Ambiguous Images, 2018.
         Székely and Rizzo, Energy statistics: a class of statistics based on distances, 2013.
     """
+    sets = check_label_pair(predictions, annotations, classes)
+    overlap, device = Overlap.of(*sets, classes=classes), annotations.device
     return EnergyDistance(
-        cross=iou_cost(predictions, annotations, classes=classes).mean((1, 2)),
-        samples=sample_diversity(predictions, classes=classes),
-        annotators=sample_diversity(annotations, classes=classes),
+        cross=_mean_cost(overlap, 0, 1).to(device),
+        samples=_mean_cost(overlap, 0, 0).to(device),
+        annotators=_mean_cost(overlap, 1, 1).to(device),
     )
 
 
@@ -80,7 +85,8 @@ def sample_diversity(labels: Tensor, /, *, classes: int = 2) -> Tensor:
     References:
         Monteiro et al., Stochastic Segmentation Networks, 2020, who report it as diversity.
     """
-    return iou_cost(labels, labels, classes=classes).mean((1, 2))
+    checked = check_labels("labels", labels, classes)
+    return _mean_cost(Overlap.of(checked, classes=classes), 0, 0).to(labels.device)
 
 
 @dataclass(frozen=True)
@@ -128,5 +134,9 @@ class AnnotatorDiversity:
         return _mean(evaluation, ANNOTATORS)
 
 
-def _mean(evaluation: Evaluation, cost: PairCost) -> Tensor:
+def _mean_cost(overlap: Overlap, left: int, right: int) -> Tensor:
+    return torch.from_numpy(overlap.cost(iou, left, right).mean((1, 2)))
+
+
+def _mean(evaluation: Evaluation, cost: OverlapCost) -> Tensor:
     return shared(evaluation, cost).mean((1, 2))

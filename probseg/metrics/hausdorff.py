@@ -9,14 +9,13 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from probseg.errors import OptionError
 from probseg.metrics.checks import check_label_pair
+from probseg.metrics.cropping import crops
+from probseg.metrics.distance import Integers, Masks, disputed
 
-Mask = NDArray[np.bool_]  # (H, W)
-Masks = NDArray[np.bool_]  # (N, H, W)
 Costs = NDArray[np.float64]  # (N, A)
 OneEmpty = float | Literal["diagonal", "nan"]
 
@@ -35,8 +34,8 @@ def hausdorff_cost(
     only their surfaces differ now and then). Zero where both are empty. With more than two classes
     it is the mean over the foreground classes, each with these rules.
 
-    One distance transform per distinct mask, cropped to the box around all of an image's masks,
-    serves every pair that the mask is in. Runs on the CPU, whatever the device of the labels.
+    One distance transform per mask, of the pixels about which the masks of an image differ, serves
+    every pair that the mask is in. Runs on the CPU, whatever the device of the labels.
 
     Args:
         predictions: Label maps (B, N, H, W), integer classes; 0 is background.
@@ -53,11 +52,12 @@ def hausdorff_cost(
         InputError: The label maps are none, or do not fit each other.
         OptionError: ``one_empty`` is something else.
     """
-    check_label_pair(predictions, annotations, classes)
-    undefined = _undefined(one_empty, *annotations.shape[2:])
-    pairs = list(zip(predictions.cpu().numpy(), annotations.cpu().numpy(), strict=True))
-    costs = [[_costs(n == k, a == k, undefined) for n, a in pairs] for k in range(1, classes)]
-    return torch.from_numpy(np.mean(costs, axis=0)).to(annotations.device)
+    sets = check_label_pair(predictions, annotations, classes)
+    undefined, samples = _undefined(one_empty, *annotations.shape[2:]), predictions.shape[1]
+    costs = [
+        [_costs(maps == k, samples, undefined) for k in range(1, classes)] for maps in crops(*sets)
+    ]
+    return torch.from_numpy(np.mean(costs, axis=1)).to(annotations.device)
 
 
 @dataclass(frozen=True)
@@ -86,42 +86,25 @@ def _undefined(one_empty: OneEmpty, height: int, width: int) -> float:
     return float(one_empty)
 
 
-def _costs(left: Masks, right: Masks, undefined: float) -> Costs:
-    left, of_left = _distinct(left)
-    right, of_right = _distinct(right)
-    left_any, right_any = _any_pixel(left), _any_pixel(right)
-    costs = np.where(left_any[:, None] == right_any, 0.0, undefined)
-    costs[np.ix_(left_any, right_any)] = _distances(left[left_any], right[right_any])
-    return costs[np.ix_(of_left, of_right)]
+def _costs(masks: Masks, samples: int, undefined: float) -> Costs:
+    seen = np.any(masks, axis=(1, 2))
+    left, right = seen[:samples], seen[samples:]
+    costs = np.where(left[:, None] == right, 0.0, undefined)
+    costs[np.ix_(left, right)] = _distances(masks[seen], int(left.sum()))
+    return costs
 
 
-def _distinct(masks: Masks) -> tuple[Masks, list[int]]:
-    keys = [mask.tobytes() for mask in masks]  # np.unique over an axis takes longer than the rest
-    distinct = dict(zip(keys, masks, strict=True))
-    position = {key: index for index, key in enumerate(distinct)}
-    return np.stack(list(distinct.values())), [position[key] for key in keys]
+def _distances(masks: Masks, samples: int) -> Costs:
+    if samples in (0, len(masks)):
+        return np.zeros((samples, len(masks) - samples))
+    # To pixels that all masks have the distance is zero.
+    inside, squares = disputed(masks)
+    left, right = slice(None, samples), slice(samples, None)
+    there = _farthest(inside[left, None], squares[None, right])
+    back = _farthest(inside[None, right], squares[left, None])
+    return np.sqrt(np.maximum(there, back), dtype=np.float64)
 
 
-def _any_pixel(masks: Masks) -> NDArray[np.bool_]:
-    any_pixel: NDArray[np.bool_] = np.any(masks, axis=(1, 2))
-    return any_pixel
-
-
-def _distances(left: Masks, right: Masks) -> Costs:
-    if not (len(left) and len(right)):
-        return np.zeros((len(left), len(right)))
-    box = _box(left.max(0) | right.max(0))
-    left, right = left[:, *box], right[:, *box]
-    return np.maximum(_directed(left, right), _directed(right, left).T)
-
-
-def _box(mask: Mask) -> tuple[slice, ...]:
-    # The nearest foreground pixel of one mask lies in the box that holds the other's as well.
-    return tuple(slice(i.min(), i.max() + 1) for i in np.nonzero(mask))
-
-
-def _directed(sources: Masks, targets: Masks) -> Costs:
-    away = np.stack([distance_transform_edt(~target) for target in targets]).reshape(
-        len(targets), -1
-    )
-    return np.stack([away[:, source].max(1) for source in sources.reshape(len(sources), -1)])
+def _farthest(inside: NDArray[np.bool_], squares: Integers) -> Integers:
+    farthest: Integers = (inside * squares).max(2, initial=0)
+    return farthest

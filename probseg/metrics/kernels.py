@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -12,6 +11,10 @@ from torch import Tensor
 from probseg.errors import OptionError
 from probseg.interfaces import Evaluation
 from probseg.metrics.checks import check_label_pair, check_probabilities
+from probseg.metrics.cropping import boxes
+from probseg.metrics.evaluation import SharedEvaluation, shared
+from probseg.metrics.overlap import Overlap, Score, dice, iou
+from probseg.metrics.pieces import pieces
 
 EPSILON = 2.0**-23  # of float32: softmax cannot tell smaller probabilities from zero beside one
 
@@ -44,7 +47,7 @@ def iou_cost(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -
     >>> iou_cost(one, both).item()
     0.5
     """
-    return _foreground_cost(_iou, predictions, annotations, classes)
+    return _foreground_cost(iou, predictions, annotations, classes)
 
 
 def dice_cost(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -> Tensor:
@@ -64,7 +67,7 @@ def dice_cost(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) 
     Raises:
         InputError: The label maps are none, or do not fit each other.
     """
-    return _foreground_cost(_dice, predictions, annotations, classes)
+    return _foreground_cost(dice, predictions, annotations, classes)
 
 
 def cross_entropy_cost(
@@ -87,21 +90,15 @@ def cross_entropy_cost(
         InputError: The tensors are not what they should be, or do not fit each other.
         OptionError: ``epsilon`` is not between zero and one.
     """
-    if not 0 < epsilon < 1:
-        raise OptionError(f"epsilon must lie between 0 and 1, as {EPSILON:.2g} does; got {epsilon}")
+    _check_epsilon(epsilon)
     check_probabilities(probabilities, annotations)
-    total = torch.zeros((), dtype=torch.float64, device=annotations.device)
-    for k, p in enumerate(probabilities.unbind(2)):
-        # a class at a time saves memory; float64 products are beyond autocast's and TF32's reach
-        information = surprise(p, epsilon).flatten(2).double()
-        total = total + information @ (annotations == k).double().flatten(2).mT
-    return total / annotations[0, 0].numel()
+    return _cross_entropy(probabilities, annotations, epsilon)
 
 
 def surprise(probabilities: Tensor, epsilon: float = EPSILON) -> Tensor:
     """Return ``−log max(p, ε)`` in nats, in float32 or, where p has it, float64."""
     exact = torch.promote_types(probabilities.dtype, torch.float32)
-    return -probabilities.to(exact).clamp(epsilon, 1).log()
+    return probabilities.to(exact).clamp(epsilon, 1).log_().neg_()
 
 
 @dataclass(frozen=True)
@@ -118,43 +115,77 @@ class PairCost:
 
 
 @dataclass(frozen=True)
+class OverlapCost:
+    """1 − IoU or 1 − Dice between two of an evaluation's sets, from counts that all of them share.
+
+    Args:
+        score: :func:`~probseg.metrics.overlap.iou` or :func:`~probseg.metrics.overlap.dice`.
+        between: The two sets.
+    """
+
+    score: Score
+    between: tuple[Source, Source] = ("labels", "annotations")
+
+    def __call__(self, evaluation: Evaluation) -> Tensor:
+        """Return the cost of every pair of the two sets."""
+        left, right = (_SETS.index(source) for source in self.between)
+        cost = shared(evaluation, overlap).cost(self.score, left, right)
+        return torch.from_numpy(cost).to(evaluation.annotations.device)
+
+
+def overlap(evaluation: Evaluation) -> Overlap:
+    """Return the intersections of an evaluation's label maps and annotations."""
+    classes = evaluation.probabilities.shape[2]
+    sets = check_label_pair(evaluation.labels, evaluation.annotations, classes)
+    return Overlap.of(*sets, classes=classes)
+
+
+@dataclass(frozen=True)
 class CrossEntropyCost:
     """The cross-entropy between an evaluation's samples and annotations."""
 
     epsilon: float = EPSILON
 
+    def __post_init__(self) -> None:
+        _check_epsilon(self.epsilon)
+
     def __call__(self, evaluation: Evaluation) -> Tensor:
         """Return the cost of every pair of a sample and an annotation."""
-        return cross_entropy_cost(
-            evaluation.probabilities, evaluation.annotations, epsilon=self.epsilon
-        )
+        checked = SharedEvaluation.of(evaluation)
+        return _cross_entropy(checked.probabilities, checked.annotations, self.epsilon)
 
 
 Source = Literal["labels", "annotations"]
-Score = Callable[[Tensor, Tensor], Tensor]  # intersection, sum of both sizes -> score
+_SETS: tuple[Source, Source] = ("labels", "annotations")  # of Overlap, in its order
 
 
-def _foreground_cost(score: Score, left: Tensor, right: Tensor, classes: int) -> Tensor:
-    check_label_pair(left, right, classes)
-    scores = [score(*_counts(left == k, right == k)) for k in range(1, classes)]
-    return 1 - torch.stack(scores).mean(0)
+def _foreground_cost(
+    score: Score, predictions: Tensor, annotations: Tensor, classes: int
+) -> Tensor:
+    sets = check_label_pair(predictions, annotations, classes)
+    cost = Overlap.of(*sets, classes=classes).cost(score, 0, 1)
+    return torch.from_numpy(cost).to(annotations.device)
 
 
-def _counts(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    # Zeros and ones are exact in any float, their sums in float32 below 2²⁴; autocast would
-    # round the sums to eight bits.
-    exact = torch.float32 if left[0, 0].numel() < 2**24 else torch.float64
-    left, right = left.flatten(2), right.flatten(2)
-    with torch.autocast(left.device.type, enabled=False):
-        intersection = left.to(exact) @ right.to(exact).mT
-    sizes = left.sum(2)[:, :, None] + right.sum(2)[:, None, :]
-    return intersection.double(), sizes.double()
+def _check_epsilon(epsilon: float) -> None:
+    if not 0 < epsilon < 1:
+        raise OptionError(f"epsilon must lie between 0 and 1, as {EPSILON:.2g} does; got {epsilon}")
 
 
-def _iou(intersection: Tensor, sizes: Tensor) -> Tensor:
-    union = sizes - intersection
-    return torch.where(union > 0, intersection / union, 1.0)
+def _cross_entropy(probabilities: Tensor, annotations: Tensor, epsilon: float) -> Tensor:
+    sums = [_information(p, y, epsilon) for p, y in pieces(probabilities, annotations)]
+    return torch.cat(sums) / annotations[0, 0].numel()
 
 
-def _dice(intersection: Tensor, sizes: Tensor) -> Tensor:
-    return torch.where(sizes > 0, 2 * intersection / sizes, 1.0)
+def _information(probabilities: Tensor, annotations: Tensor, epsilon: float) -> Tensor:
+    """Return the surprise of every pair (B, N, A), summed over pixels."""
+    background, *classes = probabilities.unbind(2)
+    total = surprise(background, epsilon).sum((2, 3), dtype=torch.float64)[:, :, None]
+    # Elsewhere nobody says anything but background. Float64 is beyond autocast's and TF32's reach.
+    ((rows, columns),) = boxes(annotations.amax((0, 1), keepdim=True)[0].cpu().numpy())
+    inside = (..., rows, columns)
+    usual = surprise(background[inside], epsilon).flatten(2).double()
+    for k, p in enumerate(classes, start=1):
+        more = surprise(p[inside], epsilon).flatten(2).double() - usual
+        total = total + more @ (annotations[inside] == k).flatten(2).double().mT
+    return total

@@ -16,7 +16,10 @@ from probseg.errors import InputError
 from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import shared
 from probseg.metrics.hausdorff import Hausdorff, OneEmpty
-from probseg.metrics.kernels import EPSILON, CrossEntropyCost, PairCost, dice_cost, iou_cost
+from probseg.metrics.kernels import EPSILON, CrossEntropyCost, OverlapCost, PairCost, iou_cost
+from probseg.metrics.overlap import dice, iou
+
+Costs = NDArray[np.float64]
 
 
 def wasserstein(cost: Tensor) -> Tensor:
@@ -43,10 +46,9 @@ def wasserstein(cost: Tensor) -> Tensor:
     >>> wasserstein(torch.tensor([[[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]])).item()
     0.25
     """
-    _check_cost(cost)
-    matrices = cost.detach().double().cpu().numpy()
-    values = [_matched_mean(matrix) for matrix in matrices]
-    return torch.tensor(values, dtype=torch.float64, device=cost.device)
+    costs = cost.detach().double().cpu().numpy()
+    _check_costs(costs)
+    return torch.from_numpy(_matched_means(costs)).to(cost.device)
 
 
 def hungarian_iou(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -> Tensor:
@@ -95,17 +97,17 @@ class HungarianIoU:
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return the mean matched IoU of each image, (B,)."""
-        return 1 - wasserstein(shared(evaluation, PairCost(iou_cost)))
+        return 1 - wasserstein(shared(evaluation, OverlapCost(iou)))
 
 
 def w_iou() -> Wasserstein:
     """Return Ŵ with the kernel 1 − IoU."""
-    return Wasserstein(PairCost(iou_cost))
+    return Wasserstein(OverlapCost(iou))
 
 
 def w_dice() -> Wasserstein:
     """Return Ŵ with the kernel 1 − Dice."""
-    return Wasserstein(PairCost(dice_cost))
+    return Wasserstein(OverlapCost(dice))
 
 
 def w_hausdorff(one_empty: OneEmpty = "diagonal") -> Wasserstein:
@@ -118,14 +120,14 @@ def w_cross_entropy(epsilon: float = EPSILON) -> Wasserstein:
     return Wasserstein(CrossEntropyCost(epsilon))
 
 
-def _check_cost(cost: Tensor) -> None:
-    if cost.ndim != 3 or cost.numel() == 0:
+def _check_costs(costs: Costs) -> None:
+    if costs.ndim != 3 or costs.size == 0:
         raise InputError(
             "a pairwise cost must be (images, samples, annotations), each one or more; "
-            f"its shape is {tuple(cost.shape)}"
+            f"its shape is {costs.shape}"
         )
-    if not torch.isfinite(cost).all():
-        image, sample, annotation = (~torch.isfinite(cost)).nonzero()[0].tolist()
+    if not np.isfinite(costs).all():
+        image, sample, annotation = np.argwhere(~np.isfinite(costs))[0]
         raise InputError(
             f"the cost of sample {sample} and annotation {annotation} of image {image} is not "
             "finite, so nothing can be matched; if it is a Hausdorff distance to an empty mask, "
@@ -133,11 +135,17 @@ def _check_cost(cost: Tensor) -> None:
         )
 
 
-def _matched_mean(cost: NDArray[np.float64]) -> float:
-    few, many = sorted(cost.shape)
+def _matched_means(costs: Costs) -> Costs:
+    few, many = sorted(costs.shape[1:])
     if many % few:
-        samples, annotations = cost.shape
-        least = cost.min()  # POT calls a problem infeasible whose costs are all negative
-        return float(least + ot.emd2(ot.unif(samples), ot.unif(annotations), cost - least))
-    repeated = np.repeat(cost, many // few, axis=int(np.argmin(cost.shape)))
-    return float(repeated[linear_sum_assignment(repeated)].mean())
+        return np.array([_transport(cost) for cost in costs])
+    repeated = np.repeat(costs, many // few, axis=1 + int(np.argmin(costs.shape[1:])))
+    matched: Costs = np.array([cost[linear_sum_assignment(cost)] for cost in repeated])
+    means: Costs = matched.mean(1)
+    return means
+
+
+def _transport(cost: Costs) -> float:
+    samples, annotations = cost.shape
+    least = cost.min()  # POT calls a problem infeasible whose costs are all negative
+    return float(least + ot.emd2(ot.unif(samples), ot.unif(annotations), cost - least))

@@ -11,6 +11,7 @@ from probseg.interfaces import Evaluation
 from probseg.metrics.checks import check_probabilities
 from probseg.metrics.evaluation import SharedEvaluation
 from probseg.metrics.kernels import surprise
+from probseg.metrics.pieces import pieces
 
 
 def normalised_cross_correlation(probabilities: Tensor, annotations: Tensor, /) -> Tensor:
@@ -34,7 +35,7 @@ def normalised_cross_correlation(probabilities: Tensor, annotations: Tensor, /) 
         Baumgartner et al., PHiSeg: Capturing uncertainty in medical image segmentation, 2019.
     """
     check_probabilities(probabilities, annotations)
-    return _ncc(probabilities, annotations)
+    return _correlations(probabilities, annotations)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,11 @@ class NCC:
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return the correlation of each image, (B,)."""
         checked = SharedEvaluation.of(evaluation)
-        return _ncc(checked.probabilities, checked.annotations)
+        return _correlations(checked.probabilities, checked.annotations)
+
+
+def _correlations(probabilities: Tensor, annotations: Tensor) -> Tensor:
+    return torch.cat([_ncc(*piece) for piece in pieces(probabilities, annotations)])
 
 
 def _ncc(probabilities: Tensor, annotations: Tensor) -> Tensor:
@@ -54,12 +59,13 @@ def _ncc(probabilities: Tensor, annotations: Tensor) -> Tensor:
     mean_sample = probabilities.mean(1, dtype=torch.float64)
     uncertainty = (mean_sample * information).sum(1, keepdim=True)
     error = information.gather(1, annotations.long())  # (B, A, H, W)
-    return (_standardised(uncertainty) * _standardised(error)).mean(2).mean(1)
+    return (_centred(error) @ _centred(uncertainty).mT).mean((1, 2))
 
 
-def _standardised(maps: Tensor) -> Tensor:
-    # (B, M, H, W) -> (B, M, HW) with mean 0 and variance 1; zeros if constant up to rounding
+def _centred(maps: Tensor) -> Tensor:
+    # (B, M, H, W) -> (B, M, HW) with mean 0 and norm 1; zeros if constant up to rounding
     pixels = maps.flatten(2)
-    scale, mean = torch.std_mean(pixels, dim=2, correction=0, keepdim=True)
-    varies = scale > 1e-12 * pixels.abs().amax(2, keepdim=True)
-    return torch.where(varies, (pixels - mean) / scale, 0.0)
+    centred = pixels - pixels.mean(2, keepdim=True)
+    norm = torch.linalg.vector_norm(centred, dim=2, keepdim=True)
+    rounding = 1e-12 * pixels.shape[2] ** 0.5 * pixels.abs().amax(2, keepdim=True)
+    return centred / torch.where(norm > rounding, norm, torch.inf)
