@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from probseg.decoders.tiles import tiled_logits
 from probseg.errors import OptionError
 from probseg.layers import he_initialised, set_class_prior
 
@@ -60,9 +61,13 @@ class FComb(nn.Module):
         shifts = self.from_latent(latent.to(self.from_latent.weight.dtype))
         if latent.ndim == 2:
             return self._tail(shared, shifts)
-        # One sample at a time stays in the processor's cache, all at once would not.
-        logits = [self._tail(shared, shift) for shift in shifts.flatten(0, -3)]
-        return torch.stack(logits).view(*latent.shape[:-2], *logits[0].shape)
+        samples = shifts.flatten(0, -3)
+        if torch.is_grad_enabled() or shared.device.type != "cpu":
+            logits = torch.stack([self._tail(shared, shift) for shift in samples])
+        else:
+            precise = shared.to(torch.promote_types(shared.dtype, torch.float32))
+            logits = tiled_logits(precise, samples, [*self.hidden, self.logits])
+        return logits.view(*latent.shape[:-2], *logits.shape[1:])
 
     def _tail(self, shared: Tensor, shift: Tensor) -> Tensor:
         combined = functional.relu(shared + shift[:, :, None, None].to(shared.dtype))

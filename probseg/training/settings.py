@@ -25,6 +25,9 @@ class TrainingSettings:
             along half a period of a cosine, which a short run needs to settle.
         weight_decay: Coefficient of the L2 penalty that Adam adds to the gradient.
         batch_size: Images a step.
+        micro_batch: Images at a time, whose gradients add up to the step's; "auto" bounds the
+            memory on a CPU. Batch normalisation takes its statistics from these images, so "auto"
+            leaves the batch whole where there is any.
         max_steps: Optimizer steps after which training ends at the latest; the paper names no
             limit and stops early.
         patience: Validation rounds without a lower validation loss before training stops.
@@ -51,6 +54,7 @@ class TrainingSettings:
     schedule: Schedule = "constant"
     weight_decay: float = 5e-5
     batch_size: int = 32
+    micro_batch: int | Literal["auto"] = "auto"
     max_steps: int = 100_000
     patience: int = 40
     validate_every: int | None = None
@@ -68,6 +72,8 @@ class TrainingSettings:
             _check_count(name, getattr(self, name), least=1)
         if self.validate_every is not None:
             _check_count("validate_every", self.validate_every, least=1)
+        if self.micro_batch != "auto":
+            _check_count("micro_batch", self.micro_batch, least=1)
         _check_count("seed", self.seed, least=0)
         for name in ("learning_rate", "clip"):
             _check_number(name, getattr(self, name), positive=True)
@@ -91,7 +97,8 @@ class TrainingSettings:
         ...
         probseg.errors.OptionError: unknown training setting 'learning_rat'; did you mean \
 'learning_rate'? Known: annotator, augment, batch_size, channels_last, clip, device, \
-learning_rate, max_steps, patience, precision, schedule, seed, validate_every, weight_decay
+learning_rate, max_steps, micro_batch, patience, precision, schedule, seed, validate_every, \
+weight_decay
         """
         known = [field.name for field in fields(cls)]
         for name in settings:
