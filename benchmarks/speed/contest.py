@@ -39,7 +39,7 @@ class Row:
     name: str
     seconds: list[float]  # of each round, one call
     ratios: list[float]  # to the first contestant's of the same round
-    peak: float  # MB
+    memory: float  # MB that it took at most, beyond what it held before its first turn
     agreement: str
 
     @property
@@ -127,7 +127,7 @@ def hold(
                 name=name,
                 seconds=taken,
                 ratios=[theirs / ours for theirs, ours in zip(taken, first, strict=True)],
-                peak=workers[name].memory()["peak"],
+                memory=workers[name].memory(),
                 agreement=agreements[name],
             )
             for name, taken in seconds.items()

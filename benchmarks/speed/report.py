@@ -16,7 +16,7 @@ from benchmarks.speed.machine import Machine
 from probseg.files import atomic_file, write_json
 
 SCHEMA_VERSION = 1
-HEADINGS = ("", "median", "spread", "times ours", "peak memory", "agreement")
+HEADINGS = ("", "median", "spread", "times ours", "memory", "agreement")
 
 Results = Mapping[str, Sequence[Contest]]  # topic to its tables
 
@@ -87,7 +87,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         duration(row.median),
         f"{duration(low)} – {duration(high)}",
         f"{row.ratio:.2f} ({min(row.ratios):.2f}–{max(row.ratios):.2f})",
-        f"{row.peak:,.0f} MB",
+        f"{row.memory:,.0f} MB",
         row.agreement,
     )
 
@@ -117,7 +117,8 @@ def _describe(machine: Machine) -> str:
         f"{machine.fp32 / 1e9:,.0f} GFLOP/s in fp32 and {machine.bf16 / 1e9:,.0f} in bf16, copies "
         f"{machine.bandwidth / 1e9:.1f} GB/s. Medians of interleaved rounds, each contestant in "
         "its own process; spread is lowest to highest; “times ours” is the median of the "
-        "rounds' ratios to the first row."
+        "rounds' ratios to the first row; memory is the most that a process held beyond what it "
+        "held before."
     )
 
 

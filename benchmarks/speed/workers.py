@@ -69,9 +69,9 @@ class Worker:
         """Return what it computes."""
         return self._ask("answer")
 
-    def memory(self) -> dict[str, float]:
-        """Return "peak" and "start" (once made, before the first call) in MB."""
-        return dict(self._ask("memory"))
+    def memory(self) -> float:
+        """Return how much more than once it was made its process held at most, in MB."""
+        return float(self._ask("memory"))
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -107,19 +107,31 @@ class Worker:
         return value
 
 
-def resident_peak() -> float:
-    """Return the most memory that this process ever held, in MB."""
+def forget_peak() -> float:
+    """Begin to watch this process's memory, and return what it holds now, in MB."""
     if _STATUS.exists():
-        lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) / 1024
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
+        return _status("VmRSS")
+    return resident_peak()
+
+
+def resident_peak() -> float:
+    """Return the most memory that this process held since it was watched, in MB."""
+    if _STATUS.exists():
+        return _status("VmHWM")
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # ru_maxrss: bytes there, kB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _status(name: str) -> float:
+    lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+    return int(lines[name].split()[0]) / 1024
 
 
 def _serve(connection: Connection, make: Callable[..., Contestant], options: Any) -> None:
     try:
         contestant = make(**options)
-        start = _memory()
+        before = _watch_memory()
         connection.send(("value", None))
         while True:
             question, arguments = connection.recv()
@@ -128,7 +140,7 @@ def _serve(connection: Connection, make: Callable[..., Contestant], options: Any
             elif question == "answer":
                 value = contestant.answer()
             else:
-                value = {"peak": _memory(), "start": start}
+                value = _peak() - before
             connection.send(("value", value))
     except EOFError:
         return  # the parent has heard enough
@@ -145,11 +157,22 @@ def _time(contestant: Contestant, calls: int) -> float:
     return (time.perf_counter() - started) / calls
 
 
-def _memory() -> float:
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        return float(torch.cuda.max_memory_allocated() / 2**20)
+def _watch_memory() -> float:
+    if _on_cuda():
+        sys.modules["torch"].cuda.reset_peak_memory_stats()
+        return float(sys.modules["torch"].cuda.memory_allocated() / 2**20)
+    return forget_peak()
+
+
+def _peak() -> float:
+    if _on_cuda():
+        return float(sys.modules["torch"].cuda.max_memory_allocated() / 2**20)
     return resident_peak()
+
+
+def _on_cuda() -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.cuda.is_initialized())
 
 
 @contextmanager

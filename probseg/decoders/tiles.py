@@ -34,7 +34,7 @@ def tiled_logits(shared: Tensor, shifts: Tensor, layers: Sequence[nn.Conv2d]) ->
     logits = pixels.new_empty(*shifts.shape[:2], len(weights[-1]), pixels.shape[2])
     buffers = pixels.new_empty(2, PIXELS * SAMPLES * pixels.shape[1])
     with torch.autocast(pixels.device.type, enabled=False):
-        for image, tile, some in _tiles(*shifts.shape[:2], pixels.shape[2]):
+        for image, tile, some in _tiles(len(shifts), len(pixels), pixels.shape[2]):
             here = [floor[some, image, :, None] for floor in floors]
             product = _run(pixels[image, :, tile], here, weights, buffers)
             torch.add(product, last[some, image, :, None], out=logits[some, image, :, tile])
