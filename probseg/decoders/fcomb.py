@@ -57,16 +57,16 @@ class FComb(nn.Module):
 
     def forward(self, features: Tensor, latent: Tensor) -> Tensor:
         """Return logits (..., B, K, H, W) of features (B, F, H, W) and latent (..., B, L)."""
-        shared = self.from_features(features)
         shifts = self.from_latent(latent.to(self.from_latent.weight.dtype))
         if latent.ndim == 2:
-            return self._tail(shared, shifts)
+            return self._tail(self.from_features(features), shifts)
         samples = shifts.flatten(0, -3)
-        if torch.is_grad_enabled() or shared.device.type != "cpu":
+        if torch.is_grad_enabled() or features.device.type != "cpu":
+            shared = self.from_features(features)
             logits = torch.stack([self._tail(shared, shift) for shift in samples])
         else:
-            precise = shared.to(torch.promote_types(shared.dtype, torch.float32))
-            logits = tiled_logits(precise, samples, [*self.hidden, self.logits])
+            precise = features.to(torch.promote_types(features.dtype, torch.float32))
+            logits = tiled_logits(precise, self.from_features, samples, [*self.hidden, self.logits])
         return logits.view(*latent.shape[:-2], *logits.shape[1:])
 
     def _tail(self, shared: Tensor, shift: Tensor) -> Tensor:
