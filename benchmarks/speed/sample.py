@@ -68,12 +68,12 @@ class Decoding(ABC):
 
     Args:
         batch: B.
-        count: n.
         size: H and W.
         device: "cpu" or "cuda".
+        count: n.
     """
 
-    def __init__(self, *, batch: int, count: int, size: int, device: str) -> None:
+    def __init__(self, *, batch: int, size: int, device: str, count: int = 16) -> None:
         generator = torch.Generator().manual_seed(1)
         self.features = torch.rand(batch, 32, size, size, generator=generator).to(device)
         self.latents = torch.randn(count, batch, 6, generator=generator).to(device)

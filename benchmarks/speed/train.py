@@ -51,6 +51,12 @@ def _against_peers(options: Options, batch: int, size: int) -> Contest:
             options=known | {"plain": True},
             agree=_agree(ROUNDED if execution.bf16 else SAME),
         ),
+        Entry(
+            name="probseg, compiled",
+            make=Ours,
+            options=known | {"compiled": True},
+            agree=_agree(SAME),
+        ),
         Entry(name="textbook", make=Textbook, options=known, agree=_agree(_bound(execution))),
         Entry(name="lightning-uq-box", make=UqBox, options=known, agree=_same_prior),
     ]
@@ -123,16 +129,28 @@ class Ours:
         device: "cpu" or "cuda".
         model: A recipe's name.
         plain: In fp32 and NCHW, the batch as a whole, without kept memory.
+        compiled: With torch.compile.
+        **options: Of the model.
     """
 
     def __init__(
-        self, *, batch: int, size: int, device: str, model: str = "punet", plain: bool = False
+        self,
+        *,
+        batch: int,
+        size: int,
+        device: str,
+        model: str = "punet",
+        plain: bool = False,
+        compiled: bool = False,
+        **options: Any,
     ) -> None:
         off: dict[str, Any] = {"precision": "fp32", "channels_last": False, "micro_batch": batch}
-        self.settings = TrainingSettings(device=device, **(off if plain else {}))
+        self.settings = TrainingSettings(device=device, compile=compiled, **(off if plain else {}))
         self.execution = choose_execution(self.settings)
         self.module = TrainingModule(
-            build(model).to(device), self.settings, channels_last=self.execution.channels_last
+            build(model, **options).to(device),
+            self.settings,
+            channels_last=self.execution.channels_last,
         )
         configured: Any = self.module.configure_optimizers()
         self.optimizer = configured["optimizer"]
@@ -173,11 +191,12 @@ class Textbook:
         batch: B.
         size: H and W.
         device: "cpu" or "cuda".
+        latent_dim: L.
     """
 
-    def __init__(self, *, batch: int, size: int, device: str) -> None:
-        self.model = TextbookPUNet().to(device)
-        copy_weights(build("punet"), self.model)
+    def __init__(self, *, batch: int, size: int, device: str, latent_dim: int = 6) -> None:
+        self.model = TextbookPUNet(latent_dim=latent_dim).to(device)
+        copy_weights(build("punet", latent_dim=latent_dim), self.model)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4, weight_decay=5e-5)
         self.image, self.label = (tensor.to(device) for tensor in images(batch, size))
         self.device = device

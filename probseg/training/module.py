@@ -37,6 +37,9 @@ class TrainingModule(LightningModule):
         self.automatic_optimization = False  # gradients of several chunks make a step
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.model: Any = model.to(memory_format=self.memory_format)
+        if settings.compile:
+            for network in self.model.children():
+                network.compile()
         self.settings = settings
         self.watch = DivergenceWatch(settings.learning_rate)
 

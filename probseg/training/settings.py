@@ -40,6 +40,8 @@ class TrainingSettings:
         precision: "bf16" computes under autocast; "auto" does where the machine has fast bf16.
         channels_last: Whether images and weights lie channels last in memory; "auto" on CPUs and
             where the machine has fast bf16.
+        compile: Whether to compile the model's networks with ``torch.compile``. It takes a minute
+            and gains nothing on a CPU.
         seed: Of everything random in training; the same seed gives the same run on a CPU.
         device: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
 
@@ -63,6 +65,7 @@ class TrainingSettings:
     augment: bool = True
     precision: Precision = "auto"
     channels_last: bool | Literal["auto"] = "auto"
+    compile: bool = False
     seed: int = 0
     device: str = "auto"
 
@@ -80,6 +83,7 @@ class TrainingSettings:
         _check_number("weight_decay", self.weight_decay, positive=False)
         check_annotator(self.annotator)
         _check_choice("augment", self.augment, (True, False))
+        _check_choice("compile", self.compile, (True, False))
         _check_choice("schedule", self.schedule, ("constant", "cosine"))
         _check_choice("precision", self.precision, ("auto", "bf16", "fp32"))
         _check_choice("channels_last", self.channels_last, ("auto", True, False))
@@ -96,9 +100,9 @@ class TrainingSettings:
         Traceback (most recent call last):
         ...
         probseg.errors.OptionError: unknown training setting 'learning_rat'; did you mean \
-'learning_rate'? Known: annotator, augment, batch_size, channels_last, clip, device, \
-learning_rate, max_steps, micro_batch, patience, precision, schedule, seed, validate_every, \
-weight_decay
+'learning_rate'? Known: annotator, augment, batch_size, channels_last, clip, compile, \
+device, learning_rate, max_steps, micro_batch, patience, precision, schedule, seed, \
+validate_every, weight_decay
         """
         known = [field.name for field in fields(cls)]
         for name in settings:

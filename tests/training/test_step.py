@@ -14,6 +14,7 @@ from training_toys import make_model, quick
 
 from probseg import build
 from probseg.errors import OptionError
+from probseg.training import fit
 from probseg.training.allocator import kept_memory
 from probseg.training.step import PIXELS_AT_ONCE, accumulate, clip, images_at_once
 
@@ -123,3 +124,34 @@ NAMES = (
 def test_a_wrong_micro_batch_is_refused(value):
     with pytest.raises(OptionError, match="micro_batch must be a whole number of at least 1"):
         quick(micro_batch=value)
+
+
+@pytest.mark.parametrize("name", ["punet", "2p-planar", "csae"])
+def test_bf16_has_the_loss_and_gradient_of_fp32_to_three_percent(name):
+    """On the paper's networks, with the same noise; densities and divergences stay in fp32."""
+    losses, directions = [], []
+    for bf16 in (False, True):
+        torch.manual_seed(0)
+        model = build(name)
+        image, label = torch.rand(4, 1, 32, 32), torch.randint(2, (4, 32, 32))
+        noise = torch.Generator().manual_seed(1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            terms = model.loss(image, label, generator=noise)
+        assert all(term.dtype == torch.float32 for term in terms.values())
+        loss = sum(terms.values())
+        loss.backward()
+        losses.append(loss.item())
+        directions.append(gradients(model))
+    assert losses[1] == pytest.approx(losses[0], rel=0.03)
+    error = (directions[1] - directions[0]).norm() / directions[0].norm()
+    assert 0 < error < 0.03, error
+
+
+def test_a_compiled_model_takes_the_same_step(train, validation):
+    plain, compiled = make_model(dropout=0.0), make_model(dropout=0.0)
+    fit(plain, train, validation, quick(max_steps=1, validate_every=1))
+    with torch.compiler.set_stance("force_eager"):  # the compiler itself is torch's to test
+        fit(compiled, train, validation, quick(max_steps=1, validate_every=1, compile=True))
+    assert all(child._compiled_call_impl is not None for child in compiled.children())
+    for left, right in zip(compiled.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(left, right)
