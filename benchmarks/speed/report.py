@@ -34,11 +34,11 @@ def to_rich(contest: Contest) -> Table:
 
 def to_markdown(results: Results, machine: Machine, command: str) -> str:
     """Return a whole run as Markdown."""
-    parts = [f"# `{command}`", _describe(machine)]
+    parts = [f"`{command}`", _describe(machine)]
     for topic, contests in results.items():
-        parts.append(f"## {topic}")
+        parts.append(f"### {topic}")
         for contest in contests:
-            parts += [f"### {contest.title}", _markdown_table(contest), *_remarks(contest)]
+            parts += [f"**{contest.title}**", _markdown_table(contest), *_remarks(contest)]
     return "\n\n".join(parts) + "\n"
 
 
