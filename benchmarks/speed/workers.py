@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from probseg.errors import ProbsegError
+
 _STATUS = Path("/proc/self/status")
 
 
@@ -28,12 +30,12 @@ class Contestant(Protocol):
         """Return what it computes as NumPy arrays or plain numbers, to compare with others'."""
 
 
-class ContestantError(Exception):
-    """A contestant failed in its process; the text is its traceback."""
+class ContestantError(ProbsegError):
+    """A contestant failed in its process; the text ends in its traceback."""
 
 
 class NotInstalledError(ContestantError):
-    """A contestant's package is not installed."""
+    """What a contestant needs is not installed; it may raise this itself, with the remedy."""
 
 
 class Worker:
@@ -52,10 +54,10 @@ class Worker:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         context = multiprocessing.get_context("spawn")
+        self._name = make.__qualname__
         self._here, there = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(there, make, dict(options)), daemon=True
-        )
+        # no daemon, for those may not start the processes that packing or evaluating takes
+        self._process = context.Process(target=_serve, args=(there, make, dict(options)))
         with _environment(environment or {}):
             self._process.start()
         there.close()
@@ -69,9 +71,9 @@ class Worker:
         """Return what it computes."""
         return self._ask("answer")
 
-    def memory(self) -> float:
-        """Return how much more than once it was made its process held at most, in MB."""
-        return float(self._ask("memory"))
+    def memory(self) -> dict[str, float]:
+        """Return "peak" and "start" (once made, before the first call) in MB."""
+        return dict(self._ask("memory"))
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -99,28 +101,37 @@ class Worker:
             kind, value = self._here.recv()
         except EOFError:
             self._process.join()
-            raise ContestantError(f"its process ended with {self._process.exitcode}") from None
+            status = self._process.exitcode
+            raise ContestantError(f"the process of {self._name} ended with {status}") from None
         if kind == "missing":
             raise NotInstalledError(value)
         if kind == "error":
-            raise ContestantError(value)
+            raise ContestantError(f"{self._name} failed in its process\n{value}")
         return value
 
 
 def forget_peak() -> float:
     """Begin to watch this process's memory, and return what it holds now, in MB."""
-    if _STATUS.exists():
-        Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
-        return _status("VmRSS")
-    return resident_peak()
+    if not _STATUS.exists():
+        return own_peak()
+    Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
+    return _status("VmRSS")
 
 
-def resident_peak() -> float:
-    """Return the most memory that this process held since it was watched, in MB."""
-    if _STATUS.exists():
-        return _status("VmHWM")
+def own_peak() -> float:
+    """Return the most memory in MB that this process held since it was watched."""
+    # ru_maxrss would begin with what the process held that started this one
+    return _status("VmHWM") if _STATUS.exists() else _megabytes(resource.RUSAGE_SELF)
+
+
+def largest_child() -> float:
+    """Return the most memory in MB that a process held which this one ran and waited for."""
+    return _megabytes(resource.RUSAGE_CHILDREN)
+
+
+def _megabytes(who: int) -> float:
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # ru_maxrss: bytes there, kB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return resource.getrusage(who).ru_maxrss / unit
 
 
 def _status(name: str) -> float:
@@ -140,12 +151,14 @@ def _serve(connection: Connection, make: Callable[..., Contestant], options: Any
             elif question == "answer":
                 value = contestant.answer()
             else:
-                value = _peak() - before
+                value = {"peak": _peak(), "start": before}
             connection.send(("value", value))
     except EOFError:
         return  # the parent has heard enough
-    except ModuleNotFoundError as error:
+    except NotInstalledError as error:
         connection.send(("missing", str(error)))
+    except ModuleNotFoundError as error:
+        connection.send(("missing", f"{error}; pip install 'probseg[peers]'"))
     except Exception:
         connection.send(("error", traceback.format_exc()))
 
@@ -167,7 +180,7 @@ def _watch_memory() -> float:
 def _peak() -> float:
     if _on_cuda():
         return float(sys.modules["torch"].cuda.max_memory_allocated() / 2**20)
-    return resident_peak()
+    return max(own_peak(), largest_child())
 
 
 def _on_cuda() -> bool:
