@@ -225,12 +225,30 @@ def _modified(path: str) -> int:
 
 @lru_cache(maxsize=64)
 def _plugins(group: str, *search_path: tuple[str, int]) -> tuple[Offer, ...]:
-    # get_group_all, because get_group_named keeps one of several that share a name
-    found = entrypoints.get_group_all(group, path=[entry for entry, _ in search_path])
+    found = [
+        entry
+        for config, distribution in _installed(*search_path)
+        if config.has_section(group)
+        for entry in _entries(config[group], distribution)
+    ]
     offers = {
         (e.name, e.module_name, e.object_name): Offer(e, _distribution(e)) for e in found
     }  # a distribution that is found twice on the path is one distribution
     return tuple(offers.values())
+
+
+@lru_cache(maxsize=8)
+def _installed(*search_path: tuple[str, int]) -> tuple[Any, ...]:
+    # get_group_all would search the disk once more for each kind of part
+    return tuple(entrypoints.iter_files_distros(path=[entry for entry, _ in search_path]))
+
+
+def _entries(
+    named: Mapping[str, str], distribution: entrypoints.Distribution
+) -> Iterator[entrypoints.EntryPoint]:
+    for name, target in named.items():
+        with entrypoints.BadEntryPoint.err_to_warnings():
+            yield entrypoints.EntryPoint.from_string(target, name, distribution)
 
 
 def _distribution(entry: entrypoints.EntryPoint) -> str:

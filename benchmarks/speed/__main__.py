@@ -8,10 +8,16 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from benchmarks import choices
 from benchmarks.choices import Parser
 from benchmarks.validation import ChoiceError, choose
-from probseg.errors import ProbsegError
+from probseg.errors import MissingDataError, ProbsegError
+
+if TYPE_CHECKING:
+    from benchmarks.speed.options import Options
+    from benchmarks.speed.report import Run
 
 TOPICS = {
     "train": "a training step: forward, loss, backward, optimizer",
@@ -69,18 +75,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(topics: Sequence[str], options: argparse.Namespace) -> None:
-    """Measure, print and write; what is finished is written before the next topic begins."""
+    """Measure, print and write; what is finished is written before the next topic begins.
+
+    Raises:
+        MissingDataError: A topic was asked for by name whose data are not here.
+    """
     from rich.console import Console
 
     from benchmarks.speed import machine, report
-    from benchmarks.speed.contest import Contest
     from benchmarks.speed.options import Options
 
     console, notes = Console(), Console(stderr=True)
     device = "cuda" if options.gpu else "cpu"
-    command = " ".join(["python -m benchmarks.speed", *topics, *(["--gpu"] if options.gpu else [])])
     with notes.status("measuring what the machine can do") as status:
-        measured = machine.measure(device)
+        measured = machine.measure(device, small=options.small)
         settings = Options(
             machine=measured,
             device=device,
@@ -90,20 +98,33 @@ def run(topics: Sequence[str], options: argparse.Namespace) -> None:
             out=options.out,
             watch=status.update,
         )
-        results: dict[str, list[Contest]] = {}
+        done = report.Run(command=_command(topics, options), machine=measured)
         for topic in topics:
-            results[topic] = import_module(f"benchmarks.speed.{topic}").contests(settings)
-            for contest in results[topic]:
-                console.print(report.to_rich(contest), highlight=False)
-            report.write(options.out, results, measured, command)
+            _add(topic, settings, done, needed=topic in options.topics)
+            for table in report.to_rich(done, topic):
+                console.print(table, highlight=False)
+            report.write(options.out, done)
     console.print(f"written: {options.out / 'speed.md'} and speed.json", highlight=False)
+
+
+def _add(topic: str, settings: Options, done: Run, *, needed: bool) -> None:
+    try:
+        done.topics[topic] = import_module(f"benchmarks.speed.{topic}").contests(settings)
+    except MissingDataError as error:
+        if needed:
+            raise
+        done.absent[topic] = str(error)
+
+
+def _command(topics: Sequence[str], options: argparse.Namespace) -> str:
+    flags = [f"--{flag}" for flag in ("gpu", "small") if getattr(options, flag)]
+    return " ".join(["python -m benchmarks.speed", *topics, *flags])
 
 
 def _check(options: argparse.Namespace) -> tuple[str, ...]:
     if options.rounds < 1:
         raise ChoiceError(f"--rounds is {options.rounds}; it is at least 1")
-    if options.out.exists() and not options.out.is_dir():
-        raise ChoiceError(f"--out {options.out} is a file; give a folder")
+    choices.check_places(options.data_root, options.out, "auto")
     topics = choose(options.topics or tuple(TOPICS), TOPICS, kind="topic")
     if options.gpu:
         import torch

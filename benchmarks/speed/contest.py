@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.speed.workers import Contestant, NotInstalledError, Worker
+from probseg.errors import ProbsegError
 
 OURS = "probseg"
 _SHORTEST = 0.02  # seconds a turn lasts at least, so that the clock and the pipe do not count
+_LONG = 1.0  # a call that takes so long warms up enough
 
 Agree = Callable[[Any, Any], str]  # ours, theirs -> in words; raises Disagreement
 
 
-class Disagreement(Exception):
+class Disagreement(ProbsegError):
     """Two contestants that should compute the same do not."""
 
 
@@ -39,8 +41,14 @@ class Row:
     name: str
     seconds: list[float]  # of each round, one call
     ratios: list[float]  # to the first contestant's of the same round
-    peak: float  # MB
+    peak: float  # MB that its process held at most, or one that it ran and waited for
+    start: float  # MB that it held before its first turn
     agreement: str
+
+    @property
+    def memory(self) -> float:
+        """What it took at most, in MB."""
+        return self.peak - self.start
 
     @property
     def median(self) -> float:
@@ -100,6 +108,7 @@ def hold(
 
     Raises:
         Disagreement: An answer differs from the first entry's by more than its bound.
+        ContestantError: One failed.
     """
     missing: dict[str, str] = {}
     workers: dict[str, Worker] = {}
@@ -109,7 +118,7 @@ def hold(
             try:
                 worker = Worker(entry.make, entry.options, entry.environment)
             except NotInstalledError as error:
-                missing[entry.name] = f"{error}; pip install 'probseg[peers]'"
+                missing[entry.name] = str(error)
                 continue
             workers[entry.name] = stack.enter_context(worker)
         here = [entry for entry in entries if entry.name in workers]
@@ -127,7 +136,7 @@ def hold(
                 name=name,
                 seconds=taken,
                 ratios=[theirs / ours for theirs, ours in zip(taken, first, strict=True)],
-                peak=workers[name].memory()["peak"],
+                **workers[name].memory(),
                 agreement=agreements[name],
             )
             for name, taken in seconds.items()
@@ -141,11 +150,15 @@ def _agreements(entries: Sequence[Entry], workers: Mapping[str, Worker]) -> dict
         ours = workers[entries[0].name].answer()
         for entry in entries:
             if entry.agree is not None:
-                texts[entry.name] = entry.agree(ours, workers[entry.name].answer())
+                try:
+                    texts[entry.name] = entry.agree(ours, workers[entry.name].answer())
+                except Disagreement as error:
+                    raise Disagreement(f"{entries[0].name} and {entry.name}: {error}") from None
     return texts
 
 
 def _calls(worker: Worker) -> int:
     """Return how often to call in a turn; the calls that find out warm it up."""
-    worker.seconds()
+    if worker.seconds() > _LONG:
+        return 1
     return max(1, math.ceil(_SHORTEST / max(worker.seconds(), 1e-9)))

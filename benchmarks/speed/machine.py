@@ -10,8 +10,8 @@ from typing import Any
 
 from benchmarks import provenance
 
-_MATRIX = 2048
-_BYTES = 1 << 28  # more than any cache
+_MATRIX, _SMALL_MATRIX = 2048, 256
+_BYTES, _SMALL_BYTES = 1 << 28, 1 << 20  # more than any cache; less
 _ROUNDS = 7
 
 
@@ -29,18 +29,19 @@ class Machine:
         return self.bf16 if precision == "bf16" else self.fp32
 
 
-def measure(device: str = "cpu") -> Machine:
+def measure(device: str = "cpu", *, small: bool = False) -> Machine:
     """Measure matrix products of 2048 x 2048 and copies of 256 MiB, medians of 7 rounds."""
     import torch
 
+    size, count = (_SMALL_MATRIX, _SMALL_BYTES) if small else (_MATRIX, _BYTES)
     rates = {}
     for dtype in (torch.float32, torch.bfloat16):
-        left, right = (torch.randn(_MATRIX, _MATRIX, device=device, dtype=dtype) for _ in "ab")
+        left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in "ab")
         out = torch.empty_like(left)
-        rates[dtype] = 2 * _MATRIX**3 / _median(lambda: torch.mm(left, right, out=out), device)  # noqa: B023
-    source = torch.ones(_BYTES // 4, device=device)
+        rates[dtype] = 2 * size**3 / _median(lambda: torch.mm(left, right, out=out), device)  # noqa: B023
+    source = torch.ones(count // 4, device=device)
     target = torch.empty_like(source)
-    copied = 2 * _BYTES / _median(lambda: target.copy_(source), device)
+    copied = 2 * count / _median(lambda: target.copy_(source), device)
     return Machine(provenance.machine(device), rates[torch.float32], rates[torch.bfloat16], copied)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,54 +15,60 @@ from benchmarks.speed.machine import Machine
 from probseg.files import atomic_file, write_json
 
 SCHEMA_VERSION = 1
-HEADINGS = ("", "median", "spread", "times ours", "peak memory", "agreement")
-
-Results = Mapping[str, Sequence[Contest]]  # topic to its tables
+HEADINGS = ("", "median", "spread", "times ours", "memory", "agreement")
 
 
-def to_rich(contest: Contest) -> Table:
-    """Return a contest as a table for the terminal."""
-    remarks = escape("\n".join(_remarks(contest)))
-    table = Table(title=contest.title, caption=remarks, caption_justify="left")
-    for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("", "agreement") else "right")
-    for row in contest.rows:
-        table.add_row(*_cells(row))
-    return table
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What was measured, where and by which command."""
+
+    command: str
+    machine: Machine
+    topics: dict[str, list[Contest]] = field(default_factory=dict)  # name to its tables
+    absent: dict[str, str] = field(default_factory=dict)  # name to why there are none
 
 
-def to_markdown(results: Results, machine: Machine, command: str) -> str:
+def to_rich(run: Run, topic: str) -> list[Table | str]:
+    """Return a topic's tables for the terminal, or why there are none."""
+    if topic in run.absent:
+        return [f"{topic} is not here: {escape(run.absent[topic])}"]
+    return [_rich_table(contest) for contest in run.topics[topic]]
+
+
+def to_markdown(run: Run) -> str:
     """Return a whole run as Markdown."""
-    parts = [f"# `{command}`", _describe(machine)]
-    for topic, contests in results.items():
-        parts.append(f"## {topic}")
+    parts = [f"`{run.command}`", _describe(run.machine)]
+    for topic, contests in run.topics.items():
+        parts.append(f"### {topic}")
         for contest in contests:
-            parts += [f"### {contest.title}", _markdown_table(contest), *_remarks(contest)]
+            parts += [f"**{contest.title}**", _markdown_table(contest), *_remarks(contest)]
+    parts += [f"### {topic}\n\nNot here: {why}" for topic, why in run.absent.items()]
     return "\n\n".join(parts) + "\n"
 
 
-def to_data(results: Results, machine: Machine, command: str) -> dict[str, Any]:
+def to_data(run: Run) -> dict[str, Any]:
     """Return a whole run as plain data, every round included."""
     return {
         "schema": SCHEMA_VERSION,
-        "command": command,
-        "machine": asdict(machine),
+        "command": run.command,
+        "machine": asdict(run.machine),
         "topics": {
             topic: [asdict(contest) | {"medians": _medians(contest)} for contest in contests]
-            for topic, contests in results.items()
+            for topic, contests in run.topics.items()
         },
+        "absent": run.absent,
     }
 
 
-def write(folder: Path, results: Results, machine: Machine, command: str) -> None:
+def write(folder: Path, run: Run) -> None:
     """Write ``speed.json`` and ``speed.md``.
 
     Raises:
         WriteError: They cannot be written.
     """
-    write_json(folder / "speed.json", to_data(results, machine, command))
+    write_json(folder / "speed.json", to_data(run))
     with atomic_file(folder / "speed.md") as temporary:
-        temporary.write_text(to_markdown(results, machine, command), encoding="utf-8")
+        temporary.write_text(to_markdown(run), encoding="utf-8")
 
 
 def duration(seconds: float) -> str:
@@ -80,6 +85,16 @@ def duration(seconds: float) -> str:
     raise AssertionError
 
 
+def _rich_table(contest: Contest) -> Table:
+    remarks = escape("\n".join(_remarks(contest)))
+    table = Table(title=contest.title, caption=remarks, caption_justify="left")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="left" if heading in ("", "agreement") else "right")
+    for row in contest.rows:
+        table.add_row(*_cells(row))
+    return table
+
+
 def _cells(row: Row) -> tuple[str, ...]:
     low, high = min(row.seconds), max(row.seconds)
     return (
@@ -87,7 +102,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         duration(row.median),
         f"{duration(low)} – {duration(high)}",
         f"{row.ratio:.2f} ({min(row.ratios):.2f}–{max(row.ratios):.2f})",
-        f"{row.peak:,.0f} MB",
+        f"{row.memory:,.0f} MB",
         row.agreement,
     )
 
@@ -117,7 +132,8 @@ def _describe(machine: Machine) -> str:
         f"{machine.fp32 / 1e9:,.0f} GFLOP/s in fp32 and {machine.bf16 / 1e9:,.0f} in bf16, copies "
         f"{machine.bandwidth / 1e9:.1f} GB/s. Medians of interleaved rounds, each contestant in "
         "its own process; spread is lowest to highest; “times ours” is the median of the "
-        "rounds' ratios to the first row."
+        "rounds' ratios to the first row; memory is the most that a process held beyond what it "
+        "held before."
     )
 
 

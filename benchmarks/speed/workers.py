@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from probseg.errors import ProbsegError
+
 _STATUS = Path("/proc/self/status")
 
 
@@ -28,12 +30,12 @@ class Contestant(Protocol):
         """Return what it computes as NumPy arrays or plain numbers, to compare with others'."""
 
 
-class ContestantError(Exception):
-    """A contestant failed in its process; the text is its traceback."""
+class ContestantError(ProbsegError):
+    """A contestant failed in its process; the text ends in its traceback."""
 
 
 class NotInstalledError(ContestantError):
-    """A contestant's package is not installed."""
+    """What a contestant needs is not installed; it may raise this itself, with the remedy."""
 
 
 class Worker:
@@ -52,10 +54,10 @@ class Worker:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         context = multiprocessing.get_context("spawn")
+        self._name = make.__qualname__
         self._here, there = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(there, make, dict(options)), daemon=True
-        )
+        # no daemon, for those may not start the processes that packing or evaluating takes
+        self._process = context.Process(target=_serve, args=(there, make, dict(options)))
         with _environment(environment or {}):
             self._process.start()
         there.close()
@@ -99,27 +101,48 @@ class Worker:
             kind, value = self._here.recv()
         except EOFError:
             self._process.join()
-            raise ContestantError(f"its process ended with {self._process.exitcode}") from None
+            status = self._process.exitcode
+            raise ContestantError(f"the process of {self._name} ended with {status}") from None
         if kind == "missing":
             raise NotInstalledError(value)
         if kind == "error":
-            raise ContestantError(value)
+            raise ContestantError(f"{self._name} failed in its process\n{value}")
         return value
 
 
-def resident_peak() -> float:
-    """Return the most memory that this process ever held, in MB."""
-    if _STATUS.exists():
-        lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) / 1024
+def forget_peak() -> float:
+    """Begin to watch this process's memory, and return what it holds now, in MB."""
+    if not _STATUS.exists():
+        return own_peak()
+    Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
+    return _status("VmRSS")
+
+
+def own_peak() -> float:
+    """Return the most memory in MB that this process held since it was watched."""
+    # ru_maxrss would begin with what the process held that started this one
+    return _status("VmHWM") if _STATUS.exists() else _megabytes(resource.RUSAGE_SELF)
+
+
+def largest_child() -> float:
+    """Return the most memory in MB that a process held which this one ran and waited for."""
+    return _megabytes(resource.RUSAGE_CHILDREN)
+
+
+def _megabytes(who: int) -> float:
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # ru_maxrss: bytes there, kB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return resource.getrusage(who).ru_maxrss / unit
+
+
+def _status(name: str) -> float:
+    lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+    return int(lines[name].split()[0]) / 1024
 
 
 def _serve(connection: Connection, make: Callable[..., Contestant], options: Any) -> None:
     try:
         contestant = make(**options)
-        start = _memory()
+        before = _watch_memory()
         connection.send(("value", None))
         while True:
             question, arguments = connection.recv()
@@ -128,12 +151,14 @@ def _serve(connection: Connection, make: Callable[..., Contestant], options: Any
             elif question == "answer":
                 value = contestant.answer()
             else:
-                value = {"peak": _memory(), "start": start}
+                value = {"peak": _peak(), "start": before}
             connection.send(("value", value))
     except EOFError:
         return  # the parent has heard enough
-    except ModuleNotFoundError as error:
+    except NotInstalledError as error:
         connection.send(("missing", str(error)))
+    except ModuleNotFoundError as error:
+        connection.send(("missing", f"{error}; pip install 'probseg[peers]'"))
     except Exception:
         connection.send(("error", traceback.format_exc()))
 
@@ -145,11 +170,22 @@ def _time(contestant: Contestant, calls: int) -> float:
     return (time.perf_counter() - started) / calls
 
 
-def _memory() -> float:
+def _watch_memory() -> float:
+    if _on_cuda():
+        sys.modules["torch"].cuda.reset_peak_memory_stats()
+        return float(sys.modules["torch"].cuda.memory_allocated() / 2**20)
+    return forget_peak()
+
+
+def _peak() -> float:
+    if _on_cuda():
+        return float(sys.modules["torch"].cuda.max_memory_allocated() / 2**20)
+    return max(own_peak(), largest_child())
+
+
+def _on_cuda() -> bool:
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        return float(torch.cuda.max_memory_allocated() / 2**20)
-    return resident_peak()
+    return torch is not None and bool(torch.cuda.is_initialized())
 
 
 @contextmanager

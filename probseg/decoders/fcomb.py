@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from probseg.decoders.tiles import tiled_logits
 from probseg.errors import OptionError
 from probseg.layers import he_initialised, set_class_prior
 
@@ -56,13 +57,17 @@ class FComb(nn.Module):
 
     def forward(self, features: Tensor, latent: Tensor) -> Tensor:
         """Return logits (..., B, K, H, W) of features (B, F, H, W) and latent (..., B, L)."""
-        shared = self.from_features(features)
         shifts = self.from_latent(latent.to(self.from_latent.weight.dtype))
         if latent.ndim == 2:
-            return self._tail(shared, shifts)
-        # One sample at a time stays in the processor's cache, all at once would not.
-        logits = [self._tail(shared, shift) for shift in shifts.flatten(0, -3)]
-        return torch.stack(logits).view(*latent.shape[:-2], *logits[0].shape)
+            return self._tail(self.from_features(features), shifts)
+        samples = shifts.flatten(0, -3)
+        if torch.is_grad_enabled() or features.device.type != "cpu":
+            shared = self.from_features(features)
+            logits = torch.stack([self._tail(shared, shift) for shift in samples])
+        else:
+            precise = features.to(torch.promote_types(features.dtype, torch.float32))
+            logits = tiled_logits(precise, self.from_features, samples, [*self.hidden, self.logits])
+        return logits.view(*latent.shape[:-2], *logits.shape[1:])
 
     def _tail(self, shared: Tensor, shift: Tensor) -> Tensor:
         combined = functional.relu(shared + shift[:, :, None, None].to(shared.dtype))

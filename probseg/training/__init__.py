@@ -3,8 +3,8 @@
 The only part of probseg that knows Lightning and kornia.
 """
 
+from probseg.training.divergence import DivergenceError
 from probseg.training.fit import FitResult, fit
-from probseg.training.module import DivergenceError
 from probseg.training.settings import TrainingSettings
 
 __all__ = ["DivergenceError", "FitResult", "TrainingSettings", "fit"]

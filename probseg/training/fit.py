@@ -15,6 +15,7 @@ from probseg.datasets.views import Annotated
 from probseg.errors import InputError
 from probseg.files import write_json
 from probseg.interfaces import Dataset
+from probseg.training.allocator import kept_memory
 from probseg.training.data import TrainingData
 from probseg.training.module import TrainingModule
 from probseg.training.precision import choose_execution
@@ -104,7 +105,12 @@ def _train(
     keeper = RoundKeeper(folder, past.history, identity)
     rounds = len(past.history) + -(-(settings.max_steps - past.steps) // data.steps_per_round)
     module = TrainingModule(model.train(), settings, channels_last=execution.channels_last)
-    with preserved_state(execution.device), quiet_lightning(), keyboard_interrupt_passed_on():
+    with (
+        preserved_state(execution.device),
+        quiet_lightning(),
+        keyboard_interrupt_passed_on(),
+        kept_memory(),
+    ):
         trainer = make_trainer(
             settings, execution, keeper, rounds=rounds, log=log, progress=progress
         )

@@ -25,6 +25,9 @@ class TrainingSettings:
             along half a period of a cosine, which a short run needs to settle.
         weight_decay: Coefficient of the L2 penalty that Adam adds to the gradient.
         batch_size: Images a step.
+        micro_batch: Images at a time, whose gradients add up to the step's; "auto" bounds the
+            memory on a CPU. Batch normalisation takes its statistics from these images, so "auto"
+            leaves the batch whole where there is any.
         max_steps: Optimizer steps after which training ends at the latest; the paper names no
             limit and stops early.
         patience: Validation rounds without a lower validation loss before training stops.
@@ -37,6 +40,8 @@ class TrainingSettings:
         precision: "bf16" computes under autocast; "auto" does where the machine has fast bf16.
         channels_last: Whether images and weights lie channels last in memory; "auto" on CPUs and
             where the machine has fast bf16.
+        compile: Whether to compile the model's networks with ``torch.compile``. It takes a minute
+            and gains nothing on a CPU.
         seed: Of everything random in training; the same seed gives the same run on a CPU.
         device: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
 
@@ -51,6 +56,7 @@ class TrainingSettings:
     schedule: Schedule = "constant"
     weight_decay: float = 5e-5
     batch_size: int = 32
+    micro_batch: int | Literal["auto"] = "auto"
     max_steps: int = 100_000
     patience: int = 40
     validate_every: int | None = None
@@ -59,6 +65,7 @@ class TrainingSettings:
     augment: bool = True
     precision: Precision = "auto"
     channels_last: bool | Literal["auto"] = "auto"
+    compile: bool = False
     seed: int = 0
     device: str = "auto"
 
@@ -68,12 +75,15 @@ class TrainingSettings:
             _check_count(name, getattr(self, name), least=1)
         if self.validate_every is not None:
             _check_count("validate_every", self.validate_every, least=1)
+        if self.micro_batch != "auto":
+            _check_count("micro_batch", self.micro_batch, least=1)
         _check_count("seed", self.seed, least=0)
         for name in ("learning_rate", "clip"):
             _check_number(name, getattr(self, name), positive=True)
         _check_number("weight_decay", self.weight_decay, positive=False)
         check_annotator(self.annotator)
         _check_choice("augment", self.augment, (True, False))
+        _check_choice("compile", self.compile, (True, False))
         _check_choice("schedule", self.schedule, ("constant", "cosine"))
         _check_choice("precision", self.precision, ("auto", "bf16", "fp32"))
         _check_choice("channels_last", self.channels_last, ("auto", True, False))
@@ -90,8 +100,9 @@ class TrainingSettings:
         Traceback (most recent call last):
         ...
         probseg.errors.OptionError: unknown training setting 'learning_rat'; did you mean \
-'learning_rate'? Known: annotator, augment, batch_size, channels_last, clip, device, \
-learning_rate, max_steps, patience, precision, schedule, seed, validate_every, weight_decay
+'learning_rate'? Known: annotator, augment, batch_size, channels_last, clip, compile, \
+device, learning_rate, max_steps, micro_batch, patience, precision, schedule, seed, \
+validate_every, weight_decay
         """
         known = [field.name for field in fields(cls)]
         for name in settings:

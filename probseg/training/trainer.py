@@ -38,7 +38,7 @@ def make_trainer(
     """Set up early stopping, checkpoints, the progress bar and TensorBoard's log.
 
     Args:
-        settings: Patience, clipping and the number of steps.
+        settings: Patience and the number of steps.
         execution: Device and precision.
         keeper: Keeps checkpoints and records in its folder.
         rounds: Validation rounds after which training ends, those of earlier runs included.
@@ -51,7 +51,6 @@ def make_trainer(
         callbacks=_callbacks(settings, keeper, progress=progress),
         logger=_make_log(keeper.folder) if log else False,
         default_root_dir=keeper.folder,
-        gradient_clip_val=settings.clip,
         **_DEPARTURES,
     )
 

@@ -58,3 +58,32 @@ def test_the_class_prior_is_the_bias_of_the_logits():
     assert not nothing.any()
     logits = decoder(torch.randn(1, 5, 2, 2), torch.randn(1, 3))
     torch.testing.assert_close(logits.softmax(1)[0, :, 0, 0], wanted)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize(("samples", "size"), [(1, (6, 8)), (5, (6, 8)), (3, (90, 100))])
+def test_samples_without_gradients_equal_those_with(layers, samples, size):
+    decoder = FComb(5, 3, 4, features=7, layers=layers)
+    features, z = torch.randn(2, 5, *size), torch.randn(samples, 2, 3)
+    one_by_one = torch.stack([concatenating(decoder, 3)(features, one) for one in z])
+    with torch.no_grad():
+        for memory_format in (torch.contiguous_format, torch.channels_last):
+            found = decoder(features.contiguous(memory_format=memory_format), z)
+            torch.testing.assert_close(found, one_by_one)
+
+
+def test_samples_without_gradients_are_of_the_decoder_s_precision():
+    features, z = torch.randn(2, 5, 6, 8).double(), torch.randn(3, 2, 3).double()
+    decoder = FComb(5, 3, 2).double()
+    with torch.no_grad():
+        found = decoder(features, z)
+    torch.testing.assert_close(found, decoder(features, z), rtol=1e-12, atol=1e-12)
+
+
+def test_samples_under_bf16_are_decoded_in_single_precision():
+    decoder = FComb(5, 3, 2)
+    features, z = torch.randn(2, 5, 6, 8), torch.randn(3, 2, 3)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = decoder(features, z)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, decoder(features, z), rtol=0.05, atol=0.05)

@@ -78,6 +78,15 @@ def test_listing_imports_nothing():
     assert run_python(f"{code}\nprint(sorted({heavy} & set(sys.modules)))").strip() == "[]"
 
 
+def test_building_the_csae_imports_what_it_is_made_of_and_nothing_else():
+    code = "import sys, probseg; probseg.build('csae'); print(*sys.modules)"
+    packages = {name.partition(".")[0] for name in run_python(code).split()}
+    assert packages >= {"torch", "geomloss", "nflows"}
+    optional = {"segmentation_models_pytorch", "timm", "torchvision", "lightning", "torchmetrics"}
+    unneeded = {"ot", "scipy", "pandas", "matplotlib", "kornia", "sympy", "rich", "PIL"}
+    assert not packages & (optional | unneeded)
+
+
 def test_import_is_quick():
     # The processor's time, and the least of several: other processes only make it slower.
     code = "import time; t = time.process_time(); import probseg; print(time.process_time() - t)"

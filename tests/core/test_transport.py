@@ -1,17 +1,25 @@
 """Sinkhorn divergences and exact optimal transport against closed forms and other solvers."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from core_parts import Cloud, normal
+from geomloss import SamplesLoss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.special import logsumexp
 
-from probseg.divergences.transport import ExactOT, Sinkhorn
+import probseg
+from probseg.divergences.exact import ExactOT
+from probseg.divergences.sinkhorn import Sinkhorn
+from probseg.errors import OptionError
+from probseg.testing import check
 
-BOTH = (Sinkhorn, ExactOT)
+STACKED = partial(Sinkhorn, solver="stacked")
+ALL = (Sinkhorn, STACKED, ExactOT)
 
 
 def clouds(seed=0, count=16, images=3, latent=6, shift=1.0):
@@ -53,7 +61,7 @@ def unit(n):
     return np.full(n, 1 / n)
 
 
-@pytest.mark.parametrize("divergence", [*BOTH, lambda: Sinkhorn(weights="density")])
+@pytest.mark.parametrize("divergence", [*ALL, lambda: Sinkhorn(weights="density")])
 def test_near_diracs_are_half_their_squared_distance_apart(divergence):
     means = torch.randn(2, 4, 6).double()
     found = divergence()(normal(means[0], 1e-4), normal(means[1], 1e-4))
@@ -61,14 +69,14 @@ def test_near_diracs_are_half_their_squared_distance_apart(divergence):
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("divergence", BOTH)
+@pytest.mark.parametrize("divergence", ALL)
 def test_equal_near_diracs_are_no_distance_apart(divergence):
     mean = torch.randn(4, 6).double()
     found = divergence()(normal(mean, 1e-5), normal(mean, 1e-5))
     torch.testing.assert_close(found, torch.zeros(4).double(), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("divergence", BOTH)
+@pytest.mark.parametrize("divergence", ALL)
 def test_the_same_points_are_at_zero(divergence):
     x, _ = clouds()
     found = divergence()(Cloud(x), Cloud(x.clone()))
@@ -158,7 +166,7 @@ def test_gradients_of_exact_transport_are_finite_differences(of):
     assert float((gradient * way).sum()) == pytest.approx(float(wanted), rel=1e-4)
 
 
-@pytest.mark.parametrize("divergence", BOTH)
+@pytest.mark.parametrize("divergence", ALL)
 def test_the_gradient_at_near_diracs_is_their_distance(divergence):
     means = torch.randn(2, 4, 6).double().requires_grad_()
     total = divergence()(normal(means[0], 1e-4), normal(means[1], 1e-4)).sum()
@@ -167,7 +175,7 @@ def test_the_gradient_at_near_diracs_is_their_distance(divergence):
     torch.testing.assert_close(gradient, torch.stack([apart, -apart]), rtol=1e-2, atol=1e-2)
 
 
-@pytest.mark.parametrize("divergence", BOTH)
+@pytest.mark.parametrize("divergence", ALL)
 def test_images_do_not_mix(divergence):
     x, y = clouds()
     turned = torch.tensor([2, 0, 1])
@@ -180,10 +188,87 @@ def test_images_do_not_mix(divergence):
     torch.testing.assert_close(alone, found[:1], rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("divergence", BOTH)
+@pytest.mark.parametrize("divergence", ALL)
 @pytest.mark.parametrize("enabled", [True, False])
 def test_the_grad_mode_is_left_as_it_was(divergence, enabled):
     pair = normal(torch.randn(2, 3), 1.0), normal(torch.randn(2, 3), 1.0)
     with torch.set_grad_enabled(enabled):
         divergence()(*pair)
         assert torch.is_grad_enabled() is enabled
+
+
+def solved(divergence, points, log_masses):
+    """Return the divergence of two clouds and its gradients in their points and masses."""
+    leaves = [leaf.clone().requires_grad_() for leaf in (*points, *log_masses)]
+    x, y, log_a, log_b = leaves
+    found = divergence(Cloud(x, log_a), Cloud(y, log_b))
+    return found.detach(), *torch.autograd.grad(found.sum(), leaves, allow_unused=True)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 20),
+    images=st.integers(1, 4),
+    latent=st.integers(1, 8),
+    shift=st.floats(-10, 10),
+    p=st.sampled_from([1, 2]),
+    blur=st.floats(0.01, 3),
+    scaling=st.floats(0.1, 0.9),
+    diameter=st.floats(0.5, 200),
+    weights=st.sampled_from(["uniform", "density"]),
+    spread=st.floats(0, 400),
+)
+def test_the_stacked_solver_is_geomloss(
+    seed, count, images, latent, shift, weights, spread, **scales
+):
+    points = clouds(seed, count, images, latent, shift)
+    log_masses = torch.randn(2, count, images).double() * spread  # the least weigh nothing at all
+    make = partial(Sinkhorn, samples=count, weights=weights, **scales)
+    wanted = solved(make(), points, log_masses)
+    found = solved(make(solver="stacked"), points, log_masses)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-8)
+
+
+def test_in_single_precision_the_stacked_solver_is_as_accurate_as_geomloss():
+    points, log_masses = clouds(images=32), torch.randn(2, 16, 32).double()
+    exact = solved(Sinkhorn(weights="density"), points, log_masses)
+    errors = []
+    for solver in ("geomloss", "stacked"):
+        divergence = Sinkhorn(weights="density", solver=solver)
+        single = [[tensor.float() for tensor in pair] for pair in (points, log_masses)]
+        found = solved(divergence, *single)
+        errors.append([float((f - e).norm()) for f, e in zip(found, exact, strict=True)])
+    for theirs, ours in zip(*errors, strict=True):
+        assert ours < 2 * theirs
+
+
+def test_sinkhorn_is_geomloss_with_the_settings_of_the_paper():
+    x, y = clouds()
+    solve = SamplesLoss("sinkhorn", p=2, diameter=100)
+    wanted = solve(x.transpose(0, 1).contiguous(), y.transpose(0, 1).contiguous())
+    torch.testing.assert_close(Sinkhorn()(Cloud(x), Cloud(y)), wanted)
+
+
+def test_a_model_takes_the_stacked_solver_and_its_contract_holds():
+    stacked = {"name": "sinkhorn", "solver": "stacked"}
+    check("divergence", stacked)
+    model = probseg.build("csae", divergence=stacked)
+    assert model.spec["divergence"]["solver"] == "stacked"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"solver": "stack"}, "no solver is called 'stack'; did you mean 'stacked'"),
+        ({"p": 3}, "1 or 2, not p=3"),
+        ({"blur": 0.0}, "blur has to be positive"),
+        ({"diameter": float("inf")}, "diameter has to be positive and finite"),
+        ({"scaling": 1.0}, "scaling has to be between 0 and 1"),
+        ({"samples": 0}, "at least one sample"),
+        ({"weights": "density2"}, "did you mean 'density'"),
+    ],
+)
+def test_an_option_out_of_range_is_refused(options, told):
+    with pytest.raises(OptionError, match=told):
+        Sinkhorn(**options)

@@ -1,0 +1,121 @@
+"""A Probabilistic U-Net as public implementations write it: what a user would copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal, kl_divergence
+from torch.nn import functional
+
+WIDTHS = (32, 64, 128, 192)
+
+
+class TextbookPUNet(nn.Module):
+    """The paper's network in fp32 and NCHW; the latent is tiled over the image and concatenated.
+
+    Args:
+        classes: K.
+        latent_dim: L.
+        beta: Weight of the KL divergence.
+    """
+
+    def __init__(self, *, classes: int = 2, latent_dim: int = 6, beta: float = 10.0) -> None:
+        super().__init__()
+        self.classes = classes
+        self.beta = beta
+        self.down = nn.ModuleList(_block(a, b) for a, b in _pairs((1, *WIDTHS)))
+        self.up = nn.ModuleList(_block(a + b, b) for a, b in _pairs(WIDTHS[::-1]))
+        self.prior = Encoder(1, latent_dim)
+        self.posterior = Encoder(1 + classes, latent_dim)
+        self.first = nn.Conv2d(WIDTHS[0] + latent_dim, 32, 1)
+        self.hidden = nn.ModuleList(nn.Conv2d(32, 32, 1) for _ in range(2))
+        self.last = nn.Conv2d(32, classes, 1)
+
+    def features(self, image: Tensor) -> Tensor:
+        """Return the U-Net's features (B, F, H, W)."""
+        skips = []
+        for level, block in enumerate(self.down):
+            image = block(functional.avg_pool2d(image, 2) if level else image)
+            skips.append(image)
+        for skip, block in zip(skips[-2::-1], self.up, strict=True):
+            image = functional.interpolate(image, scale_factor=2, mode="bilinear")
+            image = block(torch.cat([skip, image], dim=1))
+        return image
+
+    def decode(self, features: Tensor, z: Tensor) -> Tensor:
+        """Return logits (B, K, H, W) of one latent sample (B, L) each."""
+        tiled = z[:, :, None, None].expand(-1, -1, *features.shape[2:])
+        x = functional.relu(self.first(torch.cat([features, tiled], dim=1)))
+        for layer in self.hidden:
+            x = functional.relu(layer(x))
+        logits: Tensor = self.last(x)
+        return logits
+
+    def loss(self, image: Tensor, label: Tensor) -> Tensor:
+        """Return the negative evidence lower bound, summed over pixels, averaged over images."""
+        one_hot = functional.one_hot(label, self.classes).movedim(-1, 1).to(image.dtype) - 0.5
+        q, p = self.posterior(torch.cat([image, one_hot], dim=1)), self.prior(image)
+        logits = self.decode(self.features(image), q.rsample())
+        entropy = functional.cross_entropy(logits, label, reduction="sum") / len(image)
+        return entropy + self.beta * kl_divergence(q, p).mean()
+
+    @torch.no_grad()
+    def sample(self, image: Tensor, n: int) -> Tensor:
+        """Return probabilities (n, B, K, H, W), one pass of the decoder a sample."""
+        features, prior = self.features(image), self.prior(image)
+        return torch.stack([self.decode(features, prior.sample()).softmax(1) for _ in range(n)])
+
+
+class Encoder(nn.Module):
+    """An axis-aligned Normal from the mean of a convolutional network's features."""
+
+    def __init__(self, in_channels: int, latent_dim: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(_block(a, b) for a, b in _pairs((in_channels, *WIDTHS)))
+        self.head = nn.Linear(WIDTHS[-1], 2 * latent_dim)
+
+    def forward(self, image: Tensor) -> Independent:
+        """Return a density with batch (B,) and event (L,) of an image (B, C, H, W)."""
+        for level, block in enumerate(self.blocks):
+            image = block(functional.avg_pool2d(image, 2) if level else image)
+        mean, log_scale = self.head(image.mean(dim=(2, 3))).chunk(2, dim=1)
+        return Independent(Normal(mean, log_scale.exp()), 1)
+
+
+def copy_weights(model: nn.Module, textbook: TextbookPUNet) -> None:
+    """Give the textbook's network the weights of a probseg ``punet`` of the same widths."""
+    renamed = {}
+    for name, weight in model.state_dict().items():
+        part, _, rest = name.partition(".")
+        renamed[f"{_NAMES[part]}{rest}" if part in _NAMES else name] = weight
+    decoder = {name[len("decoder.") :]: renamed.pop(name) for name in _decoder(renamed)}
+    latent = decoder["from_latent.weight"][:, :, None, None]
+    renamed["first.weight"] = torch.cat([decoder["from_features.weight"], latent], dim=1)
+    renamed["first.bias"] = decoder["from_features.bias"]
+    renamed |= {n: w for n, w in decoder.items() if n.startswith("hidden.")}
+    renamed |= {n.replace("logits.", "last."): w for n, w in decoder.items() if "logits" in n}
+    textbook.load_state_dict(renamed)
+
+
+_NAMES = {"backbone": "", "prior_encoder": "prior.", "posterior_encoder": "posterior."}
+
+
+def _decoder(names: Sequence[str] | dict[str, Tensor]) -> list[str]:
+    return [name for name in names if name.startswith("decoder.")]
+
+
+def _block(before: int, after: int) -> nn.Sequential:
+    widths = (before, after, after, after)
+    layers = [
+        layer
+        for a, b in _pairs(widths)
+        for layer in (nn.Conv2d(a, b, 3, padding=1), nn.ReLU(inplace=True))
+    ]
+    return nn.Sequential(*layers)
+
+
+def _pairs(widths: Sequence[int]) -> list[tuple[int, int]]:
+    return list(pairwise(widths))
