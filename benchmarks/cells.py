@@ -83,7 +83,7 @@ def plan(
     cells = {}
     for dataset, row, fold, seed in product(datasets, rows, folds, seeds):
         entry = suite.models[row]
-        settings = profile.resolve(row, dataset)
+        settings = {**profile.resolve(row, dataset), **entry.settings}
         source = {"name": dataset, **suite.datasets.get(dataset, {})}
         config = configure(entry, settings, dataset=source, fold=fold, seed=seed)
         cell = Cell({"profile": profile.name, **config})
@@ -97,6 +97,7 @@ def configure(
     """Return the config of one cell; a baseline's names no fold, seed or training."""
     training = {k: v for k, v in settings.items() if k not in (*MODEL, *DATA, *EVALUATION)}
     trained = entry.build is not None
+    latents = {"latents": list(entry.latents)} if entry.latents else {}
     return {
         "row": entry.name,
         "dataset": dict(dataset),
@@ -106,6 +107,7 @@ def configure(
         "evaluation": {
             **{key: settings[key] for key in EVALUATION if key in settings},
             "projected": entry.projected,
+            **latents,
         },
         "baseline": entry.baseline,
         "model": entry.model(settings),

@@ -30,7 +30,7 @@ def faulty(suite_file: Path, tmp_path: Path):
         ("batch_size = 4", "batch_sise = 4", "did you mean 'batch_size'"),
         ("patience = 100", "patience = -1", "patience: -1 is less than the minimum"),
         ("folds = [0]", "folds = [7]", "profiles.quick.folds.0: 7 is greater than the maximum"),
-        ("batch_size = 4", 'batch_size = "four"', "'four' is not of type 'integer'"),
+        ("batch_size = 4", 'batch_size = "four"', "'four' is not a whole number"),
         ('"latent_dim", "beta"]', '"latent_dims"]', "did you mean 'latent_dim'"),
         ('models = ["punet", "csae"]', 'models = ["punett"]', "did you mean 'punet'"),
         ("[profiles.quick.settings]", "[profiles.quick.setting]", "did you mean 'settings'"),
