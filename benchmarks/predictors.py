@@ -91,6 +91,7 @@ class ModelPredictor:
         return Independent(Normal(location, torch.ones_like(location)), 1)
 
     def _of_others(self, start: int, count: int) -> Distribution:
+        assert self.others is not None
         places = [place % len(self.others) for place in range(start, start + count)]
         images = self.others.__getitems__(places).image.to(self.execution.device)
         density: Distribution = self.model.prior(images.contiguous(memory_format=self.layout))

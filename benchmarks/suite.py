@@ -9,7 +9,6 @@ from typing import Any
 
 from benchmarks.suite_checks import option_faults, reference_faults
 from benchmarks.suite_files import DEFAULT_SUITE, SuiteFile, lay_over, load
-from benchmarks.validation import ChoiceError
 
 # Settings that are an option of one of the model's parts, wherever the model takes that part.
 OF_PARTS = {"n_ot": ("divergence", "samples"), "class_prior": ("decoder", "class_prior")}
@@ -81,9 +80,8 @@ def read_suite(path: Path = DEFAULT_SUITE) -> Suite:
             fault, each with its file, its line and the nearest valid name.
     """
     file = load(path)
-    faults = file.faults() or [file.tell(fault) for fault in reference_faults(file.merged)]
-    if faults:
-        raise ChoiceError("\n".join(faults))
+    file.check()
+    file.refuse(reference_faults(file.merged))
     return _parse(file)
 
 
@@ -124,6 +122,4 @@ def check_options(suite: Suite) -> None:
     Raises:
         ChoiceError: There is one; the message has a line for each, as :func:`read_suite`'s.
     """
-    faults = [suite.file.tell(fault) for fault in option_faults(suite.file.merged)]
-    if faults:
-        raise ChoiceError("\n".join(faults))
+    suite.file.refuse(option_faults(suite.file.merged))

@@ -67,8 +67,10 @@ def part_faults(table: Mapping[str, Any], path: Path = ()) -> Iterator[Fault]:
 
 
 def option_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield each option that no model or part takes; this imports them, and so torch."""
+    """Yield each option that nothing takes; this imports models, parts and data sets."""
     rows = data["models"]
+    for name, options in data.get("datasets", {}).items():
+        yield from _unknown_options(probseg.datasets[name], options, ("datasets", name))
     for name, row in rows.items():
         if options := row.get("options"):
             model = probseg.models[rows[row.get("like", name)]["build"]]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from benchmarks.toml_lines import has, line_of
+from benchmarks.toml_lines import KeyPath, has, line_of
 from benchmarks.validation import ChoiceError, Fault, faults, schema, unknown
 
 DEFAULT_SUITE = Path(__file__).parent / "suite.toml"
@@ -34,6 +34,17 @@ def find(name: str, *, beside: Path = Path()) -> Path:
     return suites()[name]
 
 
+class Location(NamedTuple):
+    """A line of a file."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        """What a person reads."""
+        return f"{self.file}, line {self.line}"
+
+
 @dataclass(frozen=True)
 class SuiteFile:
     """A suite file and, below it, the one that it extends."""
@@ -49,27 +60,33 @@ class SuiteFile:
         own = {key: value for key, value in self.data.items() if key != "extends"}
         return lay_over(self.base.merged, own) if self.base else own
 
-    def faults(self) -> list[str]:
-        """Return everything that a schema can find wrong, one line each."""
-        known = schema("suite")
-        own = [
-            file.tell(fault)
-            for file in self._chain()
-            for fault in faults(file.data, known)
-            if not fault.missing  # what one file lacks, another may say
-        ]
-        return own or [self.tell(fault) for fault in faults(self.merged, known)]
+    def check(self) -> None:
+        """Check this file and those below it against the schema.
 
-    def tell(self, fault: Fault) -> str:
-        """Return a fault with the file and the line it is on."""
-        for file in self._chain() if fault.path else ():
-            if has(file.data, fault.path):
-                return f"{file.path}, line {line_of(file.text, fault.path)}: {fault}"
-        return f"{self.path}: {fault}"
+        Raises:
+            ChoiceError: They do not fit; the message has one line a fault.
+        """
+        if self.base:
+            self.base.check()
+        found = faults(self.data, schema("suite"))
+        self.refuse(fault for fault in found if not fault.missing)  # a file below may have it
+        self.refuse(faults(self.merged, schema("suite")))
 
-    def _chain(self) -> Iterator[SuiteFile]:
-        yield self
-        yield from self.base._chain() if self.base else ()
+    def refuse(self, found: Iterable[Fault]) -> None:
+        """Tell faults, if there are any, in the order of the lines that they are on.
+
+        Raises:
+            ChoiceError: There is a fault; the message has one line for each.
+        """
+        told = sorted((self.locate(fault.path), str(fault)) for fault in set(found))
+        if told:
+            raise ChoiceError("\n".join(f"{where}: {fault}" for where, fault in told))
+
+    def locate(self, path: KeyPath) -> Location:
+        """Return where this file, or else one below it, first says ``path``."""
+        if self.base and not has(self.data, path):
+            return self.base.locate(path)
+        return Location(str(self.path), line_of(self.text, path) if path else 1)
 
 
 def load(path: Path, *, above: tuple[Path, ...] = ()) -> SuiteFile:
@@ -79,7 +96,8 @@ def load(path: Path, *, above: tuple[Path, ...] = ()) -> SuiteFile:
         ChoiceError: One is missing or is no TOML, or files extend each other in a circle.
     """
     if path.resolve() in above:
-        raise ChoiceError(f"{path} extends itself, over {len(above) - 1} other files")
+        through = "".join(f" through {file.name}" for file in above[1:])
+        raise ChoiceError(f"{path} extends itself{through}")
     try:
         text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text)
@@ -87,14 +105,19 @@ def load(path: Path, *, above: tuple[Path, ...] = ()) -> SuiteFile:
         raise ChoiceError(f"cannot read the suite {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ChoiceError(f"{path} is no TOML: {error}") from error
-    return SuiteFile(path, text, data, _below(path, data, (*above, path.resolve())))
+    file = SuiteFile(path, text, data)
+    below = _below(file)
+    return replace(file, base=load(below, above=(*above, path.resolve()))) if below else file
 
 
-def _below(path: Path, data: Mapping[str, Any], above: tuple[Path, ...]) -> SuiteFile | None:
-    name = data.get("extends")
+def _below(file: SuiteFile) -> Path | None:
+    name = file.data.get("extends")
     if not isinstance(name, str):  # of a wrong type, it is told with the other faults
         return None
-    return load(find(name, beside=path.parent), above=above)
+    try:
+        return find(name, beside=file.path.parent)
+    except ChoiceError as error:
+        raise ChoiceError(f"{file.locate(('extends',))}: extends: {error}") from error
 
 
 def lay_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

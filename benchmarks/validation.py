@@ -93,6 +93,9 @@ def _explain(error: Any) -> str:
         kinds = [kind for one in error.validator_value for kind in _meant(one)]
         near = did_you_mean(error.instance, kinds)
         return f"it is {error.instance!r}{near}; it can be {', '.join(kinds)}"
+    if error.validator == "required":
+        missing = [key for key in error.validator_value if key not in error.instance]
+        return f"there is no {', no '.join(missing)}"
     if error.validator == "type" and isinstance(error.validator_value, str):
         return f"{error.instance!r} is not {_TYPES[error.validator_value]}"
     if error.validator == "enum":
