@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+import probseg
 from benchmarks.results import read_result
 from benchmarks.run import main, make_parser, make_plan
 from benchmarks.suite import read_suite
@@ -29,6 +31,18 @@ def test_a_plan_has_every_row_once_and_no_two_are_the_same_experiment(name: str,
     experiments = [(cell.config["model"], cell.config["evaluation"]) for cell in trained]
     assert all(experiments.count(one) == 1 for one in experiments)
     assert f"{len(cells)} cells" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_every_row_has_a_finite_loss(name: str) -> None:
+    command = ["--suite", name, "--datasets", "contours", "--profile", "quick", "--set", *TINY]
+    _, _, cells = make_plan(make_parser().parse_args(command))
+    torch.manual_seed(0)
+    image, label = torch.randn(2, 1, 32, 32), torch.randint(2, (2, 32, 32))
+    for cell in cells:
+        if cell.trained:
+            model = probseg.build(**cell.config["model"])
+            assert torch.stack(list(model.loss(image, label).values())).isfinite().all(), cell.row
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

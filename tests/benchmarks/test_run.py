@@ -239,7 +239,8 @@ def test_help_mistakes_and_the_plan_import_no_torch(suite_file: Path, tmp_path: 
     script = f"""
 import sys
 from benchmarks import evaluate, run
-for main, arguments in [(run.main, ["--help"]), (run.main, ["--list"]), (evaluate.main, ["--help"]), (run.main, {plan!r}),
+for main, arguments in [(run.main, ["--help"]), (run.main, ["--list"]),
+                        (evaluate.main, ["--help"]), (run.main, {plan!r}),
                         (run.main, ["--datasets", "contour", "--dry-run"]),
                         (evaluate.main, ["x", "--dataset", "contour"])]:
     try:
