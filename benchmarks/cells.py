@@ -12,15 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.suite import Entry, Profile, Suite
+from benchmarks.suite_settings import DATA, EVALUATION, MODEL
 
 FOLDS = 3  # of the paper's cross-validation
-# Which settings say what; the others are the trainer's.
-MODEL = (
-    *("latent_dim", "beta", "gamma", "n_ot", "class_prior"),
-    *("backbone", "encoder", "decoder", "divergence"),
-)
-DATA = ("crop", "split", "split_seed", "images", "validation_images")
-EVALUATION = ("n_eval", "evaluation_batch")
 
 
 @dataclass(frozen=True)

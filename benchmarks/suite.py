@@ -9,9 +9,7 @@ from typing import Any
 
 from benchmarks.suite_checks import option_faults, reference_faults
 from benchmarks.suite_files import DEFAULT_SUITE, SuiteFile, lay_over, load
-
-# Settings that are an option of one of the model's parts, wherever the model takes that part.
-OF_PARTS = {"n_ot": ("divergence", "samples"), "class_prior": ("decoder", "class_prior")}
+from benchmarks.suite_settings import OF_PARTS
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import probseg
-from benchmarks.validation import Fault, schema, unknown
+from benchmarks.suite_settings import MODEL, OF_PARTS, names
+from benchmarks.validation import Fault, unknown
 from probseg.errors import did_you_mean, listing
 from probseg.registry import Constructor, named_parameters, registry
 
@@ -21,11 +22,6 @@ PARTS = {
     "kl": "divergences",
 }
 Path = tuple[str | int, ...]
-
-
-def settings() -> list[str]:
-    """Return the names of all settings."""
-    return list(schema("suite")["$defs"]["settings"]["properties"])
 
 
 def reference_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
@@ -47,13 +43,18 @@ def reference_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _row_faults(row: Mapping[str, Any], rows: Mapping[str, Any], path: Path) -> Iterator[Fault]:
-    yield from _unknown(row.get("takes", ()), settings(), (*path, "takes"), kind="setting")
+    yield from _unknown(row.get("takes", ()), names(), (*path, "takes"), kind="setting")
     built = [name for name, other in rows.items() if "build" in other]
     for key, known, kind in (("build", probseg.models, "model"), ("like", built, "built row")):
         if key in row and row[key] not in known:
             yield Fault((*path, key), unknown(row[key], known, kind=kind))
     if len({"build", "baseline", "like"} & row.keys()) != 1:
         yield Fault(path, "a row is one of: what to build, a baseline, like another row")
+    taken = row.get("takes", rows.get(row.get("like"), {}).get("takes", ()))
+    for setting in row.get("settings", ()):
+        if setting in MODEL and not {setting, *OF_PARTS.get(setting, ())} & set(taken):
+            told = f"the row does not take {setting!r}, so this would change nothing"
+            yield Fault((*path, "settings", setting), told)
 
 
 def part_faults(table: Mapping[str, Any], path: Path = ()) -> Iterator[Fault]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import probseg
-from benchmarks.cells import DATA, EVALUATION, MODEL
 from benchmarks.suite import Profile, read_suite
+from benchmarks.suite_settings import DATA, EVALUATION, MODEL
 from benchmarks.validation import ChoiceError, schema
 from probseg.training.settings import TrainingSettings
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from benchmarks.run import main
 from benchmarks.suite import check_options, read_suite
@@ -34,9 +36,9 @@ def test_the_example_of_the_docs_says_what_the_page_says() -> None:
     wide, csae = suite.models["csae-wide"], main_suite.models["csae"]
     assert (wide.build, wide.takes, wide.projected) == (csae.build, csae.takes, csae.projected)
     assert wide.options == {"projector": {"name": "planar", "steps": 4}}
-    settings = suite.profiles["quick"].resolve("csae-wide", "contours")
+    resolved = suite.profiles["quick"].resolve("csae-wide", "contours")
     before = main_suite.profiles["quick"].resolve("csae-wide", "contours")
-    assert {k for k in settings if settings[k] != before[k]} == {"max_steps"}
+    assert {k for k in resolved if resolved[k] != before[k]} == {"max_steps"}
     assert suite.profiles["paper"] == main_suite.profiles["paper"]
 
 
@@ -51,9 +53,9 @@ def test_a_name_is_a_suite_of_the_benchmark_and_a_toml_a_path(tmp_path: Path) ->
 def test_files_extend_files_beside_them_and_the_nearest_wins(write) -> None:
     write('extends = "suite"\n[profiles.quick.settings]\nbeta = 3\ngamma = 4', "base.toml")
     mine = read_suite(write('extends = "base.toml"\nprofiles.quick.settings.gamma = 5'))
-    settings = mine.profiles["quick"].settings
+    found = mine.profiles["quick"].settings
     below = read_suite().profiles["quick"].settings
-    assert settings == {**below, "beta": 3, "gamma": 5}
+    assert found == {**below, "beta": 3, "gamma": 5}
 
 
 def test_a_part_is_replaced_with_all_its_options() -> None:
@@ -135,10 +137,14 @@ description = "builds nothing"
 [models.third]
 like = "csae"
 settings.backbone = "unett"
+settings.n_ot = 3
 options.projector = { name = "plannar" }
 
 [profiles.quick.models.mein]
 patience = 1
+[models.fourth]
+like = "punet"
+settings = { gamma = 3 }
 """
 
 
@@ -150,8 +156,9 @@ def test_names_that_nothing_has_are_told_with_their_line(write) -> None:
         (8, "did you mean 'gamma'"),
         (9, "a row is one of"),
         (13, "did you mean 'unet'"),
-        (14, "did you mean 'planar'"),
-        (16, "did you mean 'mine'"),
+        (15, "did you mean 'planar'"),
+        (17, "did you mean 'mine'"),
+        (21, "the row does not take 'gamma'"),
     ]
     told = refused(write(NAMES))
     for (number, what), line in zip(wanted, told, strict=True):
@@ -190,6 +197,39 @@ def test_a_fault_is_told_in_the_file_that_has_it(write) -> None:
     base.write_text('extends = "suite"\n[all]\nmodels = ["csa"]')
     (told,) = refused(write('extends = "base.toml"\n[all]\nbaselines = []'))
     assert told.startswith("base.toml, line 3: all.models.0: ")
+
+
+LINES = EXAMPLE.read_text(encoding="utf-8").splitlines()
+STATEMENTS = [place for place, line in enumerate(LINES) if " = " in line]
+WRONG = [
+    "-1",
+    "nan",
+    '"x"',
+    "[]",
+    "[[1]]",
+    "{}",
+    "{ name = 3 }",
+    "true",
+    "1979-05-27",
+    '{ x = "y" }',
+]
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(place=st.sampled_from(STATEMENTS), wrong=st.sampled_from(WRONG), key=st.booleans())
+def test_one_line_garbled_is_told_with_its_number_or_does_no_harm(write, place, wrong, key) -> None:
+    name, _, value = LINES[place].partition(" = ")
+    garbled = f"{name}x = {value}" if key else f"{name} = {wrong}"
+    path = write("\n".join([*LINES[:place], garbled, *LINES[place + 1 :]]))
+    try:
+        read_suite(path)
+    except ChoiceError as error:
+        told = str(error).splitlines()
+        assert all(f"mine.toml, line {place + 1}: " in line for line in told)
+    else:
+        assert not key
 
 
 @pytest.mark.parametrize(
