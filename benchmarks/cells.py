@@ -12,15 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.suite import Entry, Profile, Suite
+from benchmarks.suite_settings import DATA, EVALUATION, MODEL
 
 FOLDS = 3  # of the paper's cross-validation
-# Which settings say what; the others are the trainer's.
-MODEL = (
-    *("latent_dim", "beta", "gamma", "n_ot", "class_prior"),
-    *("backbone", "encoder", "decoder", "divergence"),
-)
-DATA = ("crop", "split", "split_seed", "images", "validation_images")
-EVALUATION = ("n_eval", "evaluation_batch")
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ def plan(
     cells = {}
     for dataset, row, fold, seed in product(datasets, rows, folds, seeds):
         entry = suite.models[row]
-        settings = profile.resolve(row, dataset)
+        settings = {**profile.resolve(row, dataset), **entry.settings}
         source = {"name": dataset, **suite.datasets.get(dataset, {})}
         config = configure(entry, settings, dataset=source, fold=fold, seed=seed)
         cell = Cell({"profile": profile.name, **config})
@@ -97,6 +91,7 @@ def configure(
     """Return the config of one cell; a baseline's names no fold, seed or training."""
     training = {k: v for k, v in settings.items() if k not in (*MODEL, *DATA, *EVALUATION)}
     trained = entry.build is not None
+    latents = {"latents": list(entry.latents)} if entry.latents else {}
     return {
         "row": entry.name,
         "dataset": dict(dataset),
@@ -106,6 +101,7 @@ def configure(
         "evaluation": {
             **{key: settings[key] for key in EVALUATION if key in settings},
             "projected": entry.projected,
+            **latents,
         },
         "baseline": entry.baseline,
         "model": entry.model(settings),

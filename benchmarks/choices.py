@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import probseg
 from benchmarks.cells import FOLDS
 from benchmarks.suite import Suite
+from benchmarks.suite_checks import part_faults
 from benchmarks.validation import ChoiceError, check, choose, schema
 
 
@@ -66,6 +67,8 @@ def overrides(assignments: Iterable[str]) -> dict[str, Any]:
     chosen = assigned(assignments)
     settings = schema("suite")
     check(chosen, {**settings["$defs"]["settings"], "$defs": settings["$defs"]}, where="--set")
+    for fault in part_faults(chosen):
+        raise ChoiceError(f"--set: {fault}")
     return chosen
 
 

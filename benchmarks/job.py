@@ -85,6 +85,8 @@ def _predictor(cell: Cell, data: Data, trained: Trained | None, place: Place) ->
         execution=choose_execution(trained.settings),
         seed=cell.config["seed"],
         projected=cell.config["evaluation"]["projected"],
+        latents=cell.config["evaluation"].get("latents", ()),
+        others=data.validation,
     )
 
 

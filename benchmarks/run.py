@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import choices
+from benchmarks import choices, listing
 from benchmarks.cells import Cell, plan
 from benchmarks.choices import Parser
-from benchmarks.suite import DEFAULT_SUITE, Profile, Suite, read_suite
+from benchmarks.suite import Profile, Suite, read_suite
+from benchmarks.suite_files import find
 from benchmarks.validation import ChoiceError, choose
 from probseg.errors import ProbsegError
 
@@ -21,12 +22,12 @@ from probseg.errors import ProbsegError
 EXAMPLES = """
 examples:
   %(prog)s --all
-      everything, by the profile that fits this machine
+      the paper's Tables 1 and 2, by the profile that fits this machine
   %(prog)s --datasets contours
       the three models and the baselines on the embedded data: nothing to download
   %(prog)s --datasets lidc --data-root DATA --seed 0 1
-  %(prog)s --datasets lidc --data-root DATA --models csae csae-own csae-posterior
-      three readings of the flows' context
+  %(prog)s --suite context --datasets lidc --data-root DATA
+      an ablation: what the flows of the cSAE may read
   %(prog)s --datasets contours --models csae --set max_steps=200 gamma=1 --dry-run
       what would run with other settings
 
@@ -41,11 +42,17 @@ def make_parser() -> Parser:
     parser = Parser(
         prog="python -m benchmarks.run",
         description="Train, evaluate and picture models on data that several people annotated.",
-        epilog=EXAMPLES,
+        epilog=f"{listing.suites()}\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_argument_group("what to run")
     what.add_argument("--all", action="store_true", help="every data set and model of the suite")
+    what.add_argument(
+        "--suite",
+        default="suite",
+        metavar="NAME",
+        help="an ablation below, or a TOML file of your own (default: the paper's)",
+    )
     what.add_argument("--datasets", nargs="+", metavar="NAME", help="such as contours, lidc")
     what.add_argument(
         "--models", nargs="+", metavar="NAME", help="rows of the suite, such as punet, csae-own"
@@ -68,9 +75,6 @@ def make_parser() -> Parser:
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings other than the suite's"
     )
     how.add_argument(
-        "--suite", type=Path, default=DEFAULT_SUITE, metavar="FILE", help="another suite.toml"
-    )
-    how.add_argument(
         "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps"
     )
     where = parser.add_argument_group("where")
@@ -88,6 +92,9 @@ def make_parser() -> Parser:
         metavar="DIR",
         help="default: %(default)s",
     )
+    parser.add_argument(
+        "--list", action="store_true", help="show suites, rows, profiles and data sets, run nothing"
+    )
     parser.add_argument("--dry-run", action="store_true", help="show the plan, run nothing")
     return parser
 
@@ -97,6 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
     try:
+        if options.list:
+            print(listing.everything(read_suite(find(options.suite))))
+            return 0
         suite, profile, cells = make_plan(options)
         if options.dry_run:
             from benchmarks.preview import preview
@@ -121,7 +131,7 @@ def make_plan(options: argparse.Namespace) -> tuple[Suite, Profile, list[Cell]]:
     Raises:
         ChoiceError: A choice makes no sense.
     """
-    suite = read_suite(options.suite)
+    suite = read_suite(find(options.suite))
     datasets = choices.datasets(options, suite)
     rows = choices.rows(options, suite)
     overrides = choices.overrides(options.set)

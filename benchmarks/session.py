@@ -12,7 +12,7 @@ from benchmarks import report
 from benchmarks.cells import Cell
 from benchmarks.place import Place
 from benchmarks.runner import Outcome, Runner
-from benchmarks.suite import Profile, Suite
+from benchmarks.suite import Profile, Suite, check_options
 from benchmarks.tables import to_rich
 from benchmarks.validation import ChoiceError
 from probseg.errors import OptionError
@@ -29,6 +29,7 @@ def run(cells: Sequence[Cell], suite: Suite, profile: Profile, options: argparse
     """
     console = Console()
     device = check_settings(cells, options.device)
+    check_options(suite)
     told = f"profile [bold]{profile.name}[/] on {device}: {profile.description}"
     console.print(told + _changed(profile), highlight=False)
     runner = Runner(Place(options.out, device), options.data_root, console)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.validation import ChoiceError, check, choose, schema
-
-# Settings that are an option of one of the model's parts, wherever the model takes that part.
-OF_PARTS = {"n_ot": ("divergence", "samples"), "class_prior": ("decoder", "class_prior")}
-DEFAULT_SUITE = Path(__file__).parent / "suite.toml"
+from benchmarks.suite_checks import option_faults, reference_faults
+from benchmarks.suite_files import DEFAULT_SUITE, SuiteFile, lay_over, load
+from benchmarks.suite_settings import OF_PARTS
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,9 @@ class Entry:
     baseline: str | None = None  # a name in benchmarks.baselines
     takes: tuple[str, ...] = ()  # the settings that are options of this model
     projected: bool = False  # whether to score samples of the projected prior as well
-    options: Mapping[str, Any] = field(default_factory=dict)
+    latents: tuple[str, ...] = ()  # what to score in place of the prior's samples as well
+    settings: Mapping[str, Any] = field(default_factory=dict)  # make the row, so nothing wins
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the model, beside the settings
 
     def model(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return what ``probseg.build`` is called with, or nothing for a baseline."""
@@ -62,9 +61,9 @@ class Profile:
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite file, parsed and checked."""
+    """A suite, parsed and checked."""
 
-    path: Path
+    file: SuiteFile
     all: Mapping[str, tuple[str, ...]]  # what --all runs: datasets, models, baselines
     datasets: Mapping[str, Mapping[str, Any]]  # options of the data sets' constructors
     models: Mapping[str, Entry]
@@ -72,33 +71,36 @@ class Suite:
 
 
 def read_suite(path: Path = DEFAULT_SUITE) -> Suite:
-    """Read and check a suite file.
+    """Read a suite file, and what it extends, and check both.
 
     Raises:
-        ChoiceError: The file is missing, is no TOML, or says something that makes no sense.
+        ChoiceError: A file is missing or is no TOML, or makes no sense; the message has one line a
+            fault, each with its file, its line and the nearest valid name.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ChoiceError(f"cannot read the suite {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ChoiceError(f"{path} is no TOML: {error}") from error
-    check(data, schema("suite"), where=str(path))
-    return _consistent(_parse(path, data))
+    file = load(path)
+    file.check()
+    file.refuse(reference_faults(file.merged))
+    return _parse(file)
 
 
-def _parse(path: Path, data: Mapping[str, Any]) -> Suite:
+def _parse(file: SuiteFile) -> Suite:
+    data = file.merged
     return Suite(
-        path=path,
+        file=file,
         all={kind: tuple(names) for kind, names in data["all"].items()},
         datasets=data.get("datasets", {}),
-        models={name: _entry(name, entry) for name, entry in data["models"].items()},
+        models={name: _entry(name, data["models"]) for name in data["models"]},
         profiles={name: _profile(name, profile) for name, profile in data["profiles"].items()},
     )
 
 
-def _entry(name: str, data: Mapping[str, Any]) -> Entry:
-    return Entry(name=name, **{**data, "takes": tuple(data.get("takes", ()))})
+def _entry(name: str, rows: Mapping[str, Mapping[str, Any]]) -> Entry:
+    own = {key: value for key, value in rows[name].items() if key != "like"}
+    shared = dict(rows[rows[name]["like"]]) if "like" in rows[name] else {}
+    shared.pop("description", None)  # of the other row
+    said = lay_over(shared, own)
+    lists = {key: tuple(said[key]) for key in ("takes", "latents") if key in said}
+    return Entry(name=name, **{**said, **lists})
 
 
 def _profile(name: str, data: Mapping[str, Any]) -> Profile:
@@ -112,12 +114,10 @@ def _profile(name: str, data: Mapping[str, Any]) -> Profile:
     )
 
 
-def _consistent(suite: Suite) -> Suite:
-    """Check the references that a schema cannot."""
-    choose(suite.all["models"] + suite.all["baselines"], suite.models, kind="model of the suite")
-    for profile in suite.profiles.values():
-        choose(profile.models, suite.models, kind="model of the suite")
-    settings = schema("suite")["$defs"]["settings"]["properties"]
-    for entry in suite.models.values():
-        choose(entry.takes, settings, kind="setting")
-    return suite
+def check_options(suite: Suite) -> None:
+    """Refuse options that no model or part of a suite takes, before anything runs; needs torch.
+
+    Raises:
+        ChoiceError: There is one; the message has a line for each, as :func:`read_suite`'s.
+    """
+    suite.file.refuse(option_faults(suite.file.merged))

@@ -15,7 +15,12 @@ from rich.text import Text
 
 from benchmarks.results import Result
 
-PROJECTED = " (projected prior)"
+# What a row is called that scores other samples than those of the model's own prior.
+VARIANTS = {
+    "projected": " (projected prior)",
+    "noise": " (latents: N(0, 1))",
+    "swapped": " (latents: another image's)",
+}
 
 
 class Column(NamedTuple):
@@ -153,8 +158,8 @@ def _rows(results: Sequence[Result], competing: set[str]) -> list[Row]:
             by_row.setdefault((result["config"]["row"], variant), []).append(result)
     return [
         Row(
-            name + (PROJECTED if variant == "projected" else ""),
-            name in competing,
+            name + VARIANTS.get(variant, ""),
+            name in competing and variant in ("base", "projected"),
             _summaries([result["means"][variant] for result in found]),
         )
         for (name, variant), found in by_row.items()

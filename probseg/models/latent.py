@@ -142,6 +142,31 @@ class LatentVariableModel(ProbabilisticModel):
             return probabilities(cropped(logits, image))
 
     @torch.no_grad()
+    def decode(self, image: Tensor, latent: Tensor) -> Tensor:
+        """Return the segmentations decoded from given latents, without gradients.
+
+        Args:
+            image: (B, C, H, W) floating, of any H and W.
+            latent: (..., B, L), such as samples of :meth:`prior`.
+
+        Returns:
+            Probabilities (..., B, K, H, W).
+
+        Raises:
+            InputError: The image is not what the model was built for, or the latents are not L
+                numbers for each image.
+        """
+        image = self._image(image, values=True)
+        wanted = (len(image), self.latent_dim)
+        if latent.ndim < 2 or latent.shape[-2:] != wanted:
+            raise InputError(
+                f"latents of these images are (..., {wanted[0]}, {wanted[1]}), "
+                f"not {tuple(latent.shape)}"
+            )
+        x = padded(image, self.backbone.stride)
+        return probabilities(cropped(self.decoder(self.backbone(x), latent), image))
+
+    @torch.no_grad()
     def reconstruct(
         self, image: Tensor, label: Tensor, *, generator: Generator | None = None
     ) -> Tensor:

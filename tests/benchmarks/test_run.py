@@ -193,6 +193,9 @@ def test_missing_data_is_listed_with_the_remedy_and_the_rest_runs(
         (["--all", "--folds", "7"], "there is no fold 7"),
         (["--all", "--folds", "one"], "invalid int value: 'one'"),
         (["--all", "--seed", "-1"], "at least 0"),
+        (["--all", "--suite", "contxt"], "did you mean 'context'"),
+        (["--all", "--suite", "none.toml"], "cannot read the suite none.toml"),
+        (["--all", "--set", "backbone=unett"], "did you mean 'unet'"),
         (["--all", "--profile", "quik"], "did you mean 'quick'"),
         (["--all", "--data-root", "/no/such/folder"], "--data-root /no/such/folder does not exist"),
         (["--all", "--device", "gpu"], "is none of auto, cpu"),
@@ -214,6 +217,16 @@ def test_a_mistake_is_one_line_and_status_2(arguments, told, capsys) -> None:
     assert captured.count("\n") == 1
 
 
+def test_what_there_is_to_run_is_listed(suite_file: Path, capsys) -> None:
+    assert main(["--list", "--suite", "latents"]) == 0
+    told = capsys.readouterr().out
+    for name in ("divergence", "csae-latents-64*", "csae-own ", "paper", "qubiq-prostate-2"):
+        assert f"  {name}" in told or f", {name}" in told
+    assert "csae-own*" not in told  # a row of the main suite, but not of this one's --all
+    assert main(["--list", "--suite", str(suite_file)]) == 0
+    assert "broken" in capsys.readouterr().out
+
+
 def test_an_absent_device_is_refused_before_anything_runs(suite_file, tmp_path, capsys) -> None:
     choice = ["--datasets", "ambiguous-shapes", "--device", "cuda:99"]
     assert main(command(suite_file, tmp_path, *choice)) == 2
@@ -226,7 +239,8 @@ def test_help_mistakes_and_the_plan_import_no_torch(suite_file: Path, tmp_path: 
     script = f"""
 import sys
 from benchmarks import evaluate, run
-for main, arguments in [(run.main, ["--help"]), (evaluate.main, ["--help"]), (run.main, {plan!r}),
+for main, arguments in [(run.main, ["--help"]), (run.main, ["--list"]),
+                        (evaluate.main, ["--help"]), (run.main, {plan!r}),
                         (run.main, ["--datasets", "contour", "--dry-run"]),
                         (evaluate.main, ["x", "--dataset", "contour"])]:
     try:

@@ -1,13 +1,14 @@
 """The suite file: what it says, and how it refuses what makes no sense."""
 
+import csv
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import probseg
-from benchmarks.cells import DATA, EVALUATION, MODEL
 from benchmarks.suite import Profile, read_suite
+from benchmarks.suite_settings import DATA, EVALUATION, MODEL
 from benchmarks.validation import ChoiceError, schema
 from probseg.training.settings import TrainingSettings
 
@@ -30,7 +31,7 @@ def faulty(suite_file: Path, tmp_path: Path):
         ("batch_size = 4", "batch_sise = 4", "did you mean 'batch_size'"),
         ("patience = 100", "patience = -1", "patience: -1 is less than the minimum"),
         ("folds = [0]", "folds = [7]", "profiles.quick.folds.0: 7 is greater than the maximum"),
-        ("batch_size = 4", 'batch_size = "four"', "'four' is not of type 'integer'"),
+        ("batch_size = 4", 'batch_size = "four"', "'four' is not a whole number"),
         ('"latent_dim", "beta"]', '"latent_dims"]', "did you mean 'latent_dim'"),
         ('models = ["punet", "csae"]', 'models = ["punett"]', "did you mean 'punet'"),
         ("[profiles.quick.settings]", "[profiles.quick.setting]", "did you mean 'settings'"),
@@ -63,22 +64,25 @@ def test_the_more_particular_setting_wins() -> None:
     assert profile.resolve("punet", "contours") == {"beta": 1, "gamma": 1, "n_ot": 1, "crop": 4}
 
 
-def test_table_4_of_the_paper() -> None:
-    paper = read_suite().profiles["paper"]
-    columns = ("beta", "gamma", "batch_size", "learning_rate", "weight_decay", "patience")
-    columns += ("latent_dim", "n_ot", "n_eval")
-    rows = {  # transcribed from the paper
-        "lidc": (10, 10, 32, 1e-4, 5e-5, 40, 6, 16, 16),
-        "qubiq-pancreas": (10, 1, 32, 1e-4, 5e-5, 200, 6, 16, 16),
-        "qubiq-pancreatic-lesion": (10, 10, 32, 1e-4, 5e-5, 500, 6, 16, 15),
-        "qubiq-brain-growth": (10, 10, 32, 1e-4, 5e-5, 300, 6, 16, 28),
-        "qubiq-brain-tumor-1": (10, 1, 32, 1e-4, 5e-5, 300, 6, 16, 15),
-        "qubiq-brain-tumor-2": (10, 1, 32, 1e-4, 5e-5, 300, 6, 16, 15),
-        "qubiq-brain-tumor-3": (10, 1, 32, 1e-4, 5e-5, 300, 6, 16, 15),
-    }
-    for dataset, row in rows.items():
-        settings = paper.resolve("csae", dataset)
-        assert tuple(settings[column] for column in columns) == row
+TABLE_4 = list(
+    csv.DictReader((Path(__file__).parent / "table4.csv").read_text(encoding="utf-8").splitlines())
+)
+
+
+@pytest.mark.parametrize("row", TABLE_4, ids=lambda row: row["dataset"])
+@pytest.mark.parametrize("model", ["punet", "2p-planar", "csae"])
+def test_the_paper_profile_is_table_4(row: dict[str, str], model: str) -> None:
+    settings = read_suite().profiles["paper"].resolve(model, row["dataset"])
+    wanted = {key: float(value) for key, value in row.items() if key != "dataset"}
+    assert {key: settings[key] for key in wanted} == wanted
+    assert (settings["augment"], settings["clip"]) == (True, 1)  # Table 5, appendix B
+
+
+def test_all_is_tables_1_and_2() -> None:
+    suite = read_suite()
+    assert set(suite.all["datasets"]) == {row["dataset"] for row in TABLE_4}
+    assert suite.all["models"] == ("punet", "2p-planar", "csae")
+    assert suite.profiles["paper"].folds == (0, 1, 2)
 
 
 def test_a_suite_can_say_every_training_setting_and_no_other() -> None:
