@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks import pictures
+from benchmarks import pages
 from benchmarks.analysis import words
 from benchmarks.analysis.curves import gini_curve
 from benchmarks.cells import Cell
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 DOTS_PER_INCH = 150
 Finished = Sequence[tuple[Cell, Result]]
 Panels = Mapping[str, Mapping[str, Sequence[Curve]]]
-Albums = Mapping[str, Mapping[int, pictures.Page]]  # row to place in the test set to its page
 # Which data sets the paper's figures show.
 GINI_FIGURES = {
     3: ("lidc", "qubiq-pancreas", "qubiq-pancreatic-lesion", "qubiq-brain-growth"),
@@ -33,6 +32,13 @@ SAMPLE_FIGURES = {
     "qubiq-pancreatic-lesion": 7,
     "qubiq-brain-growth": 8,
 }
+
+
+class Album(NamedTuple):
+    """The pictures of one cell."""
+
+    cell: Cell
+    pages: Mapping[int, pages.Page]  # place in the test set to what is shown of it
 
 
 def write(finished: Finished, out: Path, *, source: Path) -> None:
@@ -72,31 +78,31 @@ def gini_panels(results: Iterable[Result]) -> Panels:
 
 def _write_samples(finished: Finished, out: Path, source: Path) -> None:
     """Write one sheet an image, and the paper's figure of this data set if it has one."""
-    albums = shared_albums(finished, source)
+    albums = {album.cell.row: album.pages for album in shared_albums(finished, source)}
     if not albums:
         return
     dataset, caption = finished[0][0].dataset, _sheet_caption(finished)
-    places = sorted(next(iter(albums.values())))
+    places = list(next(iter(albums.values())))
     for number, place in enumerate(places, start=1):
-        pages = {row: album[place] for row, album in albums.items()}
+        shown = {row: album[place] for row, album in albums.items()}
         title = f"{caption}, test image {place}"
-        write_figure(out / f"samples-{dataset}-{number}.png", _sheet(pages, title))
+        write_figure(out / f"samples-{dataset}-{number}.png", _sheet(shown, title))
     papers = {row: albums[row] for row in reversed(words.PAPER_ROWS) if row in albums}
     if dataset in SAMPLE_FIGURES and papers:
         cases = [{row: album[place] for row, album in papers.items()} for place in places]
-        figure = overview([_case(pages) for pages in cases], title=caption)
+        figure = overview([_case(case) for case in cases], title=caption)
         write_figure(out / f"figure{SAMPLE_FIGURES[dataset]}.png", figure)
 
 
-def shared_albums(finished: Finished, source: Path) -> Albums:
+def shared_albums(finished: Finished, source: Path) -> list[Album]:
     """Return the pictures of each trained row's first fold and seed, of images that all have."""
-    albums: dict[str, dict[int, pictures.Page]] = {}
+    albums: dict[str, Album] = {}
     for cell, _ in finished:
-        path = cell.folder(source) / pictures.FILE
+        path = cell.folder(source) / pages.FILE
         if cell.trained and cell.row not in albums and path.exists():
-            albums[cell.row] = pictures.load(path)
-    shared = set.intersection(*map(set, albums.values())) if albums else set()
-    return {r: {p: page for p, page in album.items() if p in shared} for r, album in albums.items()}
+            albums[cell.row] = Album(cell, pages.load(path))
+    shared = set.intersection(*(set(a.pages) for a in albums.values())) if albums else set()
+    return [Album(a.cell, {p: a.pages[p] for p in sorted(shared)}) for a in albums.values()]
 
 
 def _sheet_caption(finished: Finished) -> str:
@@ -107,16 +113,16 @@ def _sheet_caption(finished: Finished) -> str:
     )
 
 
-def _sheet(pages: Mapping[str, pictures.Page], title: str) -> Figure:
-    image, masks, blocks = _case(pages)
+def _sheet(answers: Mapping[str, pages.Page], title: str) -> Figure:
+    image, masks, blocks = _case(answers)
     return sample_sheet(image, masks, blocks, title=title)
 
 
-def _case(pages: Mapping[str, pictures.Page]) -> Case:
+def _case(answers: Mapping[str, pages.Page]) -> Case:
     """Return an image, its annotations, and what each row says of it."""
-    first = next(iter(pages.values()))
+    first = next(iter(answers.values()))
     blocks = {
         row: Block(page["labels"], page["mean"].astype(float), page["sd"].astype(float))
-        for row, page in pages.items()
+        for row, page in answers.items()
     }
     return Case(first["image"].astype(float), first["masks"], blocks)
