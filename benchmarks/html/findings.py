@@ -1,0 +1,147 @@
+"""Findings of the analysis as the page shows them: verdicts, the paper's tables, tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from benchmarks.analysis.claims import Verdict
+from benchmarks.analysis.correlation import Coefficient, Correlation
+from benchmarks.analysis.paired import PairedTest
+from benchmarks.analysis.paper import Entry, PaperRow, PaperTable
+from benchmarks.html.grids import MISSING, Field, Grid, Head
+from benchmarks.tables import COLUMNS, Column
+
+_TITLES = {column.metric: column.title for column in COLUMNS}
+_OUTCOMES = ("reproduced", "not reproduced", "not tested")
+
+
+def by_claim(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
+    """Return claim to its verdicts, one a data set."""
+    claims: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        claims.setdefault(verdict.claim, []).append(verdict)
+    return claims
+
+
+def tally(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    """Return outcome to how many verdicts have it, those that none has included."""
+    found = Counter(verdict.outcome for verdict in verdicts)
+    return {outcome: found[outcome] for outcome in _OUTCOMES}
+
+
+def of_paper(table: PaperTable) -> Grid:
+    """Return one of the paper's tables, our value over the paper's."""
+    return Grid(
+        name=f"Table {table.number}, profile {table.profile}",
+        caption=table.caption,
+        heads=[
+            Head("model", number=False),
+            Head("data set", number=False),
+            *(Head(c.title) for c in table.columns),
+        ],
+        rows=[
+            [
+                Field(row.model, row.model),
+                Field(row.dataset, row.dataset),
+                *(_beside(row, column) for column in table.columns),
+            ]
+            for row in table.rows
+        ],
+    )
+
+
+def _beside(row: PaperRow, column: Column) -> Field:
+    entry = row.entries.get(column.metric)
+    if entry is None:
+        return Field(MISSING)
+    text = entry.ours.show(column.digits) if entry.ours else MISSING
+    sort = entry.ours.mean if entry.ours else None
+    return Field(text, sort, "best" if entry.best else "", _papers(entry, column))
+
+
+def _papers(entry: Entry, column: Column) -> str:
+    marks = " (best)" * entry.paper_best + " ≠" * entry.differs
+    return f"paper {entry.paper.show(column.digits)}{marks}"
+
+
+def of_tests(tests: Sequence[PairedTest]) -> list[Grid]:
+    """Return one table of paired tests a profile and data set."""
+    experiments = dict.fromkeys((test.profile, test.dataset) for test in tests)
+    return [
+        _tests([test for test in tests if (test.profile, test.dataset) == what])
+        for what in experiments
+    ]
+
+
+def _tests(tests: Sequence[PairedTest]) -> Grid:
+    first = tests[0]
+    heads = ("difference", "95 % interval", "effect size", "p (Holm)")
+    return Grid(
+        name=f"{first.dataset}, profile {first.profile}",
+        caption=f"{first.images} test images of {first.groups} patients or cases; "
+        f"folds and seeds are averaged image by image.",
+        heads=[
+            *(Head(title, number=False) for title in ("models", "metric")),
+            *map(Head, heads),
+            Head("better", number=False),
+        ],
+        rows=[_test(test) for test in tests],
+    )
+
+
+def _test(test: PairedTest) -> list[Field]:
+    names = f"{test.first} − {test.second}"
+    metric = _TITLES.get(test.metric, test.metric)
+    better = Field(test.better, test.better) if test.better else Field("undecided")
+    return [
+        Field(names, names),
+        Field(metric, metric),
+        number(test.difference, "+.4f"),
+        Field(_interval(test.low, test.high), test.low if test.low == test.low else None),
+        number(test.rank_biserial, "+.2f"),
+        number(test.adjusted, ".2g"),
+        better,
+    ]
+
+
+def of_correlations(correlations: Sequence[Correlation]) -> Grid:
+    """Return the correlations of the Gini index with Ŵ as one table."""
+    return Grid(
+        name="Gini index and Ŵ",
+        caption="Over the images of one model, or over all trained cells; 95 % bootstrap interval.",
+        heads=[
+            *(Head(title, number=False) for title in ("data set", "over", "metric")),
+            *map(Head, ("points", "Pearson", "Spearman")),
+        ],
+        rows=[_correlation(one) for one in correlations],
+    )
+
+
+def _correlation(one: Correlation) -> list[Field]:
+    over = f"images of {one.row}" if one.row else "cells"
+    metric = _TITLES.get(one.metric, one.metric)
+    dataset = f"{one.dataset}, {one.profile}"
+    return [
+        *(Field(text, text) for text in (dataset, over, metric)),
+        Field(str(one.points), one.points),
+        _coefficient(one.pearson),
+        _coefficient(one.spearman),
+    ]
+
+
+def _coefficient(value: Coefficient) -> Field:
+    field = number(value.value, "+.2f")
+    return Field(field.text, field.sort, note=_interval(value.low, value.high, "+.2f"))
+
+
+def number(value: float | None, form: str) -> Field:
+    """Return a number as text that sorts by its value; NaN is missing."""
+    if value is None or value != value:
+        return Field(MISSING)
+    return Field(f"{value:{form}}".replace("-", "−"), value)
+
+
+def _interval(low: float, high: float, form: str = "+.4f") -> str:
+    texts = [number(end, form).text for end in (low, high)]
+    return MISSING if MISSING in texts else f"{texts[0]} to {texts[1]}"

@@ -1,0 +1,76 @@
+"""``report.html``: everything of a run that a person may want to see, in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import tables
+from benchmarks.analysis.correlation import correlations
+from benchmarks.analysis.experiments import experiments
+from benchmarks.analysis.paired import paired_tests
+from benchmarks.html import album, charts, findings, grids, origin
+from benchmarks.html.page import write_page
+from benchmarks.results import Result
+
+FILE = "report.html"
+SCRIPTS = ("theme.js", "tables.js", "curves.js", "browser.js")
+
+
+def write_report(
+    finished: album.Finished,
+    folder: Path,
+    out: Path,
+    *,
+    competing: Iterable[str],
+    notes: Mapping[str, str],
+) -> Path:
+    """Write the report of finished cells, and return its path.
+
+    Args:
+        finished: Cells and their results, in the order of the table.
+        folder: Of the run, where each cell's pictures lie.
+        out: Where to write ``report.html``.
+        competing: The rows among which the best value is marked.
+        notes: What each row is.
+
+    Raises:
+        WriteError: The disk is full or read-only.
+    """
+    results = [result for _, result in finished]
+    made = tables.tabulate(results, competing=competing, notes=notes)
+    write_page(
+        out / FILE,
+        "report.html.j2",
+        scripts=SCRIPTS,
+        title="Benchmark of " + " and ".join(table.dataset for table in made),
+        grids=[grids.of_table(table) for table in made],
+        charts=_charts(results),
+        leaves=album.leaves(finished, folder),
+        data=origin.data_facts(results),
+        run=origin.run_facts(results),
+        settings=origin.settings(results),
+        **_findings(results),
+    )
+    return out / FILE
+
+
+def _charts(results: Sequence[Result]) -> list[charts.Chart]:
+    from benchmarks.report import gini_panels  # which imports this module
+
+    return [charts.gini_chart(name, models) for name, models in gini_panels(results).items()]
+
+
+def _findings(results: Sequence[Result]) -> dict[str, Any]:
+    found = experiments(results)
+    tests = [test for experiment in found for test in paired_tests(experiment)]
+    gini = [one for experiment in found for one in correlations(experiment)]
+    verdicts: list[Any] = []
+    return {
+        "claims": findings.by_claim(verdicts),
+        "tally": findings.tally(verdicts),
+        "papers": [],
+        "tests": findings.of_tests(tests),
+        "correlations": [findings.of_correlations(gini)] if gini else [],
+    }
