@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from benchmarks.analysis.claims import Verdict
 from benchmarks.analysis.correlation import Coefficient, Correlation
@@ -13,6 +15,7 @@ from benchmarks.html.grids import MISSING, Field, Grid, Head
 from benchmarks.tables import COLUMNS, Column
 
 _TITLES = {column.metric: column.title for column in COLUMNS}
+_Found = TypeVar("_Found", PairedTest, Correlation)
 _OUTCOMES = ("reproduced", "not reproduced", "not tested")
 
 
@@ -67,23 +70,29 @@ def _papers(entry: Entry, column: Column) -> str:
 
 def of_tests(tests: Sequence[PairedTest]) -> list[Grid]:
     """Return one table of paired tests a profile and data set."""
-    experiments = dict.fromkeys((test.profile, test.dataset) for test in tests)
-    return [
-        _tests([test for test in tests if (test.profile, test.dataset) == what])
-        for what in experiments
-    ]
+    return [_tests(found) for found in _by_experiment(tests)]
+
+
+def _by_experiment(found: Iterable[_Found]) -> list[list[_Found]]:
+    experiments: dict[str, list[_Found]] = {}
+    for one in found:
+        experiments.setdefault(_experiment(one), []).append(one)
+    return list(experiments.values())
+
+
+def _experiment(one: PairedTest | Correlation) -> str:
+    return f"{one.dataset}, profile {one.profile}"
 
 
 def _tests(tests: Sequence[PairedTest]) -> Grid:
     first = tests[0]
-    heads = ("difference", "95 % interval", "effect size", "p (Holm)")
     return Grid(
-        name=f"{first.dataset}, profile {first.profile}",
+        name=_experiment(first),
         caption=f"{first.images} test images of {first.groups} patients or cases; "
         f"folds and seeds are averaged image by image.",
         heads=[
             *(Head(title, number=False) for title in ("models", "metric")),
-            *map(Head, heads),
+            *map(Head, ("difference", "95 % interval", "effect size", "p (Holm)")),
             Head("better", number=False),
         ],
         rows=[_test(test) for test in tests],
@@ -91,43 +100,46 @@ def _tests(tests: Sequence[PairedTest]) -> Grid:
 
 
 def _test(test: PairedTest) -> list[Field]:
-    names = f"{test.first} − {test.second}"
-    metric = _TITLES.get(test.metric, test.metric)
     better = Field(test.better, test.better) if test.better else Field("undecided")
+    names = f"{test.first} − {test.second}"
     return [
-        Field(names, names),
-        Field(metric, metric),
+        *(Field(text, text) for text in (names, _title(test.metric))),
         number(test.difference, "+.4f"),
-        Field(_interval(test.low, test.high), test.low if test.low == test.low else None),
+        Field(_interval(test.low, test.high), _known(test.low)),
         number(test.rank_biserial, "+.2f"),
         number(test.adjusted, ".2g"),
         better,
     ]
 
 
-def of_correlations(correlations: Sequence[Correlation]) -> Grid:
-    """Return the correlations of the Gini index with Ŵ as one table."""
+def of_correlations(correlations: Sequence[Correlation]) -> list[Grid]:
+    """Return one table of the Gini index's correlations with Ŵ a profile and data set."""
+    return [_correlations(found) for found in _by_experiment(correlations)]
+
+
+def _correlations(found: Sequence[Correlation]) -> Grid:
     return Grid(
-        name="Gini index and Ŵ",
-        caption="Over the images of one model, or over all trained cells; 95 % bootstrap interval.",
+        name=_experiment(found[0]),
         heads=[
-            *(Head(title, number=False) for title in ("data set", "over", "metric")),
+            *(Head(title, number=False) for title in ("over", "metric")),
             *map(Head, ("points", "Pearson", "Spearman")),
         ],
-        rows=[_correlation(one) for one in correlations],
+        rows=[_correlation(one) for one in found],
     )
 
 
 def _correlation(one: Correlation) -> list[Field]:
-    over = f"images of {one.row}" if one.row else "cells"
-    metric = _TITLES.get(one.metric, one.metric)
-    dataset = f"{one.dataset}, {one.profile}"
+    over = f"{one.over} of {', '.join(one.rows)}"
     return [
-        *(Field(text, text) for text in (dataset, over, metric)),
+        *(Field(text, text) for text in (over, _title(one.metric))),
         Field(str(one.points), one.points),
         _coefficient(one.pearson),
         _coefficient(one.spearman),
     ]
+
+
+def _title(metric: str) -> str:
+    return _TITLES.get(metric, metric.upper())
 
 
 def _coefficient(value: Coefficient) -> Field:
@@ -137,11 +149,14 @@ def _coefficient(value: Coefficient) -> Field:
 
 def number(value: float | None, form: str) -> Field:
     """Return a number as text that sorts by its value; NaN is missing."""
-    if value is None or value != value:
-        return Field(MISSING)
-    return Field(f"{value:{form}}".replace("-", "−"), value)
+    known = _known(value)
+    return Field(MISSING) if known is None else Field(f"{known:{form}}".replace("-", "−"), known)
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
 
 
 def _interval(low: float, high: float, form: str = "+.4f") -> str:
     texts = [number(end, form).text for end in (low, high)]
-    return MISSING if MISSING in texts else f"{texts[0]} to {texts[1]}"
+    return MISSING if MISSING in texts else " to ".join(texts)

@@ -44,9 +44,9 @@ class Grid:
     """A table; the first field of a row is its heading."""
 
     name: str
-    caption: str
     heads: Sequence[Head]
     rows: Sequence[Sequence[Field]]
+    caption: str = ""
     notes: Sequence[str] = ()
 
 

@@ -72,5 +72,5 @@ def _findings(results: Sequence[Result]) -> dict[str, Any]:
         "tally": findings.tally(verdicts),
         "papers": [],
         "tests": findings.of_tests(tests),
-        "correlations": [findings.of_correlations(gini)] if gini else [],
+        "correlations": findings.of_correlations(gini),
     }
