@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.analysis.experiments import Experiment, Paired, Values
+from benchmarks.analysis.words import PAPER_ROWS
 from benchmarks.tables import COLUMNS
 
-PAPER_ROWS = ("csae", "2p-planar", "punet")
 BETTER = {column.metric: column.best for column in COLUMNS if column.best} | {"ncc": "high"}
 LEVEL = 0.05
 RESAMPLES = 2000
@@ -45,6 +45,21 @@ class PairedTest(Comparison):
     second: str
     cells: int  # folds and seeds that were averaged, image by image, before the test
     adjusted: float  # p after Holm's correction over its family
+
+    @property
+    def swapped(self) -> PairedTest:
+        """The same test with the other row first."""
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            first_mean=self.second_mean,
+            second_mean=self.first_mean,
+            difference=-self.difference,
+            low=-self.high,
+            high=-self.low,
+            rank_biserial=-self.rank_biserial,
+        )
 
     @property
     def lower(self) -> str | None:
