@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import pictures, tables
 from benchmarks.cells import Cell
+from benchmarks.html import write_report
 from benchmarks.results import Result
 from probseg.files import atomic_file
 
@@ -39,6 +40,7 @@ def write(
     _write_gini(finished, out / "gini.png")
     for dataset in dict.fromkeys(cell.dataset for cell, _ in finished):
         _write_sheets([(c, r) for c, r in finished if c.dataset == dataset], out)
+    write_report(finished, out, out, competing=competing, notes=notes)
     return made
 
 

@@ -67,8 +67,8 @@ def _title(result: Result, place: int) -> str:
 
 
 def _scores(result: Result, place: int) -> dict[str, str]:
-    """Return this image's scores as text, under the headings of the table."""
+    """Return this image's scores as text, by the families of the table's columns."""
     columns = [column for column in COLUMNS if column.metric in _SHOWN]
     scores = result["scores"]["base"]
     values = {c: scores[c.metric][place] for c in columns if c.metric in scores}
-    return {c.title: f"{v:.{c.digits}f}" for c, v in values.items() if v is not None}
+    return {c.family: f"{v:.{c.digits}f}" for c, v in values.items() if v is not None}

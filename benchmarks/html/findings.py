@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Container, Iterable, Sequence
+from typing import Any, TypeVar
 
 from benchmarks.analysis.claims import Verdict
 from benchmarks.analysis.correlation import Coefficient, Correlation
@@ -19,16 +19,20 @@ _Found = TypeVar("_Found", PairedTest, Correlation)
 _OUTCOMES = ("reproduced", "not reproduced", "not tested")
 
 
-def by_claim(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
-    """Return claim to its verdicts, one a data set."""
+def of_verdicts(verdicts: Sequence[Verdict], datasets: Container[str]) -> dict[str, Any]:
+    """Return what the page says of the paper's claims, those on data sets that were run apart."""
     claims: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         claims.setdefault(verdict.claim, []).append(verdict)
-    return claims
+    ran = {claim for claim, found in claims.items() if any(v.dataset in datasets for v in found)}
+    return {
+        "tally": _tally(verdicts),
+        "touched": {claim: found for claim, found in claims.items() if claim in ran},
+        "untouched": {claim: found for claim, found in claims.items() if claim not in ran},
+    }
 
 
-def tally(verdicts: Iterable[Verdict]) -> dict[str, int]:
-    """Return outcome to how many verdicts have it, those that none has included."""
+def _tally(verdicts: Iterable[Verdict]) -> dict[str, int]:
     found = Counter(verdict.outcome for verdict in verdicts)
     return {outcome: found[outcome] for outcome in _OUTCOMES}
 

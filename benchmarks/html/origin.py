@@ -41,7 +41,7 @@ def run_facts(results: Sequence[Result]) -> Facts:
         "profile": _distinct(results, lambda r: r["config"]["profile"]),
         "folds": _distinct(trained, lambda r: r["config"]["fold"]),
         "seeds": _distinct(trained, lambda r: r["config"]["seed"]),
-        "cells": [f"{len(results)}, of which {len(trained)} were trained"],
+        "what": [f"{len(results)} cells, {len(trained)} of them trained"],
         "training": [_duration(sum(r["timings"].get("training_s", 0) for r in results))],
         "finished": _ends(results),
         "revision": _distinct(results, _revision),
@@ -69,7 +69,9 @@ def _machine(result: Result) -> str:
 
 
 def _versions(result: Result) -> str:
-    return ", ".join(f"{name} {version}" for name, version in result["provenance"]["versions"].items())
+    return ", ".join(
+        f"{name} {version}" for name, version in result["provenance"]["versions"].items()
+    )
 
 
 def _ends(results: Sequence[Result]) -> list[str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
-from benchmarks.analysis.correlation import correlations
+from benchmarks.analysis.claims import verdicts
+from benchmarks.analysis.evidence import Evidence
 from benchmarks.analysis.experiments import experiments
-from benchmarks.analysis.paired import paired_tests
 from benchmarks.html import album, charts, findings, grids, origin
 from benchmarks.html.page import write_page
 from benchmarks.results import Result
@@ -63,14 +63,11 @@ def _charts(results: Sequence[Result]) -> list[charts.Chart]:
 
 
 def _findings(results: Sequence[Result]) -> dict[str, Any]:
-    found = experiments(results)
-    tests = [test for experiment in found for test in paired_tests(experiment)]
-    gini = [one for experiment in found for one in correlations(experiment)]
-    verdicts: list[Any] = []
+    evidence = [Evidence.of(experiment) for experiment in experiments(results)]
+    datasets = {one.experiment.dataset for one in evidence}
     return {
-        "claims": findings.by_claim(verdicts),
-        "tally": findings.tally(verdicts),
+        **findings.of_verdicts(verdicts(evidence), datasets),
         "papers": [],
-        "tests": findings.of_tests(tests),
-        "correlations": findings.of_correlations(gini),
+        "tests": findings.of_tests([test for one in evidence for test in one.tests]),
+        "correlations": findings.of_correlations([c for one in evidence for c in one.correlations]),
     }

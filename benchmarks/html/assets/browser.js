@@ -37,9 +37,9 @@ function scores(answers) {
   return element("p", { class: "scores" }, told.join(" · "));
 }
 
-function block(name, one, answers, sheet, shown) {
+function block(name, one, answers, { sheet, shown, first = [] }) {
   const title = element("h3", { style: `--colour: ${answers.colour}` }, name);
-  const parts = [...maps(answers, name, shown)];
+  const parts = [...maps(answers, name, shown), ...first];
   if (shown.includes("samples")) parts.push(...samples(answers, sheet, one));
   return element("section", { class: "block" }, title, scores(answers), element("div", { class: "tiles" }, ...parts));
 }
@@ -49,9 +49,11 @@ function show() {
   const sheet = JSON.parse(leaf.textContent);
   offer(Object.entries(sheet.models));
   const [shown, rows] = [chosen(views), chosen(models)];
-  const annotators = block("annotators", "annotator", sheet.annotators, sheet, shown);
-  annotators.lastElementChild.prepend(tile("image", picture(sheet.image, `${leaf.dataset.title}, nothing drawn on it`)));
-  stage.replaceChildren(annotators, ...rows.map((row) => block(row, `${row}, sample`, sheet.models[row], sheet, shown)));
+  const first = [tile("image", picture(sheet.image, `${leaf.dataset.title}, nothing drawn on it`))];
+  stage.replaceChildren(
+    block("annotators", "annotator", sheet.annotators, { sheet, shown, first }),
+    ...rows.map((row) => block(row, `${row}, sample`, sheet.models[row], { sheet, shown })),
+  );
   at("live").textContent = `${image.selectedOptions[0].text}: annotators, ${rows.join(", ")}`;
 }
 
