@@ -153,7 +153,7 @@ def _missing(claim: Claim, evidence: Sequence[Evidence]) -> str:
 
 
 def _informal(holds: bool | None, why: str, apart: Sequence[str]) -> str:
-    tendency = {True: "There it holds", False: "There it does not hold", None: "Nor can they say"}
+    tendency = {True: "There it is borne out", False: "There it is not borne out", None: "There"}
     told = f"The results are of another setting than the paper's ({'; '.join(apart)})."
     return f"{told} {tendency[holds]}: {why}"
 

@@ -8,14 +8,13 @@ from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks.analysis.experiments import Experiment, Paired, Values
+from benchmarks.analysis.experiments import Experiment, Groups, Paired, Values
+from benchmarks.analysis.resampling import INTERVAL, RESAMPLES, draws, members
 from benchmarks.analysis.words import PAPER_ROWS
 
 KERNELS = ("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy")
-RESAMPLES = 2000
 FEWEST = 4  # points; three lie on a line too easily
 
 
@@ -60,7 +59,8 @@ def _over_cells(experiment: Experiment, rows: tuple[str, ...]) -> Iterator[Corre
     for metric in KERNELS:
         points = _points(experiment, rows, metric)
         if len(points) >= FEWEST:
-            pair = Paired(*np.array(points).T, np.arange(len(points)).astype(str), len(points))
+            gini, cost = np.array(points).T
+            pair = Paired(gini, cost, np.arange(len(points)).astype(str), len(points))
             yield _correlation(experiment, pair, metric=metric, over="cells", rows=rows)
 
 
@@ -93,7 +93,7 @@ def _correlation(
     )
 
 
-def coefficient(x: Values, y: Values, groups: NDArray[np.str_]) -> Coefficient:
+def coefficient(x: Values, y: Values, groups: Groups) -> Coefficient:
     """Return Pearson's correlation; of ranks it is Spearman's.
 
     The interval resamples whole groups. Ranks stay those of the full sample, which saves ranking
@@ -104,16 +104,14 @@ def coefficient(x: Values, y: Values, groups: NDArray[np.str_]) -> Coefficient:
         y: (N,)
         groups: What belongs together (N,), such as the images of a patient.
     """
-    names, member = np.unique(groups, return_inverse=True)
-    rng = np.random.default_rng(0)
-    share = np.full(len(names), 1 / len(names))
-    weights = rng.multinomial(len(names), share, size=RESAMPLES)[:, member]
-    resampled = _weighted(x, y, weights.astype(float))
+    member = members(groups)
+    drawn = draws(int(member.max()) + 1)[:, member]
+    resampled = _weighted(x, y, drawn)
     known = resampled[np.isfinite(resampled)]
     value = float(_weighted(x, y, np.ones((1, len(x))))[0])
-    if len(names) < FEWEST or len(known) < RESAMPLES / 2:
+    if member.max() + 1 < FEWEST or len(known) < RESAMPLES / 2:
         return Coefficient(value, float("nan"), float("nan"))
-    low, high = np.quantile(known, (0.025, 0.975))
+    low, high = np.quantile(known, INTERVAL)
     return Coefficient(value, float(low), float(high))
 
 

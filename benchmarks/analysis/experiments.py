@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.results import Result
 
 Values = NDArray[np.float64]
+Groups = NDArray[np.str_]
 Fit = tuple[int, int]  # fold and seed
 
 
@@ -21,7 +22,7 @@ class Paired:
 
     first: Values  # (N,)
     second: Values  # (N,)
-    groups: NDArray[np.str_]  # (N,), the patient of each image
+    groups: Groups  # (N,), the patient of each image
     cells: int  # folds and seeds that were averaged
 
 

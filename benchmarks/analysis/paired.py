@@ -7,16 +7,15 @@ from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks.analysis.experiments import Experiment, Paired, Values
+from benchmarks.analysis.experiments import Experiment, Groups, Paired, Values
+from benchmarks.analysis.resampling import mean_interval
 from benchmarks.analysis.words import PAPER_ROWS
 from benchmarks.tables import COLUMNS
 
 BETTER = {column.metric: column.best for column in COLUMNS if column.best} | {"ncc": "high"}
 LEVEL = 0.05
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,7 @@ class PairedTest(Comparison):
         return self.second if self.lower == self.first else self.first
 
 
-def compare(first: Values, second: Values, groups: NDArray[np.str_]) -> Comparison:
+def compare(first: Values, second: Values, groups: Groups) -> Comparison:
     """Compare two samples of the same images.
 
     Args:
@@ -89,7 +88,7 @@ def compare(first: Values, second: Values, groups: NDArray[np.str_]) -> Comparis
         formula", 2014 (the matched-pairs rank-biserial correlation).
     """
     differences = first - second
-    low, high = bootstrap(differences, groups)
+    low, high = mean_interval(differences, groups)
     return Comparison(
         images=len(differences),
         groups=len(np.unique(groups)),
@@ -112,24 +111,6 @@ def rank_biserial(differences: Values) -> float:
     changed = differences[differences != 0]
     ranks = stats.rankdata(np.abs(changed))
     return float((np.sign(changed) * ranks).sum() / ranks.sum()) if len(changed) else 0.0
-
-
-def bootstrap(values: Values, groups: NDArray[np.str_]) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean, whole groups resampled."""
-    _, member = np.unique(groups, return_inverse=True)
-    sums, counts = np.bincount(member, values), np.bincount(member)
-    if len(counts) < 2:
-        return float("nan"), float("nan")
-    interval = stats.bootstrap(
-        (sums, counts),
-        lambda s, c, axis: s.sum(axis) / c.sum(axis),
-        paired=True,
-        n_resamples=RESAMPLES,
-        batch=200,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
