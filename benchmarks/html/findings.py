@@ -68,7 +68,7 @@ def _beside(row: PaperRow, column: Column) -> Field:
 
 
 def _papers(entry: Entry, column: Column) -> str:
-    marks = " (best)" * entry.paper_best + " ≠" * entry.differs
+    marks = " (best)" * entry.paper_best + " †" * entry.differs
     return f"paper {entry.paper.show(column.digits)}{marks}"
 
 

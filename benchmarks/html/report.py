@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
-from benchmarks.analysis.claims import verdicts
-from benchmarks.analysis.evidence import Evidence
-from benchmarks.analysis.experiments import experiments
+from benchmarks.analysis.whole import analyse
 from benchmarks.html import album, charts, findings, grids, origin
 from benchmarks.html.page import write_page
 from benchmarks.results import Result
@@ -63,11 +61,11 @@ def _charts(results: Sequence[Result]) -> list[charts.Chart]:
 
 
 def _findings(results: Sequence[Result]) -> dict[str, Any]:
-    evidence = [Evidence.of(experiment) for experiment in experiments(results)]
-    datasets = {one.experiment.dataset for one in evidence}
+    found = analyse(results)
+    datasets = {result["config"]["dataset"]["name"] for result in results}
     return {
-        **findings.of_verdicts(verdicts(evidence), datasets),
-        "papers": [],
-        "tests": findings.of_tests([test for one in evidence for test in one.tests]),
-        "correlations": findings.of_correlations([c for one in evidence for c in one.correlations]),
+        **findings.of_verdicts(found.verdicts, datasets),
+        "papers": [findings.of_paper(table) for table in found.paper],
+        "tests": findings.of_tests(found.tests),
+        "correlations": findings.of_correlations(found.correlations),
     }

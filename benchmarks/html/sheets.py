@@ -62,9 +62,8 @@ def _grey(image: Array) -> str:
 
 def _outlined(labels: Array, colour: str) -> str:
     """Encode a segmentation (H, W): each class filled lightly and bordered, nothing elsewhere."""
-    colours = ["#000000", colour, *_CLASSES]
-    rgb = np.array([matplotlib.colors.to_rgba_array(c)[0, :3] for c in colours])
-    shown = np.where(labels == 0, 0, (labels.astype(int) - 1) % (len(colours) - 1) + 1)
+    rgb = matplotlib.colors.to_rgba_array(["#000000", colour, *_CLASSES])[:, :3]
+    shown = np.where(labels == 0, 0, (labels.astype(int) - 1) % (len(rgb) - 1) + 1)
     opacity = np.where(labels == 0, 0, np.where(_border(labels), _EDGE, _FILL))
     pixels = np.dstack([255 * rgb[shown], opacity]).astype(np.uint8)
     return _encode(Image.fromarray(pixels))

@@ -7,7 +7,7 @@ function attach(chart) {
 
   function read() {
     const time = Number(slider.value);
-    chart.querySelector("output").textContent = `${time} %`;
+    chart.querySelector(".time").textContent = `${time} %`;
     slider.ariaValueText = `${time} % of training`;
     plot.style.setProperty("--time", time / 100);
     chart.querySelectorAll("td").forEach((field, i) => (field.textContent = value(curves[i], time)));
