@@ -1,5 +1,6 @@
-"""The report as one HTML file: verdicts, tables, curves, a sample browser and provenance."""
+"""Results as pages: the report of a run, and two runs side by side, each one HTML file."""
 
+from benchmarks.html.comparison import write_comparison
 from benchmarks.html.report import write_report
 
-__all__ = ["write_report"]
+__all__ = ["write_comparison", "write_report"]

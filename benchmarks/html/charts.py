@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ import matplotlib
 import numpy as np
 from markupsafe import Markup
 
+from benchmarks.analysis.curves import gini_curve
+from benchmarks.results import Result
 from probseg import plots
 
 # Colours of the figure that are not a model's, as the page's own, which follow its theme.
@@ -42,6 +44,17 @@ class Chart:
         """What the figure shows, in words."""
         told = (f"{c['name']} from {c['mean'][c['start']]} to {c['mean'][-1]}" for c in self.curves)
         return f"Gini index of the prior over training on {self.name}: " + "; ".join(told)
+
+
+def gini_charts(results: Iterable[Result]) -> list[Chart]:
+    """Return one chart a data set, of the rows whose prior has a Gini index."""
+    panels: dict[str, dict[str, list[plots.Curve]]] = {}
+    for result in results:
+        curve = gini_curve(result)
+        if curve is not None:
+            panel = panels.setdefault(result["config"]["dataset"]["name"], {})
+            panel.setdefault(result["config"]["row"], []).append(curve)
+    return [gini_chart(name, models) for name, models in panels.items()]
 
 
 def gini_chart(name: str, models: Mapping[str, Sequence[plots.Curve]]) -> Chart:

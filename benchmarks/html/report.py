@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
-from benchmarks.analysis.whole import analyse
+from benchmarks.analysis.whole import Analysis, analyse
 from benchmarks.html import album, charts, findings, grids, origin
 from benchmarks.html.page import write_page
-from benchmarks.results import Result
 
 FILE = "report.html"
 SCRIPTS = ("theme.js", "tables.js", "curves.js", "browser.js")
@@ -23,6 +22,7 @@ def write_report(
     *,
     competing: Iterable[str],
     notes: Mapping[str, str],
+    analysis: Analysis | None = None,
 ) -> Path:
     """Write the report of finished cells, and return its path.
 
@@ -32,6 +32,7 @@ def write_report(
         out: Where to write ``report.html``.
         competing: The rows among which the best value is marked.
         notes: What each row is.
+        analysis: Of the results, if it was made already.
 
     Raises:
         WriteError: The disk is full or read-only.
@@ -43,26 +44,20 @@ def write_report(
         "report.html.j2",
         scripts=SCRIPTS,
         title="Benchmark of " + " and ".join(table.dataset for table in made),
-        grids=[grids.of_table(table) for table in made],
-        charts=_charts(results),
+        grids=(shown := [grids.of_table(table) for table in made]),
+        columns={head.title: head for grid in shown for head in grid.heads if head.hint},
+        charts=charts.gini_charts(results),
         leaves=album.leaves(finished, folder),
         data=origin.data_facts(results),
         run=origin.run_facts(results),
         settings=origin.settings(results),
-        **_findings(results),
+        **_findings(analysis or analyse(results)),
     )
     return out / FILE
 
 
-def _charts(results: Sequence[Result]) -> list[charts.Chart]:
-    from benchmarks.report import gini_panels  # which imports this module
-
-    return [charts.gini_chart(name, models) for name, models in gini_panels(results).items()]
-
-
-def _findings(results: Sequence[Result]) -> dict[str, Any]:
-    found = analyse(results)
-    datasets = {result["config"]["dataset"]["name"] for result in results}
+def _findings(found: Analysis) -> dict[str, Any]:
+    datasets = {experiment.dataset for experiment in found.experiments}
     return {
         **findings.of_verdicts(found.verdicts, datasets),
         "papers": [findings.of_paper(table) for table in found.paper],
