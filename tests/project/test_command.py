@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 import tomllib
 import zipfile
 from importlib.metadata import EntryPoint
@@ -90,4 +89,3 @@ def test_an_unknown_command_is_refused_in_a_line(capsys) -> None:
         main(["benchmark"])
     assert stop.value.code == 2
     assert "invalid choice: 'benchmark'" in capsys.readouterr().err
-    assert sys.modules["benchmarks.cli"]

@@ -109,7 +109,7 @@ def test_the_command_prints_and_writes_a_page(first, second, tmp_path: Path, cap
     assert "better" in told and "differs: model.beta: 10 → 3" in told
     text = out.read_text(encoding="utf-8")
     html5lib.HTMLParser(strict=True).parse(text)
-    assert "model.beta" in text and "B&#39;s is better in 1 and worse in 0" in text
+    assert "model.beta" in text and "B's is better in 1 and worse in 0" in text
 
 
 def test_an_unreadable_result_is_named_and_left_aside(make_run, capsys, tmp_path) -> None:
