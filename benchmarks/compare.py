@@ -27,7 +27,7 @@ Rows of the same profile, data set and name are compared. A difference is called
 where both runs scored the same images and Wilcoxon's signed-rank test, corrected by Holm, and the
 bootstrap interval over patients agree.
 
-Exit status: 0 done, 1 nothing could be written, 2 the command makes no sense.
+Exit status: 0 done, 1 the results cannot be read, 2 the command makes no sense.
 """
 
 
@@ -69,13 +69,14 @@ def run(options: argparse.Namespace) -> None:
     """Compare two runs, print tables and write the page.
 
     Raises:
-        ChoiceError: A folder has no results, or the two share no row.
+        ChoiceError: The runs share no row.
+        ResultError: A folder has no results.
         WriteError: The disk is full or read-only.
     """
     from rich.console import Console
 
     from benchmarks.comparison import changed_settings, compare_runs, read_run
-    from benchmarks.html import write_comparison
+    from benchmarks.html.comparison import write_comparison
 
     first, second = read_run(options.first), read_run(options.second)
     lines, settings = compare_runs(first, second), changed_settings(first, second)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.analysis.experiments import Experiment
 from benchmarks.analysis.paired import BETTER, LEVEL, Comparison, holm, of_pair
-from benchmarks.results import Result, ResultError, read_result
+from benchmarks.report.stored import load
+from benchmarks.results import Result
 from benchmarks.tables import COLUMNS, PROJECTED, Column, Summary
 from benchmarks.validation import ChoiceError
 
@@ -20,12 +21,12 @@ _WHICH = ("row", "fold", "seed", "profile")  # parts of a config that say which 
 
 @dataclass(frozen=True)
 class Run:
-    """The finished results of a folder, one setting a row.
+    """The finished results of a folder.
 
     Args:
         name: As it was given.
         cells: Row of its latest setting.
-        remarks: What was left aside, in words.
+        remarks: What was left out, in words.
     """
 
     name: str
@@ -73,41 +74,17 @@ class Setting:
 
 
 def read_run(folder: Path) -> Run:
-    """Read every finished result below a folder.
+    """Read the finished cells of a run, or of one that was exported.
 
     Raises:
-        ChoiceError: There is none.
+        ResultError: None is finished, or two are the same row with other settings.
     """
-    results, remarks = [], []
-    for path in sorted(folder.rglob("result.json")):
-        try:
-            results.append(read_result(path))
-        except ResultError as error:
-            remarks.append(f"left aside: {error}")
-    finished = [result for result in results if result["status"] == "finished"]
-    if not finished:
-        raise ChoiceError(f"{folder} has no finished results; give the --out of a run")
-    cells, older = _latest(finished)
-    return Run(str(folder), cells, [*remarks, *older])
-
-
-def _latest(
-    results: Iterable[Result],
-) -> tuple[dict[Which, list[Result]], list[str]]:
-    """Return each row's cells of the setting that was finished last, and remarks on the others."""
-    rows: dict[Which, dict[str, list[Result]]] = {}
-    for result in sorted(results, key=lambda r: r["timings"].get("finished", "")):
-        config = result["config"]
-        which = config["profile"], config["dataset"]["name"], config["row"]
-        setting = json.dumps(_settings(result), sort_keys=True)
-        settings = rows.setdefault(which, {})
-        settings[setting] = [*settings.pop(setting, ()), result]
-    remarks = [
-        f"{' · '.join(which)}: {len(settings)} settings, of which the latest is shown"
-        for which, settings in rows.items()
-        if len(settings) > 1
-    ]
-    return {which: list(settings.values())[-1] for which, settings in rows.items()}, remarks
+    stored = load(folder)
+    cells: dict[Which, list[Result]] = {}
+    for cell, result in stored.finished:
+        which = str(cell.config["profile"]), cell.dataset, cell.row
+        cells.setdefault(which, []).append(result)
+    return Run(str(folder), cells, [f"left out: {told}" for told in stored.refused])
 
 
 def _settings(result: Result) -> dict[str, str]:

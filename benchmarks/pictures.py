@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.pages import FILE, Page, load, save
 from benchmarks.scoring import Answers, batches
-from probseg.files import atomic_file
 from probseg.interfaces import Batch, Dataset
 
 QUANTILES = (0.95, 0.8, 0.65, 0.5)  # of the disagreement: from much to the median
-FILE = "pictures.npz"
 SHOWN_SAMPLES = 8
+
+__all__ = ["FILE", "Album", "Page", "choose", "load"]
 
 
 @dataclass
@@ -41,24 +40,7 @@ class Album:
 
     def save(self, path: Path) -> None:
         """Write the collection as a compressed NumPy archive, whole or not at all."""
-        arrays = {
-            f"{place}/{name}": array
-            for place, page in self.pages.items()
-            for name, array in page.items()
-        }
-        with atomic_file(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-
-
-Page = dict[str, NDArray[np.generic]]
-NAMES = ("image", "masks", "labels", "mean", "sd")
-
-
-def load(path: Path) -> dict[int, Page]:
-    """Return a collection: place in the test set to image, masks, labels, mean and sd."""
-    with np.load(path, allow_pickle=False) as arrays:
-        places = dict.fromkeys(int(name.partition("/")[0]) for name in arrays.files)
-        return {place: {name: arrays[f"{place}/{name}"] for name in NAMES} for place in places}
+        save(path, self.pages)
 
 
 def _page(image: Tensor, masks: Tensor, probabilities: Tensor) -> Page:

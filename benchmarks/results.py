@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -27,14 +28,14 @@ def result_path(cell: Cell, out: Path) -> Path:
 
 
 def read_result(path: Path) -> Result:
-    """Read and check a result.
+    """Read and check a result, which may be gzipped.
 
     Raises:
         ResultError: It is no JSON, has another schema, or its parts do not fit together.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        data = json.loads(_text(path))
+    except (OSError, EOFError, ValueError) as error:
         raise ResultError(f"cannot read the result {path}: {error}") from error
     found = data.get("schema") if isinstance(data, dict) else None
     if found != SCHEMA_VERSION:
@@ -45,6 +46,12 @@ def read_result(path: Path) -> Result:
         raise ResultError(str(error)) from error
     _consistent(data, path)
     return dict(data)
+
+
+def _text(path: Path) -> str:
+    if path.suffix == ".gz":
+        return gzip.decompress(path.read_bytes()).decode()
+    return path.read_text(encoding="utf-8")
 
 
 def _consistent(data: Result, path: Path) -> None:

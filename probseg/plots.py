@@ -32,10 +32,10 @@ COLOURS = {
     "annotators": "#333333",
 }
 _SPARE = ("#8C6BB1", "#A6761D", "#66A61E", "#E7298A", "#1B9E77", "#7570B3")
-_ANNOTATOR = ("#FFB000", "#DC267F", "#5CE1E6", "#B0F05A", "#648FFF", "#FE6100", "#FFFFFF")
-_INK, _MUTED, _GRID = "#222222", "#666666", "#E4E4E4"
+ANNOTATOR = ("#FFB000", "#DC267F", "#5CE1E6", "#B0F05A", "#648FFF", "#FE6100", "#FFFFFF")
+INK, MUTED, _GRID = "#222222", "#666666", "#E4E4E4"
 _PANEL = 1.05  # inches
-_UNDER: dict[str, Any] = {"fontsize": 6, "color": _MUTED, "ha": "center", "va": "top"}
+_UNDER: dict[str, Any] = {"fontsize": 6, "color": MUTED, "ha": "center", "va": "top"}
 _TIMES = np.linspace(0, 1, 101)
 
 
@@ -51,7 +51,7 @@ def palette(names: Iterable[str]) -> dict[str, str]:
     return {name: COLOURS.get(name) or spare[name] for name in names}
 
 
-def gini_curves(panels: Mapping[str, Mapping[str, Sequence[Curve]]]) -> Figure:
+def gini_curves(panels: Mapping[str, Mapping[str, Sequence[Curve]]], *, columns: int = 4) -> Figure:
     """Draw the Gini index over normalised training time, one panel a data set.
 
     Each fold's curve is interpolated onto the same times; the line is the mean over folds and
@@ -59,31 +59,37 @@ def gini_curves(panels: Mapping[str, Mapping[str, Sequence[Curve]]]) -> Figure:
 
     Args:
         panels: Data set to model to one curve a fold: times (any unit, ascending) and values.
+        columns: Panels a row.
 
     References:
-        Figure 4 of the paper.
+        Figures 3 and 4 of the paper.
     """
-    figure = Figure(figsize=(4.6 * max(len(panels), 1), 3.2), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(1, max(len(panels), 1), sharey=True, squeeze=True))
+    wide = min(max(len(panels), 1), columns)
+    high = -(-max(len(panels), 1) // wide)
+    figure = Figure(figsize=(4.6 * wide, 3.2 * high), layout="constrained")
+    grid = figure.subplots(high, wide, sharey=True, squeeze=False)
+    for unused in grid.ravel()[len(panels) :]:
+        unused.set_axis_off()
     colours = palette(dict.fromkeys(name for models in panels.values() for name in models))
-    for panel, (title, models) in zip(axes, panels.items(), strict=False):
+    for panel, (title, models) in zip(grid.ravel(), panels.items(), strict=False):
         _tidy(panel, title)
         for name, curves in models.items():
             _draw_band(panel, curves, colour=colours[name], label=name)
         panel.set_ylim(bottom=0)
-        panel.set_xlabel("training time (share of the whole)", color=_MUTED)
-        panel.legend(frameon=False, labelcolor=_INK, fontsize=9)
-    axes[0].set_ylabel("Gini index of the prior's σ", color=_MUTED)
+        panel.set_xlabel("training time (share of the whole)", color=MUTED)
+        panel.legend(frameon=False, labelcolor=INK, fontsize=9)
+    for panel in grid[:, 0]:
+        panel.set_ylabel("Gini index of the prior's σ", color=MUTED)
     return figure
 
 
 def _tidy(panel: Axes, title: str) -> None:
-    panel.set_title(title, loc="left", fontsize=11, fontweight="bold", color=_INK)
+    panel.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
     panel.grid(axis="y", color=_GRID, linewidth=0.8)
     panel.set_axisbelow(True)
     panel.spines[["top", "right", "left"]].set_visible(False)
     panel.spines["bottom"].set_color(_GRID)
-    panel.tick_params(length=0, labelcolor=_MUTED, labelsize=9)
+    panel.tick_params(length=0, labelcolor=MUTED, labelsize=9)
     panel.set_xlim(0, 1)
 
 
@@ -154,7 +160,7 @@ def sample_sheet(
     figure, grid = _sheet_grid(rows=len(blocks), width=width, title=title)
     colours = palette(blocks)
     for row, (name, block) in zip(grid, blocks.items(), strict=True):
-        own = _ANNOTATOR if name == "annotators" else [colours[name]]
+        own = ANNOTATOR if name == "annotators" else [colours[name]]
         _draw_block(row, grey, block, colours=own)
         label = name.replace("-", "-\n", 1) if len(name) > 10 else name
         row[0].set_ylabel(label, fontsize=9, fontweight="bold", color=colours[name], labelpad=5)
@@ -182,8 +188,8 @@ def _sheet_grid(*, rows: int, width: int, title: str) -> tuple[Figure, NDArray[n
     panels = np.array([[figure.add_subplot(grid[r, c]) for c in columns] for r in range(rows)])
     headings = {0: "outlines", 1: "one by one", -2: "mean, 0 to 1", -1: "s. d., 0 to ½"}
     for column, heading in headings.items():
-        panels[0, column].set_title(heading, fontsize=8, color=_MUTED, pad=4, loc="left")
-    figure.text(left / size[0], 1 - 0.1 / size[1], title, fontsize=10, color=_INK, va="top")
+        panels[0, column].set_title(heading, fontsize=8, color=MUTED, pad=4, loc="left")
+    figure.text(left / size[0], 1 - 0.1 / size[1], title, fontsize=10, color=INK, va="top")
     return figure, panels
 
 
@@ -194,12 +200,12 @@ def _draw_block(
         panel.set_xticks([])
         panel.set_yticks([])
         panel.spines[:].set_visible(False)
-    _show(row[0], grey)
+    show_image(row[0], grey)
     for index, labels in enumerate(block.labels):
         colour = colours[index % len(colours)]
-        _outline(row[0], labels, colour=colour, width=0.9)
-        _show(row[index + 1], grey)
-        _outline(row[index + 1], labels, colour=colour, width=1.1, fill=0.28)
+        draw_outline(row[0], labels, colour=colour, width=0.9)
+        show_image(row[index + 1], grey)
+        draw_outline(row[index + 1], labels, colour=colour, width=1.1, fill=0.28)
     for panel in row[len(block.labels) + 1 : -2]:
         panel.set_visible(False)
     row[-2].imshow(block.mean, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
@@ -239,7 +245,7 @@ def contact_sheet(
     for ax, panel in zip(axes, panels, strict=False):
         _draw_annotated(ax, panel, names)
     _explain_colours(figure, names)
-    figure.suptitle(title, fontsize=10, color=_INK)
+    figure.suptitle(title, fontsize=10, color=INK)
     return figure
 
 
@@ -252,20 +258,20 @@ def _explain_colours(figure: Figure, names: Sequence[str]) -> None:
         ncols=4,
         fontsize=8,
         labelcolor="white",
-        facecolor=_INK,
+        facecolor=INK,
         framealpha=1,
     )
 
 
 def _draw_annotated(ax: Axes, panel: Annotated, names: Sequence[str]) -> None:
-    _show(ax, np.asarray(panel.image, dtype=float), panel.limits)
+    show_image(ax, np.asarray(panel.image, dtype=float), panel.limits)
     for index in np.flatnonzero(panel.present):
         pen = _pen(int(index), len(panel.masks))
-        _outline(ax, panel.masks[index], colour=pen["color"], width=pen["linewidth"])
+        draw_outline(ax, panel.masks[index], colour=pen["color"], width=pen["linewidth"])
     empty = panel.present & ~(np.asarray(panel.masks) > 0).any(axis=(1, 2))
     notes = {"empty": empty, "absent": ~panel.present}
     told = [f"{what}: {_listed(who, names)}" for what, who in notes.items() if who.any()]
-    ax.set_title(panel.title, fontsize=6, color=_INK, pad=3)
+    ax.set_title(panel.title, fontsize=6, color=INK, pad=3)
     ax.text(0.5, -0.02, " · ".join(told), transform=ax.transAxes, **_UNDER)
 
 
@@ -276,15 +282,19 @@ def _listed(who: NDArray[np.bool_], names: Sequence[str]) -> str:
 def _pen(index: int, annotators: int) -> dict[str, Any]:
     """Return an annotator's colour and width: later ones are thinner, so equal outlines nest."""
     thinner = 1.6 * index / max(annotators - 1, 1)
-    return {"color": _ANNOTATOR[index % len(_ANNOTATOR)], "linewidth": 2.4 - thinner}
+    return {"color": ANNOTATOR[index % len(ANNOTATOR)], "linewidth": 2.4 - thinner}
 
 
-def _show(panel: Axes, grey: Array, limits: tuple[float, float] | None = None) -> None:
+def show_image(panel: Axes, grey: Array, limits: tuple[float, float] | None = None) -> None:
+    """Show an image (H, W) in grey, black and white at ``limits`` or near its extremes."""
     low, high = np.percentile(grey, (0.5, 99.5)) if limits is None else limits
     panel.imshow(grey, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="bilinear")
 
 
-def _outline(panel: Axes, labels: Labels, *, colour: str, width: float, fill: float = 0.0) -> None:
+def draw_outline(
+    panel: Axes, labels: Labels, *, colour: str, width: float, fill: float = 0.0
+) -> None:
+    """Draw the outline of what is not background in labels (H, W), and fill it faintly."""
     foreground = (np.asarray(labels) > 0).astype(float)
     if not foreground.any():
         return

@@ -14,7 +14,9 @@ from benchmarks.analysis.resampling import mean_interval
 from benchmarks.analysis.words import PAPER_ROWS
 from benchmarks.tables import COLUMNS
 
-BETTER = {column.metric: column.best for column in COLUMNS if column.best} | {"ncc": "high"}
+# Hungarian-matched IoU is 1 − Ŵ (1 − IoU): a test of it would only repeat that one.
+TESTED = [column for column in COLUMNS if column.best and column.metric != "hungarian-iou"]
+BETTER = {column.metric: column.best for column in TESTED} | {"ncc": "high"}
 LEVEL = 0.05
 
 

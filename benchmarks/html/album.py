@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import pictures
+from benchmarks import pages
 from benchmarks.cells import Cell
 from benchmarks.html.sheets import sheet
 from benchmarks.results import Result
@@ -50,8 +50,8 @@ def _first(finished: Finished, dataset: str) -> dict[str, tuple[Cell, Result]]:
 
 
 def _of_dataset(rows: dict[str, tuple[Cell, Result]], folder: Path) -> Iterable[Leaf]:
-    paths = {row: cell.folder(folder) / pictures.FILE for row, (cell, _) in rows.items()}
-    albums = {row: pictures.load(path) for row, path in paths.items() if path.exists()}
+    paths = {row: cell.folder(folder) / pages.FILE for row, (cell, _) in rows.items()}
+    albums = {row: pages.load(path) for row, path in paths.items() if path.exists()}
     shared = set.intersection(*(set(album) for album in albums.values())) if albums else ()
     for place in sorted(shared):
         made = sheet({row: album[place] for row, album in albums.items()})

@@ -44,7 +44,7 @@ def test_a_run_leaves_results_tables_and_pictures(finished_run: Path) -> None:
     assert len(done) == 4 + 3
     names = {path.name for path in finished_run.iterdir()} - {"cells"}
     sheets = {f"samples-ambiguous-shapes-{n}.png" for n in range(1, 4)}
-    assert names == {"table.md", "table.csv", "gini.png", "report.html", *sheets}
+    assert {"table.md", "table.csv", "gini.png", "report.html", *sheets} <= names
     text = (finished_run / "table.md").read_text()
     rows = ("punet", "csae (projected prior)", "always-empty", "one-annotator", "annotators")
     assert all(f"| {row} |" in text for row in rows)

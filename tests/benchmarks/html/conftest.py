@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cells import Cell, plan
-from benchmarks.pictures import FILE
+from benchmarks.pages import FILE
 from benchmarks.results import SCHEMA_VERSION, means, result_path, write_result
 from benchmarks.suite import read_suite
 
