@@ -87,8 +87,9 @@ def run(options: argparse.Namespace) -> None:
         console.print(to_rich([line for line in changed if line.dataset == dataset]))
     console.print(f"{len(lines) - len(changed)} of {len(lines)} values are the same in both")
     for setting in settings:
-        told = f"{setting.name}: {setting.first} → {setting.second}"
-        console.print(f"differs: {told}", markup=False, highlight=False, soft_wrap=True)
+        told = f"differs: {setting.name}: {setting.first} → {setting.second}"
+        where = "" if setting.everywhere else f" ({', '.join(setting.rows)})"
+        console.print(told + where, markup=False, highlight=False, soft_wrap=True)
     for remark in (*first.remarks, *second.remarks):
         console.print(remark, style="yellow", markup=False, highlight=False, soft_wrap=True)
     console.print(f"the page is {page}", markup=False, highlight=False)

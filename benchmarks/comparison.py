@@ -71,6 +71,7 @@ class Setting:
     first: str
     second: str
     rows: Sequence[str]
+    everywhere: bool  # in every row that both runs have
 
 
 def read_run(folder: Path) -> Run:
@@ -150,15 +151,15 @@ def _corrected(lines: Sequence[Line]) -> list[Line]:
 
 def changed_settings(first: Run, second: Run) -> list[Setting]:
     """Return the settings and origins that differ between rows of the same name."""
-    found: dict[Which, list[str]] = {}
-    for which, cells in first.cells.items():
-        if which in second.cells:
-            one, other = (_described(c) for c in (cells, second.cells[which]))
-            for name in dict.fromkeys((*one, *other)):
-                values = one.get(name, "–"), other.get(name, "–")
-                if values[0] != values[1]:
-                    found.setdefault((name, *values), []).append(" · ".join(which[1:]))
-    return [Setting(*what, rows) for what, rows in found.items()]
+    found: dict[tuple[str, str, str], list[str]] = {}
+    shared = [which for which in first.cells if which in second.cells]
+    for which in shared:
+        one, other = (_described(run.cells[which]) for run in (first, second))
+        for name in dict.fromkeys((*one, *other)):
+            values = one.get(name, "–"), other.get(name, "–")
+            if values[0] != values[1]:
+                found.setdefault((name, *values), []).append(" · ".join(which[1:]))
+    return [Setting(*what, rows, len(rows) == len(shared)) for what, rows in found.items()]
 
 
 def _described(cells: Sequence[Result]) -> dict[str, str]:

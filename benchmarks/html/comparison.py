@@ -43,8 +43,10 @@ def write_comparison(
 
 def _grid(lines: Sequence[Line]) -> Grid:
     first = lines[0]
+    paired = any(line.paired for line in lines)
     return Grid(
         name=f"{first.dataset}, profile {first.profile}",
+        caption="" if paired else "The runs scored other images, so that nothing can be tested.",
         heads=[
             *(Head(title, number=False) for title in ("model", "metric")),
             *map(Head, ("A", "B", "B − A")),
@@ -88,8 +90,9 @@ def _settings(settings: Sequence[Setting]) -> Grid:
     return Grid(
         name="Settings that differ",
         heads=[Head(title, number=False) for title in ("setting", "A", "B", "rows")],
-        rows=[
-            [Field(text, text) for text in (s.name, s.first, s.second, ", ".join(s.rows))]
-            for s in settings
-        ],
+        rows=[[Field(text, text) for text in _setting(one)] for one in settings],
     )
+
+
+def _setting(one: Setting) -> tuple[str, str, str, str]:
+    return one.name, one.first, one.second, "all" if one.everywhere else ", ".join(one.rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def write_report(
         out / FILE,
         "report.html.j2",
         scripts=SCRIPTS,
-        title="Benchmark of " + " and ".join(table.dataset for table in made),
+        title=_title([table.dataset for table in made]),
         grids=(shown := [grids.of_table(table) for table in made]),
         columns={head.title: head for grid in shown for head in grid.heads if head.hint},
         charts=charts.gini_charts(results),
@@ -54,6 +54,11 @@ def write_report(
         **_findings(analysis or analyse(results)),
     )
     return out / FILE
+
+
+def _title(datasets: Sequence[str]) -> str:
+    named = ", ".join(datasets) if len(datasets) < 4 else f"{len(datasets)} data sets"
+    return f"Benchmark of {named}"
 
 
 def _findings(found: Analysis) -> dict[str, Any]:
