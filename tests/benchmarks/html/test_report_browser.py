@@ -260,7 +260,7 @@ def test_two_runs_side_by_side_sort_too(visit, make_run, tmp_path) -> None:
 
 
 def test_two_hundred_images_open_and_how_fast(visit, make_report, record_property) -> None:
-    path = make_report(("lidc",), ("punet", "csae"), folds=(0,), pictures=200, size=64)
+    path = make_report(("lidc",), ("csae",), folds=(0,), pictures=200, size=64)
     started = time.perf_counter()
     page = visit(path)
     page.locator("#stage img").first.wait_for()
