@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from benchmarks import tables
 from benchmarks.analysis.whole import Analysis, analyse
+from benchmarks.html import write_report
 from benchmarks.report import figures, paper_text, statistics_text, stored
 from benchmarks.report.figures import Finished, write_figure
 from probseg.files import atomic_file
@@ -42,19 +41,12 @@ def write(
         stored.keep(finished, out, competing, notes)
     made = tables.tabulate(results, competing=competing, notes=notes)
     texts = {"table.md": tables.to_markdown(made), "table.csv": tables.to_csv(made)}
-    for name, text in (texts | _analysis_texts(analyse(results))).items():
+    analysis = analyse(results)
+    for name, text in (texts | _analysis_texts(analysis)).items():
         _write_text(out / name, text)
     figures.write(finished, out, source=source or out)
-    _write_html(finished, source or out, out, competing=competing, notes=notes)
+    write_report(finished, source or out, out, competing=competing, notes=notes, analysis=analysis)
     return made
-
-
-def _write_html(finished: Finished, folder: Path, out: Path, **options: Any) -> None:
-    """Write report.html, the one call of ``benchmarks.html``."""
-    if find_spec("benchmarks.html") is not None:
-        from benchmarks.html import write_report
-
-        write_report(finished, folder, out, **options)
 
 
 def _analysis_texts(analysis: Analysis) -> dict[str, str]:

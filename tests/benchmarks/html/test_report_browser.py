@@ -1,0 +1,270 @@
+"""The report as a reader has it, in Chromium."""
+
+import os
+import shutil
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+AXE = os.environ.get("AXE_CORE")  # axe.min.js of the npm package axe-core
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+QUIET = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+PHONE = {"width": 360, "height": 740}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def report(make_report) -> Path:
+    return make_report()
+
+
+@pytest.fixture
+def visit(browser):
+    """A function that opens a file; whatever a page asks of the network or complains fails."""
+    heard, contexts = [], []
+
+    def visit(path: Path, **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(5000)
+        page.on("console", lambda message: heard.append(message.text))
+        page.on("pageerror", lambda error: heard.append(str(error)))
+        page.on(
+            "request", lambda request: _foreign(request.url, path) and heard.append(request.url)
+        )
+        page.goto(path.as_uri())
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert heard == []
+
+
+def _foreign(url: str, path: Path) -> list[str]:
+    own = url.startswith("data:") or url.partition("#")[0] == path.as_uri()
+    return [] if own else [url]
+
+
+@pytest.fixture
+def page(visit, report):
+    return visit(report)
+
+
+def column(page, table: str, index: int) -> list[str]:
+    rows = page.locator(f"table[aria-labelledby={table}] tbody tr")
+    return [row.locator("th, td").nth(index).inner_text() for row in rows.all()]
+
+
+def numbers(texts: list[str]) -> list[float]:
+    return [float(text.split()[0]) for text in texts if text != "–"]
+
+
+def drawn(page) -> list[str]:
+    return page.locator("#stage .block h3").all_inner_texts()
+
+
+def test_a_heading_sorts_its_table_one_way_and_the_other(page) -> None:
+    head = page.locator("table[aria-labelledby=table-1] thead th").nth(1)
+    before = column(page, "table-1", 1)
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert numbers(column(page, "table-1", 1)) == sorted(numbers(before))
+    assert "ascending" in page.get_by_role("status").inner_text()
+    head.get_by_role("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "descending"
+    assert numbers(column(page, "table-1", 1)) == sorted(numbers(before), reverse=True)
+
+
+def test_only_the_column_that_sorts_says_so_and_names_sort_as_text(page) -> None:
+    heads = page.locator("table[aria-labelledby=table-1] thead th")
+    heads.nth(2).get_by_role("button").click()
+    heads.nth(0).get_by_role("button").click()
+    assert [head.get_attribute("aria-sort") for head in heads.all()].count("ascending") == 1
+    assert column(page, "table-1", 0) == ["2p-planar", "always-empty", "csae", "punet"]
+
+
+def test_a_missing_value_sorts_last_both_ways(visit, make_report) -> None:
+    page = visit(make_report(rows=("punet", "csae", "annotators")))
+    page.evaluate(
+        """() => { const field = document.querySelector("#table-1 ~ .scroll tbody td");
+        field.textContent = "–"; delete field.dataset.sort; }"""
+    )
+    button = page.locator("table[aria-labelledby=table-1] thead button").nth(1)
+    for _ in range(2):
+        button.click()
+        assert column(page, "table-1", 1)[-1] == "–"
+
+
+def test_the_verdicts_come_first(page) -> None:
+    headings = page.get_by_role("heading", level=2).all_inner_texts()
+    assert headings[0] == "Verdicts on the paper's claims"
+    assert "not tested" in page.locator(".claim").first.inner_text()
+
+
+def test_an_image_and_its_answers_are_shown_side_by_side(page) -> None:
+    assert drawn(page) == ["annotators", "punet", "2p-planar", "csae"]
+    blocks = page.locator("#stage .block")
+    assert blocks.nth(0).locator("figure").count() == 2 + 1 + 4  # maps, the image, annotators
+    assert blocks.nth(1).locator("figure").count() == 2 + 8
+    pictures = page.locator("#stage img")
+    pictures.last.scroll_into_view_if_needed()
+    sync_api.expect(pictures.last).to_have_js_property("naturalWidth", 16)
+
+
+def test_another_data_set_and_image_can_be_chosen(page) -> None:
+    page.locator("#dataset").select_option("ambiguous-shapes")
+    page.locator("#image").select_option(index=2)
+    assert "3 of 3 · image 2 of case 2" in page.get_by_role("status").inner_text()
+
+
+def test_views_and_models_can_be_switched_off(page) -> None:
+    samples = page.locator("#stage img[alt^='csae, sample']")
+    assert samples.count() == 8
+    page.get_by_label("samples", exact=True).uncheck()
+    assert samples.count() == 0
+    page.get_by_label("standard deviation", exact=True).uncheck()
+    maps = page.locator("#stage img[alt^='csae:']").all()
+    assert [one.get_attribute("alt") for one in maps] == [
+        "csae: mean probability of the foreground"
+    ]
+    page.get_by_role("checkbox", name="2p-planar").uncheck()
+    assert drawn(page) == ["annotators", "punet", "csae"]
+    page.get_by_role("button", name="Next image").click()
+    assert drawn(page) == ["annotators", "punet", "csae"]
+
+
+def test_the_arrow_keys_turn_the_pages_and_come_round(page) -> None:
+    page.locator("#stage").focus()
+    chosen = page.locator("#image")
+    places = [chosen.evaluate("select => select.selectedIndex")]
+    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+        places.append(chosen.evaluate("select => select.selectedIndex"))
+    assert places == [0, 1, 2, 0, 2]
+
+
+def test_everything_is_reached_by_the_tabulator_and_shows_its_focus(page) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    reached, outlined = set(), set()
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        name, style = page.evaluate(
+            """() => { const e = document.activeElement;
+            return [e.id || e.type || e.tagName, getComputedStyle(e).outlineStyle]; }"""
+        )
+        if name == "BODY":
+            break
+        reached.add(name)
+        outlined.add(style)
+    assert outlined == {"solid"}
+    wanted = {"theme", "dataset", "image", "previous", "next", "checkbox", "range", "size", "stage"}
+    assert wanted <= reached
+
+
+def test_pointing_at_a_curve_and_moving_the_slider_read_it_out(page) -> None:
+    chart = page.locator(".chart").first
+    told = chart.locator(".time")
+    assert told.inner_text() == "100 %"
+    last = chart.locator("td").all_inner_texts()
+    chart.get_by_label("Training time").press("Home")
+    assert told.inner_text() == "0 %"
+    assert chart.locator("td").all_inner_texts() == ["–"] * 3  # before the first record
+    plot = chart.locator(".plot")
+    size = plot.bounding_box()
+    plot.hover(position={"x": 0.5 * size["width"], "y": 0.5 * size["height"]})
+    assert 30 < int(told.inner_text().split()[0]) < 60
+    assert chart.locator("td").all_inner_texts() not in (last, ["–"] * 3)
+
+
+def test_the_page_follows_the_system_until_the_button_decides(visit, report) -> None:
+    page = visit(report, color_scheme="dark")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    button = page.get_by_role("button", name="Dark mode")
+    dark = page.evaluate(paper)
+    assert button.get_attribute("aria-pressed") == "true"
+    button.click()
+    light = page.evaluate(paper)
+    assert button.get_attribute("aria-pressed") == "false"
+    assert sum(_rgb(dark)) < 3 * 64 < 3 * 192 < sum(_rgb(light))
+    page.reload()
+    assert page.evaluate(paper) == light
+
+
+def _rgb(colour: str) -> list[int]:
+    return [int(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+
+
+@pytest.mark.parametrize("width", [320, 360, 768, 1280])
+def test_the_page_never_scrolls_sideways(visit, report, width: int) -> None:
+    page = visit(report, viewport={"width": width, "height": 740})
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_phone_shows_one_column(visit, report) -> None:
+    page = visit(report, viewport=PHONE)
+    places = [block.bounding_box()["x"] for block in page.locator("#stage .block").all()]
+    assert len(set(places)) == 1
+
+
+def test_regions_headings_and_pictures_have_names(page) -> None:
+    tree = page.locator("body").aria_snapshot()
+    assert all(role in tree for role in ("- banner", '- navigation "Sections"', "- main", "status"))
+    assert page.locator("#stage img:not([alt])").count() == 0
+    levels = page.evaluate(
+        "[...document.querySelectorAll('h1, h2, h3, h4')].map(h => Number(h.tagName[1]))"
+    )
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+    assert page.locator("th:not([scope])").count() == 0
+    for role, name in (("combobox", "Data set"), ("combobox", "Image"), ("slider", "Size")):
+        assert page.get_by_role(role, name=name, exact=True).count() == 1
+
+
+@pytest.mark.skipif(AXE is None, reason="AXE_CORE does not name axe-core's axe.min.js")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(visit, report, scheme: str) -> None:
+    page = visit(report, color_scheme=scheme, bypass_csp=True)
+    page.evaluate(Path(AXE).read_text(encoding="utf-8"))
+    faults = page.evaluate("axe.run().then(found => found.violations)")
+    assert [(fault["id"], fault["nodes"][0]["html"]) for fault in faults] == []
+
+
+def test_two_runs_side_by_side_sort_too(visit, make_run, tmp_path) -> None:
+    from benchmarks.compare import main
+
+    runs = [str(make_run(("lidc",), ("csae",), seed=seed).folder) for seed in (1, 2)]
+    out = tmp_path / "compare.html"
+    assert main([*runs, "--out", str(out)]) == 0
+    page = visit(out, viewport=PHONE)
+    page.locator("table[aria-labelledby=table-1] thead button").nth(2).click()
+    values = numbers(column(page, "table-1", 2))
+    assert len(values) == 7 and values == sorted(values)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_two_hundred_images_open_and_how_fast(visit, make_report, record_property) -> None:
+    path = make_report(("lidc",), ("csae",), folds=(0,), pictures=200, size=64)
+    started = time.perf_counter()
+    page = visit(path)
+    page.locator("#stage img").first.wait_for()
+    seconds = time.perf_counter() - started
+    record_property("seconds", seconds)
+    print(f"\n{path.stat().st_size / 2**20:.1f} MiB with 200 images open in {seconds:.2f} s")
+    assert page.locator("#image").locator("option").count() == 200
