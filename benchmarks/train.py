@@ -36,6 +36,7 @@ class Trained:
             "best_step": self.fit.best_step,
             "best_validation_loss": self.fit.best_validation_loss,
             "stopped_early": self.fit.stopped_early,
+            "micro_batch": self.fit.micro_batch,
         }
 
 
