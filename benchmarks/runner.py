@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +10,10 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.cells import Cell
+from benchmarks.locks import BusyError
 from benchmarks.material import open_dataset
 from benchmarks.place import Place
-from benchmarks.results import Result, finished, result_path, write_result
+from benchmarks.results import Result, finished, result_path
 from probseg.errors import ProbsegError
 from probseg.files import WriteError
 from probseg.interfaces import Dataset
@@ -48,6 +48,7 @@ class Runner:
     console: Console
     outcome: Outcome = field(default_factory=Outcome)
     _seconds: list[float] = field(default_factory=list)  # of the trained cells so far
+    _busy: list[tuple[Cell, Dataset]] = field(default_factory=list)  # another run is at them
 
     def run(self, cells: Sequence[Cell]) -> Outcome:
         """Run the cells of each data set that is there; a failure of one stops no other.
@@ -60,6 +61,10 @@ class Runner:
             dataset = self._open(of_dataset[0])
             for cell in of_dataset if dataset is not None else ():
                 self._keep_or_run(cell, dataset, cells)
+        for cell, dataset in self._busy:
+            self._keep_or_run(cell, dataset, cells, wait=True)
+        places = {cell.key: place for place, cell in enumerate(cells)}
+        self.outcome.finished.sort(key=lambda done: places[done[0].key])
         return self.outcome
 
     def _open(self, cell: Cell) -> Dataset | None:
@@ -71,50 +76,40 @@ class Runner:
             self.outcome.unavailable[cell.dataset] = str(error)
             return None
 
-    def _keep_or_run(self, cell: Cell, dataset: Dataset, cells: Sequence[Cell]) -> None:
+    def _keep_or_run(
+        self, cell: Cell, dataset: Dataset, cells: Sequence[Cell], *, wait: bool = False
+    ) -> None:
         where = f"[{cells.index(cell) + 1}/{len(cells)}] {cell.label}"
-        kept = self._kept(cell, dataset)
+        kept = finished(cell, self.place.out, dataset.fingerprint)
         if kept is not None:
             self.console.print(f"{where}: kept", highlight=False)
             self.outcome.finished.append((cell, kept))
             return
         self.console.print(f"[bold]{where}[/]{self._eta(cell, cells)}", highlight=False)
         started = time.monotonic()
-        self._run(cell, dataset)
+        try:
+            self._run(cell, dataset, wait=wait)
+        except BusyError:
+            self._busy.append((cell, dataset))
+            self.console.print("    another run is at it: later", style="dim", highlight=False)
+            return
         if cell.trained:
             self._seconds.append(time.monotonic() - started)
 
-    def _kept(self, cell: Cell, dataset: Dataset) -> Result | None:
-        """Return a finished result on these very data; one on other data is set aside."""
-        result = finished(cell, self.place.out)
-        if result is None or result["data"]["fingerprint"] == dataset.fingerprint:
-            return result
-        folder = cell.folder(self.place.out)
-        folder.replace(folder.with_name(f"{folder.name}-data-{result['data']['fingerprint'][:8]}"))
-        return None
-
-    def _run(self, cell: Cell, dataset: Dataset) -> None:
+    def _run(self, cell: Cell, dataset: Dataset, *, wait: bool) -> None:
         from benchmarks import job  # imports Lightning, which finished cells need not wait for
 
         try:
-            result = job.run(cell, dataset, self.place)
-        except WriteError:
+            result = job.run(cell, dataset, self.place, wait=wait)
+        except (WriteError, BusyError):
             raise
         except Exception as error:
-            self._record(cell, error)
+            told = f"{type(error).__name__}: {error}"
+            self.outcome.failed[cell.label] = told
+            self.console.print(f"    failed: {told}", style="red", markup=False, highlight=False)
             return
         self.outcome.finished.append((cell, result))
         self.console.print(f"    {_summary(result)}", style="dim", highlight=False)
-
-    def _record(self, cell: Cell, error: Exception) -> None:
-        from benchmarks.job import blank
-
-        told = f"{type(error).__name__}: {error}"
-        self.outcome.failed[cell.label] = told
-        self.console.print(f"    failed: {told}", style="red", markup=False, highlight=False)
-        trace = "".join(traceback.format_exception(error))
-        failure = {**blank(cell, self.place), "error": trace}
-        write_result(result_path(cell, self.place.out), failure)
 
     def _is_done(self, cell: Cell) -> bool:
         return result_path(cell, self.place.out).exists() or cell.label in self.outcome.failed

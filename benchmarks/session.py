@@ -10,12 +10,15 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.cells import Cell
+from benchmarks.locks import REPORT, held
+from benchmarks.notices import shown_on
 from benchmarks.place import Place
 from benchmarks.runner import Outcome, Runner
 from benchmarks.suite import Profile, Suite, check_options
 from benchmarks.tables import to_rich
 from benchmarks.validation import ChoiceError
 from probseg.errors import OptionError
+from probseg.files import sweep
 from probseg.training.precision import choose_execution
 from probseg.training.settings import TrainingSettings
 
@@ -33,7 +36,8 @@ def run(cells: Sequence[Cell], suite: Suite, profile: Profile, options: argparse
     told = f"profile [bold]{profile.name}[/] on {device}: {profile.description}"
     console.print(told + _changed(profile), highlight=False)
     runner = Runner(Place(options.out, device), options.data_root, console)
-    outcome = runner.run(cells)
+    with shown_on(console):
+        outcome = runner.run(cells)
     if outcome.finished:
         _report(outcome, cells, suite, options.out)
         console.print(f"\ntables and pictures are in {options.out}", highlight=False, markup=False)
@@ -46,7 +50,10 @@ def _report(outcome: Outcome, cells: Sequence[Cell], suite: Suite, out: Path) ->
     baselines = suite.all["baselines"]
     competing = {cell.row for cell in cells if cell.trained and cell.row not in baselines}
     notes = {name: entry.description for name, entry in suite.models.items()}
-    for table in report.write(outcome.finished, out, competing=competing, notes=notes):
+    with held(REPORT, out):
+        sweep(out)
+        tables = report.write(outcome.finished, out, competing=competing, notes=notes)
+    for table in tables:
         console.print()
         console.print(to_rich(table))
 

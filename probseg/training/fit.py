@@ -13,15 +13,16 @@ from torch import nn
 
 from probseg.datasets.views import Annotated
 from probseg.errors import InputError
-from probseg.files import write_json
+from probseg.files import sweep, write_json
 from probseg.interfaces import Dataset
 from probseg.training.allocator import kept_memory
 from probseg.training.data import TrainingData
+from probseg.training.deterministic import deterministic
 from probseg.training.module import TrainingModule
 from probseg.training.precision import choose_execution
 from probseg.training.quiet import keyboard_interrupt_passed_on, quiet_lightning
 from probseg.training.resume import Past, load_best, read_past
-from probseg.training.rounds import LAST, MONITOR, Record, RoundKeeper, best_round
+from probseg.training.rounds import CODE, LAST, MONITOR, Record, RoundKeeper, best_round
 from probseg.training.seeds import preserved_state
 from probseg.training.settings import TrainingSettings
 from probseg.training.trainer import make_trainer
@@ -45,6 +46,7 @@ class FitResult:
     steps: int
     seconds: float
     stopped_early: bool
+    micro_batch: int | None  # images at a time since memory ran out; None where it never did
     history: list[Record] = field(repr=False)
 
 
@@ -63,7 +65,8 @@ def fit(
     of validation follows every ``settings.validate_every`` steps; the run ends after
     ``settings.patience`` rounds without a lower validation loss, or after ``settings.max_steps``.
     With ``out``, an interrupted run goes on from its last complete round when it is called again;
-    on a CPU the result is then the one of an uninterrupted run, to the bit.
+    on a CPU the result is then the one of an uninterrupted run, to the bit. Where memory runs out,
+    a step is taken again with half as many images at a time, and so are all later ones.
 
     Args:
         model: A :class:`probseg.interfaces.Model`; it ends on the CPU, in evaluation mode.
@@ -78,6 +81,7 @@ def fit(
         InputError: The model does not take the data's channels or classes.
         DataError: A data set is empty, or holds NaN or unknown classes.
         DivergenceError: The loss or its gradient became NaN or infinite.
+        MemoryLimitError: Not even one image at a time fits into the memory.
         CheckpointError: ``out`` holds another run, or a corrupt checkpoint.
         WriteError: ``out`` cannot be written.
     """
@@ -89,9 +93,10 @@ def fit(
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
         past = read_past(folder, _identity(model, data))
+        sweep(folder)
         if not past.is_over(settings):
             past = _train(model, data, past, folder=folder, log=bool(out), progress=progress)
-        best = load_best(model.eval(), folder)
+        best = load_best(model.eval(), folder, past)
         return _result(past, settings, best if out else None)
 
 
@@ -102,10 +107,16 @@ def _train(
     settings, identity = data.settings, _identity(model, data)
     execution = choose_execution(settings)
     write_json(folder / "run.json", identity)
-    keeper = RoundKeeper(folder, past.history, identity)
+    keeper = RoundKeeper(folder, past.history, identity, past.best)
     rounds = len(past.history) + -(-(settings.max_steps - past.steps) // data.steps_per_round)
-    module = TrainingModule(model.train(), settings, channels_last=execution.channels_last)
+    module = TrainingModule(
+        model.train(),
+        settings,
+        channels_last=execution.channels_last,
+        micro_batch=past.micro_batch,
+    )
     with (
+        deterministic(execution.device),
         preserved_state(execution.device),
         quiet_lightning(),
         keyboard_interrupt_passed_on(),
@@ -115,7 +126,7 @@ def _train(
             settings, execution, keeper, rounds=rounds, log=log, progress=progress
         )
         trainer.fit(module, data, ckpt_path=past.checkpoint, weights_only=True)
-    return Past(keeper.history, folder / LAST)
+    return Past(keeper.history, folder / LAST, keeper.best)
 
 
 def _identity(model: Any, data: TrainingData) -> dict[str, Any]:
@@ -123,6 +134,7 @@ def _identity(model: Any, data: TrainingData) -> dict[str, Any]:
     settings = asdict(data.settings)
     changeable = _CHANGEABLE[data.settings.schedule]
     identity = {name: settings[name] for name in settings if name not in changeable}
+    identity["training code"] = CODE
     identity["model"] = model.spec
     identity["training data"] = data.train.fingerprint
     identity["validation data"] = data.validation.fingerprint
@@ -150,5 +162,6 @@ def _result(past: Past, settings: TrainingSettings, best_path: Path | None) -> F
         steps=past.steps,
         seconds=past.history[-1]["seconds"],
         stopped_early=past.stopped_early(settings),
+        micro_batch=past.micro_batch,
         history=past.history,
     )

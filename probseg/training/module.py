@@ -15,10 +15,11 @@ from probseg.datasets.annotators import annotation
 from probseg.interfaces import Batch
 from probseg.metrics.latent import gini
 from probseg.training.augmentation import augment
+from probseg.training.chunks import Chunks
 from probseg.training.divergence import DivergenceWatch
 from probseg.training.seeds import Purpose, make_generator, seed_globally
 from probseg.training.settings import TrainingSettings
-from probseg.training.step import accumulate, clip, images_at_once
+from probseg.training.step import clip
 
 
 class TrainingModule(LightningModule):
@@ -28,10 +29,16 @@ class TrainingModule(LightningModule):
         model: A model that is a ``torch.nn.Module``.
         settings: Step size, clipping, augmentation, seed.
         channels_last: Whether images and weights lie channels last in memory.
+        micro_batch: Images at a time at most, where memory ran out before.
     """
 
     def __init__(
-        self, model: nn.Module, settings: TrainingSettings, *, channels_last: bool = False
+        self,
+        model: nn.Module,
+        settings: TrainingSettings,
+        *,
+        channels_last: bool = False,
+        micro_batch: int | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # gradients of several chunks make a step
@@ -41,6 +48,7 @@ class TrainingModule(LightningModule):
             for network in self.model.children():
                 network.compile()
         self.settings = settings
+        self.chunks = Chunks(settings.micro_batch, micro_batch)
         self.watch = DivergenceWatch(settings.learning_rate)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -68,8 +76,9 @@ class TrainingModule(LightningModule):
         """
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
-        chunk = images_at_once(self.settings.micro_batch, self.model, image)
-        done = accumulate(self.terms, image, label, chunk=chunk, backward=self.manual_backward)
+        done = self.chunks.accumulate(
+            self.terms, image, label, model=self.model, backward=self.manual_backward
+        )
         norm = clip(optimizer.optimizer, self.settings.clip)
         optimizer.step()
         schedule: Any = self.lr_schedulers()

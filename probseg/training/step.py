@@ -57,9 +57,14 @@ def images_at_once(setting: int | str, model: nn.Module, image: Tensor) -> int:
     whole = len(image)
     if setting != "auto":
         return min(int(setting), whole)
-    if image.device.type != "cpu" or any(isinstance(m, _BatchNorm) for m in model.modules()):
+    if image.device.type != "cpu" or has_batch_norm(model):
         return whole
     return min(max(1, PIXELS_AT_ONCE // image[0, 0].numel()), whole)
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Say whether a model's gradients depend on which images are taken together."""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
 def clip(optimizer: Optimizer, limit: float) -> Tensor:
