@@ -38,7 +38,7 @@ def read_result(path: Path) -> Result:
             together.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
         raise ResultError(f"cannot read the result {path}: {error}") from error
     found = data.get("schema") if isinstance(data, dict) else None
@@ -50,6 +50,10 @@ def read_result(path: Path) -> Result:
         raise ResultError(str(error)) from error
     _consistent(data, path)
     return dict(data)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _consistent(data: Result, path: Path) -> None:
