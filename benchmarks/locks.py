@@ -39,10 +39,10 @@ def held(name: str, out: Path, *, wait: bool = True) -> Iterator[None]:
     lock = FileLock(path, timeout=-1 if wait else 0, poll_interval=POLL_SECONDS)
     with reporting(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise BusyError(f"another run in {out} is at work on {name}") from None
+        try:
+            lock.acquire()
+        except Timeout:
+            raise BusyError(f"another run in {out} is at work on {name}") from None
     try:
         yield
     finally:

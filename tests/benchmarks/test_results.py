@@ -84,6 +84,30 @@ def test_a_result_at_odds_with_the_schema_or_itself_is_refused(
         read_result(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('{"schema": 2, "means": NaN}', "NaN is no JSON"),
+        ("[" * 10**5, "recursion"),
+        ("[2]", "has schema None"),
+        ("\xff", "cannot read the result"),
+    ],
+)
+def test_what_is_no_result_is_named(tmp_path: Path, content, told) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(ResultError, match=told):
+        read_result(path)
+
+
+def test_an_altered_number_is_found(result, tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    write_result(path, result)
+    path.write_text(path.read_text().replace("0.25", "0.24"))
+    with pytest.raises(ResultError, match="was damaged or altered"):
+        read_result(path)
+
+
 def test_writing_checks_too(result, tmp_path: Path) -> None:
     with pytest.raises(ChoiceError, match="key"):
         write_result(tmp_path / "result.json", {**result, "key": "x"})

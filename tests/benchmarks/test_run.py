@@ -45,7 +45,15 @@ def test_a_run_leaves_results_tables_and_pictures(finished_run: Path) -> None:
     sheets = {f"samples-ambiguous-shapes-{n}.png" for n in range(1, 4)}
     statistics = {"verdicts.md", "verdicts.csv", "statistics.md"}
     statistics |= {"paired-tests.csv", "correlations.csv"}
-    assert names == {"run.json", "table.md", "table.csv", "gini.png", "report.html", *statistics, *sheets}
+    assert names == {
+        "run.json",
+        "table.md",
+        "table.csv",
+        "gini.png",
+        "report.html",
+        *statistics,
+        *sheets,
+    }
     text = (finished_run / "table.md").read_text()
     rows = ("punet", "csae (projected prior)", "always-empty", "one-annotator", "annotators")
     assert all(f"| {row} |" in text for row in rows)

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from probseg.errors import ProbsegError
-from probseg.files import WriteError, atomic_file, atomic_folder, leftovers, write_json
+from probseg.files import WriteError, atomic_file, atomic_folder, leftovers, sweep, write_json
 
 
 def fill(temporary, folder, text="new"):
@@ -103,3 +103,18 @@ def test_leftovers_are_a_writers_own(tmp_path):
     with atomic_folder(tmp_path / "a[1]") as temporary:
         assert leftovers(tmp_path / "a[1]") == [temporary.parent]
     assert not leftovers(tmp_path / "a[1]")
+
+
+@BOTH
+def test_what_a_killed_writer_left_is_swept_away_and_nothing_else(atomic, folder, tmp_path):
+    writer = atomic(tmp_path / "result")
+    fill(writer.__enter__(), folder)  # and never leaves: it was killed
+    others = tmp_path / ".venv.20240101" / "file", tmp_path / ".git" / "result"
+    for other in others:
+        other.parent.mkdir()
+        other.touch()
+    assert leftovers(tmp_path / "result")
+    sweep(tmp_path)
+    assert not leftovers(tmp_path / "result")
+    assert all(other.exists() for other in others)
+    sweep(tmp_path / "missing")
