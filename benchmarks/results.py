@@ -39,13 +39,8 @@ def read_result(path: Path) -> Result:
             together.
     """
     try:
-<<<<<<< HEAD
-        data = json.loads(_text(path))
+        data = json.loads(_text(path), parse_constant=_refuse)
     except (OSError, EOFError, ValueError, RecursionError) as error:
-=======
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except (OSError, ValueError, RecursionError) as error:
->>>>>>> five-f
         raise ResultError(f"cannot read the result {path}: {error}") from error
     found = data.get("schema") if isinstance(data, dict) else None
     if found != SCHEMA_VERSION:
@@ -58,15 +53,14 @@ def read_result(path: Path) -> Result:
     return dict(data)
 
 
-<<<<<<< HEAD
 def _text(path: Path) -> str:
     if path.suffix == ".gz":
         return gzip.decompress(path.read_bytes()).decode()
     return path.read_text(encoding="utf-8")
-=======
+
+
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
->>>>>>> five-f
 
 
 def _consistent(data: Result, path: Path) -> None:
