@@ -12,7 +12,7 @@ from benchmarks import pages
 from benchmarks.cells import Cell
 from benchmarks.report.figures import shared_albums
 from benchmarks.report.stored import Stored, combine, keep
-from benchmarks.results import Result
+from benchmarks.results import Result, digest
 from probseg.files import atomic_file
 
 DIGITS = 5  # significant ones of a score; sampling moves the third
@@ -49,7 +49,8 @@ def size(folder: Path) -> int:
 
 def _write_result(cell: Cell, result: Result, out: Path) -> None:
     rounded = {key: _round(result[key]) for key in ("scores", "history")}
-    text = json.dumps({**result, **rounded}, separators=(",", ":"), sort_keys=True)
+    kept = {**result, **rounded}
+    text = json.dumps({**kept, "digest": digest(kept)}, separators=(",", ":"))
     path = cell.folder(out) / "result.json.gz"
     with atomic_file(path) as temporary:
         temporary.write_bytes(gzip.compress(text.encode(), mtime=0))

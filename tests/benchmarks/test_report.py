@@ -12,7 +12,7 @@ import pytest
 from benchmarks import pages
 from benchmarks.report.__main__ import main
 from benchmarks.report.stored import load
-from benchmarks.results import ResultError, read_result
+from benchmarks.results import ResultError, digest, read_result
 
 MADE = ("table.md", "table.csv", "verdicts.csv", "paired-tests.csv", "correlations.csv")
 
@@ -105,7 +105,8 @@ def test_the_same_row_with_other_settings_is_never_mixed_in(run: Path) -> None:
     cell = Cell(result["config"])
     target = cell.folder(run) / "result.json"
     target.parent.mkdir()
-    target.write_text(json.dumps({**result, "key": cell.key}))
+    changed = {**result, "key": cell.key}
+    target.write_text(json.dumps({**changed, "digest": digest(changed)}))
     assert len(load(run).finished) == 7
     with pytest.raises(ResultError, match="csae · fold 0 · seed 0 was run with two settings"):
         load(run, everything=True)
@@ -122,7 +123,11 @@ def test_a_truncated_result_is_named_and_left_out(run: Path, capsys) -> None:
 
 @pytest.mark.parametrize(
     ("record", "told"),
-    [("{", "cannot read"), ('{"schema": 2}', "schema"), ('{"cells": []}', "required")],
+    [
+        ("{", "cannot read"),
+        ('{"schema": 2}', "there is no cells"),
+        ('{"cells": []}', "there is no schema"),
+    ],
 )
 def test_a_damaged_record_of_the_run_is_refused(run: Path, capsys, record, told) -> None:
     (run / "run.json").write_text(record)

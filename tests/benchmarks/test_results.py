@@ -69,7 +69,7 @@ def test_what_is_written_is_read_with_null_for_what_is_undefined(result, tmp_pat
         ({"schema": 1}, "has schema 1, this code reads 2"),
         ({"key": "00000000"}, "is not that of its config"),
         ({"images": {"index": [3], "group": ["p1"]}}, "not one per image"),
-        ({"status": "perhaps"}, "'perhaps' is not one of"),
+        ({"status": "perhaps"}, "'perhaps' is none of"),
         ({"error": "but finished"}, "error"),
         ({"extra": 1}, "unknown key 'extra'"),
     ],
