@@ -1,0 +1,75 @@
+"""Real annotations, and samples made of them, on which metrics are timed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, shift
+from torch import Tensor
+
+from benchmarks.material import open_dataset, prepare
+from probseg.datasets.annotators import complete
+from probseg.errors import MissingDataError
+from probseg.interfaces import Dataset, Evaluation
+
+MOVED = 3  # pixels that a sample is moved by at most
+EDGE, WAVES = 1.5, 4.0  # pixels: how wide a sample's edge is, and the bumps of its outline
+SURE = 12.0  # logits across an edge
+
+Maps = NDArray[np.float32]  # (N, H, W)
+
+
+def open_annotations(root: Path | None, *, small: bool = False) -> Dataset:
+    """Return the test images of LIDC where it is, otherwise of the embedded outlines of its scans.
+
+    Args:
+        root: Folder of the data.
+        small: Whether a few drawn shapes will do.
+    """
+    if small:
+        return open_dataset({"name": "ambiguous-shapes", "samples": 40}, None)
+    try:
+        dataset = open_dataset({"name": "lidc"}, root)
+    except MissingDataError:
+        dataset = open_dataset({"name": "contours"}, root)
+    return prepare(dataset, {}, fold=None).test
+
+
+def evaluations(dataset: Dataset, images: int, *, size: int, samples: int) -> Iterator[Evaluation]:
+    """Yield batches of a data set's first images with samples of their annotations.
+
+    A sample is one annotator's mask, moved and with another outline, as probabilities: its size,
+    its variety and how often it is empty are about those of a trained model's samples on LIDC.
+
+    Args:
+        dataset: Whose annotations.
+        images: How many.
+        size: Images in a batch.
+        samples: N.
+    """
+    random = np.random.default_rng(0)
+    for start in range(0, images, size):
+        batch = dataset.__getitems__(range(start, min(start + size, images)))
+        for part in complete(batch):
+            drawn = [_samples(masks, samples, random) for masks in part.masks.numpy()]
+            yield Evaluation(_two_classes(np.stack(drawn)), part.masks)
+
+
+def _samples(masks: NDArray[np.uint8], count: int, random: np.random.Generator) -> Maps:
+    authors = random.integers(len(masks), size=count)
+    moves = random.integers(-MOVED, MOVED + 1, size=(count, 2))
+    moved = [shift(masks[a], by, order=0) for a, by in zip(authors, moves, strict=True)]
+    soft = gaussian_filter(np.stack(moved).astype(np.float32), (0, EDGE, EDGE))
+    noise = random.standard_normal(soft.shape).astype(np.float32)
+    waves = gaussian_filter(noise, (0, WAVES, WAVES))
+    logits: Maps = SURE * (soft - 0.5) + waves / waves.std()
+    return logits
+
+
+def _two_classes(logits: Maps) -> Tensor:
+    foreground = torch.from_numpy(logits).sigmoid()
+    return torch.stack([1 - foreground, foreground], dim=2)

@@ -1,0 +1,179 @@
+"""Metrics as others compute them: a pair of masks at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist, directed_hausdorff
+
+Mask = NDArray[np.bool_]  # (H, W)
+Masks = NDArray[np.bool_]  # (N, H, W)
+Pair = Callable[[Mask, Mask], float]
+
+
+def energy(iou: Pair) -> Callable[[Masks, Masks], float]:
+    """Return the squared energy distance as public PU-Net code has it: three loops over pairs."""
+
+    def mean(left: Masks, right: Masks) -> float:
+        return float(np.mean([1 - iou(a, b) for a in left for b in right]))
+
+    return lambda samples, annotations: (
+        2 * mean(samples, annotations) - mean(samples, samples) - mean(annotations, annotations)
+    )
+
+
+def matched(iou: Pair) -> Callable[[Masks, Masks], float]:
+    """Return the Hungarian-matched IoU: every pair, then scipy's assignment."""
+
+    def mean(samples: Masks, annotations: Masks) -> float:
+        scores = np.array([[iou(a, b) for b in annotations] for a in samples])
+        repeated = np.repeat(scores, len(samples) // len(annotations), axis=1)
+        return float(repeated[linear_sum_assignment(-repeated)].mean())
+
+    return mean
+
+
+def hausdorff(distance: Pair) -> Callable[[Masks, Masks], NDArray[np.float64]]:
+    """Return the distance of every pair; where a mask is empty, as probseg has it."""
+
+    def one(left: Mask, right: Mask) -> float:
+        if left.any() and right.any():
+            return distance(left, right)
+        return math.hypot(*left.shape) if left.any() or right.any() else 0.0
+
+    return lambda samples, annotations: np.array(
+        [[one(a, b) for b in annotations] for a in samples]
+    )
+
+
+def public_iou() -> Pair:
+    """IoU as PHiSeg's and many PU-Nets' evaluation has it: label by label, emptiness by sums."""
+
+    def iou(left: Mask, right: Mask) -> float:
+        scores = []
+        for label in range(1, 2):
+            a, b = (left == label) * 1, (right == label) * 1
+            if np.sum(a) == 0 or np.sum(b) == 0:
+                scores.append(float(np.sum(a) == np.sum(b)))
+            else:
+                scores.append(np.logical_and(a, b).sum() / np.logical_or(a, b).sum())
+        return float(np.mean(scores))
+
+    return iou
+
+
+def numpy_iou() -> Pair:
+    """IoU in two lines of NumPy."""
+
+    def iou(left: Mask, right: Mask) -> float:
+        union = np.count_nonzero(left | right)
+        return np.count_nonzero(left & right) / union if union else 1.0
+
+    return iou
+
+
+def medpy_iou() -> Pair:
+    """Jaccard coefficient of medpy."""
+    from medpy.metric.binary import jc
+
+    return lambda left, right: float(jc(left, right))
+
+
+def monai_iou() -> Pair:
+    """IoU of MONAI."""
+    from monai.metrics import compute_iou
+
+    def iou(left: Mask, right: Mask) -> float:
+        return float(compute_iou(_batch(left), _batch(right), ignore_empty=False).item())
+
+    return iou
+
+
+def torchmetrics_iou() -> Pair:
+    """IoU of torchmetrics, which is 0 by default where both masks are empty."""
+    from torchmetrics.functional.segmentation import mean_iou
+
+    def iou(left: Mask, right: Mask) -> float:
+        if not (left.any() or right.any()):
+            return 1.0
+        pair = _batch(left).long(), _batch(right).long()
+        return float(mean_iou(*pair, num_classes=1, input_format="one-hot").item())
+
+    return iou
+
+
+def medpy_hausdorff() -> Pair:
+    """Hausdorff distance of medpy, between surfaces."""
+    from medpy.metric.binary import hd
+
+    return lambda left, right: float(hd(left, right))
+
+
+def monai_hausdorff() -> Pair:
+    """Hausdorff distance of MONAI, between surfaces."""
+    from monai.metrics import compute_hausdorff_distance
+
+    def distance(left: Mask, right: Mask) -> float:
+        pair = _batch(left), _batch(right)
+        return float(compute_hausdorff_distance(*pair, include_background=True).item())
+
+    return distance
+
+
+def surface_hausdorff() -> Pair:
+    """Hausdorff distance of surface-distance, between surfaces."""
+    from surface_distance import compute_robust_hausdorff, compute_surface_distances
+
+    def distance(left: Mask, right: Mask) -> float:
+        found = compute_surface_distances(left, right, (1.0, 1.0))
+        return float(compute_robust_hausdorff(found, 100))
+
+    return distance
+
+
+def skimage_hausdorff() -> Pair:
+    """Hausdorff distance of scikit-image: nearest neighbours in trees."""
+    from skimage.metrics import hausdorff_distance
+
+    return lambda left, right: float(hausdorff_distance(left, right))
+
+
+def directed() -> Pair:
+    """The larger of two directed Hausdorff distances of scipy."""
+
+    def distance(left: Mask, right: Mask) -> float:
+        a, b = np.argwhere(left), np.argwhere(right)
+        return float(max(directed_hausdorff(a, b)[0], directed_hausdorff(b, a)[0]))
+
+    return distance
+
+
+def all_distances() -> Pair:
+    """Distances by scipy between all pixels of one mask and all of the other."""
+
+    def distance(left: Mask, right: Mask) -> float:
+        found = cdist(np.argwhere(left), np.argwhere(right))
+        return float(max(found.min(0).max(), found.min(1).max()))
+
+    return distance
+
+
+def transforms() -> Pair:
+    """Two distance transforms by scipy."""
+
+    def distance(left: Mask, right: Mask) -> float:
+        to_left, to_right = distance_transform_edt(~left), distance_transform_edt(~right)
+        return float(max(to_left[right].max(), to_right[left].max()))
+
+    return distance
+
+
+def _batch(mask: Mask) -> Any:
+    return torch.from_numpy(mask)[None, None]
