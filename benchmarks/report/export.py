@@ -49,7 +49,7 @@ def size(folder: Path) -> int:
 
 def _write_result(cell: Cell, result: Result, out: Path) -> None:
     rounded = {key: _round(result[key]) for key in ("scores", "history")}
-    text = json.dumps({**result, **rounded}, separators=(",", ":"), sort_keys=True)
+    text = json.dumps({**result, **rounded}, separators=(",", ":"))
     path = cell.folder(out) / "result.json.gz"
     with atomic_file(path) as temporary:
         temporary.write_bytes(gzip.compress(text.encode(), mtime=0))

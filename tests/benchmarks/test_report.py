@@ -122,7 +122,11 @@ def test_a_truncated_result_is_named_and_left_out(run: Path, capsys) -> None:
 
 @pytest.mark.parametrize(
     ("record", "told"),
-    [("{", "cannot read"), ('{"schema": 2}', "schema"), ('{"cells": []}', "required")],
+    [
+        ("{", "cannot read"),
+        ('{"schema": 2, "cells": [], "competing": [], "notes": {}}', "schema: 1 was expected"),
+        ('{"cells": []}', "is a required property"),
+    ],
 )
 def test_a_damaged_record_of_the_run_is_refused(run: Path, capsys, record, told) -> None:
     (run / "run.json").write_text(record)
