@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.analysis import words
+from benchmarks.analysis.correlation import KERNELS
 from benchmarks.analysis.curves import LowerThroughout, MoreVolatile, RisesEarly
 from benchmarks.analysis.evidence import Evidence, Judgement
 from benchmarks.analysis.reference import Published, published
@@ -20,7 +21,6 @@ from benchmarks.analysis.setting import PROFILE, departures, reservations
 
 Outcome = Literal["reproduced", "not reproduced", "not tested"]
 RIVALS = ("punet", "2p-planar")
-KERNELS = ("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy")
 # Section 5.2, of the PU-Net's samples.
 UNDERESTIMATED = ("qubiq-brain-growth", "qubiq-brain-tumor")
 OVERESTIMATED = ("qubiq-pancreas", "qubiq-pancreatic-lesion")

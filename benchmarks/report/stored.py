@@ -12,7 +12,7 @@ from benchmarks.cells import Cell
 from benchmarks.report.figures import Finished
 from benchmarks.results import Result, ResultError, read_result
 from benchmarks.suite import read_suite
-from benchmarks.validation import check, schema
+from benchmarks.validation import ChoiceError, check, schema
 from probseg.files import write_json
 
 FILE = "run.json"
@@ -114,7 +114,9 @@ def _record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         check(record, schema("run"), where=str(path))
-    except (OSError, ValueError) as error:  # a ChoiceError is a ValueError
+    except ChoiceError as error:
+        raise ResultError(str(error)) from error
+    except (OSError, ValueError) as error:
         raise ResultError(f"cannot read {path}: {error}") from error
     return dict(record)
 

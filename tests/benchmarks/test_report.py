@@ -125,7 +125,7 @@ def test_a_truncated_result_is_named_and_left_out(run: Path, capsys) -> None:
     ("record", "told"),
     [
         ("{", "cannot read"),
-        ('{"schema": 2}', "there is no cells"),
+        ('{"schema": 2, "cells": [], "competing": [], "notes": {}}', "schema: 1 was expected"),
         ('{"cells": []}', "there is no schema"),
     ],
 )
