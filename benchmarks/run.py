@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import choices
+from benchmarks import choices, scale
 from benchmarks.cells import Cell, plan
 from benchmarks.choices import Parser
 from benchmarks.suite import DEFAULT_SUITE, Profile, Suite, read_suite
@@ -88,6 +88,7 @@ def make_parser() -> Parser:
         metavar="DIR",
         help="default: %(default)s",
     )
+    scale.add_to(parser)
     parser.add_argument("--dry-run", action="store_true", help="show the plan, run nothing")
     return parser
 
@@ -97,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
     try:
+        size = scale.chosen(options)
         suite, profile, cells = make_plan(options)
         if options.dry_run:
             from benchmarks.preview import preview
@@ -104,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return preview(cells, profile, options.out)
         from benchmarks.session import run
 
-        return run(cells, suite, profile, options)
+        return run(cells, suite, profile, options, scale=size)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130

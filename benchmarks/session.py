@@ -12,15 +12,24 @@ from benchmarks import report
 from benchmarks.cells import Cell
 from benchmarks.place import Place
 from benchmarks.runner import Outcome, Runner
+from benchmarks.scale import Scale
 from benchmarks.suite import Profile, Suite
 from benchmarks.tables import to_rich
 from benchmarks.validation import ChoiceError
+from benchmarks.work import Work
 from probseg.errors import OptionError
 from probseg.training.precision import choose_execution
 from probseg.training.settings import TrainingSettings
 
 
-def run(cells: Sequence[Cell], suite: Suite, profile: Profile, options: argparse.Namespace) -> int:
+def run(
+    cells: Sequence[Cell],
+    suite: Suite,
+    profile: Profile,
+    options: argparse.Namespace,
+    *,
+    scale: Scale,
+) -> int:
     """Run every cell, write the report and return the exit status.
 
     Raises:
@@ -28,11 +37,11 @@ def run(cells: Sequence[Cell], suite: Suite, profile: Profile, options: argparse
         WriteError: The disk is full or read-only.
     """
     console = Console()
-    device = check_settings(cells, options.device)
+    device = check_settings(cells, options.device, devices=scale.devices, here=scale.ray is None)
     told = f"profile [bold]{profile.name}[/] on {device}: {profile.description}"
     console.print(told + _changed(profile), highlight=False)
-    runner = Runner(Place(options.out, device), options.data_root, console)
-    outcome = runner.run(cells)
+    work = Work(_place(options.out, device, scale), _absolute(options.data_root))
+    outcome = Runner(work, scale.schedule(), console).run(cells)
     if outcome.finished:
         _report(outcome, cells, suite, options.out)
         console.print(f"\ntables and pictures are in {options.out}", highlight=False, markup=False)
@@ -50,16 +59,34 @@ def _report(outcome: Outcome, cells: Sequence[Cell], suite: Suite, out: Path) ->
         console.print(to_rich(table))
 
 
-def check_settings(cells: Sequence[Cell], device: str) -> str:
+def _place(out: Path, device: str, scale: Scale) -> Place:
+    out = out.absolute()  # another process may work elsewhere
+    return Place(out, device, scale.devices, scale.threads)
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
+
+
+def check_settings(
+    cells: Sequence[Cell], device: str, *, devices: int = 1, here: bool = True
+) -> str:
     """Check the settings of every training before the first one, and return where they run.
+
+    Args:
+        cells: What is to run.
+        device: What was asked for.
+        devices: How many train a cell together.
+        here: Whether cells run on this machine, whose devices are known.
 
     Raises:
         ChoiceError: The device is not on this machine, or a setting is out of range.
     """
     try:
         for cell in cells:
-            TrainingSettings.from_mapping(cell.config["training"] or {})
-        return str(choose_execution(TrainingSettings(device=device)).device)
+            TrainingSettings.from_mapping({**(cell.config["training"] or {}), "devices": devices})
+        settings = TrainingSettings(device=device, devices=devices)
+        return str(choose_execution(settings).device) if here else device
     except OptionError as error:
         raise ChoiceError(str(error)) from error
 

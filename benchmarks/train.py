@@ -45,24 +45,23 @@ def train(cell: Cell, data: Data, place: Place) -> Trained:
     Raises:
         ProbsegError: The model cannot be built or trained as the config says.
     """
-    settings = _settings(cell, place.device)
+    settings = _settings(cell, place)
     folder = cell.folder(place.out)
     model = _build(cell, data.source)
     try:
-        done = _fit(model, data, settings, folder / "training", progress=place.progress)
+        done = _fit(model, data, settings, folder / "training")
     except CheckpointError:
         # Of other code, or half a file: set aside, not mixed in.
         (folder / "training").replace(folder / f"training.unreadable-{time.time_ns()}")
         model = _build(cell, data.source)
-        done = _fit(model, data, settings, folder / "training", progress=place.progress)
+        done = _fit(model, data, settings, folder / "training")
     model.save(folder / "model.safetensors")
     return Trained(model, done, settings)
 
 
-def _fit(
-    model: Any, data: Data, settings: TrainingSettings, out: Path, *, progress: bool
-) -> FitResult:
-    return fit(model, data.train, data.validation, settings, out=out, progress=progress)
+def _fit(model: Any, data: Data, settings: TrainingSettings, out: Path) -> FitResult:
+    # The view of the whole run stands where training's own bar would.
+    return fit(model, data.train, data.validation, settings, out=out, progress=False)
 
 
 def _build(cell: Cell, dataset: Dataset) -> Any:
@@ -71,8 +70,7 @@ def _build(cell: Cell, dataset: Dataset) -> Any:
     return probseg.build(**{**shape, **cell.config["model"]})
 
 
-def _settings(cell: Cell, device: str) -> TrainingSettings:
+def _settings(cell: Cell, place: Place) -> TrainingSettings:
     config = cell.config
-    return TrainingSettings.from_mapping(
-        {**config["training"], "seed": config["seed"], "device": device}
-    )
+    here = {"device": place.device, "devices": place.devices}
+    return TrainingSettings.from_mapping({**config["training"], "seed": config["seed"], **here})

@@ -18,6 +18,7 @@ from probseg.interfaces import Dataset
 from probseg.training.allocator import kept_memory
 from probseg.training.data import TrainingData
 from probseg.training.module import TrainingModule
+from probseg.training.parallel import errors_of_processes
 from probseg.training.precision import choose_execution
 from probseg.training.quiet import keyboard_interrupt_passed_on, quiet_lightning
 from probseg.training.resume import Past, load_best, read_past
@@ -27,7 +28,10 @@ from probseg.training.settings import TrainingSettings
 from probseg.training.trainer import make_trainer
 
 # These may differ between a run and the one that goes on from it; the end of a cosine may not.
-_CHANGEABLE = {"constant": ("max_steps", "device"), "cosine": ("device",)}
+_CHANGEABLE = {
+    "constant": ("max_steps", "device", "devices"),
+    "cosine": ("device", "devices"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +114,16 @@ def _train(
         quiet_lightning(),
         keyboard_interrupt_passed_on(),
         kept_memory(),
+        errors_of_processes(),
     ):
         trainer = make_trainer(
             settings, execution, keeper, rounds=rounds, log=log, progress=progress
         )
         trainer.fit(module, data, ckpt_path=past.checkpoint, weights_only=True)
-    return Past(keeper.history, folder / LAST)
+    # Other processes kept the rounds in their own memory, and in the folder.
+    return (
+        read_past(folder, identity) if settings.devices > 1 else Past(keeper.history, folder / LAST)
+    )
 
 
 def _identity(model: Any, data: TrainingData) -> dict[str, Any]:

@@ -45,6 +45,9 @@ class RoundKeeper(Checkpoint):
         seconds = time.monotonic() - self.started
         record = {"step": trainer.global_step, "seconds": seconds} | metrics
         self.history.append(record)
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.folder / LAST)  # takes part, and leaves the file alone
+            return
         if best_round(self.history) is record:
             save(pl_module.model, self.folder / BEST)  # type: ignore[arg-type]
         with atomic_file(self.folder / LAST) as path:
