@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 
 from benchmarks.cells import Cell
 from benchmarks.validation import ChoiceError
-from benchmarks.work import ATTEMPTS, Done, Event, Started, Work, died
+from benchmarks.work import ATTEMPTS, Busy, Done, Event, Started, Work, died
 from probseg.files import WriteError, atomic_file
 
 
 class Delivery(NamedTuple):
     """What a worker sends back: files by name only where it does not share the driver's disk."""
 
-    done: Done
+    done: Done | Busy
     files: Mapping[str, bytes]
 
 
@@ -63,7 +63,7 @@ class Cluster:
                 for reference in ray.wait(list(running))[0]:
                     yield self._receive(ray, reference, running.pop(reference), work.place.out)
 
-    def _receive(self, ray: Any, reference: Any, cell: Cell, out: Path) -> Done:
+    def _receive(self, ray: Any, reference: Any, cell: Cell, out: Path) -> Done | Busy:
         try:
             delivery: Delivery = ray.get(reference)
         except WriteError:

@@ -3,29 +3,70 @@
 from __future__ import annotations
 
 import time
+import traceback
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import pictures, provenance
 from benchmarks.cells import Cell
+from benchmarks.locks import held
 from benchmarks.material import Data, prepare
 from benchmarks.place import Place
 from benchmarks.predictors import ModelPredictor, baseline_predictor
-from benchmarks.results import SCHEMA_VERSION, Result, means, result_path, write_result
+from benchmarks.results import (
+    SCHEMA_VERSION,
+    Result,
+    finished,
+    make_room,
+    means,
+    result_path,
+    write_result,
+)
 from benchmarks.scoring import Predictor, Scorer, Scores
 from benchmarks.train import Trained, train
-from probseg.files import write_json
+from probseg.files import WriteError, sweep, write_json
 from probseg.interfaces import Dataset
+from probseg.training.deterministic import deterministic
 from probseg.training.precision import choose_execution
 
 
-def run(cell: Cell, dataset: Dataset, place: Place) -> Result:
-    """Do a cell and write its result; training goes on where an earlier run stopped.
+def run(cell: Cell, dataset: Dataset, place: Place, *, wait: bool = True) -> Result:
+    """Do a cell and write its result or its failure; training goes on where it stopped.
+
+    Of several runs in one folder, one does the cell and the others find its result.
+
+    Args:
+        cell: What to do.
+        dataset: On what.
+        place: Where.
+        wait: Whether to wait for another run that is at work on the cell.
 
     Raises:
+        BusyError: Another run is at work on the cell, and there was to be no waiting.
         ProbsegError: Something the user can mend.
     """
+    with held(cell.key, place.out, wait=wait):
+        make_room(cell, place.out, dataset.fingerprint)
+        kept = finished(cell, place.out, dataset.fingerprint)
+        return kept or _attempt(cell, dataset, place)
+
+
+def _attempt(cell: Cell, dataset: Dataset, place: Place) -> Result:
+    path = result_path(cell, place.out)
+    sweep(path.parent)
+    try:
+        with deterministic(place.device):
+            return write_result(path, _do(cell, dataset, place))
+    except WriteError:
+        raise
+    except Exception as error:
+        trace = "".join(traceback.format_exception(error))
+        write_result(path, {**blank(cell, place), "error": trace})
+        raise
+
+
+def _do(cell: Cell, dataset: Dataset, place: Place) -> Result:
     folder = cell.folder(place.out)
     data = prepare(dataset, cell.config["data"], cell.config["fold"])
     started = time.monotonic()
@@ -34,7 +75,7 @@ def run(cell: Cell, dataset: Dataset, place: Place) -> Result:
     predictor = _predictor(cell, data, trained, place)
     evaluating = time.monotonic()
     scores = _score(cell, data, predictor, folder)
-    result = {
+    return {
         **blank(cell, place),
         "status": "finished",
         "data": data.describe(),
@@ -53,7 +94,6 @@ def run(cell: Cell, dataset: Dataset, place: Place) -> Result:
         "scores": scores,
         "means": means(scores),
     }
-    return write_result(result_path(cell, place.out), result)
 
 
 def blank(cell: Cell, place: Place) -> Result:

@@ -48,9 +48,13 @@ class Progress:
         """Note that a cell runs."""
         self.since[cell.key] = time.monotonic()
 
+    def leave(self, cell: Cell) -> None:
+        """Note that a cell waits again."""
+        self.since.pop(cell.key, None)
+
     def end(self, cell: Cell, *, failed: bool) -> None:
         """Note that a cell ended."""
-        self.since.pop(cell.key, None)
+        self.leave(cell)
         (self.failed if failed else self.done).add(cell.key)
 
     def left(self) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks import choices, scale
 from benchmarks.cells import Cell, plan
 from benchmarks.choices import Parser
+from benchmarks.signals import sigterm_interrupts
 from benchmarks.suite import DEFAULT_SUITE, Profile, Suite, read_suite
 from benchmarks.validation import ChoiceError, choose
 from probseg.errors import ProbsegError
@@ -32,7 +33,7 @@ examples:
 
 Finished cells are kept: the same command again goes on where it stopped, and changed settings
 make cells of their own. Exit status: 0 all is done, 1 a cell failed or nothing could run,
-2 the command makes no sense, 130 interrupted.
+2 the command makes no sense, 130 interrupted (Ctrl-C or SIGTERM).
 """
 
 
@@ -104,9 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from benchmarks.preview import preview
 
             return preview(cells, profile, options.out)
-        from benchmarks.session import run
+        with sigterm_interrupts():
+            from benchmarks.session import run
 
-        return run(cells, suite, profile, options, scale=size)
+            return run(cells, suite, profile, options, scale=size)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 
@@ -11,7 +11,7 @@ from benchmarks.cells import Cell
 from benchmarks.material import open_dataset
 from benchmarks.progress import Progress
 from benchmarks.results import Result, finished
-from benchmarks.work import Done, Event, Retried, Schedule, Started, Work
+from benchmarks.work import Busy, Done, Event, Retried, Schedule, Started, Work
 from probseg.errors import ProbsegError
 from probseg.files import WriteError
 from probseg.interfaces import Dataset
@@ -46,6 +46,7 @@ class Runner:
     console: Console
     outcome: Outcome = field(default_factory=Outcome)
     _began: list[str] = field(default_factory=list)  # keys of the cells that began
+    _busy: list[Cell] = field(default_factory=list)  # another run is at them
 
     def run(self, cells: Sequence[Cell]) -> Outcome:
         """Run the cells of each data set that is there; a failure of one stops no other.
@@ -58,6 +59,8 @@ class Runner:
         with progress.shown():
             for event in self.schedule(self.work, waiting):
                 self._note(event, cells, progress)
+            for event in self.schedule(replace(self.work, wait=True), self._busy):
+                self._note(event, cells, progress)
         place = {cell.key: number for number, cell in enumerate(cells)}
         self.outcome.finished.sort(key=lambda pair: place[pair[0].key])
         return self.outcome
@@ -69,7 +72,7 @@ class Runner:
             of_dataset = [cell for cell in cells if cell.dataset == name]
             dataset = self._open(of_dataset[0])
             for cell in of_dataset if dataset is not None else ():
-                kept = self._kept(cell, dataset)
+                kept = finished(cell, self.work.place.out, dataset.fingerprint)
                 if kept is None:
                     waiting.append(cell)
                 else:
@@ -86,16 +89,6 @@ class Runner:
             self.outcome.unavailable[cell.dataset] = str(error)
             return None
 
-    def _kept(self, cell: Cell, dataset: Dataset) -> Result | None:
-        """Return a finished result on these very data; one on other data is set aside."""
-        out = self.work.place.out
-        result = finished(cell, out)
-        if result is None or result["data"]["fingerprint"] == dataset.fingerprint:
-            return result
-        folder = cell.folder(out)
-        folder.replace(folder.with_name(f"{folder.name}-data-{result['data']['fingerprint'][:8]}"))
-        return None
-
     def _note(self, event: Event, cells: Sequence[Cell], progress: Progress) -> None:
         where = _place(event.cell, cells)
         if isinstance(event, Started):
@@ -107,6 +100,11 @@ class Runner:
         elif isinstance(event, Retried):
             told = f"{where}: its process died and is begun again"
             self.console.print(told, style="yellow", highlight=False)
+        elif isinstance(event, Busy):
+            progress.leave(event.cell)
+            self._busy.append(event.cell)
+            told = f"{where}: another run is at it: later"
+            self.console.print(told, style="dim", highlight=False)
         else:
             progress.end(event.cell, failed=event.result is None)
             alone = self._began[-1] == event.cell.key  # its own line is the last one

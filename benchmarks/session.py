@@ -10,6 +10,8 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.cells import Cell
+from benchmarks.locks import REPORT, held
+from benchmarks.notices import shown_on
 from benchmarks.place import Place
 from benchmarks.runner import Outcome, Runner
 from benchmarks.scale import Scale
@@ -18,6 +20,7 @@ from benchmarks.tables import to_rich
 from benchmarks.validation import ChoiceError
 from benchmarks.work import Work
 from probseg.errors import OptionError
+from probseg.files import sweep
 from probseg.training.precision import choose_execution
 from probseg.training.settings import TrainingSettings
 
@@ -41,7 +44,8 @@ def run(
     told = f"profile [bold]{profile.name}[/] on {device}: {profile.description}"
     console.print(told + _changed(profile), highlight=False)
     work = Work(_place(options.out, device, scale), _absolute(options.data_root))
-    outcome = Runner(work, scale.schedule(), console).run(cells)
+    with shown_on(console):
+        outcome = Runner(work, scale.schedule(), console).run(cells)
     if outcome.finished:
         _report(outcome, cells, suite, options.out)
         console.print(f"\ntables and pictures are in {options.out}", highlight=False, markup=False)
@@ -54,7 +58,10 @@ def _report(outcome: Outcome, cells: Sequence[Cell], suite: Suite, out: Path) ->
     baselines = suite.all["baselines"]
     competing = {cell.row for cell in cells if cell.trained and cell.row not in baselines}
     notes = {name: entry.description for name, entry in suite.models.items()}
-    for table in report.write(outcome.finished, out, competing=competing, notes=notes):
+    with held(REPORT, out):
+        sweep(out)
+        tables = report.write(outcome.finished, out, competing=competing, notes=notes)
+    for table in tables:
         console.print()
         console.print(to_rich(table))
 

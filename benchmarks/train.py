@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 import probseg
+from benchmarks.aside import set_aside
 from benchmarks.cells import Cell
 from benchmarks.material import Data
 from benchmarks.place import Place
@@ -50,9 +50,8 @@ def train(cell: Cell, data: Data, place: Place) -> Trained:
     model = _build(cell, data.source)
     try:
         done = _fit(model, data, settings, folder / "training")
-    except CheckpointError:
-        # Of other code, or half a file: set aside, not mixed in.
-        (folder / "training").replace(folder / f"training.unreadable-{time.time_ns()}")
+    except CheckpointError as error:  # of other code or data, or damaged
+        set_aside(folder / "training", error)
         model = _build(cell, data.source)
         done = _fit(model, data, settings, folder / "training")
     model.save(folder / "model.safetensors")

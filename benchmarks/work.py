@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.cells import Cell
+from benchmarks.locks import BusyError
 from benchmarks.material import open_dataset
 from benchmarks.place import Place
-from benchmarks.results import Result, result_path, write_result
+from benchmarks.results import Result
 from probseg.files import WriteError
-from probseg.interfaces import Dataset
 
 ATTEMPTS = 3  # at a cell whose process dies
 
@@ -31,6 +30,12 @@ class Retried(NamedTuple):
     cell: Cell
 
 
+class Busy(NamedTuple):
+    """Another run in the same folder is at work on a cell, which is left to it for now."""
+
+    cell: Cell
+
+
 class Done(NamedTuple):
     """A cell ended: with its result, or with an error that is told in one line."""
 
@@ -39,7 +44,7 @@ class Done(NamedTuple):
     error: str = ""
 
 
-Event = Started | Retried | Done
+Event = Started | Retried | Busy | Done
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,14 @@ class Work:
     Args:
         place: Where to run and write.
         data_root: Folder of the data sets that are not embedded.
+        wait: Whether to wait for another run that is at work on the cell.
     """
 
     place: Place
     data_root: Path | None
+    wait: bool = False
 
-    def __call__(self, cell: Cell) -> Done:
+    def __call__(self, cell: Cell) -> Done | Busy:
         """Do a cell, and write what came of it: its result, or why it failed.
 
         Raises:
@@ -63,12 +70,19 @@ class Work:
         place = replace(self.place, device=_resolve(self.place.device))
         with threads(place.threads):
             try:
-                dataset = open_dataset(cell.config["dataset"], self.data_root)
-                return Done(cell, _run(cell, dataset, place))
+                return Done(cell, self._run(cell, place))
+            except BusyError:
+                return Busy(cell)
             except WriteError:
                 raise
             except Exception as error:
-                return _failed(cell, place, error)
+                return Done(cell, None, f"{type(error).__name__}: {error}")
+
+    def _run(self, cell: Cell, place: Place) -> Result:
+        from benchmarks import job  # imports Lightning, which finished cells need not wait for
+
+        dataset = open_dataset(cell.config["dataset"], self.data_root)
+        return job.run(cell, dataset, place, wait=self.wait)
 
 
 Schedule = Callable[[Work, Sequence[Cell]], Iterator[Event]]
@@ -105,20 +119,6 @@ def died(cell: Cell, attempts: int) -> Done:
         f"its process died {attempts} times: killed, or out of memory; "
         "fewer cells at once leave each more",
     )
-
-
-def _run(cell: Cell, dataset: Dataset, place: Place) -> Result:
-    from benchmarks import job  # imports Lightning, which finished cells need not wait for
-
-    return job.run(cell, dataset, place)
-
-
-def _failed(cell: Cell, place: Place, error: Exception) -> Done:
-    from benchmarks.job import blank
-
-    failure = {**blank(cell, place), "error": "".join(traceback.format_exception(error))}
-    write_result(result_path(cell, place.out), failure)
-    return Done(cell, None, f"{type(error).__name__}: {error}")
 
 
 def _resolve(device: str) -> str:

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 from benchmarks.cells import Cell
-from benchmarks.work import ATTEMPTS, Done, Event, Retried, Started, Work, died
+from benchmarks.work import ATTEMPTS, Busy, Done, Event, Retried, Started, Work, died
 
 _SPAWN = get_context("spawn")  # a fork would share the threads and the CUDA state of this process
 
@@ -36,7 +36,7 @@ class Workers:
         """Yield what happens, in the order in which it does."""
         with _processes(work, min(self.count, len(cells))) as idle:
             waiting, tries = deque(cells), Counter[str]()
-            running: dict[Future[Done], tuple[_Process, Cell]] = {}
+            running: dict[Future[Done | Busy], tuple[_Process, Cell]] = {}
             while waiting or running:
                 while waiting and idle:
                     process, cell = idle.pop(), waiting.popleft()
@@ -73,7 +73,7 @@ class _Process:
         """Prepare a new process, which starts with its first cell."""
         self.pool = ProcessPoolExecutor(1, _SPAWN, initializer=_begin, initargs=(self.leash,))
 
-    def submit(self, cell: Cell) -> Future[Done]:
+    def submit(self, cell: Cell) -> Future[Done | Busy]:
         return self.pool.submit(self.work, cell)
 
 

@@ -22,10 +22,27 @@ def _usual_permissions() -> int:
 
 
 _READABLE = _usual_permissions()
+_REPLACED = "replaced"
+_SCRATCH = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # as tempfile names folders
 
 
 class WriteError(ProbsegError, OSError):
     """A result that could not be written."""
+
+
+@contextmanager
+def reporting(final: Path) -> Iterator[None]:
+    """Raise what goes wrong with writing ``final`` as :class:`WriteError`, with the remedy."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(
+            f"cannot write {final}: {reason}; free some space or choose another folder "
+            "(nothing was left behind)"
+        ) from error
 
 
 @contextmanager
@@ -36,7 +53,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         WriteError: The disk is full, read-only or the folder cannot be made.
     """
     final = Path(path)
-    with _reporting(final), _scratch_folder(final) as folder:
+    with reporting(final), _scratch_folder(final) as folder:
         temporary = folder / final.name
         yield temporary
         temporary.chmod(_READABLE)  # some writers keep a file to its owner
@@ -53,12 +70,12 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         WriteError: The disk is full, read-only or the folder cannot be made.
     """
     final = Path(path)
-    with _reporting(final), _scratch_folder(final) as folder:
+    with reporting(final), _scratch_folder(final) as folder:
         temporary = folder / final.name
         temporary.mkdir()
         yield temporary
         if final.exists():
-            os.replace(final, folder / "replaced")
+            os.replace(final, folder / _REPLACED)
         os.replace(temporary, final)
 
 
@@ -80,6 +97,14 @@ def leftovers(path: str | os.PathLike[str]) -> list[Path]:
     return [entry for entry in final.parent.iterdir() if made.fullmatch(entry.name)]
 
 
+def sweep(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed writers left in ``folder``, in which nobody may be writing meanwhile."""
+    for entry in Path(folder).glob(".*"):
+        made = _SCRATCH.fullmatch(entry.name)
+        if made and entry.is_dir() and {e.name for e in entry.iterdir()} <= {made[1], _REPLACED}:
+            shutil.rmtree(entry, ignore_errors=True)
+
+
 @contextmanager
 def _scratch_folder(final: Path) -> Iterator[Path]:
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -88,17 +113,3 @@ def _scratch_folder(final: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _reporting(final: Path) -> Iterator[None]:
-    try:
-        yield
-    except WriteError:
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise WriteError(
-            f"cannot write {final}: {reason}; free some space or choose another folder "
-            "(nothing was left behind)"
-        ) from error

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cells import plan
+from benchmarks.cells import Cell, plan
 from benchmarks.results import (
     ResultError,
+    digest,
     finished,
+    make_room,
     read_result,
     result_path,
     write_result,
@@ -30,7 +32,7 @@ def cell():
 @pytest.fixture
 def result(cell):
     return {
-        "schema": 1,
+        "schema": 2,
         "status": "finished",
         "key": cell.key,
         "config": cell.config,
@@ -64,7 +66,7 @@ def test_what_is_written_is_read_with_null_for_what_is_undefined(result, tmp_pat
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"schema": 2}, "has schema 2, this code reads 1"),
+        ({"schema": 1}, "has schema 1, this code reads 2"),
         ({"key": "00000000"}, "is not that of its config"),
         ({"images": {"index": [3], "group": ["p1"]}}, "not one per image"),
         ({"status": "perhaps"}, "'perhaps' is not one of"),
@@ -77,7 +79,7 @@ def test_a_result_at_odds_with_the_schema_or_itself_is_refused(
 ) -> None:
     path = tmp_path / "result.json"
     changed = {**json.loads(json.dumps(result).replace("NaN", "null")), **change}
-    path.write_text(json.dumps(changed))
+    path.write_text(json.dumps({**changed, "digest": digest(changed)}))
     with pytest.raises(ResultError, match=told):
         read_result(path)
 
@@ -88,13 +90,25 @@ def test_writing_checks_too(result, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_truncated_result_is_set_aside(cell, result, tmp_path: Path) -> None:
+def test_a_truncated_result_is_named_and_set_aside_not_deleted(
+    cell, result, tmp_path: Path, caplog
+) -> None:
     path = result_path(cell, tmp_path)
     write_result(path, result)
     assert finished(cell, tmp_path) is not None
-    path.write_text(path.read_text()[:-40])
+    for _ in range(2):
+        path.write_text(path.read_text()[:-40] if path.exists() else "{")
+        assert finished(cell, tmp_path) is None
+        make_room(cell, tmp_path, "ab12")
+    aside = {child.name for child in path.parent.iterdir()}
+    assert aside == {"result-set-aside-1.json", "result-set-aside-2.json"}
+    assert caplog.text.count(f"cannot read the result {path}") == 2
+
+
+def test_a_result_of_another_cell_is_not_taken(cell, result, tmp_path: Path) -> None:
+    other = Cell({**cell.config, "seed": 1})
+    write_result(result_path(cell, tmp_path), {**result, "key": other.key, "config": other.config})
     assert finished(cell, tmp_path) is None
-    assert [child.name for child in path.parent.iterdir()] == ["result.unreadable"]
 
 
 def test_a_failed_result_counts_as_not_done(cell, result, tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
 """The command as a user runs it, on real cells that are tiny."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.results import read_result
+from benchmarks.results import read_result, write_result
 from benchmarks.run import main
 from probseg.datasets.splits import Split
 from probseg.training.rounds import RoundKeeper
@@ -134,7 +133,9 @@ def main_dry(one_cell, out: Path, capsys) -> str:
     return capsys.readouterr().out
 
 
-def test_a_corrupt_checkpoint_is_set_aside_and_training_begins_anew(one_cell, tmp_path) -> None:
+def test_a_corrupt_checkpoint_is_set_aside_and_training_begins_anew(
+    one_cell, tmp_path: Path, capsys
+) -> None:
     assert one_cell() == 0
     ((path, first),) = results(tmp_path).items()
     path.unlink()
@@ -142,18 +143,20 @@ def test_a_corrupt_checkpoint_is_set_aside_and_training_begins_anew(one_cell, tm
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
     assert one_cell() == 0
     assert results(tmp_path)[path]["scores"] == first["scores"]
-    assert len(list(path.parent.glob("training.unreadable-*"))) == 1
+    assert (path.parent / "training-set-aside-1" / "last.ckpt").stat().st_size == 5000
+    assert "last.ckpt cannot be read" in capsys.readouterr().out
 
 
 def test_results_on_other_data_are_set_aside(one_cell, tmp_path: Path) -> None:
     assert one_cell() == 0
     (path,) = results(tmp_path)
-    result = json.loads(path.read_text())
+    result = read_result(path)
     result["data"]["fingerprint"] = "feedbeef00"
-    path.write_text(json.dumps(result))
+    write_result(path, result)
     assert one_cell() == 0
     assert read_result(path)["data"]["fingerprint"] != "feedbeef00"
-    aside = path.parent.with_name(path.parent.name + "-data-feedbeef") / "result.json"
+    assert len(results(tmp_path)) == 1
+    aside = path.parent.with_name(f"{path.parent.name}-set-aside-1") / "result-set-aside-1.json"
     assert read_result(aside)["data"]["fingerprint"] == "feedbeef00"
 
 
