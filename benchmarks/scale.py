@@ -105,9 +105,9 @@ def _check_gpus(share: float, ray: str | None) -> None:
 
 
 def _threads(options: argparse.Namespace) -> int | None:
-    if options.threads is not None or options.workers == options.devices == 1:
+    if options.threads is not None or options.workers == 1:
         return options.threads or (1 if options.ray else None)
-    return max(1, _cores() // (options.workers * options.devices))
+    return max(1, _cores() // options.workers)
 
 
 def _cores() -> int:

@@ -99,6 +99,12 @@ class TrainingModule(LightningModule):
         """Which part of a batch this process takes."""
         return Share(self.trainer.global_rank, self.trainer.world_size)
 
+    @property
+    def _validation_turns(self) -> list[int]:
+        trainer: Any = self.trainer
+        turns: list[int] = trainer.datamodule.validation_turns
+        return turns
+
     def on_validation_start(self) -> None:
         """Let all processes validate the model that is kept."""
         agree(self.model, self.share)
@@ -109,7 +115,7 @@ class TrainingModule(LightningModule):
         Raises:
             DivergenceError: A term of the loss, of this batch or of a step before, is not finite.
         """
-        seed, number = self.settings.seed, self.trainer.datamodule.validation_turns[batch_idx]
+        seed, number = self.settings.seed, self._validation_turns[batch_idx]
         generator = make_generator(seed, Purpose.VALIDATION, number)
         seed_globally(seed, Purpose.VALIDATION_MODEL, number)
         terms = self.terms(batch.image, annotation(batch, generator=generator))

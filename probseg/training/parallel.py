@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
-from torch.multiprocessing import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessRaisedException
 from torch.nn.parallel import DistributedDataParallel
 
 from probseg.errors import ProbsegError
@@ -48,13 +48,18 @@ class DataParallel(DDPStrategy):
 
     The processes are on this machine and end with the training. They exchange gradients once a
     step (see :func:`average`) and running statistics before a validation round (:func:`agree`).
+
+    Args:
+        processes: How many will share the threads that torch has now.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, processes: int) -> None:
         super().__init__(start_method="spawn")
+        self.threads = max(1, torch.get_num_threads() // processes)
 
     def setup_environment(self) -> None:
         """Join the other processes."""
+        torch.set_num_threads(self.threads)
         self._held = ExitStack()  # until this process ends
         self._held.enter_context(quiet_lightning())
         self._held.enter_context(kept_memory())
@@ -84,8 +89,8 @@ def average(parameters: Iterable[nn.Parameter], share: Share) -> None:
     gradients = [p.grad for p in parameters if p.grad is not None]
     everything = torch.cat([gradient.flatten() for gradient in gradients])
     torch.distributed.all_reduce(everything)
-    parts = (everything / share.of).split([gradient.numel() for gradient in gradients])
-    for gradient, part in zip(gradients, parts, strict=True):
+    sizes = [gradient.numel() for gradient in gradients]
+    for gradient, part in zip(gradients, torch.split(everything / share.of, sizes), strict=True):
         gradient.copy_(part.view(gradient.shape))
 
 

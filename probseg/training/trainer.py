@@ -59,7 +59,7 @@ def make_trainer(
 def _where(execution: Execution, devices: int) -> dict[str, Any]:
     device = execution.device
     several = {
-        "strategy": DataParallel(),
+        "strategy": DataParallel(devices),
         "devices": devices,
         "sync_batchnorm": device.type == "cuda",  # which torch has for GPUs only
     }
