@@ -91,6 +91,9 @@ def make_parser() -> Parser:
     )
     scale.add_to(parser)
     parser.add_argument("--dry-run", action="store_true", help="show the plan, run nothing")
+    parser.add_argument(
+        "--estimate", action="store_true", help="show it with time and memory, from a few steps"
+    )
     return parser
 
 
@@ -101,10 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         size = scale.chosen(options)
         suite, profile, cells = make_plan(options)
-        if options.dry_run:
-            from benchmarks.preview import preview
-
-            return preview(cells, profile, options.out)
+        if options.dry_run or options.estimate:
+            return _preview(cells, profile, options, size)
         with sigterm_interrupts():
             from benchmarks.session import run
 
@@ -117,6 +118,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ProbsegError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
+
+
+def _preview(
+    cells: list[Cell], profile: Profile, options: argparse.Namespace, size: scale.Scale
+) -> int:
+    from benchmarks.preview import preview
+
+    estimates = None
+    if options.estimate:
+        from benchmarks.session import estimate
+
+        estimates = estimate(cells, options, scale=size)
+    return preview(cells, profile, options.out, width=size.workers, estimates=estimates)
 
 
 def make_plan(options: argparse.Namespace) -> tuple[Suite, Profile, list[Cell]]:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.cells import Cell
+from benchmarks.estimate import Measured, measure_all
 from benchmarks.locks import REPORT, held
 from benchmarks.notices import shown_on
 from benchmarks.place import Place
@@ -43,7 +44,7 @@ def run(
     device = check_settings(cells, options.device, devices=scale.devices, here=scale.ray is None)
     told = f"profile [bold]{profile.name}[/] on {device}: {profile.description}"
     console.print(told + _changed(profile), highlight=False)
-    work = Work(_place(options.out, device, scale), _absolute(options.data_root))
+    work = _work(options, device, scale)
     with shown_on(console):
         outcome = Runner(work, scale.schedule(), console).run(cells)
     if outcome.finished:
@@ -66,13 +67,22 @@ def _report(outcome: Outcome, cells: Sequence[Cell], suite: Suite, out: Path) ->
         console.print(to_rich(table))
 
 
-def _place(out: Path, device: str, scale: Scale) -> Place:
-    out = out.absolute()  # another process may work elsewhere
-    return Place(out, device, scale.devices, scale.threads)
+def estimate(
+    cells: Sequence[Cell], options: argparse.Namespace, *, scale: Scale
+) -> dict[str, Measured | str]:
+    """Return what each kind of cell takes on this machine, from a few steps of it.
+
+    Raises:
+        ChoiceError: The device is not on this machine, or a setting is out of range.
+    """
+    device = check_settings(cells, options.device, devices=scale.devices)
+    return measure_all(_work(options, device, scale), cells)
 
 
-def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else path.absolute()
+def _work(options: argparse.Namespace, device: str, scale: Scale) -> Work:
+    out, root = options.out, options.data_root  # absolute, since another process may be elsewhere
+    place = Place(out.absolute(), device, scale.devices, scale.threads)
+    return Work(place, None if root is None else Path(root).absolute())
 
 
 def check_settings(

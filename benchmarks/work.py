@@ -67,7 +67,7 @@ class Work:
         Raises:
             WriteError: The disk is full or read-only, which no other cell would survive.
         """
-        place = replace(self.place, device=_resolve(self.place.device))
+        place = replace(self.place, device=resolve(self.place.device))
         with threads(place.threads):
             try:
                 return Done(cell, self._run(cell, place))
@@ -121,7 +121,8 @@ def died(cell: Cell, attempts: int) -> Done:
     )
 
 
-def _resolve(device: str) -> str:
+def resolve(device: str) -> str:
+    """Return the device of this machine that "auto" means."""
     if device != "auto":
         return device
     from probseg.training.precision import choose_execution
