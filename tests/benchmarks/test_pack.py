@@ -100,7 +100,9 @@ def test_the_checkout_and_data_are_unpacked_by_the_script_beside_them(tmp_path: 
     assert (there / "checkout/benchmarks/run.py").read_bytes() == (
         pack.ROOT / "benchmarks/run.py"
     ).read_bytes()
-    dataset = probseg.datasets.create("lidc", root=there / "data", cache=tmp_path / "elsewhere")
+    dataset = probseg.datasets.create(
+        "lidc", root=there / "data" / "lidc", cache=tmp_path / "elsewhere"
+    )
     assert len(dataset) == 1
     assert dataset[0].masks[:, 30, 30].tolist() == [1, 1, 1, 1]
 
