@@ -27,3 +27,14 @@ def descendants(pid: int) -> list[int]:
     for one in found:
         found += [child for child, parent in parents.items() if parent == one]
     return found[1:]
+
+
+def open_files(pid: int) -> set[str]:
+    """Return the names of the files that a process has open, none if it ended meanwhile."""
+    names = set()
+    try:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            names.add(link.readlink().name)
+    except OSError:
+        pass
+    return names

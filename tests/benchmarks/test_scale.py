@@ -17,7 +17,7 @@ from rich.console import Console
 
 sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves the folder out
 
-from scale_toys import Deadly, descendants
+from scale_toys import Deadly, descendants, open_files
 
 from benchmarks import cluster, pace
 from benchmarks.place import Place
@@ -30,7 +30,8 @@ from benchmarks.workers import Workers
 
 ROOT = Path(__file__).parents[2]
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
-STEPS = 60  # enough that a process can be killed among them
+STEPS = 300  # enough that a process can be killed among them
+SETTINGS = ["--set", f"max_steps={STEPS}", "validate_every=20"]
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def arguments(suite_file: Path) -> Callable[..., list[str]]:
         start = ["--suite", str(suite_file), "--datasets", "ambiguous-shapes", "--device", "cpu"]
         rows = ["--profile", "quick", "--models", "punet", "--baselines", "always-empty"]
         scale = ["--folds", "0", "1", "--threads", "1", "--out", str(out), *more]
-        return [*start, *rows, *scale, "--set", f"max_steps={STEPS}"]
+        return [*start, *rows, *scale, *SETTINGS]
 
     return make
 
@@ -56,7 +57,7 @@ def serial_run(suite_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     command = ["--suite", str(suite_file), "--datasets", "ambiguous-shapes", "--device", "cpu"]
     command += ["--profile", "quick", "--models", "punet", "--baselines", "always-empty"]
     command += ["--folds", "0", "1", "--threads", "1", "--out", str(out)]
-    assert main([*command, "--set", f"max_steps={STEPS}"]) == 0
+    assert main([*command, *SETTINGS]) == 0
     return out
 
 
@@ -64,29 +65,27 @@ def tables(out: Path) -> list[bytes]:
     return [(out / name).read_bytes() for name in ("table.md", "table.csv")]
 
 
-def kill_one_at_work(out: Path, parent: int, *, named: str = "") -> threading.Thread:
-    """Kill the process that first keeps a round, found by its open lock, once."""
+def wait_for(out: Path, name: str, key: str = "") -> Path:
+    """Wait until the training of some cell, or of the one with this key, has written a file."""
+    deadline = time.monotonic() + 200
+    while not (kept := list(out.glob(f"cells/*/*/*/*{key}/training/{name}"))):
+        assert time.monotonic() < deadline, f"no {name}"
+        time.sleep(0.005)
+    return kept[0]
+
+
+def kill_one_at_work(out: Path, parent: int) -> threading.Thread:
+    """Kill, once, the first process that keeps a round, found by the lock of its cell."""
 
     def watch() -> None:
-        while not (kept := list(out.glob("cells/**/training/history.json"))):
-            time.sleep(0.005)
-        key = kept[0].parents[1].name.rpartition("-")[2]
-        os.kill(holder(f"{key}.lock", parent), signal.SIGKILL)
+        key = wait_for(out, "run.json").parents[1].name.rpartition("-")[2]
+        found = [pid for pid in descendants(parent) if f"{key}.lock" in open_files(pid)]
+        wait_for(out, "history.json", key)
+        os.kill(found[0], signal.SIGKILL)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     return thread
-
-
-def holder(lock: str, parent: int) -> int:
-    for pid in descendants(parent):
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                if link.readlink().name == lock:
-                    return pid
-            except OSError:
-                continue
-    raise AssertionError(f"nobody holds {lock}")
 
 
 @LINUX
@@ -130,14 +129,12 @@ def test_workers_end_with_the_process_that_started_them(arguments, tmp_path: Pat
     command = [sys.executable, "-m", "benchmarks.run", *arguments(tmp_path, "--workers", "2")]
     long = [*command, "max_steps=100000"]
     run = subprocess.Popen(long, cwd=ROOT, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("cells/**/training/history.json")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(tmp_path, "history.json")
     workers = descendants(run.pid)
     assert workers
     run.kill()
     run.wait()
+    deadline = time.monotonic() + 60
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -206,9 +203,9 @@ def test_the_time_left_is_that_of_the_steps_left_at_the_pace_of_cells_alike(cell
     write_rounds(first, tmp_path, steps=20, seconds=10.0)
     known = pace.paces(cells, tmp_path)
     assert known == {pace.kind(first): 0.5}
-    assert pace.seconds_left(cells, tmp_path, known, width=1) == (40 + 60) * 0.5
+    assert pace.seconds_left(cells, tmp_path, known, width=1) == (280 + 300) * 0.5
     # two at once: not before the longer one is over
-    assert pace.seconds_left(cells, tmp_path, known, width=2) == 60 * 0.5
+    assert pace.seconds_left(cells, tmp_path, known, width=2) == 300 * 0.5
 
 
 def test_the_view_shows_what_runs_and_how_far_it_is(cells, tmp_path: Path) -> None:
@@ -221,9 +218,9 @@ def test_the_view_shows_what_runs_and_how_far_it_is(cells, tmp_path: Path) -> No
     with console.capture() as capture:
         console.print(progress)
     told = capture.get()
-    assert "3 cells: 1 failed, 2 running, 0 waiting · at most 30 s left" in told
-    assert "step 20/60, round 1, validation 1.25" in told
-    assert "step 0/60, round 0" in told
+    assert "3 cells: 1 failed, 2 running, 0 waiting · at most 2 min left" in told
+    assert "step 20/300, round 1, validation 1.25" in told
+    assert "step 0/300, round 0" in told
 
 
 def test_an_estimate_is_measured_and_leaves_nothing(arguments, tmp_path: Path, capsys) -> None:
