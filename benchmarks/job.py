@@ -30,6 +30,8 @@ from probseg.interfaces import Dataset
 from probseg.training.deterministic import deterministic
 from probseg.training.precision import choose_execution
 
+EVALUATION_BATCH = 16  # images, where the settings name no number
+
 
 def run(cell: Cell, dataset: Dataset, place: Place, *, wait: bool = True) -> Result:
     """Do a cell and write its result or its failure; training goes on where it stopped.
@@ -72,7 +74,7 @@ def _do(cell: Cell, dataset: Dataset, place: Place) -> Result:
     started = time.monotonic()
     write_json(folder / "split.json", asdict(data.split))
     trained = train(cell, data, place) if cell.trained else None
-    predictor = _predictor(cell, data, trained, place)
+    predictor = make_predictor(cell, data, trained, place)
     evaluating = time.monotonic()
     scores = _score(cell, data, predictor, folder)
     return {
@@ -115,7 +117,8 @@ def blank(cell: Cell, place: Place) -> Result:
     }
 
 
-def _predictor(cell: Cell, data: Data, trained: Trained | None, place: Place) -> Predictor:
+def make_predictor(cell: Cell, data: Data, trained: Trained | None, place: Place) -> Predictor:
+    """Return what answers in the name of a cell: its trained model, or its baseline."""
     if trained is None:
         return baseline_predictor(cell.config["baseline"], data.source.classes)
     latent = hasattr(trained.model, "prior")
@@ -132,7 +135,7 @@ def _predictor(cell: Cell, data: Data, trained: Trained | None, place: Place) ->
 
 def _score(cell: Cell, data: Data, predictor: Predictor, folder: Path) -> Scores:
     album = pictures.Album(pictures.choose(data.test))
-    size = cell.config["evaluation"].get("evaluation_batch", 16)
+    size = cell.config["evaluation"].get("evaluation_batch", EVALUATION_BATCH)
     scores = Scorer(predictor, batch=size, watch=album.watch).run(data.test)
     album.save(folder / pictures.FILE)
     return scores

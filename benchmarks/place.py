@@ -8,14 +8,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Place:
-    """A folder for results, and a machine's device.
+    """A folder for results, and what of a machine a cell may use.
 
     Args:
         out: Folder of everything that a run writes.
-        device: "cpu", "cuda", "cuda:1" or "mps".
-        progress: Whether training shows its bar.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        devices: How many of them train a cell together, each a share of every batch.
+        threads: Of the processor, a cell; sums of floats depend on their number. None is torch's.
     """
 
     out: Path
     device: str = "cpu"
-    progress: bool = True
+    devices: int = 1
+    threads: int | None = None

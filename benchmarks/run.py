@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import choices, listing
+from benchmarks import choices, listing, scale
 from benchmarks.cells import Cell, plan
 from benchmarks.choices import Parser
 from benchmarks.signals import sigterm_interrupts
@@ -93,10 +93,14 @@ def make_parser() -> Parser:
         metavar="DIR",
         help="default: %(default)s",
     )
+    scale.add_to(parser)
     parser.add_argument(
         "--list", action="store_true", help="show suites, rows, profiles and data sets, run nothing"
     )
     parser.add_argument("--dry-run", action="store_true", help="show the plan, run nothing")
+    parser.add_argument(
+        "--estimate", action="store_true", help="show it with time and memory, from a few steps"
+    )
     return parser
 
 
@@ -108,15 +112,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.list:
             print(listing.everything(read_suite(find(options.suite))))
             return 0
+        size = scale.chosen(options)
         suite, profile, cells = make_plan(options)
-        if options.dry_run:
-            from benchmarks.preview import preview
-
-            return preview(cells, profile, options.out)
+        if options.dry_run or options.estimate:
+            return _preview(cells, profile, options, size)
         with sigterm_interrupts():
             from benchmarks.session import run
 
-            return run(cells, suite, profile, options)
+            return run(cells, suite, profile, options, scale=size)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -125,6 +128,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ProbsegError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
+
+
+def _preview(
+    cells: list[Cell], profile: Profile, options: argparse.Namespace, size: scale.Scale
+) -> int:
+    from benchmarks.preview import preview
+
+    estimates = None
+    if options.estimate:
+        from benchmarks.session import estimate
+
+        estimates = estimate(cells, options, scale=size)
+    return preview(cells, profile, options.out, width=size.workers, estimates=estimates)
 
 
 def make_plan(options: argparse.Namespace) -> tuple[Suite, Profile, list[Cell]]:

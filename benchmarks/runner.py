@@ -1,19 +1,17 @@
-"""Running a plan: cells one after another, finished ones kept, failed ones recorded."""
+"""Running a plan: finished cells kept, the others done as a schedule says, failed ones told."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 
 from benchmarks.cells import Cell
-from benchmarks.locks import BusyError
 from benchmarks.material import open_dataset
-from benchmarks.place import Place
-from benchmarks.results import Result, finished, result_path
+from benchmarks.progress import Progress
+from benchmarks.results import Result, finished
+from benchmarks.work import Busy, Done, Event, Retried, Schedule, Started, Work
 from probseg.errors import ProbsegError
 from probseg.files import WriteError
 from probseg.interfaces import Dataset
@@ -35,20 +33,20 @@ class Outcome:
 
 @dataclass
 class Runner:
-    """Runs cells in this process.
+    """Runs the cells of a plan that have no result yet.
 
     Args:
-        place: Where to run and write.
-        data_root: Folder of the data sets that are not embedded.
+        work: What to do with a cell.
+        schedule: In which process, and when.
         console: Where progress is told.
     """
 
-    place: Place
-    data_root: Path | None
+    work: Work
+    schedule: Schedule
     console: Console
     outcome: Outcome = field(default_factory=Outcome)
-    _seconds: list[float] = field(default_factory=list)  # of the trained cells so far
-    _busy: list[tuple[Cell, Dataset]] = field(default_factory=list)  # another run is at them
+    _began: list[str] = field(default_factory=list)  # keys of the cells that began
+    _busy: list[Cell] = field(default_factory=list)  # another run is at them
 
     def run(self, cells: Sequence[Cell]) -> Outcome:
         """Run the cells of each data set that is there; a failure of one stops no other.
@@ -56,70 +54,74 @@ class Runner:
         Raises:
             WriteError: The disk is full or read-only, which no other cell would survive.
         """
+        waiting = self._keep(cells)
+        progress = Progress(self.console, self.work.place.out, waiting)
+        with progress.shown():
+            for event in self.schedule(self.work, waiting):
+                self._note(event, cells, progress)
+            for event in self.schedule(replace(self.work, wait=True), self._busy):
+                self._note(event, cells, progress)
+        place = {cell.key: number for number, cell in enumerate(cells)}
+        self.outcome.finished.sort(key=lambda pair: place[pair[0].key])
+        return self.outcome
+
+    def _keep(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Take the results there are, and return the cells that have none but have their data."""
+        waiting = []
         for name in dict.fromkeys(cell.dataset for cell in cells):
             of_dataset = [cell for cell in cells if cell.dataset == name]
             dataset = self._open(of_dataset[0])
             for cell in of_dataset if dataset is not None else ():
-                self._keep_or_run(cell, dataset, cells)
-        for cell, dataset in self._busy:
-            self._keep_or_run(cell, dataset, cells, wait=True)
-        places = {cell.key: place for place, cell in enumerate(cells)}
-        self.outcome.finished.sort(key=lambda done: places[done[0].key])
-        return self.outcome
+                kept = finished(cell, self.work.place.out, dataset.fingerprint)
+                if kept is None:
+                    waiting.append(cell)
+                else:
+                    self.console.print(f"{_place(cell, cells)}: kept", highlight=False)
+                    self.outcome.finished.append((cell, kept))
+        return waiting
 
     def _open(self, cell: Cell) -> Dataset | None:
         try:
-            return open_dataset(cell.config["dataset"], self.data_root)
+            return open_dataset(cell.config["dataset"], self.work.data_root)
         except WriteError:
             raise
         except ProbsegError as error:
             self.outcome.unavailable[cell.dataset] = str(error)
             return None
 
-    def _keep_or_run(
-        self, cell: Cell, dataset: Dataset, cells: Sequence[Cell], *, wait: bool = False
-    ) -> None:
-        where = f"[{cells.index(cell) + 1}/{len(cells)}] {cell.label}"
-        kept = finished(cell, self.place.out, dataset.fingerprint)
-        if kept is not None:
-            self.console.print(f"{where}: kept", highlight=False)
-            self.outcome.finished.append((cell, kept))
-            return
-        self.console.print(f"[bold]{where}[/]{self._eta(cell, cells)}", highlight=False)
-        started = time.monotonic()
-        try:
-            self._run(cell, dataset, wait=wait)
-        except BusyError:
-            self._busy.append((cell, dataset))
-            self.console.print("    another run is at it: later", style="dim", highlight=False)
-            return
-        if cell.trained:
-            self._seconds.append(time.monotonic() - started)
+    def _note(self, event: Event, cells: Sequence[Cell], progress: Progress) -> None:
+        where = _place(event.cell, cells)
+        if isinstance(event, Started):
+            left = progress.left()
+            progress.begin(event.cell)
+            self._began.append(event.cell.key)
+            told = f"[bold]{where}[/]" + (f" · {left}" if left else "")
+            self.console.print(told, highlight=False)
+        elif isinstance(event, Retried):
+            told = f"{where}: its process died and is begun again"
+            self.console.print(told, style="yellow", highlight=False)
+        elif isinstance(event, Busy):
+            progress.leave(event.cell)
+            self._busy.append(event.cell)
+            told = f"{where}: another run is at it: later"
+            self.console.print(told, style="dim", highlight=False)
+        else:
+            progress.end(event.cell, failed=event.result is None)
+            alone = self._began[-1] == event.cell.key  # its own line is the last one
+            self._note_end(event, "    " if alone else f"{where}: ")
 
-    def _run(self, cell: Cell, dataset: Dataset, *, wait: bool) -> None:
-        from benchmarks import job  # imports Lightning, which finished cells need not wait for
+    def _note_end(self, done: Done, start: str) -> None:
+        if done.result is None:
+            self.outcome.failed[done.cell.label] = done.error
+            told, style = f"{start}failed: {done.error}", "red"
+        else:
+            self.outcome.finished.append((done.cell, done.result))
+            told, style = f"{start}{_summary(done.result)}", "dim"
+        self.console.print(told, style=style, markup=False, highlight=False)
 
-        try:
-            result = job.run(cell, dataset, self.place, wait=wait)
-        except (WriteError, BusyError):
-            raise
-        except Exception as error:
-            told = f"{type(error).__name__}: {error}"
-            self.outcome.failed[cell.label] = told
-            self.console.print(f"    failed: {told}", style="red", markup=False, highlight=False)
-            return
-        self.outcome.finished.append((cell, result))
-        self.console.print(f"    {_summary(result)}", style="dim", highlight=False)
 
-    def _is_done(self, cell: Cell) -> bool:
-        return result_path(cell, self.place.out).exists() or cell.label in self.outcome.failed
-
-    def _eta(self, cell: Cell, cells: Sequence[Cell]) -> str:
-        left = sum(other.trained and not self._is_done(other) for other in cells)
-        if not self._seconds or not left:
-            return ""
-        minutes = left * sum(self._seconds) / len(self._seconds) / 60
-        return f" · about {minutes:.0f} min left" if minutes >= 1 else " · under a minute left"
+def _place(cell: Cell, cells: Sequence[Cell]) -> str:
+    return f"[{cells.index(cell) + 1}/{len(cells)}] {cell.label}"
 
 
 def _summary(result: Result) -> str:

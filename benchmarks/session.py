@@ -10,20 +10,30 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.cells import Cell
+from benchmarks.estimate import Measured, measure_all
 from benchmarks.locks import REPORT, held
 from benchmarks.notices import shown_on
 from benchmarks.place import Place
 from benchmarks.runner import Outcome, Runner
+from benchmarks.scale import Scale
 from benchmarks.suite import Profile, Suite, check_options
 from benchmarks.tables import to_rich
 from benchmarks.validation import ChoiceError
+from benchmarks.work import Work
 from probseg.errors import OptionError
 from probseg.files import sweep
 from probseg.training.precision import choose_execution
 from probseg.training.settings import TrainingSettings
 
 
-def run(cells: Sequence[Cell], suite: Suite, profile: Profile, options: argparse.Namespace) -> int:
+def run(
+    cells: Sequence[Cell],
+    suite: Suite,
+    profile: Profile,
+    options: argparse.Namespace,
+    *,
+    scale: Scale,
+) -> int:
     """Run every cell, write the report and return the exit status.
 
     Raises:
@@ -31,13 +41,13 @@ def run(cells: Sequence[Cell], suite: Suite, profile: Profile, options: argparse
         WriteError: The disk is full or read-only.
     """
     console = Console()
-    device = check_settings(cells, options.device)
+    device = check_settings(cells, options.device, devices=scale.devices, here=scale.ray is None)
     check_options(suite)
     told = f"profile [bold]{profile.name}[/] on {device}: {profile.description}"
     console.print(told + _changed(profile), highlight=False)
-    runner = Runner(Place(options.out, device), options.data_root, console)
+    work = _work(options, device, scale)
     with shown_on(console):
-        outcome = runner.run(cells)
+        outcome = Runner(work, scale.schedule(), console).run(cells)
     if outcome.finished:
         _report(outcome, cells, suite, options.out)
         console.print(f"\ntables and pictures are in {options.out}", highlight=False, markup=False)
@@ -58,16 +68,43 @@ def _report(outcome: Outcome, cells: Sequence[Cell], suite: Suite, out: Path) ->
         console.print(to_rich(table))
 
 
-def check_settings(cells: Sequence[Cell], device: str) -> str:
+def estimate(
+    cells: Sequence[Cell], options: argparse.Namespace, *, scale: Scale
+) -> dict[str, Measured | str]:
+    """Return what each kind of cell takes on this machine, from a few steps of it.
+
+    Raises:
+        ChoiceError: The device is not on this machine, or a setting is out of range.
+    """
+    device = check_settings(cells, options.device, devices=scale.devices)
+    return measure_all(_work(options, device, scale), cells)
+
+
+def _work(options: argparse.Namespace, device: str, scale: Scale) -> Work:
+    out, root = options.out, options.data_root  # absolute, since another process may be elsewhere
+    place = Place(out.absolute(), device, scale.devices, scale.threads)
+    return Work(place, None if root is None else Path(root).absolute())
+
+
+def check_settings(
+    cells: Sequence[Cell], device: str, *, devices: int = 1, here: bool = True
+) -> str:
     """Check the settings of every training before the first one, and return where they run.
+
+    Args:
+        cells: What is to run.
+        device: What was asked for.
+        devices: How many train a cell together.
+        here: Whether cells run on this machine, whose devices are known.
 
     Raises:
         ChoiceError: The device is not on this machine, or a setting is out of range.
     """
     try:
         for cell in cells:
-            TrainingSettings.from_mapping(cell.config["training"] or {})
-        return str(choose_execution(TrainingSettings(device=device)).device)
+            TrainingSettings.from_mapping({**(cell.config["training"] or {}), "devices": devices})
+        settings = TrainingSettings(device=device, devices=devices)
+        return str(choose_execution(settings).device) if here else device
     except OptionError as error:
         raise ChoiceError(str(error)) from error
 

@@ -46,33 +46,33 @@ def train(cell: Cell, data: Data, place: Place) -> Trained:
     Raises:
         ProbsegError: The model cannot be built or trained as the config says.
     """
-    settings = _settings(cell, place.device)
+    settings = training_settings(cell, place)
     folder = cell.folder(place.out)
-    model = _build(cell, data.source)
+    model = build_model(cell, data.source)
     try:
-        done = _fit(model, data, settings, folder / "training", progress=place.progress)
+        done = _fit(model, data, settings, folder / "training")
     except CheckpointError as error:  # of other code or data, or damaged
         set_aside(folder / "training", error)
-        model = _build(cell, data.source)
-        done = _fit(model, data, settings, folder / "training", progress=place.progress)
+        model = build_model(cell, data.source)
+        done = _fit(model, data, settings, folder / "training")
     model.save(folder / "model.safetensors")
     return Trained(model, done, settings)
 
 
-def _fit(
-    model: Any, data: Data, settings: TrainingSettings, out: Path, *, progress: bool
-) -> FitResult:
-    return fit(model, data.train, data.validation, settings, out=out, progress=progress)
+def _fit(model: Any, data: Data, settings: TrainingSettings, out: Path) -> FitResult:
+    # The view of the whole run stands where training's own bar would.
+    return fit(model, data.train, data.validation, settings, out=out, progress=False)
 
 
-def _build(cell: Cell, dataset: Dataset) -> Any:
+def build_model(cell: Cell, dataset: Dataset) -> Any:
+    """Return a cell's model before training, for the channels and classes of a data set."""
     torch.manual_seed(cell.config["seed"])  # of the initial weights
     shape = {"in_channels": dataset.channels, "classes": dataset.classes}
     return probseg.build(**{**shape, **cell.config["model"]})
 
 
-def _settings(cell: Cell, device: str) -> TrainingSettings:
+def training_settings(cell: Cell, place: Place) -> TrainingSettings:
+    """Return how a cell is trained at a place."""
     config = cell.config
-    return TrainingSettings.from_mapping(
-        {**config["training"], "seed": config["seed"], "device": device}
-    )
+    here = {"device": place.device, "devices": place.devices}
+    return TrainingSettings.from_mapping({**config["training"], "seed": config["seed"], **here})

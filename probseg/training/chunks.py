@@ -46,6 +46,7 @@ class Chunks:
         *,
         model: nn.Module,
         backward: Callable[[Tensor], Any],
+        begin: Callable[[int], Any] = lambda place: None,
     ) -> Gradients:
         """Add the gradients of a batch's loss; see :func:`probseg.training.step.accumulate`.
 
@@ -56,7 +57,7 @@ class Chunks:
         while True:
             chunk = min(images_at_once(self.setting, model, image), self.limit or len(image))
             try:
-                return accumulate(loss, image, label, chunk=chunk, backward=backward)
+                return accumulate(loss, image, label, chunk=chunk, backward=backward, begin=begin)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

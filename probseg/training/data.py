@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from probseg.errors import DataError
 from probseg.interfaces import Batch, Dataset
+from probseg.training.parallel import Share
 from probseg.training.seeds import Purpose, make_generator
 from probseg.training.settings import TrainingSettings
 
@@ -51,11 +52,18 @@ class TrainingData(LightningDataModule):
         return _make_loader(self.train, [self.batch_indices(step) for step in steps])
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Load every validation image once, always in the same batches."""
-        indices = range(len(self.validation))
-        size = self.settings.batch_size
-        batches = [list(indices[start : start + size]) for start in range(0, len(indices), size)]
-        return _make_loader(self.validation, batches)
+        """Load every validation image once, always in the same batches, in turn by processes."""
+        indices, size = range(len(self.validation)), self.settings.batch_size
+        starts = (turn * size for turn in self.validation_turns)
+        return _make_loader(self.validation, [list(indices[s : s + size]) for s in starts])
+
+    @property
+    def validation_turns(self) -> list[int]:
+        """The numbers of the validation batches that this process takes."""
+        share = (
+            Share(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Share()
+        )
+        return share.turns(-(-len(self.validation) // self.settings.batch_size))
 
     def batch_indices(self, step: int) -> list[int]:
         """Return which training images step ``step`` sees.

@@ -19,6 +19,7 @@ from probseg.training.allocator import kept_memory
 from probseg.training.data import TrainingData
 from probseg.training.deterministic import deterministic
 from probseg.training.module import TrainingModule
+from probseg.training.parallel import errors_of_processes
 from probseg.training.precision import choose_execution
 from probseg.training.quiet import keyboard_interrupt_passed_on, quiet_lightning
 from probseg.training.resume import Past, load_best, read_past
@@ -28,7 +29,10 @@ from probseg.training.settings import TrainingSettings
 from probseg.training.trainer import make_trainer
 
 # These may differ between a run and the one that goes on from it; the end of a cosine may not.
-_CHANGEABLE = {"constant": ("max_steps", "device"), "cosine": ("device",)}
+_CHANGEABLE = {
+    "constant": ("max_steps", "device", "devices"),
+    "cosine": ("device", "devices"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +125,14 @@ def _train(
         quiet_lightning(),
         keyboard_interrupt_passed_on(),
         kept_memory(),
+        errors_of_processes(),
     ):
         trainer = make_trainer(
             settings, execution, keeper, rounds=rounds, log=log, progress=progress
         )
         trainer.fit(module, data, ckpt_path=past.checkpoint, weights_only=True)
+    if settings.devices > 1:  # other processes kept the rounds in their own memory, and the folder
+        return read_past(folder, identity)
     return Past(keeper.history, folder / LAST, keeper.best)
 
 

@@ -7,16 +7,17 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from probseg.datasets.annotators import annotation
 from probseg.interfaces import Batch
 from probseg.metrics.latent import gini
-from probseg.training.augmentation import augment
+from probseg.training.augmentation import Draw, apply, draw
 from probseg.training.chunks import Chunks
 from probseg.training.divergence import DivergenceWatch
+from probseg.training.parallel import Share, agree, alone, average
 from probseg.training.seeds import Purpose, make_generator, seed_globally
 from probseg.training.settings import TrainingSettings
 from probseg.training.step import clip
@@ -57,28 +58,49 @@ class TrainingModule(LightningModule):
         Raises:
             DivergenceError: A term of the loss, or the norm of its gradient, is not finite.
         """
-        step, seed = self.global_step, self.settings.seed
-        generator = make_generator(seed, Purpose.STEP, step)
-        seed_globally(seed, Purpose.MODEL, step)
-        image, label = batch.image, annotation(batch, generator=generator)
+        step = self.global_step
+        generator = make_generator(self.settings.seed, Purpose.STEP, step)
+        # What is random is drawn for the whole batch, whoever takes which part of it.
+        label = annotation(batch, generator=generator)
+        mine = self.share.of_batch(len(label))
+        image, label = batch.image[mine], label[mine]
         if self.settings.augment:
-            image, label = _augmented(image, label, generator)
-        values = self.optimize(image, label)
-        self._log("train", values, len(image))
+            image, label = _augmented(image, label, draw(len(batch.image), generator), mine)
+        values = self.optimize(image, label, place=mine.start, whole=len(batch.image))
+        self._log("train", values, len(batch.image))
         self.watch.note(step, values)
 
-    def optimize(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+    def optimize(
+        self, image: Tensor, label: Tensor, *, place: int = 0, whole: int | None = None
+    ) -> dict[str, Tensor]:
         """Move the weights by one step, and return the terms, their sum and the gradient's norm.
 
+        Gradients and norm are those of the whole batch; the processes' terms average to its terms.
+
         Args:
-            image: (B, C, H, W).
+            image: (B, C, H, W), this process's share of a batch.
             label: (B, H, W) classes.
+            place: Of the first image in the batch.
+            whole: Images of the batch, if this process has not all of them.
         """
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
-        done = self.chunks.accumulate(
-            self.terms, image, label, model=self.model, backward=self.manual_backward
-        )
+        weight = self.share.of * len(image) / (whole or len(image))  # processes are averaged
+
+        def begin(first: int) -> None:
+            seed_globally(self.settings.seed, Purpose.MODEL, self.global_step, place + first)
+
+        def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+            return {name: weight * term for name, term in self.terms(images, labels).items()}
+
+        known: dict[str, Any] = {
+            "model": self.model,
+            "backward": self.manual_backward,
+            "begin": begin,
+        }
+        with alone(self.trainer.strategy):
+            done = self.chunks.accumulate(loss, image, label, **known)
+        average(self.parameters(), self.share)
         norm = clip(optimizer.optimizer, self.settings.clip)
         optimizer.step()
         schedule: Any = self.lr_schedulers()
@@ -86,15 +108,30 @@ class TrainingModule(LightningModule):
             schedule.step()
         return {**done.terms, "loss": done.loss, "gradient_norm": norm}
 
+    @property
+    def share(self) -> Share:
+        """Which part of a batch this process takes."""
+        return Share(self.trainer.global_rank, self.trainer.world_size)
+
+    @property
+    def _validation_turns(self) -> list[int]:
+        trainer: Any = self.trainer
+        turns: list[int] = trainer.datamodule.validation_turns
+        return turns
+
+    def on_validation_start(self) -> None:
+        """Let all processes validate the model that is kept."""
+        agree(self.model, self.share)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the loss of a batch; annotators and latent samples are the same in each round.
 
         Raises:
             DivergenceError: A term of the loss, of this batch or of a step before, is not finite.
         """
-        seed = self.settings.seed
-        generator = make_generator(seed, Purpose.VALIDATION, batch_idx)
-        seed_globally(seed, Purpose.VALIDATION_MODEL, batch_idx)
+        seed, number = self.settings.seed, self._validation_turns[batch_idx]
+        generator = make_generator(seed, Purpose.VALIDATION, number)
+        seed_globally(seed, Purpose.VALIDATION_MODEL, number)
         terms = self.terms(batch.image, annotation(batch, generator=generator))
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         self._log("validation", {"loss": loss} | terms, len(batch.image))
@@ -130,11 +167,14 @@ class TrainingModule(LightningModule):
         return image.contiguous(memory_format=self.memory_format)
 
     def _log(self, stage: str, values: dict[str, Tensor], batch_size: int) -> None:
-        """Average over the round, weighted by the number of images."""
+        """Average over the round and the processes, weighted by the number of images."""
         named = {f"{stage}/{name}": value.detach() for name, value in values.items()}
-        self.log_dict(named, on_step=False, on_epoch=True, batch_size=batch_size)
+        several = self.share.of > 1
+        # Lightning truncates the mean of the processes' counts to a whole number.
+        count = batch_size * self.share.of
+        self.log_dict(named, on_step=False, on_epoch=True, sync_dist=several, batch_size=count)
 
 
-def _augmented(image: Tensor, label: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    image, masks = augment(image, label[:, None], generator=generator)
+def _augmented(image: Tensor, label: Tensor, drawn: Draw, mine: slice) -> tuple[Tensor, Tensor]:
+    image, masks = apply(image, label[:, None], Draw(*(values[mine] for values in drawn)))
     return image, masks[:, 0]

@@ -40,7 +40,7 @@ def choose_execution(settings: TrainingSettings) -> Execution:
     Raises:
         OptionError: The device asked for is not here.
     """
-    device = _choose_device(settings.device)
+    device = _choose_device(settings.device, settings.devices)
     fast = has_fast_bf16(device)
     bf16 = fast if settings.precision == "auto" else settings.precision == "bf16"
     # On CPUs it takes a third off a step in float32 too; on GPUs it needs tensor cores to pay.
@@ -49,14 +49,15 @@ def choose_execution(settings: TrainingSettings) -> Execution:
     return Execution(device, bf16, channels_last)
 
 
-def _choose_device(name: str) -> torch.device:
+def _choose_device(name: str, count: int) -> torch.device:
     cuda = torch.cuda.is_available()
     device = torch.device(("cuda" if cuda else "cpu") if name == "auto" else name)
-    present = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0}
+    present = {"cpu": count, "cuda": torch.cuda.device_count() if cuda else 0}
     present["mps"] = int(torch.backends.mps.is_available())
-    if (device.index or 0) >= present[device.type]:
+    if (device.index or 0) + count > present[device.type]:
+        many = f"{count} of " if count > 1 else ""
         raise OptionError(
-            f"device {name!r} is not on this machine, which has "
+            f"{many}device {name!r} is not on this machine, which has "
             f"{present['cuda']} CUDA device(s); ask for 'auto' or 'cpu'"
         )
     return device

@@ -19,16 +19,18 @@ _HINTS = (
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Silence the banners and the hints that do not apply."""
-    banners = logging.getLogger("lightning.pytorch")
-    level = banners.level
-    banners.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             for hint in _HINTS:
                 warnings.filterwarnings("ignore", message=hint)
             yield
     finally:
-        banners.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

@@ -57,6 +57,9 @@ class RoundKeeper(Checkpoint):
         seconds = time.monotonic() - self.started
         record = {"step": trainer.global_step, "seconds": seconds} | metrics | _shrunk(pl_module)
         self.history.append(record)
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.folder / LAST)  # takes part, and leaves the file alone
+            return
         if best_round(self.history) is record:
             candidate = _candidate(self.folder, record)
             save(pl_module.model, candidate)  # type: ignore[arg-type]

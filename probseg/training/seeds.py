@@ -20,9 +20,10 @@ class Purpose(IntEnum):
     VALIDATION_MODEL = 4  # latent samples, the same in each round
 
 
-def derive_seed(seed: int, purpose: Purpose, step: int) -> int:
-    """Mix the three numbers into one of 63 bits."""
-    mixed = np.random.SeedSequence((seed, purpose, step)).generate_state(1, np.uint64)
+def derive_seed(seed: int, purpose: Purpose, step: int, place: int = 0) -> int:
+    """Mix the numbers into one of 63 bits."""
+    numbers = (seed, purpose, step, place) if place else (seed, purpose, step)
+    mixed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
     return int(mixed[0] >> np.uint64(1))
 
 
@@ -31,9 +32,16 @@ def make_generator(seed: int, purpose: Purpose, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(seed, purpose, step))
 
 
-def seed_globally(seed: int, purpose: Purpose, step: int) -> None:
-    """Set torch's global generators on every device, from which distributions and layers draw."""
-    torch.manual_seed(derive_seed(seed, purpose, step))
+def seed_globally(seed: int, purpose: Purpose, step: int, place: int = 0) -> None:
+    """Set torch's global generators on every device, from which distributions and layers draw.
+
+    Args:
+        seed: Of the run.
+        purpose: What the numbers are for.
+        step: Which step, or which batch.
+        place: The first image, of a batch that is not taken as a whole.
+    """
+    torch.manual_seed(derive_seed(seed, purpose, step, place))
 
 
 @contextmanager

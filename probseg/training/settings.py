@@ -44,6 +44,10 @@ class TrainingSettings:
             and gains nothing on a CPU.
         seed: Of everything random in training; the same seed gives the same run on a CPU.
         device: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
+        devices: How many of them train together, each a share of every batch in a process of its
+            own. A step is that of one device up to rounding, if that one takes as many images at a
+            time (``micro_batch``); otherwise its latent noise is another. Batch normalisation
+            takes the whole batch's statistics on GPUs, and each process's own on a CPU.
 
     Raises:
         OptionError: A value is out of range or of the wrong type.
@@ -68,10 +72,11 @@ class TrainingSettings:
     compile: bool = False
     seed: int = 0
     device: str = "auto"
+    devices: int = 1
 
     def __post_init__(self) -> None:
         """Refuse values that could not train."""
-        for name in ("batch_size", "max_steps", "patience"):
+        for name in ("batch_size", "max_steps", "patience", "devices"):
             _check_count(name, getattr(self, name), least=1)
         if self.validate_every is not None:
             _check_count("validate_every", self.validate_every, least=1)
@@ -88,6 +93,7 @@ class TrainingSettings:
         _check_choice("precision", self.precision, ("auto", "bf16", "fp32"))
         _check_choice("channels_last", self.channels_last, ("auto", True, False))
         _check_device(self.device)
+        _check_devices(self)
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any]) -> TrainingSettings:
@@ -101,7 +107,7 @@ class TrainingSettings:
         ...
         probseg.errors.OptionError: unknown training setting 'learning_rat'; did you mean \
 'learning_rate'? Known: annotator, augment, batch_size, channels_last, clip, compile, \
-device, learning_rate, max_steps, micro_batch, patience, precision, schedule, seed, \
+device, devices, learning_rate, max_steps, micro_batch, patience, precision, schedule, seed, \
 validate_every, weight_decay
         """
         known = [field.name for field in fields(cls)]
@@ -139,4 +145,17 @@ def _check_device(device: object) -> None:
         hint = did_you_mean(device, ["auto", "cpu", "cuda", "mps"])
         raise OptionError(
             f"device must be 'auto', 'cpu', 'cuda', 'cuda:<number>' or 'mps', not {device!r}{hint}"
+        )
+
+
+def _check_devices(settings: TrainingSettings) -> None:
+    if settings.devices > settings.batch_size:
+        raise OptionError(
+            f"devices is {settings.devices}, but a batch of {settings.batch_size} images has none "
+            "for each of them; raise batch_size or lower devices"
+        )
+    if settings.devices > 1 and (settings.device == "mps" or ":" in settings.device):
+        raise OptionError(
+            f"device {settings.device!r} is one, not {settings.devices}; with devices, device is "
+            "'auto', 'cpu' or 'cuda'"
         )

@@ -24,7 +24,13 @@ class Gradients(NamedTuple):
 
 
 def accumulate(
-    loss: Loss, image: Tensor, label: Tensor, *, chunk: int, backward: Callable[[Tensor], Any]
+    loss: Loss,
+    image: Tensor,
+    label: Tensor,
+    *,
+    chunk: int,
+    backward: Callable[[Tensor], Any],
+    begin: Callable[[int], Any] = lambda place: None,
 ) -> Gradients:
     """Add the gradients of a batch's loss, a chunk of images at a time.
 
@@ -37,9 +43,12 @@ def accumulate(
         label: (B, H, W).
         chunk: Images at a time.
         backward: What to do with a scalar whose gradients are wanted.
+        begin: Called before each chunk with the place of its first image.
     """
     gathered: dict[str, Tensor] = {}
-    for images, labels in zip(torch.split(image, chunk), torch.split(label, chunk), strict=True):
+    for place in range(0, len(image), chunk):
+        images, labels = image[place : place + chunk], label[place : place + chunk]
+        begin(place)
         share = len(images) / len(image)
         terms = {name: share * term.float() for name, term in loss(images, labels).items()}
         backward(torch.stack(list(terms.values())).sum())

@@ -1,4 +1,4 @@
-"""Lightning's Trainer, set up for rounds of steps on one device."""
+"""Lightning's Trainer, set up for rounds of steps on one device or several."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from probseg.training.parallel import DataParallel
 from probseg.training.precision import Execution
 from probseg.training.progress import StepProgress
 from probseg.training.rounds import MONITOR, RoundKeeper
@@ -46,7 +47,7 @@ def make_trainer(
         progress: Whether to show a progress bar.
     """
     return Trainer(
-        **_where(execution),
+        **_where(execution, settings.devices),
         max_epochs=rounds,
         callbacks=_callbacks(settings, keeper, progress=progress),
         logger=_make_log(keeper.folder) if log else False,
@@ -55,13 +56,19 @@ def make_trainer(
     )
 
 
-def _where(execution: Execution) -> dict[str, Any]:
+def _where(execution: Execution, devices: int) -> dict[str, Any]:
     device = execution.device
+    several = {
+        "strategy": DataParallel(devices),
+        "devices": devices,
+        "sync_batchnorm": device.type == "cuda",  # which torch has for GPUs only
+    }
+    one = {"devices": [device.index or 0] if device.type == "cuda" else 1}
     return {
+        **(several if devices > 1 else one),
         "accelerator": device.type,
-        "devices": [device.index or 0] if device.type == "cuda" else 1,
         "precision": "bf16-mixed" if execution.bf16 else "32-true",
-        "plugins": LightningEnvironment(),  # one process, under a cluster's scheduler too
+        "plugins": LightningEnvironment(),  # on this machine, under a cluster's scheduler too
     }
 
 
@@ -69,7 +76,8 @@ def _callbacks(
     settings: TrainingSettings, keeper: RoundKeeper, *, progress: bool
 ) -> list[Callback]:
     stopping = EarlyStopping(MONITOR, patience=settings.patience, check_on_train_epoch_end=True)
-    bar = [StepProgress(settings.max_steps)] if progress else []
+    shown = progress and settings.devices == 1  # a terminal cannot be sent to another process
+    bar = [StepProgress(settings.max_steps)] if shown else []
     return [*bar, stopping, keeper]  # what is kept includes the state of early stopping
 
 
