@@ -158,7 +158,8 @@ def make_plan(options: argparse.Namespace) -> tuple[Suite, Profile, list[Cell]]:
     choices.check_places(options.data_root, options.out, options.device)
     if options.profile != "auto":
         choose([options.profile], ["auto", *suite.profiles], kind="profile")
-    name = choices.profile(options.profile, options.device)
+    device = "cuda" if options.gpus_per_cell else options.device  # this machine may have no GPU
+    name = choices.profile(options.profile, device)
     profile = replace(suite.profiles[name], overrides=overrides)
     folds = options.folds or profile.folds
     cells = plan(suite, profile, datasets=datasets, rows=rows, folds=folds, seeds=options.seed)
