@@ -12,7 +12,7 @@ from benchmarks.analysis.experiments import Experiment
 from benchmarks.analysis.paired import BETTER, LEVEL, Comparison, holm, of_pair
 from benchmarks.report.stored import load
 from benchmarks.results import Result
-from benchmarks.tables import COLUMNS, PROJECTED, Column, Summary
+from benchmarks.tables import COLUMNS, VARIANTS, Column, Summary
 from benchmarks.validation import ChoiceError
 
 Which = tuple[str, str, str]  # profile, data set and row
@@ -123,7 +123,7 @@ def _lines(which: Which, first: Sequence[Result], second: Sequence[Result]) -> I
     same = {r["data"]["fingerprint"] for r in (*first, *second)}
     experiment = Experiment(profile, dataset, {"first": first, "second": second})
     for variant in first[0]["means"]:
-        name = row + (PROJECTED if variant == "projected" else "")
+        name = row + VARIANTS.get(variant, "")
         for column in COLUMNS:
             one, other = (_summary(cells, variant, column) for cells in (first, second))
             if one is None and other is None:

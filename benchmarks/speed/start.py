@@ -26,6 +26,11 @@ COMMANDS = (  # of `python -m`
     "benchmarks.data preview",
     "benchmarks.data prepare",
     "benchmarks.speed",
+    "benchmarks.report",
+    "benchmarks.compare",
+    "benchmarks.pack",
+    "benchmarks.unpack",
+    "benchmarks.cli",
 )
 
 

@@ -96,7 +96,8 @@ def test_two_workers_of_which_one_is_killed_make_the_tables_of_one_process(
     assert main(arguments(tmp_path, "--workers", "2")) == 0
     killer.join(timeout=1)
     assert not killer.is_alive()
-    assert "its process died and is begun again" in capsys.readouterr().out.replace("\n", " ")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "its process died and is begun again" in told
     assert tables(tmp_path) == tables(serial_run)
     threads = {
         read_result(path)["provenance"]["machine"]["threads"]

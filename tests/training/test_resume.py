@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,7 +40,7 @@ def interrupted(tmp_path_factory) -> tuple[Path, Records]:
 
 def test_a_checkpoint_of_other_code_is_refused(tmp_path, monkeypatch):
     train_on(tmp_path, steps=3)
-    monkeypatch.setattr("probseg.training.fit.CODE", 0)
+    monkeypatch.setattr(sys.modules["probseg.training.fit"], "CODE", 0)  # not the function
     with pytest.raises(CheckpointError, match=r"its training code is [1-9], not 0"):
         train_on(tmp_path, steps=3)
 
