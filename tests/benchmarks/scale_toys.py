@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.work import Work
@@ -29,12 +30,23 @@ def descendants(pid: int) -> list[int]:
     return found[1:]
 
 
+def is_alive(pid: int) -> bool:
+    """Say whether a process runs; one that ended may still be listed."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
 def open_files(pid: int) -> set[str]:
     """Return the names of the files that a process has open, none if it ended meanwhile."""
     names = set()
     try:
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            names.add(link.readlink().name)
+        links = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
-        pass
+        return names
+    for link in links:
+        with suppress(OSError):  # it was closed meanwhile
+            names.add(link.readlink().name)
     return names

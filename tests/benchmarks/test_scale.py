@@ -17,7 +17,7 @@ from rich.console import Console
 
 sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves the folder out
 
-from scale_toys import Deadly, descendants, open_files
+from scale_toys import Deadly, descendants, is_alive, open_files
 
 from benchmarks import cluster, pace
 from benchmarks.place import Place
@@ -117,7 +117,10 @@ def test_a_ray_cluster_of_which_a_worker_is_killed_makes_the_tables_of_one_proce
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     killer = kill_one_at_work(tmp_path, run.pid)
-    told = run.communicate(timeout=300)[0].decode()
+    try:
+        told = run.communicate(timeout=300)[0].decode()
+    finally:
+        run.kill()
     assert run.returncode == 0, told
     killer.join(timeout=1)
     assert not killer.is_alive()
@@ -130,13 +133,15 @@ def test_workers_end_with_the_process_that_started_them(arguments, tmp_path: Pat
     command = [sys.executable, "-m", "benchmarks.run", *arguments(tmp_path, "--workers", "2")]
     long = [*command, "max_steps=100000"]
     run = subprocess.Popen(long, cwd=ROOT, stdout=subprocess.DEVNULL)
-    wait_for(tmp_path, "history.json")
-    workers = descendants(run.pid)
+    try:
+        wait_for(tmp_path, "history.json")
+        workers = descendants(run.pid)
+    finally:
+        run.kill()
+        run.wait()
     assert workers
-    run.kill()
-    run.wait()
     deadline = time.monotonic() + 60
-    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+    while any(map(is_alive, workers)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
