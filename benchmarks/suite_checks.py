@@ -50,7 +50,10 @@ def _row_faults(row: Mapping[str, Any], rows: Mapping[str, Any], path: Path) -> 
             yield Fault((*path, key), unknown(row[key], known, kind=kind))
     if len({"build", "baseline", "like"} & row.keys()) != 1:
         yield Fault(path, "a row is one of: what to build, a baseline, like another row")
-    taken = row.get("takes", rows.get(row.get("like"), {}).get("takes", ()))
+    like = row.get("like")
+    if like is not None and like not in built:
+        return  # what the row takes is unknown too
+    taken = row.get("takes", rows.get(like, {}).get("takes", ()))
     for setting in row.get("settings", ()):
         if setting in MODEL and not {setting, *OF_PARTS.get(setting, ())} & set(taken):
             told = f"the row does not take {setting!r}, so this would change nothing"

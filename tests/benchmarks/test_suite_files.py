@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.run import main
@@ -219,6 +219,7 @@ WRONG = [
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(place=st.sampled_from(STATEMENTS), wrong=st.sampled_from(WRONG), key=st.booleans())
+@example(place=LINES.index('like = "csae"'), wrong='"x"', key=False)
 def test_one_line_garbled_is_told_with_its_number_or_does_no_harm(write, place, wrong, key) -> None:
     name, _, value = LINES[place].partition(" = ")
     garbled = f"{name}x = {value}" if key else f"{name} = {wrong}"

@@ -95,8 +95,8 @@ def test_a_fused_optimizer_leaves_out_a_step_that_is_not_finite(value):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_memory_is_kept_inside_only():
     def mapped() -> int:
-        """Return the number of blocks that glibc has mapped by themselves."""
-        block = torch.empty(40 << 20, dtype=torch.uint8)
+        """Return how many blocks glibc has mapped, with one that no free part of the heap fits."""
+        block = torch.empty(1 << 30, dtype=torch.uint8)
         information = libc.mallinfo2()
         del block
         return information.hblks
