@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,17 @@ def gini_curve(result: Result) -> Curve | None:
     if not records:
         return None
     return [r["step"] for r in records], [r["prior/gini"] for r in records]
+
+
+def gini_panels(results: Iterable[Result]) -> dict[str, dict[str, list[Curve]]]:
+    """Return data set to row to one curve a cell, of the rows whose prior has a Gini index."""
+    panels: dict[str, dict[str, list[Curve]]] = {}
+    for result in results:
+        curve = gini_curve(result)
+        if curve:
+            panel = panels.setdefault(result["config"]["dataset"]["name"], {})
+            panel.setdefault(result["config"]["row"], []).append(curve)
+    return panels
 
 
 def curves(experiment: Experiment, row: str) -> Mapping[Fit, Curve]:

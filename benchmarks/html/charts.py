@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 from markupsafe import Markup
 
-from benchmarks.analysis.curves import gini_curve
+from benchmarks.analysis.curves import gini_panels
 from benchmarks.results import Result
 from probseg import plots
 
@@ -48,13 +48,7 @@ class Chart:
 
 def gini_charts(results: Iterable[Result]) -> list[Chart]:
     """Return one chart a data set, of the rows whose prior has a Gini index."""
-    panels: dict[str, dict[str, list[plots.Curve]]] = {}
-    for result in results:
-        curve = gini_curve(result)
-        if curve is not None:
-            panel = panels.setdefault(result["config"]["dataset"]["name"], {})
-            panel.setdefault(result["config"]["row"], []).append(curve)
-    return [gini_chart(name, models) for name, models in panels.items()]
+    return [gini_chart(name, models) for name, models in gini_panels(results).items()]
 
 
 def gini_chart(name: str, models: Mapping[str, Sequence[plots.Curve]]) -> Chart:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import pages
 from benchmarks.analysis import words
-from benchmarks.analysis.curves import gini_curve
+from benchmarks.analysis.curves import gini_panels
 from benchmarks.cells import Cell
 from benchmarks.report.overview import Case, overview
 from benchmarks.results import Result
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 DOTS_PER_INCH = 150
 Finished = Sequence[tuple[Cell, Result]]
-Panels = Mapping[str, Mapping[str, Sequence[Curve]]]
 # Which data sets the paper's figures show.
 GINI_FIGURES = {
     3: ("lidc", "qubiq-pancreas", "qubiq-pancreatic-lesion", "qubiq-brain-growth"),
@@ -63,17 +62,6 @@ def write_figure(path: Path, figure: Figure) -> None:
     """Write a figure as PNG, whole or not at all."""
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor="white", format="png")
-
-
-def gini_panels(results: Iterable[Result]) -> Panels:
-    """Return data set to row to one curve a cell: steps, and the Gini index of the prior."""
-    panels: dict[str, dict[str, list[Curve]]] = {}
-    for result in results:
-        curve = gini_curve(result)
-        if curve:
-            panel = panels.setdefault(result["config"]["dataset"]["name"], {})
-            panel.setdefault(result["config"]["row"], []).append(curve)
-    return panels
 
 
 def _write_samples(finished: Finished, out: Path, source: Path) -> None:

@@ -152,6 +152,7 @@ class Ours:
             self.settings,
             channels_last=self.execution.channels_last,
         )
+        self.module.configure_model()
         configured: Any = self.module.configure_optimizers()
         self.optimizer = configured["optimizer"]
         self.image, self.label = (tensor.to(device) for tensor in images(batch, size))

@@ -45,12 +45,15 @@ class TrainingModule(LightningModule):
         self.automatic_optimization = False  # gradients of several chunks make a step
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.model: Any = model.to(memory_format=self.memory_format)
-        if settings.compile:
-            for network in self.model.children():
-                network.compile()
         self.settings = settings
         self.chunks = Chunks(settings.micro_batch, micro_batch)
         self.watch = DivergenceWatch(settings.learning_rate)
+
+    def configure_model(self) -> None:
+        """Compile the networks if asked to, in the process that trains them."""
+        if self.settings.compile:
+            for network in self.model.children():
+                network.compile()
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Take a step on a batch, whose randomness follows from the seed and the step.

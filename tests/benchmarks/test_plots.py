@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from benchmarks.report.figures import gini_panels
+from benchmarks.analysis.curves import gini_panels
 from probseg.plots import (
     COLOURS,
     Annotated,

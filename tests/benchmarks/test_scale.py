@@ -30,7 +30,7 @@ from benchmarks.workers import Workers
 
 ROOT = Path(__file__).parents[2]
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
-STEPS = 300  # enough that a process can be killed among them
+STEPS = 100  # enough that a process can be killed among them
 SETTINGS = ["--set", f"max_steps={STEPS}", "validate_every=20"]
 
 
@@ -209,9 +209,9 @@ def test_the_time_left_is_that_of_the_steps_left_at_the_pace_of_cells_alike(cell
     write_rounds(first, tmp_path, steps=20, seconds=10.0)
     known = pace.paces(cells, tmp_path)
     assert known == {pace.kind(first): 0.5}
-    assert pace.seconds_left(cells, tmp_path, known, width=1) == (280 + 300) * 0.5
+    assert pace.seconds_left(cells, tmp_path, known, width=1) == (80 + 100) * 0.5
     # two at once: not before the longer one is over
-    assert pace.seconds_left(cells, tmp_path, known, width=2) == 300 * 0.5
+    assert pace.seconds_left(cells, tmp_path, known, width=2) == 100 * 0.5
 
 
 def test_the_view_shows_what_runs_and_how_far_it_is(cells, tmp_path: Path) -> None:
@@ -225,8 +225,8 @@ def test_the_view_shows_what_runs_and_how_far_it_is(cells, tmp_path: Path) -> No
         console.print(progress)
     told = capture.get()
     assert "3 cells: 1 failed, 2 running, 0 waiting · at most 2 min left" in told
-    assert "step 20/300, round 1, validation 1.25" in told
-    assert "step 0/300, round 0" in told
+    assert "step 20/100, round 1, validation 1.25" in told
+    assert "step 0/100, round 0" in told
 
 
 def test_an_estimate_is_measured_and_leaves_nothing(arguments, tmp_path: Path, capsys) -> None:
