@@ -1,0 +1,96 @@
+"""From a flow of zuko to a projector of probseg; zuko is imported once a flow is built."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from probseg.errors import OptionError
+from probseg.projectors.flow import Flow
+
+_START = 0.01  # times zuko's initial weights, in the layers that give a step's parameters
+
+
+def projector(name: str, features: int, context_features: int, steps: int, **options: Any) -> Flow:
+    """Return the projector made of one of zuko's flows, near the identity.
+
+    Args:
+        name: A class of ``zuko.flows``.
+        features: L.
+        context_features: Width of the context.
+        steps: How many transforms are composed.
+        **options: What the class takes besides.
+
+    Raises:
+        OptionError: There is no step.
+    """
+    if steps < 1:
+        raise OptionError(f"a flow needs at least one step, not steps={steps}")
+    with _unvalidated():
+        zuko = importlib.import_module("zuko")
+        flow = getattr(zuko.flows, name)(features, context_features, transforms=steps, **options)
+    # Between steps zuko squeezes some flows' features into [-11, 11], far from the identity.
+    kept = [step for step in flow.transform.transforms if hasattr(step, "hyper")]
+    for step in kept:
+        _shrink(step.hyper[-1])
+    return Flow(Conditional(zuko.lazy.LazyComposedTransform(*kept)))
+
+
+class Conditional(nn.Module):
+    """A lazy transform of zuko, called as :class:`probseg.projectors.flow.Flow` calls one.
+
+    It computes in the type of its weights, which a model in half precision narrows.
+
+    Args:
+        transform: A ``zuko.lazy.LazyTransform``.
+    """
+
+    def __init__(self, transform: nn.Module) -> None:
+        super().__init__()
+        self.transform = transform
+
+    def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return f(z) (N, L) and log |det df/dz| (N,) of z (N, L) and a context (N, c)."""
+        own = self._own()
+        with _unvalidated():
+            y, log_det = self.transform(context.to(own)).call_and_ladj(z.to(own))
+        return y.to(z.dtype), log_det.to(z.dtype)
+
+    def inverse(self, y: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z (N, L) and log |det dz/dy| (N,) of y = f(z), NaN where zuko finds no z."""
+        own = self._own()
+        with _unvalidated():
+            transform = self.transform(context.to(own))
+            z = transform.inv(y.to(own))
+            again, log_det = transform.call_and_ladj(z)
+        found = torch.isclose(again, y.to(own), rtol=1e-3, atol=1e-3).all(-1, keepdim=True)
+        return torch.where(found, z, torch.nan).to(y.dtype), -log_det.to(y.dtype)
+
+    def _own(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+
+def _shrink(layer: Any) -> None:
+    with torch.no_grad():
+        layer.weight.mul_(_START)
+        layer.bias.zero_()
+
+
+@contextmanager
+def _unvalidated() -> Iterator[None]:
+    """Let zuko have what it counts on, and the rest of the process what it had.
+
+    At its import zuko turns off the validation of every distribution of torch, for good.
+    """
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)
