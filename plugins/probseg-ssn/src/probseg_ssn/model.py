@@ -1,0 +1,162 @@
+"""Stochastic Segmentation Networks: all ambiguity lies in a Gaussian over the logits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Generator, Size, Tensor, nn
+from torch.nn import functional
+
+from probseg.errors import OptionError
+from probseg.inputs import cropped, padded
+from probseg.interfaces import Backbone
+from probseg.layers import set_class_prior
+from probseg.models.base import ProbabilisticModel, checked_count, probabilities
+from probseg.seeding import seeded
+from probseg.specs import Part, integer, make
+from probseg_ssn.density import LowRankLogits
+
+
+class StochasticSegmentationNetwork(ProbabilisticModel):
+    r"""A backbone, and three 1x1 convolutions that give mean and covariance of the logits.
+
+    .. math:: p(y | x) = E_{\eta \sim N(\mu(x), F(x) F(x)^\top + D(x))} \prod_i p(y_i | \eta_i)
+
+    The logarithm of the diagonal's scale is bounded smoothly, so that it cannot explode.
+
+    Args:
+        backbone: Turns images into features.
+        spec: Plain data such that ``build(**spec)`` gives the same architecture.
+    """
+
+    def __init__(self, backbone: Backbone, *, spec: dict[str, Any]) -> None:
+        super().__init__(spec)
+        self.rank: int = integer("rank", spec["rank"])
+        self.samples: int = _checked_samples(spec["samples"])
+        self.log_scale_bound: float = _checked_bound(spec["log_scale_bound"])
+        self.backbone = backbone
+        self.mean = nn.Conv2d(backbone.out_channels, self.classes, 1)
+        self.factor = nn.Conv2d(backbone.out_channels, self.classes * self.rank, 1)
+        self.log_scale = nn.Conv2d(backbone.out_channels, self.classes, 1)
+        if spec["class_prior"] is not None:
+            set_class_prior(self.mean, spec["class_prior"])
+
+    def loss(
+        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
+    ) -> dict[str, Tensor]:
+        r"""Return the negative log-likelihood, summed over pixels and averaged over the batch.
+
+        .. math:: -\log \frac{1}{S} \sum_s \exp \sum_i \log p(y_i | \eta^{(s)}_i)
+
+        Half of the S samples mirror the other half about the mean, as in the authors' code.
+
+        Args:
+            image: (B, C, H, W) floating, of any H and W.
+            label: (B, H, W) integer classes, one annotation of each image.
+            generator: Makes the samples reproducible.
+
+        Raises:
+            InputError: The image or the label is not what the model was built for.
+        """
+        image = self._image(image, values=False)
+        label = self._label(label, image)
+        with seeded(generator, image.device):
+            density = self._density(image)
+            deviations = density.deviations(Size([self.samples // 2]))
+        logits = density.mean + torch.cat([deviations, -deviations])
+        log_likelihood = _log_likelihoods(logits, label).logsumexp(0) - math.log(self.samples)
+        return {"negative_log_likelihood": -log_likelihood.mean()}
+
+    @torch.no_grad()
+    def sample(self, image: Tensor, n: int, *, generator: Generator | None = None) -> Tensor:
+        """Return segmentations (n, B, K, H, W) of an image (B, C, H, W), without gradients.
+
+        Raises:
+            InputError: The image is not what the model was built for.
+        """
+        image = self._image(image, values=True)
+        count = checked_count(n)
+        with seeded(generator, image.device):
+            return probabilities(self._density(image).rsample((count,)))
+
+    def logits(self, image: Tensor) -> LowRankLogits:
+        """Return the density of the logits, batch (B,) and event (K, H, W).
+
+        Raises:
+            InputError: The image is not what the model was built for.
+        """
+        return self._density(self._image(image, values=True))
+
+    def _density(self, image: Tensor) -> LowRankLogits:
+        features = cropped(self.backbone(padded(image, self.backbone.stride)), image)
+        with torch.autocast(image.device.type, enabled=False):  # densities need full precision
+            features = features.to(self.mean.weight.dtype)
+            maps = (head(features) for head in (self.mean, self.factor, self.log_scale))
+            mean, factor, raw = (m.to(torch.promote_types(m.dtype, torch.float32)) for m in maps)
+            log_scale = self.log_scale_bound * torch.tanh(raw / self.log_scale_bound)
+            return LowRankLogits(mean, factor.unflatten(1, (self.rank, -1)), log_scale.exp())
+
+
+def ssn(
+    *,
+    in_channels: int = 1,
+    classes: int = 2,
+    backbone: Part = "unet",
+    rank: int = 10,
+    samples: int = 20,
+    log_scale_bound: float = 5.0,
+    class_prior: list[float] | None = None,
+) -> StochasticSegmentationNetwork:
+    """Build a Stochastic Segmentation Network: a low-rank Gaussian over the logits.
+
+    Args:
+        in_channels: C.
+        classes: K.
+        backbone: A name, a mapping or a ready object.
+        rank: Of the covariance.
+        samples: Monte Carlo samples of the loss, an even number.
+        log_scale_bound: Largest absolute value of the logarithm of the diagonal's scale.
+        class_prior: K frequencies whose logarithm is the initial bias of the mean.
+
+    Raises:
+        UnknownNameError: No backbone has that name.
+        OptionError: An option is of the wrong type or out of range.
+
+    References:
+        Monteiro et al., "Stochastic Segmentation Networks: Modelling Spatially Correlated Aleatoric
+        Uncertainty", NeurIPS 2020; rank and samples as in the authors' configuration.
+    """
+    integer("in_channels", in_channels)
+    made = make("backbones", backbone, Backbone, in_channels=in_channels)
+    spec = {
+        "name": "ssn",
+        "in_channels": in_channels,
+        "classes": classes,
+        "backbone": made.spec,
+        "rank": rank,
+        "samples": samples,
+        "log_scale_bound": log_scale_bound,
+        "class_prior": None if class_prior is None else list(class_prior),
+    }
+    return StochasticSegmentationNetwork(made.part, spec=spec)
+
+
+def _log_likelihoods(logits: Tensor, label: Tensor) -> Tensor:
+    """Return log p(label | logits), summed over pixels, (S, B), of logits (S, B, K, H, W)."""
+    labels = label.expand(len(logits), *label.shape).flatten(0, 1)
+    per_pixel = functional.cross_entropy(logits.flatten(0, 1), labels, reduction="none")
+    return -per_pixel.sum(dim=(1, 2)).unflatten(0, logits.shape[:2])
+
+
+def _checked_samples(samples: int) -> int:
+    if integer("samples", samples, low=2) % 2:
+        raise OptionError(f"samples has to be even, as half of them mirror the rest, not {samples}")
+    return samples
+
+
+def _checked_bound(bound: float) -> float:
+    if not 0 < bound < math.inf:
+        raise OptionError(f"log_scale_bound has to be positive and finite, not {bound}")
+    return bound
