@@ -8,13 +8,10 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import functional
 
-from probseg.errors import InputError, OptionError, did_you_mean
+from probseg.errors import InputError
 from probseg.inputs import checked_image, checked_label
 from probseg.specs import integer
-
-REDUCTIONS = ("pixel-sum", "pixel-mean")
 
 
 class ProbabilisticModel(nn.Module, ABC):
@@ -24,7 +21,7 @@ class ProbabilisticModel(nn.Module, ABC):
         spec: Plain data such that ``build(**spec)`` gives the same architecture.
 
     Raises:
-        OptionError: No channel, fewer than two classes or an unknown reduction.
+        OptionError: No channel, or fewer than two classes.
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:
@@ -32,7 +29,6 @@ class ProbabilisticModel(nn.Module, ABC):
         self.spec = spec
         self.in_channels: int = integer("in_channels", spec["in_channels"])
         self.classes: int = integer("classes", spec["classes"], low=2)
-        self.reduction: str = _checked_reduction(spec["reduction"])
 
     @abstractmethod
     def loss(
@@ -66,14 +62,6 @@ class ProbabilisticModel(nn.Module, ABC):
     def _label(self, label: Tensor, image: Tensor) -> Tensor:
         return checked_label(label, image, self.classes)
 
-    def _cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Return the cross-entropy, summed (or averaged) over pixels, averaged over the batch."""
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        per_pixel = functional.cross_entropy(logits, label, reduction="none")
-        if self.reduction == "pixel-mean":
-            return per_pixel.mean()
-        return per_pixel.sum(dim=(1, 2)).mean()
-
 
 def probabilities(logits: Tensor) -> Tensor:
     """Return the softmax over classes (..., K, H, W) in at least single precision."""
@@ -89,12 +77,3 @@ def checked_count(n: int) -> int:
     if not isinstance(n, int) or n < 1:
         raise InputError(f"the number of samples has to be a positive integer, not {n!r}")
     return n
-
-
-def _checked_reduction(reduction: str) -> str:
-    if reduction not in REDUCTIONS:
-        raise OptionError(
-            f"no reduction is called {reduction!r}{did_you_mean(reduction, REDUCTIONS)}; "
-            f"known: {', '.join(REDUCTIONS)}"
-        )
-    return reduction

@@ -11,6 +11,7 @@ from probseg.inputs import cropped, padded
 from probseg.interfaces import Backbone
 from probseg.layers import set_class_prior
 from probseg.models.base import ProbabilisticModel, checked_count, probabilities
+from probseg.models.cross_entropy import CrossEntropy
 from probseg.specs import Part, integer, make
 
 
@@ -24,6 +25,7 @@ class DeterministicModel(ProbabilisticModel):
 
     def __init__(self, backbone: Backbone, *, spec: dict[str, Any]) -> None:
         super().__init__(spec)
+        self.cross_entropy = CrossEntropy(spec["reduction"])
         self.backbone = backbone
         self.logits = nn.Conv2d(backbone.out_channels, self.classes, 1)
         if spec["class_prior"] is not None:
@@ -39,7 +41,7 @@ class DeterministicModel(ProbabilisticModel):
         """
         image = self._image(image, values=False)
         label = self._label(label, image)
-        return {"cross_entropy": self._cross_entropy(self._logits(image), label)}
+        return {"cross_entropy": self.cross_entropy(self._logits(image), label)}
 
     @torch.no_grad()
     def sample(self, image: Tensor, n: int, *, generator: Generator | None = None) -> Tensor:

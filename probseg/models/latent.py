@@ -15,6 +15,7 @@ from probseg.errors import InputError
 from probseg.inputs import cropped, padded
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
 from probseg.models.base import ProbabilisticModel, checked_count, probabilities
+from probseg.models.cross_entropy import CrossEntropy
 from probseg.projectors.identity import Identity
 from probseg.seeding import seeded
 
@@ -76,6 +77,7 @@ class LatentVariableModel(ProbabilisticModel):
     ) -> None:
         super().__init__(spec)
         self.latent_dim: int = spec["latent_dim"]
+        self.cross_entropy = CrossEntropy(spec["reduction"])
         self.backbone = parts.backbone
         self.prior_encoder = parts.prior
         self.posterior_encoder = parts.posterior
@@ -111,7 +113,7 @@ class LatentVariableModel(ProbabilisticModel):
             x, y = self._padded(image, label)
             base, projected = self._densities(x, y)
             logits = self.decoder(self.backbone(x), projected.q.rsample())
-            terms = {"cross_entropy": self._cross_entropy(cropped(logits, image), label)}
+            terms = {"cross_entropy": self.cross_entropy(cropped(logits, image), label)}
             return terms | self._penalties(base, projected)
 
     @torch.no_grad()

@@ -1,0 +1,38 @@
+"""The cross-entropy of a segmentation, on one of two scales."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from probseg.errors import OptionError, did_you_mean
+
+REDUCTIONS = ("pixel-sum", "pixel-mean")
+
+
+class CrossEntropy:
+    """The cross-entropy of logits and labels, averaged over the batch.
+
+    Args:
+        reduction: Over pixels, ``"pixel-sum"`` or ``"pixel-mean"``.
+
+    Raises:
+        OptionError: There is no such reduction.
+    """
+
+    def __init__(self, reduction: str) -> None:
+        if reduction not in REDUCTIONS:
+            raise OptionError(
+                f"no reduction is called {reduction!r}{did_you_mean(reduction, REDUCTIONS)}; "
+                f"known: {', '.join(REDUCTIONS)}"
+            )
+        self.reduction = reduction
+
+    def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the scalar of logits (B, K, H, W) and a label (B, H, W)."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        per_pixel = functional.cross_entropy(logits, label, reduction="none")
+        if self.reduction == "pixel-mean":
+            return per_pixel.mean()
+        return per_pixel.sum(dim=(1, 2)).mean()
