@@ -44,7 +44,7 @@ def datasets(options: argparse.Namespace, suite: Suite) -> tuple[str, ...]:
 
 
 def rows(options: argparse.Namespace, suite: Suite) -> tuple[str, ...]:
-    """Return the rows asked for: models, then baselines.
+    """Return the rows asked for, which may be models that have none: models, then baselines.
 
     Raises:
         ChoiceError: One is unknown.
@@ -52,7 +52,8 @@ def rows(options: argparse.Namespace, suite: Suite) -> tuple[str, ...]:
     wanted = options.baselines
     baselines = suite.all["baselines"] if wanted is None else tuple(wanted)
     models = tuple(options.models or suite.all["models"])
-    return choose(models + baselines, suite.models, kind="model")
+    known = dict.fromkeys([*suite.models, *probseg.models])
+    return choose(models + baselines, known, kind="model")
 
 
 def overrides(assignments: Iterable[str]) -> dict[str, Any]:

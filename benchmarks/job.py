@@ -121,10 +121,9 @@ def make_predictor(cell: Cell, data: Data, trained: Trained | None, place: Place
     """Return what answers in the name of a cell: its trained model, or its baseline."""
     if trained is None:
         return baseline_predictor(cell.config["baseline"], data.source.classes)
-    latent = hasattr(trained.model, "prior")
     return ModelPredictor(
         trained.model,
-        cell.config["evaluation"].get("n_eval", 16) if latent else 1,
+        cell.config["evaluation"].get("n_eval", 16),
         execution=choose_execution(trained.settings),
         seed=cell.config["seed"],
         projected=cell.config["evaluation"]["projected"],

@@ -32,10 +32,19 @@ def everything(suite: Suite) -> str:
     parts = [
         suites(),
         _section(f"rows of {suite.file.path.stem} (--models NAME …; * without --models)", rows),
+        *_without_row(suite),
         _section("profiles (--profile NAME)", profiles),
         "data sets (--datasets NAME …):\n" + textwrap.indent(datasets, "  "),
     ]
     return "\n\n".join(parts)
+
+
+def _without_row(suite: Suite) -> list[str]:
+    built = {entry.build for entry in suite.models.values()}
+    names = [name for name in probseg.models if name not in built]
+    if not names:
+        return []
+    return ["models without a row (--models NAME … too):\n  " + ", ".join(names)]
 
 
 def _section(title: str, told: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from benchmarks import choices, listing, scale
 from benchmarks.cells import Cell, plan
 from benchmarks.choices import Parser
 from benchmarks.signals import sigterm_interrupts
-from benchmarks.suite import Profile, Suite, read_suite
+from benchmarks.suite import Profile, Suite, read_suite, with_installed
 from benchmarks.suite_files import find
 from benchmarks.validation import ChoiceError, choose
 from probseg.errors import ProbsegError
@@ -56,7 +56,10 @@ def make_parser() -> Parser:
     )
     what.add_argument("--datasets", nargs="+", metavar="NAME", help="such as contours, lidc")
     what.add_argument(
-        "--models", nargs="+", metavar="NAME", help="rows of the suite, such as punet, csae-own"
+        "--models",
+        nargs="+",
+        metavar="NAME",
+        help="rows of the suite, such as punet, csae-own, and models of installed plugins",
     )
     what.add_argument(
         "--baselines", nargs="*", metavar="NAME", help="by default all; no name for none"
@@ -161,6 +164,7 @@ def make_plan(options: argparse.Namespace) -> tuple[Suite, Profile, list[Cell]]:
     device = "cuda" if options.gpus_per_cell else options.device  # this machine may have no GPU
     name = choices.profile(options.profile, device)
     profile = replace(suite.profiles[name], overrides=overrides)
+    suite = with_installed(suite, rows)
     folds = options.folds or profile.folds
     cells = plan(suite, profile, datasets=datasets, rows=rows, folds=folds, seeds=options.seed)
     return suite, profile, cells

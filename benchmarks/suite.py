@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import probseg
 from benchmarks.suite_checks import option_faults, reference_faults
 from benchmarks.suite_files import DEFAULT_SUITE, SuiteFile, lay_over, load
-from benchmarks.suite_settings import OF_PARTS
+from benchmarks.suite_settings import MODEL, OF_PARTS
+from probseg.registry import Constructor, named_parameters
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,26 @@ def read_suite(path: Path = DEFAULT_SUITE) -> Suite:
     file.check()
     file.refuse(reference_faults(file.merged))
     return _parse(file)
+
+
+def with_installed(suite: Suite, rows: Iterable[str]) -> Suite:
+    """Return the suite with a row for each of ``rows`` that it lacks, each the name of a model.
+
+    Such a row takes every setting that is an option of its model, which is imported.
+
+    Raises:
+        PluginError: The plugin that offers a model is broken.
+    """
+    lacking = [name for name in rows if name not in suite.models]
+    installed = {name: _row(name, probseg.models[name]) for name in lacking}
+    return replace(suite, models={**suite.models, **installed})
+
+
+def _row(name: str, model: Constructor) -> Entry:
+    options = named_parameters(model)
+    takes = tuple(setting for setting in MODEL if setting in options)
+    description = (inspect.getdoc(model) or "").partition("\n")[0].rstrip(".")
+    return Entry(name, description, build=name, takes=takes)
 
 
 def _parse(file: SuiteFile) -> Suite:
