@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BENCH_OUT ?= benchmarks/out
 BENCH_ARGS ?= --datasets contours --profile quick
-PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=8
+PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=8 -m "not slow"
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 stamp = $(VENV)/.probseg-$(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test lint format docs clean
+.PHONY: help setup bench test plugins lint format docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,6 +24,9 @@ bench: $(call stamp,bench) ## train, evaluate and picture the three models on th
 
 test: $(call stamp,dev) ## run the tests with coverage
 	$(BIN)/python -m pytest --cov=probseg --cov-report=term $(PYTEST_ARGS)
+
+plugins: $(call stamp,dev) ## run each plugin's own tests, where that plugin alone is installed
+	$(BIN)/python -m pytest -m slow tests/project/test_plugins.py
 
 lint: $(call stamp,dev) ## check style and types
 	$(BIN)/ruff check .

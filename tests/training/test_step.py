@@ -36,9 +36,7 @@ def test_chunks_have_the_gradient_of_the_whole_batch(chunk, reduction):
     def loss(images, labels):  # without noise, which chunks draw in another order
         base, _ = model._densities(*model._padded(images, labels))
         logits = model.decoder(model.backbone(images), base.q.mean)
-        return {"cross_entropy": model.cross_entropy(logits, labels)} | model._penalties(
-            base, base
-        )
+        return {"cross_entropy": model.cross_entropy(logits, labels)} | model._penalties(base, base)
 
     whole = sum(loss(image, label).values())
     whole.backward()

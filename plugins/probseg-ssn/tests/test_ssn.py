@@ -11,7 +11,7 @@ from probseg.errors import InputError, OptionError
 from probseg.testing import checks
 from probseg_ssn import LowRankLogits, ssn
 
-UNET = {"name": "unet", "channels": [8, 16], "convolutions": 2, "norm": "group"}
+UNET = {"name": "unet", "channels": [16, 32], "convolutions": 2, "norm": "group"}
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +111,9 @@ def test_it_has_no_latent_space():
 
 
 def test_it_is_saved_and_loaded(tmp_path):
-    model = probseg.build("ssn", backbone=UNET, in_channels=3, rank=4, class_prior=[0.9, 0.1]).eval()
+    model = probseg.build(
+        "ssn", backbone=UNET, in_channels=3, rank=4, class_prior=[0.9, 0.1]
+    ).eval()
     model.save(tmp_path / "model.safetensors")
     again, image = probseg.load(tmp_path / "model.safetensors"), torch.rand(2, 3, 10, 12)
     samples = [m.sample(image, 3, generator=_generator()) for m in (model, again)]
@@ -136,9 +138,7 @@ def test_it_learns_the_distribution_of_ambiguous_shapes(tmp_path):
     batch = validation.__getitems__(range(20))
     samples = again.sample(batch.image, 16).transpose(0, 1)
     ged = probseg.metrics.create("ged")
-    evaluations = [
-        probseg.interfaces.Evaluation(p, batch.masks) for p in (samples, samples[:, :1])
-    ]
+    evaluations = [probseg.interfaces.Evaluation(p, batch.masks) for p in (samples, samples[:, :1])]
     ambiguous, certain = (ged(evaluation).mean() for evaluation in evaluations)
     assert ambiguous < certain
 

@@ -117,7 +117,8 @@ def segresnet(
         **options: Of ``monai.networks.nets.SegResNet``, such as ``dropout_prob`` or ``norm``.
 
     References:
-        Myronenko, "3D MRI brain tumor segmentation using autoencoder regularization", BrainLes 2018.
+        Myronenko, "3D MRI brain tumor segmentation using autoencoder regularization", BrainLes
+        2018.
     """
     blocks = {"blocks_down": tuple(blocks_down), "blocks_up": tuple(blocks_up)}
     halvings = len(blocks_down) - 1
@@ -153,8 +154,8 @@ def highresnet(in_channels: int, *, features: int = 32, **options: Any) -> Netwo
         **options: Of ``monai.networks.nets.HighResNet``, such as ``norm_type``.
 
     References:
-        Li et al., "On the Compactness, Efficiency, and Representation of 3D Convolutional Networks",
-        IPMI 2017.
+        Li et al., "On the Compactness, Efficiency, and Representation of 3D Convolutional
+        Networks", IPMI 2017.
     """
     return network("HighResNet", in_channels, features, halvings=0, **options)
 
@@ -179,8 +180,8 @@ def mednext(
         **options: Of ``monai.networks.nets.MedNeXt``, such as ``kernel_size``.
 
     References:
-        Roy et al., "MedNeXt: Transformer-driven Scaling of ConvNets for Medical Image Segmentation",
-        MICCAI 2023.
+        Roy et al., "MedNeXt: Transformer-driven Scaling of ConvNets for Medical Image
+        Segmentation", MICCAI 2023.
     """
     blocks = {"blocks_down": blocks_down, "blocks_up": blocks_up, "deep_supervision": False}
     options = {"init_filters": channels, **blocks, **options}

@@ -18,13 +18,17 @@ from probseg.seeding import seeded
 from probseg.specs import Part, integer, make
 from probseg_ssn.density import LowRankLogits
 
+_START = 0.1  # times the usual initial weights, of what makes samples differ
+_START_LOG_SCALE = -2.0
+
 
 class StochasticSegmentationNetwork(ProbabilisticModel):
     r"""A backbone, and three 1x1 convolutions that give mean and covariance of the logits.
 
     .. math:: p(y | x) = E_{\eta \sim N(\mu(x), F(x) F(x)^\top + D(x))} \prod_i p(y_i | \eta_i)
 
-    The logarithm of the diagonal's scale is bounded smoothly, so that it cannot explode.
+    The logarithm of the diagonal's scale is bounded smoothly, so that it cannot explode. Samples
+    start near their mean, which is then learnt first.
 
     Args:
         backbone: Turns images into features.
@@ -40,6 +44,8 @@ class StochasticSegmentationNetwork(ProbabilisticModel):
         self.mean = nn.Conv2d(backbone.out_channels, self.classes, 1)
         self.factor = nn.Conv2d(backbone.out_channels, self.classes * self.rank, 1)
         self.log_scale = nn.Conv2d(backbone.out_channels, self.classes, 1)
+        _start(self.factor, 0.0)
+        _start(self.log_scale, _START_LOG_SCALE)
         if spec["class_prior"] is not None:
             set_class_prior(self.mean, spec["class_prior"])
 
@@ -141,6 +147,13 @@ def ssn(
         "class_prior": None if class_prior is None else list(class_prior),
     }
     return StochasticSegmentationNetwork(made.part, spec=spec)
+
+
+def _start(layer: nn.Conv2d, bias: float) -> None:
+    with torch.no_grad():
+        layer.weight.mul_(_START)
+        assert layer.bias is not None
+        layer.bias.fill_(bias)
 
 
 def _log_likelihoods(logits: Tensor, label: Tensor) -> Tensor:
