@@ -7,7 +7,7 @@ from benchmarks.run import main
 NETWORKS = '{ name = "%s", channels = [4, 8], convolutions = 1 }'
 SETTINGS = (
     *("max_steps=4", "validate_every=2", "batch_size=4", "crop=16", "latent_dim=2", "n_ot=3"),
-    *("images=4", "validation_images=4", "n_eval=3"),
+    *("images=4", "validation_images=4", "n_eval=3", "class_prior=[0.5, 0.5]"),
     *(f"backbone={NETWORKS % 'unet'}", f"encoder={NETWORKS % 'axis-aligned'}"),
 )
 

@@ -57,6 +57,8 @@ def test_a_sample_reaches_mean_factor_and_scale():
 def test_the_loss_is_the_likelihood_that_the_integral_has():
     """One pixel, two classes: E[sigmoid(difference of the logits)] has a quadrature to compare."""
     model = ssn(backbone=UNET, samples=20_000).eval()
+    torch.nn.init.normal_(model.factor.bias, std=0.5)
+    torch.nn.init.zeros_(model.log_scale.bias)
     image, label = torch.rand(1, 1, 1, 1), torch.ones(1, 1, 1, dtype=torch.long)
     with torch.no_grad():
         found = model.loss(image, label)["negative_log_likelihood"]
@@ -65,6 +67,7 @@ def test_the_loss_is_the_likelihood_that_the_integral_has():
     contrast = torch.tensor([-1.0, 1.0])
     mean = of_torch.mean[0] @ contrast
     std = (contrast @ of_torch.covariance_matrix[0] @ contrast).sqrt()
+    assert std > 1  # or the mean alone would do
     z = torch.linspace(-8, 8, 4001)
     weight = torch.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
     likelihood = torch.trapezoid(weight * torch.sigmoid(mean + std * z), z)

@@ -20,7 +20,7 @@ class LowRankLogits(Distribution):
     """
 
     arg_constraints = {}  # noqa: RUF012  # as torch's distributions have it
-    support = constraints.independent(constraints.real, 3)
+    support = constraints.independent(constraints.real, 3)  # type: ignore[no-untyped-call]
     has_rsample = True
 
     def __init__(self, mean: Tensor, factor: Tensor, scale: Tensor) -> None:
@@ -37,7 +37,7 @@ class LowRankLogits(Distribution):
         """The variance of each logit, (B, K, H, W)."""
         return self.factor.square().sum(1) + self.scale.square()
 
-    def rsample(self, sample_shape: Size | tuple[int, ...] = ()) -> Tensor:
+    def rsample(self, sample_shape: Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         """Return samples (*s, B, K, H, W)."""
         return self.mean + self.deviations(Size(sample_shape))
 

@@ -160,7 +160,7 @@ def _log_likelihoods(logits: Tensor, label: Tensor) -> Tensor:
     """Return log p(label | logits), summed over pixels, (S, B), of logits (S, B, K, H, W)."""
     labels = label.expand(len(logits), *label.shape).flatten(0, 1)
     per_pixel = functional.cross_entropy(logits.flatten(0, 1), labels, reduction="none")
-    return -per_pixel.sum(dim=(1, 2)).unflatten(0, logits.shape[:2])
+    return -per_pixel.sum(dim=(1, 2)).view(logits.shape[:2])
 
 
 def _checked_samples(samples: int) -> int:
