@@ -173,11 +173,25 @@ class Registry(ModuleType, Mapping[str, Constructor]):
 
 
 def check_options(constructor: Constructor, options: Mapping[str, Any], *, owner: str) -> None:
-    """Check by its signature that ``constructor`` takes ``options``.
+    """Check by its signature that ``constructor`` takes ``options``, and needs no others.
 
     Raises:
         OptionError: An option is unknown, of a type that its annotation excludes, or a required one
             is missing.
+    """
+    named = check_given(constructor, options, owner=owner)
+    missing = [n for n, p in named.items() if p.default is p.empty and n not in options]
+    if missing:
+        raise OptionError(f"{owner} needs {listing(missing)}")
+
+
+def check_given(
+    constructor: Constructor, options: Mapping[str, Any], *, owner: str
+) -> dict[str, inspect.Parameter]:
+    """Check that ``constructor`` takes ``options``, perhaps with others; return its own by name.
+
+    Raises:
+        OptionError: An option is unknown or of a type that its annotation excludes.
     """
     parameters = named_parameters(constructor)
     named = {n: p for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
@@ -189,9 +203,7 @@ def check_options(constructor: Constructor, options: Mapping[str, Any], *, owner
                 f"{owner} has no option {option!r}{did_you_mean(option, named)}; "
                 f"it takes: {listing(named)}"
             )
-    missing = [n for n, p in named.items() if p.default is p.empty and n not in options]
-    if missing:
-        raise OptionError(f"{owner} needs {listing(missing)}")
+    return named
 
 
 def named_parameters(constructor: Constructor) -> dict[str, inspect.Parameter]:

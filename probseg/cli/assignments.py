@@ -37,7 +37,9 @@ def assigned(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def _order(pairs: Iterable[tuple[str, str, str]]) -> dict[str, None]:
-    return dict.fromkeys(key.strip() if text == "None" else key.split(".")[0] for key, _, text in pairs)
+    return dict.fromkeys(
+        key.strip() if text == "None" else key.split(".")[0] for key, _, text in pairs
+    )
 
 
 def _toml(text: str) -> str:

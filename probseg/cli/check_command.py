@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
 from probseg.cli.assignments import assigned
+from probseg.cli.docstrings import plain
 from probseg.cli.kinds import registry_of, singular
 from probseg.cli.output import print_json
+from probseg.registry import check_given
+
+if TYPE_CHECKING:
+    from probseg.testing import Check
 
 
 class Outcome(NamedTuple):
@@ -30,9 +35,11 @@ class Outcome(NamedTuple):
 def run(options: argparse.Namespace) -> int:
     """Print what holds and what does not, and return exit status 1 if something does not."""
     kind = singular(options.kind, claims=True)
-    registry_of(kind)[options.name]  # an unknown name, or a broken plugin, breaks no contract
+    given = assigned(options.set)
+    # what is asked for wrongly breaks no contract
+    check_given(registry_of(kind)[options.name], given, owner=f"{kind} {options.name!r}")
     outcomes = []
-    for outcome in try_checks(kind, {"name": options.name, **assigned(options.set)}):
+    for outcome in try_checks(kind, {"name": options.name, **given}):
         outcomes.append(outcome)
         if not options.json:
             _print(outcome)
@@ -54,7 +61,11 @@ def try_checks(kind: str, part: dict[str, Any]) -> Iterator[Outcome]:
             reason = None
         except ContractError as error:
             reason = str(error).partition(f": {check.__name__}: ")[2] or str(error)
-        yield Outcome(check.__name__, " ".join((check.__doc__ or "").split()), reason)
+        yield Outcome(check.__name__, _sentence(check), reason)
+
+
+def _sentence(check: Check) -> str:
+    return plain(" ".join((check.__doc__ or "").split()))
 
 
 def _print(outcome: Outcome) -> None:

@@ -26,9 +26,9 @@ class Docstring(NamedTuple):
 
 
 def parse(text: str) -> Docstring:
-    """Take a docstring apart.
+    r"""Take a docstring apart.
 
-    >>> parse("Add.\\n\\nArgs:\\n    a: One\\n        number.\\n").entries("Args")
+    >>> parse("Add.\n\nArgs:\n    a: One\n        number.\n").entries("Args")
     {'a': 'One number.'}
     """
     lead, *rest = _HEADING.split(inspect.cleandoc(text))
@@ -37,7 +37,9 @@ def parse(text: str) -> Docstring:
         heading: inspect.cleandoc("\n" + content).strip()
         for heading, content in zip(rest[::2], rest[1::2], strict=True)
     }
-    return Docstring(plain(summary), plain(more.strip()), {n: plain(s) for n, s in sections.items()})
+    return Docstring(
+        plain(summary), plain(more.strip()), {n: plain(s) for n, s in sections.items()}
+    )
 
 
 def plain(text: str) -> str:

@@ -65,7 +65,11 @@ def tried(listed: list[Listed]) -> list[Listed]:
     """Return the list after an attempt to import what plugins offer."""
     doubtful = [(KINDS[x.kind], x.name) for x in listed if x.source != BUILTIN and not x.broken]
     found = faults(doubtful)
-    return [one._replace(broken=found.get((KINDS[one.kind], one.name), one.broken)) for one in listed]
+    names = [(KINDS[one.kind], one.name) for one in listed]
+    return [
+        one._replace(broken=found.get(name, one.broken))
+        for one, name in zip(listed, names, strict=True)
+    ]
 
 
 def _read(offer: Offer) -> tuple[str, str]:
