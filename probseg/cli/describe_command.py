@@ -14,7 +14,7 @@ from rich.tree import Tree
 
 from probseg.cli.assignments import assigned
 from probseg.cli.output import print_json, print_rows
-from probseg.errors import DataError, OptionError
+from probseg.errors import DataError, OptionError, ProbsegError
 from probseg.specs import build
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print(anatomy)
     if options.out:
-        from probseg.cli.flow_figure import draw_flows
-
-        draw_flows(anatomy, options.out)
+        _draw(anatomy, options.out)
         if not options.json:
             print(f"\ndrawn in {options.out}")
     return 0
@@ -78,6 +76,14 @@ def _check(options: argparse.Namespace) -> None:
         raise OptionError("--size and -n are at least 1")
     if options.out and options.out.suffix not in PICTURES:
         raise OptionError(f"--out {options.out} is none of {', '.join(PICTURES)}")
+
+
+def _draw(anatomy: Anatomy, path: Path) -> None:
+    try:
+        from probseg.cli.flow_figure import draw_flows
+    except ImportError as error:
+        raise ProbsegError("--out draws with matplotlib: pip install 'probseg[bench]'") from error
+    draw_flows(anatomy, path)
 
 
 def _print(anatomy: Anatomy) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from probseg.errors import ProbsegError
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, Patch
+
 from probseg.files import atomic_file
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from probseg.cli.anatomy import Anatomy
     from probseg.cli.tracing import Flow, Node
 
@@ -22,13 +23,8 @@ def draw_flows(anatomy: Anatomy, path: Path) -> None:
     """Draw what happens in training and in sampling, from left to right, into a file.
 
     Raises:
-        ProbsegError: matplotlib is not installed.
         WriteError: The file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ProbsegError("--out draws with matplotlib: pip install 'probseg[bench]'") from error
     flows = {"training": anatomy.training, "sampling": anatomy.sampling}
     grids = {title: _grid(flow) for title, flow in flows.items()}
     wide = max(column for grid in grids.values() for column, _ in grid.values()) + 1
@@ -63,28 +59,38 @@ def _grid(flow: Flow) -> dict[str, tuple[int, float]]:
 
 def _draw(panel: Axes, flow: Flow, grid: dict[str, tuple[int, float]]) -> None:
     read = {name for node in flow.nodes for name in node.reads}
+    boxes: dict[str, Patch] = {}
     for node in flow.nodes:
         kind = "part" if node.reads else "input"
-        _box(panel, node, grid[node.name], "output" if node.name not in read else kind)
+        kind = "output" if node.name not in read else kind
+        boxes[node.name] = _box(panel, node, grid[node.name], kind)
         for name in node.reads:
-            (x0, y0), (x1, y1) = grid[name], grid[node.name]
-            panel.annotate(
-                "",
-                (x1 - 0.41, y1),
-                (x0 + 0.41, y0),
-                arrowprops={"arrowstyle": "-|>", "color": "#666666", "shrinkA": 0, "shrinkB": 0},
+            far = grid[node.name][0] - grid[name][0] > 1  # bent round what lies between
+            arrow = FancyArrowPatch(
+                grid[name],
+                grid[node.name],
+                arrowstyle="-|>",
+                connectionstyle=f"arc3,rad={0.12 * far}",
+                mutation_scale=10,
+                patchA=boxes[name],
+                patchB=boxes[node.name],
+                color="#666666",
             )
+            panel.add_patch(arrow)
 
 
-def _box(panel: Axes, node: Node, at: tuple[int, float], kind: str) -> None:
+def _box(panel: Axes, node: Node, at: tuple[int, float], kind: str) -> Patch:
     name = node.name.replace(" = ", " =\n")
     gives = "" if node.gives == "()" else f"\n{node.gives}"
-    panel.annotate(
+    text = panel.text(
+        *at,
         f"{name}{gives}",
-        at,
         ha="center",
         va="center",
         fontsize=8,
         zorder=3,
         bbox={"boxstyle": "round,pad=0.5", "facecolor": _FACES[kind], "edgecolor": "#999999"},
     )
+    patch = text.get_bbox_patch()
+    assert patch is not None
+    return patch

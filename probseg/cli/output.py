@@ -34,7 +34,7 @@ def print_rows(
     """
     rows, bad, console = [list(row) for row in rows], set(marked), Console()
     if not console.is_terminal:
-        _print_plain([[heading.upper() for heading in headings], *rows])
+        _print_plain([list(headings), *rows])
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for number, heading in enumerate(headings):

@@ -59,7 +59,7 @@ def test_the_summary_is_that_of_the_docstring(command):
 def test_a_kind_is_singular_or_plural_and_a_name_one_line(command, kind):
     status, output, _ = command("list", kind, "--no-import")
     heading, *lines = output.splitlines()
-    assert status == 0 and heading.split()[:3] == ["KIND", "NAME", "FROM"]
+    assert status == 0 and heading.split()[:3] == ["kind", "name", "from"]
     assert [line.split()[1] for line in lines] == list(probseg.projectors)
     assert "\x1b" not in output and "…" not in output
 

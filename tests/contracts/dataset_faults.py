@@ -169,12 +169,12 @@ class ChangingGroups(Sound):
     """Tells another patient each time it is asked."""
 
     def __init__(self):
-        pass
+        self.turn = count()
 
     @property
     def groups(self):
-        turn = next(_COUNT)
-        return [f"patient-{(i + turn * i) % 5}" for i in range(10)]
+        turn = next(self.turn)
+        return [f"patient-{(i + turn) % 5}" for i in range(10)]
 
 
 class OnePatient(Sound):

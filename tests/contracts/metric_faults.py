@@ -57,7 +57,7 @@ class InOrder(Matched):
         samples, annotations = cost.shape
         number = max(samples, annotations)
         order = [list(islice(cycle(range(size)), number)) for size in cost.shape]
-        return cost[order].mean()
+        return cost[tuple(order)].mean()
 
 
 class WholeBatch(Matched):
@@ -77,11 +77,12 @@ class WrongDirection(Matched):
     higher_is_better = True
 
 
-class PrefersSomeDistance(Matched):
-    """Is best at a distance that is not zero."""
+class PrefersSmallSamples(Matched):
+    """Compares areas, and rewards samples that are too small."""
 
-    def match(self, cost):
-        return (super().match(cost) - 0.3).abs()
+    def __call__(self, evaluation):
+        samples, annotations = evaluation.labels.double(), evaluation.annotations.double()
+        return samples.mean((1, 2, 3)) - annotations.mean((1, 2, 3))
 
 
 class EmptyIsWorst(Matched):
@@ -126,7 +127,7 @@ FAULTS = {
         "arguments_stay_as_they_are": [Overwrites],
     },
     "agreement": {
-        "equal_sets_are_best": [WrongDirection, PrefersSomeDistance],
+        "equal_sets_are_best": [WrongDirection, PrefersSmallSamples],
         "two_empty_masks_agree": [EmptyIsWorst],
     },
     "matching": {

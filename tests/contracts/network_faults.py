@@ -158,6 +158,11 @@ class TwoAxesOnly(Decoder):
         return self.conv(features) + self.linear(latent).flatten(0, -2)[..., None, None]
 
 
+class OneMoreAxis(Decoder):
+    def forward(self, features, latent):
+        return super().forward(features, latent)[None]
+
+
 class SamplesMix(Decoder):
     def forward(self, features, latent):
         return super().forward(features, latent - latent.mean(0) if latent.ndim > 2 else latent)
@@ -205,7 +210,7 @@ FAULTS = {
         "every_parameter_gets_a_gradient": [UnusedEncoderParameter],
     },
     "decoder": {
-        "logits_have_their_shape": [TwoAxesOnly],
+        "logits_have_their_shape": [TwoAxesOnly, OneMoreAxis],
         "samples_at_once_equal_samples_one_by_one": [SamplesMix],
         "an_image_ignores_its_batch": [ImagesMix],
         "logits_depend_on_latent_and_features": [BlindToADimension, BlindToAFeature],
