@@ -20,11 +20,9 @@ N = 5
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(3)
+    torch.manual_seed(4)
     model = probseg.build("punet", **OPTIONS).eval()
-    with torch.no_grad():  # samples that differ
-        for parameter in model.decoder.parameters():
-            parameter.add_(torch.randn_like(parameter))
+    assert model.sample(torch.rand(1, 1, 20, 28), 50).std(0).mean() > 0.05, "samples that differ"
     return model
 
 
@@ -66,7 +64,6 @@ def test_files_hold_what_the_model_says(command, model, checkpoint, pixels, tmp_
     mean, sd = foreground.mean(0), foreground.std(0, unbiased=False)
     for name, wanted in (("mean", mean), ("sd", sd)):
         assert np.abs(_read(out / f"scan/{name}.png") / 65535 - wanted.numpy()).max() < 1e-5
-    assert wanted.max() > 0.01, "samples that do not differ show nothing"
     about = json.loads((out / "scan/about.json").read_text())
     assert about["spec"] == model.spec and (about["samples"], about["seed"]) == (N, 0)
     assert _read(out / "scan/contours.png").std() > 1
@@ -90,8 +87,8 @@ def test_an_image_is_predicted_the_same_alone(command, checkpoint, pixels, tmp_p
 
 AFFINES = {
     "LPS": np.diag([-0.5, -0.5, 2.0, 1.0]),
-    "RAS": np.diag([0.5, 0.7, 2.0, 1.0]),
-    "turned": np.array([[0, -0.7, 0, 3], [0.5, 0, 0, 1], [0, 0, 2.0, 0], [0, 0, 0, 1]]),
+    "RAS": np.diag([0.5, 0.75, 2.0, 1.0]),
+    "turned": np.array([[0, -0.75, 0, 3], [0.5, 0, 0, 1], [0, 0, 2.0, 0], [0, 0, 0, 1]]),
 }
 
 
