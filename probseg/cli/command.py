@@ -1,6 +1,5 @@
 """The command line as a whole: which commands there are, and what becomes of their errors."""
 
-# PYTHON_ARGCOMPLETE_OK
 from __future__ import annotations
 
 import argparse

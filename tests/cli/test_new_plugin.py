@@ -34,13 +34,12 @@ def site(packages, python, tmp_path_factory):
     return site
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_its_own_tests_pass_once_it_is_installed(packages, site, python, kind):
-    quiet = ("-q", "-p", "no:cacheprovider", "-W", "error")
-    printed = python("-m", "pytest", *quiet, cwd=packages / kind, path=[site])
+def test_its_own_tests_pass_once_it_is_installed(packages, site, python):
     from probseg.testing import checks
 
-    assert f"{len(checks[kind]) + 1} passed" in printed
+    apart = ("-q", "-p", "no:cacheprovider", "-W", "error", "--import-mode=importlib")
+    printed = python("-m", "pytest", *apart, *KINDS, cwd=packages, path=[site])
+    assert f"{sum(len(checks[kind]) + 1 for kind in KINDS)} passed" in printed
 
 
 def test_the_command_sees_what_is_installed(site, python):
@@ -66,19 +65,18 @@ def test_models_take_the_parts(site, monkeypatch):
     assert model.spec["projector"]["name"] == "my-projector"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_it_is_written_in_the_projects_style(packages, kind):
-    root = packages / kind / "src"
+@pytest.mark.parametrize("verb", ["check", "format"])
+def test_it_is_written_in_the_projects_style(packages, verb):
     google = ("--config", 'lint.pydocstyle.convention="google"')
     rules = ("--select", "E,F,I,B,UP,D", "--ignore", "D105,D107")
-    for what in (("check", *google, *rules), ("format", "--check")):
-        verb, *more = what
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", verb, "--isolated", "--line-length", "100", *more, root],
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    more = (*google, *rules) if verb == "check" else ("--check",)
+    sources = [packages / kind / "src" for kind in KINDS]
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", verb, "--isolated", "--line-length", "100", *more, *sources],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_range_of_versions_takes_this_one():

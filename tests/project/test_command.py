@@ -22,6 +22,7 @@ def wheel(root, run, tmp_path_factory):
             "-z",
             "probseg",
             "benchmarks",
+            "pytest_probseg.py",
             "pyproject.toml",
             "README.md",
             "LICENSE",
@@ -54,6 +55,18 @@ def test_the_wheel_holds_every_file_that_the_benchmark_reads(wheel, root) -> Non
     assert len(folders) > 4 and read
     assert read <= packed
     assert not any(name.startswith(("tests/", "benchmarks/results/")) for name in packed)
+
+
+def test_the_wheel_holds_what_the_command_and_the_plugin_of_pytest_need(wheel, root) -> None:
+    templates = {
+        path.relative_to(root).as_posix()
+        for path in (root / "probseg/cli/templates").rglob("*.txt")
+    }
+    archive = zipfile.ZipFile(wheel)
+    assert len(templates) == 12 and templates | {"pytest_probseg.py"} <= set(archive.namelist())
+    (points,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
+    text = archive.read(points).decode()
+    assert "probseg = probseg.cli:main" in text and "[pytest11]\nprobseg = pytest_probseg" in text
 
 
 def test_the_installed_copy_finds_its_suite_and_its_template(wheel, run, tmp_path) -> None:
