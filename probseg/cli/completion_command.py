@@ -7,7 +7,7 @@ import argparse
 
 def run(options: argparse.Namespace) -> int:
     """Print the code and return exit status 0."""
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    print(argcomplete.shellcode(["probseg"], shell=options.shell))
+    print(shellcode(["probseg"], shell=options.shell))
     return 0

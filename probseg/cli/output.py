@@ -37,17 +37,21 @@ def print_rows(
         _print_plain([list(headings), *rows])
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for number, heading in enumerate(headings):
-        last = number == len(headings) - 1
-        cut = "ellipsis" if last else "fold"
-        table.add_column(heading, no_wrap=not (wrap and last), overflow=cut)
+    *widths, _ = _widths([headings, *rows])
+    for heading, width in zip(headings, widths, strict=False):
+        table.add_column(heading, no_wrap=True, min_width=width)
+    table.add_column(headings[-1], no_wrap=not wrap, overflow="ellipsis")
     for number, row in enumerate(rows):
         table.add_row(*map(Text, row), style="red" if number in bad else None)
     console.print(table)
 
 
 def _print_plain(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = _widths(rows)
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         print("  ".join(cells).rstrip())
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]

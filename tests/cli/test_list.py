@@ -127,3 +127,4 @@ def test_in_a_terminal_a_line_is_cut_where_the_terminal_ends(command, monkeypatc
     _, output, _ = command("list", "metrics", "--no-import")
     lines = output.splitlines()
     assert len(lines) == 1 + len(probseg.metrics) and "…" in output
+    assert all(name in output for name in probseg.metrics), "a name is cut"
