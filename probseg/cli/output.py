@@ -40,7 +40,8 @@ def print_rows(
     *widths, _ = _widths([headings, *rows])
     for heading, width in zip(headings, widths, strict=False):
         table.add_column(heading, no_wrap=True, min_width=width)
-    table.add_column(headings[-1], no_wrap=not wrap, overflow="ellipsis")
+    left = max(console.width - sum(widths) - 2 * len(headings), 20)
+    table.add_column(headings[-1], no_wrap=not wrap, overflow="ellipsis", max_width=left)
     for number, row in enumerate(rows):
         table.add_row(*map(Text, row), style="red" if number in bad else None)
     console.print(table)
