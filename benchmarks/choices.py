@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import probseg
 from benchmarks.cells import FOLDS
 from benchmarks.suite import Suite
 from benchmarks.suite_checks import part_faults
 from benchmarks.validation import ChoiceError, check, choose, schema
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that complains in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print what is wrong and leave with status 2."""
-        sys.exit(self.complain(message))
-
-    def complain(self, message: object) -> int:
-        """Print what is wrong and return status 2."""
-        print(f"{self.prog}: {message} (--help explains)", file=sys.stderr)
-        return 2
+from probseg.cli.parser import Parser as Parser
 
 
 def datasets(options: argparse.Namespace, suite: Suite) -> tuple[str, ...]:

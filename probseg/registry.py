@@ -119,7 +119,7 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         """
         if isinstance(name, str) and name in self._local:
             return self._local[name]
-        offers = self._offers().get(name) if isinstance(name, str) else None
+        offers = self.offers().get(name) if isinstance(name, str) else None
         if not offers:
             raise UnknownNameError(
                 f"no {self.kind} is called {name!r}{did_you_mean(name, self)}; "
@@ -146,15 +146,15 @@ class Registry(ModuleType, Mapping[str, Constructor]):
 
     def __contains__(self, name: object) -> bool:
         """Whether somebody offers ``name``; imports nothing."""
-        return name in self._local or name in self._offers()
+        return name in self._local or name in self.offers()
 
     def __iter__(self) -> Iterator[str]:
         """All names in alphabetical order; imports nothing."""
-        return iter(sorted({*self._local, *self._offers()}))
+        return iter(sorted({*self._local, *self.offers()}))
 
     def __len__(self) -> int:
         """How many names there are."""
-        return len({*self._local, *self._offers()})
+        return len({*self._local, *self.offers()})
 
     def __eq__(self, other: object) -> bool:
         """A registry equals only itself."""
@@ -164,7 +164,8 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         """A registry is hashed by identity, as modules are."""
         return id(self)
 
-    def _offers(self) -> dict[str, list[Offer]]:
+    def offers(self) -> dict[str, list[Offer]]:
+        """Return who offers which name, apart from this process itself; imports nothing."""
         offers = {name: [offer] for name, offer in self._builtin.items()}
         for offer in _plugins(self.__name__, *_search_path()):
             offers.setdefault(offer.entry.name, []).append(offer)
@@ -172,11 +173,25 @@ class Registry(ModuleType, Mapping[str, Constructor]):
 
 
 def check_options(constructor: Constructor, options: Mapping[str, Any], *, owner: str) -> None:
-    """Check by its signature that ``constructor`` takes ``options``.
+    """Check by its signature that ``constructor`` takes ``options``, and needs no others.
 
     Raises:
         OptionError: An option is unknown, of a type that its annotation excludes, or a required one
             is missing.
+    """
+    named = check_given(constructor, options, owner=owner)
+    missing = [n for n, p in named.items() if p.default is p.empty and n not in options]
+    if missing:
+        raise OptionError(f"{owner} needs {listing(missing)}")
+
+
+def check_given(
+    constructor: Constructor, options: Mapping[str, Any], *, owner: str
+) -> dict[str, inspect.Parameter]:
+    """Check that ``constructor`` takes ``options``, perhaps with others; return its own by name.
+
+    Raises:
+        OptionError: An option is unknown or of a type that its annotation excludes.
     """
     parameters = named_parameters(constructor)
     named = {n: p for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
@@ -188,9 +203,7 @@ def check_options(constructor: Constructor, options: Mapping[str, Any], *, owner
                 f"{owner} has no option {option!r}{did_you_mean(option, named)}; "
                 f"it takes: {listing(named)}"
             )
-    missing = [n for n, p in named.items() if p.default is p.empty and n not in options]
-    if missing:
-        raise OptionError(f"{owner} needs {listing(missing)}")
+    return named
 
 
 def named_parameters(constructor: Constructor) -> dict[str, inspect.Parameter]:

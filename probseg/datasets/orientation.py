@@ -50,6 +50,14 @@ class Upright:
         turned = library.apply_orientation(volume.voxels, library.ornt_transform(own, self._target))
         return np.transpose(turned, (self._slices, 3, self._rows, self._columns))
 
+    def back(self, pictures: NDArray[Any]) -> NDArray[Any]:
+        """Return pictures (slices, C, H, W) as voxels (X, Y, Z, C) that lie as the image's do."""
+        library = nibabel().orientations
+        axes = np.argsort((self._slices, 3, self._rows, self._columns))
+        own = library.ornt_transform(self._target, self._own)
+        voxels: NDArray[Any] = library.apply_orientation(np.transpose(pictures, axes), own)
+        return voxels
+
 
 def _says_nothing(volume: Volume) -> bool:
     return volume.affine is None or np.array_equal(volume.affine[:3, :3], np.eye(3))

@@ -111,12 +111,21 @@ def w_dice() -> Wasserstein:
 
 
 def w_hausdorff(one_empty: OneEmpty = "diagonal") -> Wasserstein:
-    """Return Ŵ with the Hausdorff distance in pixels, see :mod:`probseg.metrics.hausdorff`."""
+    """Return Ŵ with the Hausdorff distance in pixels, see :mod:`probseg.metrics.hausdorff`.
+
+    Args:
+        one_empty: The distance where one mask is empty and the other is not: the image's
+            ``"diagonal"``, a number of pixels, or ``"nan"``.
+    """
     return Wasserstein(PairCost(Hausdorff(one_empty)))
 
 
 def w_cross_entropy(epsilon: float = EPSILON) -> Wasserstein:
-    """Return Ŵ with the cross-entropy in nats per pixel."""
+    """Return Ŵ with the cross-entropy in nats per pixel.
+
+    Args:
+        epsilon: Probabilities below it are taken for it.
+    """
     return Wasserstein(CrossEntropyCost(epsilon))
 
 

@@ -27,24 +27,44 @@ class Choices:
     Each part is a name, a mapping ``{"name": ..., **options}`` or a ready object. What a model has
     two of (encoders, and projectors unless the flow is shared) can also be given as a mapping
     ``{"prior": part, "posterior": part}``.
+
+    Args:
+        in_channels: C, of the image.
+        classes: K, the background included.
+        latent_dim: L.
+        backbone: Turns the image into features.
+        encoder: Of the prior and of the posterior.
+        decoder: Turns features and a latent sample into logits.
+        projector: Pushes base densities forward.
+        project: Which of them: ``"posterior"`` or ``"both"``.
+        kl: The divergence that ``beta`` weighs.
+        kl_on: The space it compares posterior and prior on: ``"base"`` or ``"projected"``.
+        beta: Its weight.
+        divergence: The divergence on the projected space that ``gamma`` weighs.
+        gamma: Its weight.
+        flow_context: Whose context conditions the projectors: ``"image"``, ``"own"`` or
+            ``"posterior"``.
+        shared_flow: One projector for both densities.
+        reduction: Of the cross-entropy over pixels, ``"pixel-sum"`` or ``"pixel-mean"``; ``beta``
+            and ``gamma`` belong to this scale.
     """
 
-    in_channels: int = 1  # C
-    classes: int = 2  # K
-    latent_dim: int = 6  # L
+    in_channels: int = 1
+    classes: int = 2
+    latent_dim: int = 6
     backbone: Part = "unet"
     encoder: Part = "axis-aligned"
     decoder: Part = "fcomb"
     projector: Part = "identity"
-    project: str = "both"  # which base densities the projector is applied to
-    kl: Part = "kl"  # the divergence that beta weighs
-    kl_on: Space = "base"  # the space it compares posterior and prior on
+    project: str = "both"
+    kl: Part = "kl"
+    kl_on: Space = "base"
     beta: float = 10.0
-    divergence: Part = None  # the divergence on the projected space that gamma weighs
+    divergence: Part = None
     gamma: float = 0.0
-    flow_context: FlowContext = "image"  # whose context conditions the projectors
-    shared_flow: bool = True  # one projector for both densities
-    reduction: str = "pixel-sum"  # of the cross-entropy; beta and gamma belong to this scale
+    flow_context: FlowContext = "image"
+    shared_flow: bool = True
+    reduction: str = "pixel-sum"
 
     def __post_init__(self) -> None:
         """Check what no part checks.
@@ -79,12 +99,14 @@ class Recipe:
     def __init__(self, name: str, summary: str, defaults: Choices) -> None:
         self.name = name
         self.defaults = defaults
-        self.__doc__ = summary
-        self.__signature__ = inspect.Signature(
-            [
-                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-                for name, default in choices_of(defaults).items()
-            ]
+        _, _, options = inspect.getdoc(Choices).partition("Args:")  # type: ignore[union-attr]
+        self.__doc__ = f"{summary}\n\nArgs:{options}"
+        self.__signature__ = inspect.signature(Choices).replace(
+            parameters=[
+                parameter.replace(default=getattr(defaults, name))
+                for name, parameter in inspect.signature(Choices).parameters.items()
+            ],
+            return_annotation=inspect.Signature.empty,
         )
 
     def __call__(self, **options: Any) -> LatentVariableModel:

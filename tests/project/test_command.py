@@ -56,6 +56,19 @@ def test_the_wheel_holds_every_file_that_the_benchmark_reads(wheel, root) -> Non
     assert not any(name.startswith(("tests/", "benchmarks/results/")) for name in packed)
 
 
+def test_the_wheel_holds_what_the_command_and_the_plugin_of_pytest_need(wheel, root) -> None:
+    templates = {
+        path.relative_to(root).as_posix()
+        for path in (root / "probseg/cli/templates").rglob("*.txt")
+    }
+    archive = zipfile.ZipFile(wheel)
+    assert len(templates) == 12 and templates <= set(archive.namelist())
+    (points,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
+    text = archive.read(points).decode()
+    assert "probseg = probseg.cli:main" in text
+    assert "[pytest11]\nprobseg = probseg.pytest_plugin" in text
+
+
 def test_the_installed_copy_finds_its_suite_and_its_template(wheel, run, tmp_path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)

@@ -1,0 +1,107 @@
+"""The command as a whole: it explains itself at once, and helps whoever mistypes."""
+
+import time
+
+import pytest
+
+import probseg
+from probseg.cli.parsing import COMMANDS
+
+NAMES = [add.__name__.removeprefix("add_").replace("_", "-") for add in COMMANDS]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in NAMES)])
+def test_it_explains_itself_with_examples_and_without_torch(python, arguments):
+    code = (
+        "import sys; from probseg.cli import main\n"
+        f"try: main({arguments})\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules)\n"
+    )
+    output = python("-c", code)
+    assert "usage: probseg" in output and "examples:\n  " in output
+
+
+def test_help_takes_less_than_half_a_second(python):
+    def seconds():
+        start = time.perf_counter()
+        python("-m", "probseg", "--help")
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+def test_a_list_without_plugins_imports_no_torch(python):
+    code = (
+        "import sys; from probseg.cli import main\n"
+        "main(['list', '--no-import']); main(['list', 'models', '--json', '--no-import'])\n"
+        "assert 'torch' not in sys.modules"
+    )
+    assert "csae" in python("-c", code)
+
+
+def test_a_wrong_command_gets_the_nearest_right_one(command):
+    status, _, complaint = command("discribe")
+    assert status == 2 and "did you mean 'describe'?" in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_the_version_is_the_packages(command):
+    assert command("--version")[1].strip() == f"probseg {probseg.__version__}"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(command, shell):
+    status, output, _ = command("completion", shell)
+    assert status == 0 and "probseg" in output
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("probseg ", set(NAMES)),
+        ("probseg show pro", {"projector"}),
+        ("probseg list pro", {"projectors"}),
+        ("probseg show projector ", set(probseg.projectors)),
+        ("probseg check metrics w-", {n for n in probseg.metrics if n.startswith("w-")}),
+        ("probseg describe csa", {"csae"}),
+        ("probseg show nothing ", set()),
+    ],
+)
+def test_tab_completes_commands_kinds_and_names(python, tmp_path, line, wanted):
+    answers = tmp_path / "answers"
+    python(
+        *("-m", "probseg"),
+        cwd=tmp_path,
+        _ARGCOMPLETE="1",
+        _ARGCOMPLETE_STDOUT_FILENAME=str(answers),
+        _ARGCOMPLETE_SUPPRESS_SPACE="1",
+        _ARGCOMPLETE_IFS="\n",
+        COMP_LINE=line,
+        COMP_POINT=str(len(line)),
+    )
+    found = {one for one in answers.read_text().split("\n") if one and not one.startswith("-")}
+    assert found == wanted
+
+
+def test_the_entry_point_is_the_command():
+    import tomllib
+    from importlib.metadata import EntryPoint
+    from pathlib import Path
+
+    from probseg.cli import main
+
+    file = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    scripts = tomllib.loads(file.read_text(encoding="utf-8"))["project"]["scripts"]
+    assert EntryPoint("probseg", scripts["probseg"], "console_scripts").load() is main
+
+
+def test_whoever_reads_the_first_line_only_gets_no_traceback(python):
+    code = (
+        "import subprocess, sys\n"
+        "many = [sys.executable, '-m', 'probseg', 'list', '--json', '--no-import']\n"
+        "one = subprocess.Popen(many, stdout=subprocess.PIPE, stderr=subprocess.PIPE)\n"
+        "one.stdout.read(1); one.stdout.close(); print(one.stderr.read().decode())\n"
+        "sys.exit(one.wait())"
+    )
+    assert python("-c", code).strip() == ""

@@ -1,0 +1,110 @@
+"""`probseg new-plugin`: the package installs, and its own tests pass, for every kind."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import probseg
+from probseg.cli.kinds import KINDS
+from probseg.cli.new_plugin_command import package
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """A package of each kind, as the command writes it."""
+    from probseg.cli import main
+
+    folder = tmp_path_factory.mktemp("plugins")
+    for kind in KINDS:
+        assert main(["new-plugin", f"my-{kind}", "--kind", kind, "--out", str(folder / kind)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(packages, python, tmp_path_factory):
+    """A folder on the path where all of them are installed; no network is used."""
+    site = tmp_path_factory.mktemp("site")
+    copies = tmp_path_factory.mktemp("copies")  # setuptools leaves its own files beside the source
+    pip = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index")
+    sources = [shutil.copytree(packages / kind, copies / kind) for kind in KINDS]
+    python(*pip, "--no-build-isolation", "--no-deps", "--target", site, *sources, cwd=copies)
+    return site
+
+
+def test_its_own_tests_pass_once_it_is_installed(packages, site, python):
+    from probseg.testing import checks
+
+    apart = ("-q", "-p", "no:cacheprovider", "-W", "error", "--import-mode=importlib")
+    printed = python("-m", "pytest", *apart, *KINDS, cwd=packages, path=[site])
+    assert f"{sum(len(checks[kind]) + 1 for kind in KINDS)} passed" in printed
+
+
+def test_the_command_sees_what_is_installed(site, python):
+    output = python("-m", "probseg", "list", cwd=site, path=[site])
+    for kind in KINDS:
+        assert re.search(rf"^{kind} +my-{kind} +probseg-my-{kind} 0.1.0  \w", output, re.M)
+    assert "broken" not in output
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_option_of_it_is_documented(site, command, monkeypatch, kind):
+    monkeypatch.syspath_prepend(str(site))
+    status, output, _ = command("show", kind, f"my-{kind}")
+    assert status == 0 and f"my_{kind}/__init__.py" in output
+    rows = output.partition("options\n")[2].partition("\n\n")[0].splitlines()[1:]
+    assert all(len(re.split(r"  +", row)) == 4 for row in rows)
+
+
+def test_models_take_the_parts(site, monkeypatch):
+    monkeypatch.syspath_prepend(str(site))
+    parts = {kind: f"my-{kind}" for kind in ("backbone", "encoder", "projector", "decoder")}
+    model = probseg.build("csae", **parts, divergence="my-divergence")
+    assert model.spec["projector"]["name"] == "my-projector"
+
+
+@pytest.mark.parametrize("verb", ["check", "format"])
+def test_it_is_written_in_the_projects_style(packages, verb):
+    google = ("--config", 'lint.pydocstyle.convention="google"')
+    rules = ("--select", "E,F,I,B,UP,D", "--ignore", "D105,D107")
+    more = (*google, *rules) if verb == "check" else ("--check",)
+    sources = [packages / kind / "src" for kind in KINDS]
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", verb, "--isolated", "--line-length", "100", *more, *sources],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_range_of_versions_takes_this_one():
+    from packaging.requirements import Requirement
+
+    (line,) = re.findall(r'"(probseg>.*?)"', package("metric", "mine")["pyproject.toml"])
+    specifier = Requirement(line).specifier
+    assert probseg.__version__ in specifier and "99.0" not in specifier
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["radial", "--kind", "projecter"], "did you mean 'projector'"),
+        (["Ra dial", "--kind", "projector"], "is no name for a part"),
+        (["planar", "--kind", "projectors"], "exists already, of probseg"),
+        (["radial", "--kind", "projector", "--out", "."], "exists already; choose another place"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(command, monkeypatch, tmp_path, arguments, message):
+    (tmp_path / "mine").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    status, _, complaint = command("new-plugin", *arguments)
+    assert status == 2 and message in complaint and complaint.count("\n") == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+
+
+def test_the_package_is_called_after_the_part(command, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert command("new-plugin", "probseg-radial", "--kind", "projector")[0] == 0
+    assert (tmp_path / "probseg-radial/src/probseg_radial/__init__.py").is_file()
