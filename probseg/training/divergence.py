@@ -64,9 +64,10 @@ def gradient_names(model: nn.Module) -> list[str]:
     return [f"the gradient of {n}" for n, p in model.named_parameters() if p.grad is not None]
 
 
-def norms(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+def norms(gradients: list[Tensor]) -> list[Tensor]:
     """Return each gradient's norm, all of them by one kernel where the device can."""
-    return torch._foreach_norm(gradients) if gradients else []  # what torch's own clipping calls
+    # what torch's own clipping calls
+    return list(torch._foreach_norm(gradients)) if gradients else []
 
 
 class DivergenceWatch:
