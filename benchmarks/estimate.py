@@ -81,7 +81,7 @@ def _measure(work: Work, cell: Cell, data: Data) -> Measured:
 
 def _train(work: Work, cell: Cell, train: Clocked, validation: Clocked) -> Trained:
     from benchmarks.train import Trained, build_model, training_settings
-    from probseg.training.fit import fit
+    from probseg.training.fitting import fit
 
     settings = training_settings(cell, work.place)
     model = build_model(cell, train)

@@ -15,7 +15,7 @@ from benchmarks.material import Data
 from benchmarks.place import Place
 from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset
-from probseg.training.fit import FitResult, fit
+from probseg.training.fitting import FitResult, fit
 from probseg.training.settings import TrainingSettings
 
 

@@ -3,15 +3,71 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from probseg.errors import ProbsegError
+
+Name = TypeVar("Name")
+
+_IMAGE = "the image, times zero,"
 
 
 class DivergenceError(ProbsegError, ArithmeticError):
     """Training produced NaN or infinity."""
+
+
+def check_finite(
+    terms: Mapping[str, Tensor],
+    model: nn.Module | None = None,
+    *,
+    image: Tensor | None = None,
+    step: int | None = None,
+) -> None:
+    """Raise if a step of a training loop of your own met NaN or infinity, and name the first.
+
+    Call it between the backward pass and the optimizer's step. ``fit`` watches by itself.
+
+    >>> check_finite({"cross_entropy": torch.tensor(9.0), "kl": torch.tensor(torch.inf)}, step=7)
+    Traceback (most recent call last):
+    ...
+    probseg.training.divergence.DivergenceError: training diverged at step 7: kl is inf; \
+lower the learning rate, or check the scale of the images
+
+    Args:
+        terms: What ``model.loss`` returned, scalars.
+        model: Whose gradients to look at as well. Leave it out where a gradient scaler (fp16)
+            leaves out such steps by itself.
+        image: (B, C, H, W), to look at as well; on an accelerator a model does not.
+        step: To tell.
+
+    Raises:
+        DivergenceError: A term of the loss is not finite, or else a parameter's gradient, or else
+            the image. It says as well whether the image or a weight was not finite before.
+    """
+    known = list(terms.items())
+    if model is not None:
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        known += zip(gradient_names(model), norms(gradients), strict=True)
+    if image is not None:
+        known.append((_IMAGE, (image.detach() * 0).sum()))  # NaN and infinity survive
+    found = _first(known)
+    if found is not None:
+        raise _error(*found, step=step, cause=_cause(image, model))
+
+
+def gradient_names(model: nn.Module) -> list[str]:
+    """Return what to call the gradients of the parameters that have one, in their order."""
+    return [f"the gradient of {n}" for n, p in model.named_parameters() if p.grad is not None]
+
+
+def norms(gradients: list[Tensor]) -> list[Tensor]:
+    """Return each gradient's norm, all of them by one kernel where the device can."""
+    # what torch's own clipping calls
+    return list(torch._foreach_norm(gradients)) if gradients else []
 
 
 class DivergenceWatch:
@@ -48,17 +104,43 @@ class DivergenceWatch:
             DivergenceError: A value is not finite; the first one's step and name are told.
         """
         unseen, self._unseen = self._unseen, []
-        if not unseen:
-            return
-        known = torch.stack([value.float() for _, step in unseen for value in step.values()])
-        numbers = iter(known.tolist())
-        for step, values in unseen:
-            for name, number in zip(values, numbers, strict=False):
-                if not math.isfinite(number):
-                    raise self._error(step, name, number)
+        known = [((step, name), v) for step, values in unseen for name, v in values.items()]
+        found = _first(known)
+        if found is not None:
+            (step, name), number = found
+            rate = f"the learning_rate ({self.learning_rate})"
+            raise _error(name, number, step=step, rate=rate)
 
-    def _error(self, step: int, name: str, number: float) -> DivergenceError:
-        return DivergenceError(
-            f"training diverged at step {step}: {name} is {number}; lower the learning_rate "
-            f"({self.learning_rate}), or check the scale of the images"
-        )
+
+def _first(values: Sequence[tuple[Name, Tensor]]) -> tuple[Name, float] | None:
+    """Return the first value that is not finite and its name; waits for the device once."""
+    if not values:
+        return None
+    known = torch.stack([value.detach().float() for _, value in values]).tolist()
+    named = zip((name for name, _ in values), known, strict=True)
+    return next((found for found in named if not math.isfinite(found[1])), None)
+
+
+def _cause(image: Tensor | None, model: nn.Module | None) -> str:
+    """Say what was not finite before anything was computed of it."""
+    if image is not None and (count := int((~image.isfinite()).sum())):
+        return f" ({count} values are NaN or infinite in the image)"
+    for name, weight in model.named_parameters() if model is not None else ():
+        if not weight.isfinite().all():
+            return f" (the weight {name} is not finite since a step before)"
+    return ""
+
+
+def _error(
+    name: str,
+    number: float,
+    *,
+    step: int | None,
+    rate: str = "the learning rate",
+    cause: str = "",
+) -> DivergenceError:
+    at = "" if step is None else f" at step {step}"
+    return DivergenceError(
+        f"training diverged{at}: {name} is {number}{cause}; lower {rate}, or check the scale of "
+        "the images"
+    )

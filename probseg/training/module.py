@@ -16,11 +16,11 @@ from probseg.interfaces import Batch
 from probseg.metrics.latent import gini
 from probseg.training.augmentation import Draw, apply, draw
 from probseg.training.chunks import Chunks
-from probseg.training.divergence import DivergenceWatch
+from probseg.training.divergence import DivergenceWatch, gradient_names
 from probseg.training.parallel import Share, agree, alone, average
 from probseg.training.seeds import Purpose, make_generator, seed_globally
 from probseg.training.settings import TrainingSettings
-from probseg.training.step import clip
+from probseg.training.step import Norms, clip
 
 
 class TrainingModule(LightningModule):
@@ -59,7 +59,7 @@ class TrainingModule(LightningModule):
         """Take a step on a batch, whose randomness follows from the seed and the step.
 
         Raises:
-            DivergenceError: A term of the loss, or the norm of its gradient, is not finite.
+            DivergenceError: A term of the loss is not finite, or else a parameter's gradient.
         """
         step = self.global_step
         generator = make_generator(self.settings.seed, Purpose.STEP, step)
@@ -69,14 +69,16 @@ class TrainingModule(LightningModule):
         image, label = batch.image[mine], label[mine]
         if self.settings.augment:
             image, label = _augmented(image, label, draw(len(batch.image), generator), mine)
-        values = self.optimize(image, label, place=mine.start, whole=len(batch.image))
-        self._log("train", values, len(batch.image))
-        self.watch.note(step, values)
+        terms, norms = self.optimize(image, label, place=mine.start, whole=len(batch.image))
+        norm = {"gradient_norm": norms.total}
+        self._log("train", terms | norm, len(batch.image))
+        gradients = zip(gradient_names(self.model), norms.each.unbind(), strict=True)
+        self.watch.note(step, terms | dict(gradients) | norm)
 
     def optimize(
         self, image: Tensor, label: Tensor, *, place: int = 0, whole: int | None = None
-    ) -> dict[str, Tensor]:
-        """Move the weights by one step, and return the terms, their sum and the gradient's norm.
+    ) -> tuple[dict[str, Tensor], Norms]:
+        """Move the weights by one step, and return the terms, with their sum, and the norms.
 
         Gradients and norm are those of the whole batch; the processes' terms average to its terms.
 
@@ -104,12 +106,12 @@ class TrainingModule(LightningModule):
         with alone(self.trainer.strategy):
             done = self.chunks.accumulate(loss, image, label, **known)
         average(self.parameters(), self.share)
-        norm = clip(optimizer.optimizer, self.settings.clip)
+        norms = clip(optimizer.optimizer, self.settings.clip)
         optimizer.step()
         schedule: Any = self.lr_schedulers()
         if schedule is not None:
             schedule.step()
-        return {**done.terms, "loss": done.loss, "gradient_norm": norm}
+        return {**done.terms, "loss": done.loss}, norms
 
     @property
     def share(self) -> Share:

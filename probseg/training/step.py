@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from probseg.training.divergence import norms
+
 Loss = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
 # On CPUs: what 8 images of 128 x 128 have. More gains no speed and takes its memory.
@@ -76,17 +78,26 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
-def clip(optimizer: Optimizer, limit: float) -> Tensor:
-    """Clip the norm of all of an optimizer's gradients together, and return it as it was.
+class Norms(NamedTuple):
+    """The norms of an optimizer's gradients, as they were before they were clipped."""
+
+    total: Tensor  # of all of them together
+    each: Tensor  # (P,), of the P parameters that have one, in their order
+
+
+def clip(optimizer: Optimizer, limit: float) -> Norms:
+    """Clip the norm of all of an optimizer's gradients together.
 
     A fused optimizer divides the gradients in its own pass over them, and leaves out a step whose
     gradient is not finite; nothing waits for the device. Elsewhere torch clips.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    if not optimizer.defaults.get("fused"):
-        return nn.utils.clip_grad_norm_(parameters, limit)
-    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    fused: Any = optimizer  # torch's own gradient scaler hands these two over in the same way
-    fused.grad_scale = ((norm + 1e-6) / limit).clamp_min(1.0)
-    fused.found_inf = (~norm.isfinite()).to(norm.dtype)
-    return norm
+    each = torch.stack(norms([p.grad for p in parameters if p.grad is not None]))
+    total = torch.linalg.vector_norm(each)
+    if optimizer.defaults.get("fused"):
+        fused: Any = optimizer  # torch's own gradient scaler hands these two over in the same way
+        fused.grad_scale = ((total + 1e-6) / limit).clamp_min(1.0)
+        fused.found_inf = (~total.isfinite()).to(total.dtype)
+    else:
+        nn.utils.clip_grads_with_norm_(parameters, limit, total)
+    return Norms(total, each)

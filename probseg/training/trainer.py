@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
@@ -27,14 +28,21 @@ _DEPARTURES: dict[str, Any] = {
 }
 
 
+class Shown(NamedTuple):
+    """What is told of a run while it goes on."""
+
+    log: bool  # whether to write TensorBoard's log to the keeper's folder
+    progress: bool  # whether to show a progress bar
+    callbacks: Sequence[Callback] = ()  # the user's
+
+
 def make_trainer(
     settings: TrainingSettings,
     execution: Execution,
     keeper: RoundKeeper,
     *,
     rounds: int,
-    log: bool,
-    progress: bool,
+    shown: Shown,
 ) -> Trainer:
     """Set up early stopping, checkpoints, the progress bar and TensorBoard's log.
 
@@ -43,14 +51,13 @@ def make_trainer(
         execution: Device and precision.
         keeper: Keeps checkpoints and records in its folder.
         rounds: Validation rounds after which training ends, those of earlier runs included.
-        log: Whether to write TensorBoard's log to the keeper's folder.
-        progress: Whether to show a progress bar.
+        shown: What is told while it trains.
     """
     return Trainer(
         **_where(execution, settings.devices),
         max_epochs=rounds,
-        callbacks=_callbacks(settings, keeper, progress=progress),
-        logger=_make_log(keeper.folder) if log else False,
+        callbacks=_callbacks(settings, keeper, shown),
+        logger=_make_log(keeper.folder) if shown.log else False,
         default_root_dir=keeper.folder,
         **_DEPARTURES,
     )
@@ -72,13 +79,12 @@ def _where(execution: Execution, devices: int) -> dict[str, Any]:
     }
 
 
-def _callbacks(
-    settings: TrainingSettings, keeper: RoundKeeper, *, progress: bool
-) -> list[Callback]:
+def _callbacks(settings: TrainingSettings, keeper: RoundKeeper, shown: Shown) -> list[Callback]:
     stopping = EarlyStopping(MONITOR, patience=settings.patience, check_on_train_epoch_end=True)
-    shown = progress and settings.devices == 1  # a terminal cannot be sent to another process
-    bar = [StepProgress(settings.max_steps)] if shown else []
-    return [*bar, stopping, keeper]  # what is kept includes the state of early stopping
+    # a terminal cannot be sent to another process
+    bar = [StepProgress(settings.max_steps)] if shown.progress and settings.devices == 1 else []
+    # what is kept includes the state of early stopping, and what the user's log
+    return [*bar, *shown.callbacks, stopping, keeper]
 
 
 def _make_log(folder: Path) -> TensorBoardLogger:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
+from torch import nn
+from training_toys import ToyModel, quick
 
-from probseg.training import DivergenceError
+import probseg
+from probseg.training import DivergenceError, check_finite, fit
 from probseg.training.divergence import DivergenceWatch
 
 
@@ -53,3 +58,84 @@ def test_what_is_left_at_the_end_is_looked_at():
     with pytest.raises(DivergenceError, match="step 0: kl is inf"):
         watch.look()
     watch.look()  # nothing is left
+
+
+def test_the_same_name_is_looked_at_every_time():
+    """As in the batches of a validation round."""
+    watch = DivergenceWatch(0.5, every=3)
+    for value in (1.0, math.nan):
+        watch.note(4, far(value))
+    with pytest.raises(DivergenceError, match="step 4: kl is nan"):
+        watch.note(4, far(1.0))
+
+
+class Rooted(ToyModel):
+    """Adds the norm of a zero vector, which is finite and whose gradient is not."""
+
+    def loss(self, image, label, *, generator=None):
+        nothing = self.head.bias - self.head.bias.detach()
+        return super().loss(image, label) | {"norm": nothing.square().sum().sqrt()}
+
+
+def test_the_parameter_is_named_whose_gradient_is_not_finite(train, validation):
+    with pytest.raises(DivergenceError, match=r"step 0: the gradient of head\.bias is nan; lower"):
+        fit(Rooted(), train, validation, quick(), progress=False)
+
+
+# In a loop of one's own
+
+
+def backward(model, image, label):
+    terms = model.loss(image, label)
+    sum(terms.values()).backward()
+    return terms
+
+
+def test_a_loop_of_ones_own_is_told_the_first_term():
+    """Products of scales that an image of a million makes overflow beyond any bound."""
+    net = {"channels": [4, 8], "convolutions": 1}
+    model = probseg.build(
+        "csae",
+        projector="affine-autoregressive",
+        backbone={"name": "unet", **net},
+        encoder={"name": "axis-aligned", **net},
+    )
+    image, label = torch.rand(2, 1, 16, 16), torch.ones(2, 16, 16, dtype=torch.long)
+    check_finite(backward(model, image, label), model, image=image, step=0)
+    image = 1e6 * image
+    terms = backward(model, image, label)
+    with pytest.raises(DivergenceError, match=r"step 1: divergence is nan; .* scale of the images"):
+        check_finite(terms, model, image=image, step=1)
+    assert terms["kl"].isfinite()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "wanted"),
+    [
+        ("gradient", r"diverged: the gradient of 0\.weight is inf; lower the learning rate"),
+        ("weight", r"diverged: loss is nan \(the weight 1\.bias is not finite since a step before"),
+        ("image", r"diverged: loss is nan \(3 values are NaN or infinite in the image\)"),
+        ("unseen", r"diverged: the image, times zero, is nan \(3 values are NaN or infinite"),
+    ],
+)
+def test_what_was_not_finite_before_is_told_as_well(spoil, wanted):
+    model, image = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 1)), torch.ones(1, 1, 2, 4)
+    if spoil in ("image", "unseen"):
+        image[..., :3] = torch.tensor([math.nan, math.inf, -math.inf])
+        image[:, :, 1] = 0
+    if spoil == "weight":
+        model[1].bias.data[0] = math.nan
+    terms = {"loss": model(torch.ones_like(image) if spoil == "unseen" else image).sum()}
+    terms["loss"].backward()
+    if spoil == "gradient":
+        model[0].weight.grad[0, 0] = math.inf
+    with pytest.raises(DivergenceError, match=wanted):
+        check_finite(terms, model, image=image)
+
+
+def test_a_loop_of_ones_own_needs_no_lightning():
+    code = "import sys; from probseg.training import TrainingSettings, check_finite"
+    code += "; print('lightning' in sys.modules, 'kornia' in sys.modules)"
+    code += "; import probseg.training.fitting; from probseg.training import fit; print(fit)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.startswith("False False\n<function fit at")

@@ -40,7 +40,7 @@ def interrupted(tmp_path_factory) -> tuple[Path, Records]:
 
 def test_a_checkpoint_of_other_code_is_refused(tmp_path, monkeypatch):
     train_on(tmp_path, steps=3)
-    monkeypatch.setattr(sys.modules["probseg.training.fit"], "CODE", 0)  # not the function
+    monkeypatch.setattr(sys.modules["probseg.training.fitting"], "CODE", 0)
     with pytest.raises(CheckpointError, match=r"its training code is [1-9], not 0"):
         train_on(tmp_path, steps=3)
 

@@ -71,7 +71,9 @@ def test_a_fused_optimizer_clips_as_torch_does(limit, weight_decay):
             for parameter in model.parameters():
                 parameter.grad = torch.randn_like(parameter)
             direction = gradients(model)
-            assert clip(optimizer, limit).item() == pytest.approx(direction.norm().item(), rel=1e-5)
+            norms = clip(optimizer, limit)
+            assert norms.total.item() == pytest.approx(direction.norm().item(), rel=1e-5)
+            assert norms.each.norm().item() == pytest.approx(direction.norm().item(), rel=1e-5)
             optimizer.step()
         stepped.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     torch.testing.assert_close(*stepped, rtol=1e-5, atol=1e-6)
@@ -85,7 +87,7 @@ def test_a_fused_optimizer_leaves_out_a_step_that_is_not_finite(value):
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     model.head.bias.grad[0] = value
-    assert not math.isfinite(clip(optimizer, 1.0).item())
+    assert not math.isfinite(clip(optimizer, 1.0).total.item())
     optimizer.step()
     assert all(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import Callback
 from torch import nn
 
 from probseg.datasets.views import Annotated
@@ -26,7 +28,7 @@ from probseg.training.resume import Past, load_best, read_past
 from probseg.training.rounds import CODE, LAST, MONITOR, Record, RoundKeeper, best_round
 from probseg.training.seeds import preserved_state
 from probseg.training.settings import TrainingSettings
-from probseg.training.trainer import make_trainer
+from probseg.training.trainer import Shown, make_trainer
 
 # These may differ between a run and the one that goes on from it; the end of a cosine may not.
 _CHANGEABLE = {
@@ -62,6 +64,7 @@ def fit(
     *,
     out: str | Path | None = None,
     progress: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> FitResult:
     """Minimise the sum of the model's loss terms, and leave its best weights in it.
 
@@ -80,6 +83,8 @@ def fit(
         out: Folder for ``best.safetensors``, ``last.ckpt``, ``history.json``, ``run.json`` (what
             was trained, how and on what) and TensorBoard's log; None keeps nothing.
         progress: Whether to show a progress bar where the output is a terminal.
+        callbacks: More of Lightning's, such as :class:`probseg.training.LatentHealth`; what they
+            log is part of the history's records.
 
     Raises:
         InputError: The model does not take the data's channels or classes.
@@ -99,14 +104,13 @@ def fit(
         past = read_past(folder, _identity(model, data))
         sweep(folder)
         if not past.is_over(settings):
-            past = _train(model, data, past, folder=folder, log=bool(out), progress=progress)
+            shown = Shown(log=bool(out), progress=progress, callbacks=callbacks)
+            past = _train(model, data, past, folder=folder, shown=shown)
         best = load_best(model.eval(), folder, past)
         return _result(past, settings, best if out else None)
 
 
-def _train(
-    model: nn.Module, data: TrainingData, past: Past, *, folder: Path, log: bool, progress: bool
-) -> Past:
+def _train(model: nn.Module, data: TrainingData, past: Past, *, folder: Path, shown: Shown) -> Past:
     """Go on from ``past`` to the end, and return what is past then."""
     settings, identity = data.settings, _identity(model, data)
     execution = choose_execution(settings)
@@ -127,9 +131,7 @@ def _train(
         kept_memory(),
         errors_of_processes(),
     ):
-        trainer = make_trainer(
-            settings, execution, keeper, rounds=rounds, log=log, progress=progress
-        )
+        trainer = make_trainer(settings, execution, keeper, rounds=rounds, shown=shown)
         trainer.fit(module, data, ckpt_path=past.checkpoint, weights_only=True)
     if settings.devices > 1:  # other processes kept the rounds in their own memory, and the folder
         return read_past(folder, identity)

@@ -1,0 +1,156 @@
+"""Watching the latent space of a model while it trains."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
+from probseg.errors import InputError, OptionError
+from probseg.interfaces import Batch, Dataset
+from probseg.metrics.health import Health, complaints, latent_health
+
+logger = logging.getLogger("probseg.training")
+
+
+class LatentHealth(Callback):
+    """Measures the latent space on fixed images, logs it, and warns in words when it collapses.
+
+    ``fit(model, train, validation, settings, callbacks=[LatentHealth(validation)])``, or in
+    ``lightning.Trainer(callbacks=[...])``. It works with any model that has ``prior(image)`` and
+    ``sample(image, n)``, be it the LightningModule itself or its attribute ``model``. Logged are
+    ``latent/gini``, ``latent/effective_rank``, ``latent/diversity``, and for a model that has
+    ``posterior(image, label)`` ``latent/active_units``, ``latent/kl`` and ``latent/kl_0`` to
+    ``latent/kl_{L-1}``; see :class:`probseg.metrics.health.Health`. Random numbers are its own:
+    training goes on as it would without it, to the bit on a CPU.
+
+    Args:
+        probe: The images with their annotations: some of a data set (``images`` of them, evenly
+            spread), or a batch of yours, whole.
+        every: Steps between two measurements; None measures at the end of each validation.
+        images: How many of a data set to take.
+        samples: Of each image.
+        patience: Measurements in a row that have to show a sign before it is told; a model that
+            has only begun shows them all.
+        seed: Of the samples, and of whose annotation of an image the posterior sees.
+
+    Attributes:
+        history: The global step and the :class:`~probseg.metrics.health.Health` of each
+            measurement.
+
+    Raises:
+        OptionError: A count is below one, or the data set is empty.
+    """
+
+    def __init__(
+        self,
+        probe: Dataset | Batch,
+        *,
+        every: int | None = None,
+        images: int = 16,
+        samples: int = 8,
+        patience: int = 3,
+        seed: int = 0,
+    ) -> None:
+        counts = {"images": images, "samples": samples, "patience": patience}
+        for name, count in (counts | ({} if every is None else {"every": every})).items():
+            if count < 1:
+                raise OptionError(f"{name} has to be at least 1, not {count}")
+        self.probe = probe if isinstance(probe, Batch) else _some(probe, images)
+        self.every = every
+        self.samples = samples
+        self.patience = patience
+        self.seed = seed
+        self.history: list[tuple[int, Health]] = []
+        self._in_a_row: dict[str, int] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look for the model early.
+
+        Raises:
+            InputError: Neither the module nor its ``model`` has a prior.
+        """
+        model_of(pl_module)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure, unless it is done every so many steps."""
+        if self.every is None and not trainer.sanity_checking:
+            self._measure(trainer, pl_module, on_step=False)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Measure every so many steps."""
+        if self.every is not None and trainer.global_step % self.every == 0:
+            self._measure(trainer, pl_module, on_step=True)
+
+    def _measure(self, trainer: Trainer, pl_module: LightningModule, *, on_step: bool) -> None:
+        model = model_of(pl_module)
+        batch = _to(self.probe, pl_module.device)
+        generator = torch.Generator().manual_seed(self.seed)
+        with evaluating(model):
+            health = latent_health(model, batch, samples=self.samples, generator=generator)
+        self.history.append((trainer.global_step, health))
+        pl_module.log_dict(
+            {f"latent/{name}": value for name, value in health.values().items()},
+            on_step=on_step,
+            on_epoch=not on_step,
+            batch_size=1,
+            sync_dist=trainer.world_size > 1,  # each process measured the same
+        )
+        if trainer.is_global_zero:
+            self._tell(complaints(health, getattr(model, "spec", None)), trainer.global_step)
+
+    def _tell(self, signs: dict[str, str], step: int) -> None:
+        """Warn of each sign that has been there long enough, once until it goes away."""
+        for name in [*self._in_a_row]:
+            if name not in signs:
+                del self._in_a_row[name]
+        for name, words in signs.items():
+            self._in_a_row[name] = self._in_a_row.get(name, 0) + 1
+            if self._in_a_row[name] == self.patience:
+                logger.warning("latent space, step %d: %s.", step, words)
+
+
+def model_of(module: nn.Module) -> Any:
+    """Return the module itself, or its ``model``: the one that has a prior.
+
+    Raises:
+        InputError: Neither has.
+    """
+    for model in (module, getattr(module, "model", None)):
+        if hasattr(model, "prior"):
+            return model
+    raise InputError(
+        f"neither {type(module).__name__} nor its attribute 'model' has prior(image), so there is "
+        "no latent space to watch; leave LatentHealth out for such a model"
+    )
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Bring a model into evaluation mode, and each of its modules back into the mode it was in."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _some(dataset: Dataset, images: int) -> Batch:
+    count = len(dataset)
+    if not count:
+        raise OptionError(f"data set {dataset.name!r} holds no image to watch the latents on")
+    places = torch.linspace(0, count - 1, min(images, count)).round().long().tolist()
+    return Batch(*dataset.__getitems__(places))
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    return Batch(*(None if part is None else part.to(device) for part in batch))  # type: ignore[arg-type]

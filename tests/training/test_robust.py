@@ -1,0 +1,180 @@
+"""Hundreds of steps on hostile images, labels and shapes, and not one value that is not finite.
+
+``PROBSEG_STEPS=500 pytest tests/training/test_robust.py`` takes as many steps of each case, and
+tells how many it took; a run of all tests takes a few.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim import Adam
+
+import probseg
+from probseg.training.step import accumulate, clip
+
+STEPS = int(os.environ.get("PROBSEG_STEPS", "10"))
+NET = {"channels": [4, 8], "convolutions": 1}
+LATENT = ("punet", "2p-planar", "csae")
+ALL = (*LATENT, "deterministic")
+
+
+class Case(NamedTuple):
+    """What one model is trained on."""
+
+    image: Tensor
+    label: Tensor
+    options: dict[str, Any] = {}  # noqa: RUF012  # of the model; nobody writes to it
+    logits: float = 1.0  # factor on the last layer
+    amp: torch.dtype | None = None  # of autocast
+
+
+def noise(images: int = 2) -> Tensor:
+    return torch.rand(images, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def drawn(images: int = 2) -> Tensor:
+    return (noise(images)[:, 0] > 0.6).long()
+
+
+EMPTY = torch.zeros(2, 16, 16, dtype=torch.long)
+PIXEL = functional.pad(torch.full((2, 1, 1, 1), 1e6), (8, 7, 8, 7))
+CONTRASTS = {
+    "zero": 0 * noise(),
+    "constant": torch.full_like(noise(), 1e3),
+    "denormals": 1e-40 * noise(),
+    "one million": 1e6 * noise(),
+    "minus one million": -1e6 * noise(),
+    "one pixel of a million": PIXEL,
+}
+ANY = {name: Case(image, drawn()) for name, image in CONTRASTS.items()} | {
+    "empty labels": Case(noise(), EMPTY),
+    "one million, empty labels": Case(1e6 * noise(), EMPTY),
+    "one image": Case(noise(1), drawn(1)),
+    "extreme logits": Case(noise(), drawn(), logits=1e4),
+    "bf16": Case(noise(), drawn(), amp=torch.bfloat16),
+    "bf16, one million": Case(1e6 * noise(), drawn(), amp=torch.bfloat16),
+}
+WITH_LATENTS = {
+    "one latent": Case(noise(), drawn(), {"latent_dim": 1}),
+    "64 latents": Case(noise(), drawn(), {"latent_dim": 64}),
+    "one image of a million, 64 latents": Case(1e6 * noise(1), drawn(1), {"latent_dim": 64}),
+}
+ALONE = {"name": "sinkhorn", "samples": 1}
+TRANSPORT = {
+    "one sample": Case(noise(), drawn(), {"divergence": ALONE}),
+    "one sample, one image, one latent": Case(
+        noise(1), drawn(1), {"divergence": ALONE, "latent_dim": 1}
+    ),
+    "one sample, one million": Case(1e6 * noise(), drawn(), {"divergence": ALONE}),
+    "distances, one million": Case(
+        1e6 * noise(), drawn(), {"divergence": {"name": "sinkhorn", "p": 1}}
+    ),
+    "weighed, stacked, one million": Case(
+        *(1e6 * noise(), drawn()),
+        {"divergence": {"name": "sinkhorn", "weights": "density", "solver": "stacked"}},
+    ),
+    "exact, one million": Case(1e6 * noise(), drawn(), {"divergence": "exact-ot"}),
+}
+CASES = [
+    *((model, name, case) for model in ALL for name, case in ANY.items()),
+    *((model, name, case) for model in LATENT for name, case in WITH_LATENTS.items()),
+    *(("csae", name, case) for name, case in TRANSPORT.items()),
+]
+
+
+@pytest.fixture(scope="module")
+def counted(request):
+    """Count cases and steps, and tell them at the end, where the output can be seen."""
+    counts = Counter()
+    yield counts
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        total = f"{counts['cases']} cases, {counts['steps']} steps, {counts['values']} values"
+        reporter.write_line(f"\nrobust: {total}, {counts['not finite']} not finite")
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), [pytest.param(m, c, id=f"{m}, {n}") for m, n, c in CASES]
+)
+def test_nothing_becomes_nan_or_infinite(name, case, counted):
+    """Losses, gradients and weights of each step; the samples in the end."""
+    model = make(name, case)
+    optimizer = Adam(model.parameters(), lr=1e-2, fused=True)
+    counted["cases"] += 1
+    for step in range(STEPS):
+        values = take_step(model, optimizer, case)
+        weights = torch.stack([weight.abs().max() for weight in model.parameters()])
+        bad = [name for name, value in values.items() if not value.isfinite()]
+        counted.update({"steps": 1, "values": len(values) + len(weights), "not finite": len(bad)})
+        assert not bad, (step, values)
+        assert weights.isfinite().all(), step
+    samples = model.eval().sample(case.image, 3)
+    torch.testing.assert_close(samples.sum(2), torch.ones(3, *case.label.shape))
+
+
+def make(name: str, case: Case) -> Any:
+    parts = {"backbone": {"name": "unet", **NET}}
+    if name != "deterministic":
+        parts["encoder"] = {"name": "axis-aligned", **NET}
+    model = probseg.build(name, **parts, **case.options)
+    last = model.logits if name == "deterministic" else model.decoder.logits
+    with torch.no_grad():
+        last.weight.mul_(case.logits)
+        last.bias.add_(torch.tensor([1.0, -1.0]) * (case.logits - 1))
+    return model
+
+
+def take_step(model: Any, optimizer: Any, case: Case) -> dict[str, Tensor]:
+    """Take a step as ``fit`` does."""
+    optimizer.zero_grad()
+    with torch.autocast("cpu", case.amp or torch.bfloat16, enabled=case.amp is not None):
+        done = accumulate(
+            model.loss, case.image, case.label, chunk=2, backward=lambda loss: loss.backward()
+        )
+    norms = clip(optimizer, 1.0)
+    optimizer.step()
+    return {**done.terms, "loss": done.loss, "gradient norm": norms.total}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("amp", [torch.bfloat16, torch.float16])
+def test_half_precision_on_a_gpu(name, amp):
+    """With a gradient scaler, as fp16 needs; it may leave out steps, but not most of them."""
+    case = Case(noise(), drawn())
+    model, image, label = make(name, case).cuda(), case.image.cuda(), case.label.cuda()
+    optimizer = Adam(model.parameters(), lr=1e-3)
+    scaler = torch.amp.GradScaler("cuda", init_scale=2.0**10, enabled=amp == torch.float16)
+    taken = 0
+    for _ in range(max(STEPS, 50)):
+        optimizer.zero_grad()
+        with torch.autocast("cuda", amp):
+            terms = model.loss(image, label)
+        assert all(term.isfinite() and term.dtype == torch.float32 for term in terms.values())
+        before = scaler.get_scale()
+        scaler.scale(sum(terms.values())).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        taken += scaler.get_scale() >= before
+        assert all(weight.isfinite().all() for weight in model.parameters())
+    assert taken > max(STEPS, 50) / 2
+    with torch.autocast("cuda", amp):
+        samples = model.eval().sample(image, 3)
+    torch.testing.assert_close(samples.sum(2), torch.ones(3, 2, 16, 16).cuda())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_fp16_on_the_cpu_starts_finite(name):
+    """No tensor of a first step leaves fp16's range for images of the usual scale."""
+    values = take_step(model := make(name, CASE), Adam(model.parameters(), fused=True), CASE)
+    assert all(value.isfinite() for value in values.values()), values
+
+
+CASE = Case(noise(), drawn(), amp=torch.float16)
