@@ -95,6 +95,7 @@ def test_a_fused_optimizer_leaves_out_a_step_that_is_not_finite(value):
 # Prints how many blocks glibc has mapped by themselves while a large one is held: before, inside
 # and after. A process of its own, as one that once ran out of memory takes none from its heap.
 MAPPED = """
+import ctypes
 from probseg.training.allocator import kept_memory
 
 names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
