@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import report
 from benchmarks.cells import Cell
 from benchmarks.estimate import Measured, measure_all
 from benchmarks.locks import REPORT, held
 from benchmarks.notices import shown_on
 from benchmarks.place import Place
+from benchmarks.report.writing import write
 from benchmarks.runner import Outcome, Runner
 from benchmarks.scale import Scale
 from benchmarks.suite import Profile, Suite, check_options
@@ -62,7 +62,7 @@ def _report(outcome: Outcome, cells: Sequence[Cell], suite: Suite, out: Path) ->
     notes = {name: entry.description for name, entry in suite.models.items()}
     with held(REPORT, out):
         sweep(out)
-        tables = report.write(outcome.finished, out, competing=competing, notes=notes)
+        tables = write(outcome.finished, out, competing=competing, notes=notes)
     for table in tables:
         console.print()
         console.print(to_rich(table))

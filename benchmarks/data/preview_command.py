@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     """
     _check(options)
     from benchmarks.material import thin
-    from benchmarks.report import write_figure
+    from benchmarks.report.figures import write_figure
     from probseg.datasets.views import CentreCrop
 
     dataset = open_named(options.name, options, on_fault="skip")

@@ -77,15 +77,15 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _write(run: Path, out: Path, everything: bool) -> None:
-    from benchmarks import report
     from benchmarks.report.stored import by_profile, load
+    from benchmarks.report.writing import write
 
     stored = load(run, everything=everything)
     _warn(stored.refused)
     parts = by_profile(stored)
     for profile, part in parts.items():
         to = out / profile if len(parts) > 1 else out
-        report.write(part.finished, to, competing=part.competing, notes=part.notes, source=run)
+        write(part.finished, to, competing=part.competing, notes=part.notes, source=run)
         print(f"{len(part.finished)} results of {run}: tables and figures are in {to}")
 
 

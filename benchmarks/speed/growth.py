@@ -35,7 +35,7 @@ def contests(options: Options) -> list[Contest]:
     axes = _axes(options)
     found = [_measure(axis, options) for axis in axes]
     if options.out is not None:
-        from benchmarks.report import write_figure
+        from benchmarks.report.figures import write_figure
 
         write_figure(options.out / "growth.png", draw(axes, found))
     return found

@@ -18,6 +18,7 @@ PEERS = {  # package to what a user imports of it
     "monai": "monai",
 }
 COMMANDS = (  # of `python -m`
+    "probseg",
     "benchmarks.run",
     "benchmarks.evaluate",
     "benchmarks.data",
