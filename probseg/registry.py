@@ -119,7 +119,7 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         """
         if isinstance(name, str) and name in self._local:
             return self._local[name]
-        offers = self._offers().get(name) if isinstance(name, str) else None
+        offers = self.offers().get(name) if isinstance(name, str) else None
         if not offers:
             raise UnknownNameError(
                 f"no {self.kind} is called {name!r}{did_you_mean(name, self)}; "
@@ -146,15 +146,15 @@ class Registry(ModuleType, Mapping[str, Constructor]):
 
     def __contains__(self, name: object) -> bool:
         """Whether somebody offers ``name``; imports nothing."""
-        return name in self._local or name in self._offers()
+        return name in self._local or name in self.offers()
 
     def __iter__(self) -> Iterator[str]:
         """All names in alphabetical order; imports nothing."""
-        return iter(sorted({*self._local, *self._offers()}))
+        return iter(sorted({*self._local, *self.offers()}))
 
     def __len__(self) -> int:
         """How many names there are."""
-        return len({*self._local, *self._offers()})
+        return len({*self._local, *self.offers()})
 
     def __eq__(self, other: object) -> bool:
         """A registry equals only itself."""
@@ -164,7 +164,8 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         """A registry is hashed by identity, as modules are."""
         return id(self)
 
-    def _offers(self) -> dict[str, list[Offer]]:
+    def offers(self) -> dict[str, list[Offer]]:
+        """Return who offers which name, apart from this process itself; imports nothing."""
         offers = {name: [offer] for name, offer in self._builtin.items()}
         for offer in _plugins(self.__name__, *_search_path()):
             offers.setdefault(offer.entry.name, []).append(offer)

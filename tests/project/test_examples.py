@@ -4,10 +4,10 @@ import runpy
 
 import pytest
 
+PAGES = ("getting-started", "own-data", "plugins", "sharing")
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "docs/getting-started.md", "docs/own-data.md", "docs/plugins.md"]
-)
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{page}.md" for page in PAGES)])
 def test_python_blocks_run_one_after_the_other(page, blocks, tmp_path, monkeypatch):
     code = [b.code for b in blocks(page) if b.language == "python" and not b.title]
     assert code, f"{page} has no Python block"
