@@ -67,9 +67,10 @@ class Sampler(nn.Module):
         latent = from_noise(density, noise)
         features = self.model.backbone(image)
         # as one batch, since a decoder may loop over the samples, whose number is left open
-        repeated = features.expand(len(latent), -1, -1, -1, -1).flatten(0, 1)
+        samples, images = noise.shape[:2]  # not len(), which would fix their number
+        repeated = features.expand(samples, -1, -1, -1, -1).flatten(0, 1)
         logits = self.model.decoder(repeated, latent.flatten(0, 1))
-        return probabilities(logits).unflatten(0, latent.shape[:2])
+        return probabilities(logits).unflatten(0, (samples, images))
 
 
 def to_program(model: ProbabilisticModel, *, projected: bool = False) -> ExportedProgram:

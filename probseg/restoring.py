@@ -51,7 +51,7 @@ class Entry(NamedTuple):
     @property
     def numbers(self) -> int:
         """How many it holds; the header was checked against the file."""
-        return torch.Size(self.shape).numel()
+        return math.prod(self.shape)
 
 
 def read_header(file: Path) -> dict[str, Entry]:

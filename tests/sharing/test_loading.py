@@ -53,10 +53,10 @@ def test_a_description_far_larger_than_its_file_is_refused_before_it_takes_memor
     changes, tmp_path
 ):
     path = written(tmp_path / "m.safetensors", tiny("csae"), **changes)
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(ProbsegError):
         probseg.load(path)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 300_000  # KiB, on top of the libraries that dpt imports
 
@@ -153,7 +153,7 @@ def test_json_that_is_long_deep_or_no_unicode_is_refused(tmp_path):
     assert parsed(nested, file)
     for text, reason in [
         (f"[{nested}]", f"nested more than {MAX_DEPTH} deep"),
-        ("[" * 500_000, "nested more than|damaged"),
+        ("[" * 50_000, "nested more than|damaged"),
         (f'"{"a" * MAX_BYTES}"', "more than"),
         (r'"\ud800"', "surrogates not allowed"),
         ("1" * 5000, "damaged"),
@@ -195,8 +195,8 @@ def test_an_encoder_of_a_repository_or_a_folder_is_refused(encoder, tmp_path):
         probseg.load(path)
 
 
-def test_a_part_that_cannot_be_sketched_is_loaded_all_the_same(tmp_path):
-    """A constructor may look at the values of its weights, which the meta device has not."""
+def test_a_part_that_looks_at_its_weights_is_loaded_and_limited_too(tmp_path):
+    """A constructor may use the values of its weights, so loading needs real ones."""
     from probseg.projectors.planar import planar
 
     @probseg.projectors.register("looking")
