@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": ("benchmarks.evaluate", "score a trained model on any data"),
     "data": ("benchmarks.data.__main__", "list, check, preview and prepare data sets"),
     "report": ("benchmarks.report.__main__", "make tables, figures and report.html from results"),
+    "share": ("benchmarks.share", "write a trained model as a folder that travels"),
     "compare": ("benchmarks.compare", "show two runs side by side"),
 }
 

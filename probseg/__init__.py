@@ -43,6 +43,27 @@ def load(path: str | os.PathLike[str], **parts: Any) -> ProbabilisticModel:
     return load_checkpoint(path, **parts)
 
 
+def from_pretrained(
+    pretrained_model_name_or_path: str | os.PathLike[str], **options: Any
+) -> ProbabilisticModel:
+    """Return the model in a folder, or in a repository of a hub, in evaluation mode on the CPU.
+
+    Args:
+        pretrained_model_name_or_path: A folder that ``model.save_pretrained`` or the benchmark
+            wrote, or the id of a repository such as ``"somebody/csae-lidc"``.
+        **options: As of :func:`probseg.hub.from_pretrained`: ``revision``, ``cache_dir``,
+            ``local_files_only``, …
+
+    Raises:
+        CheckpointError: There is no model in the folder, or it is damaged.
+        HubError: The repository cannot be read.
+        MissingPluginError: A part is of a package that is not installed.
+    """
+    from probseg.hub import from_pretrained as load_folder
+
+    return load_folder(pretrained_model_name_or_path, **options)
+
+
 __all__ = [
     "__version__",
     "backbones",
@@ -51,6 +72,7 @@ __all__ = [
     "decoders",
     "divergences",
     "encoders",
+    "from_pretrained",
     "load",
     "metrics",
     "models",

@@ -42,6 +42,18 @@ class PluginError(ProbsegError, ImportError):
     """A plugin that cannot be imported, or one of two that offer the same name."""
 
 
+class MissingPluginError(PluginError, UnknownNameError):
+    """A part of a plugin that is not installed."""
+
+
+class HubError(ProbsegError, OSError):
+    """A repository of models that cannot be read or written."""
+
+
+class ExportError(ProbsegError, ValueError):
+    """A model that cannot be written as a program."""
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest known name, or an empty string.
 
@@ -64,8 +76,11 @@ def listing(names: Iterable[str]) -> str:
 __all__ = [
     "CheckpointError",
     "DataError",
+    "ExportError",
+    "HubError",
     "InputError",
     "MissingDataError",
+    "MissingPluginError",
     "OptionError",
     "PluginError",
     "ProbsegError",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from probseg.errors import OptionError, ProbsegError
@@ -10,6 +12,8 @@ from probseg.registry import Constructor, Registry, named_parameters, registry
 
 Part = Any  # a name, a mapping {"name": ..., **options} or a ready object
 Spec = dict[str, Any]
+
+_RESTORING = ContextVar("restoring", default=False)
 
 
 def build(name: str, **options: Any) -> Any:
@@ -36,6 +40,21 @@ def build(name: str, **options: Any) -> Any:
         'unet'
     """
     return registry("models").create(name, **options)
+
+
+@contextmanager
+def weights_from_a_file() -> Iterator[None]:
+    """Within it, parts are built whose weights a file will give, so that none fetches its own."""
+    token = _RESTORING.set(True)
+    try:
+        yield
+    finally:
+        _RESTORING.reset(token)
+
+
+def fetches_weights() -> bool:
+    """Whether a part may download pretrained weights: not while a model is loaded."""
+    return not _RESTORING.get()
 
 
 class Made(NamedTuple):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from probseg.errors import InputError, OptionError, did_you_mean, listing
 from probseg.registry import named_parameters
+from probseg.specs import fetches_weights
 
 
 class SegmentationModel(nn.Module):
@@ -21,7 +22,8 @@ class SegmentationModel(nn.Module):
         arch: One of the library's architectures, such as ``"unet"`` or ``"fpn"``.
         encoder: One of its encoders, such as ``"resnet34"`` or ``"tu-convnext_tiny"``.
         features: F, the maps that the network's head gives.
-        encoder_weights: Pretrained weights to fetch (needs the network), or ``None``.
+        encoder_weights: Pretrained weights to fetch (needs the network), or ``None``. A model that
+            is loaded fetches none.
         **options: What the architecture takes besides.
 
     Raises:
@@ -51,7 +53,12 @@ class SegmentationModel(nn.Module):
         self.out_channels = features
         try:
             self.network = smp.create_model(
-                arch, encoder, encoder_weights, in_channels, classes=features, **options
+                arch,
+                encoder,
+                encoder_weights if fetches_weights() else None,
+                in_channels,
+                classes=features,
+                **options,
             )
         except (TypeError, ValueError, KeyError, NotImplementedError) as error:
             raise OptionError(
@@ -105,6 +112,11 @@ def _check_architecture(arch: str) -> None:
 
 def _check_encoder(encoder: str) -> None:
     if encoder.startswith("tu-"):  # any network of timm
+        if ":" in encoder:
+            raise OptionError(
+                f"the encoder {encoder!r} would be looked up in a repository or a folder; name one "
+                "of timm's own networks"
+            )
         return
     known = smp.encoders.get_encoder_names()
     if encoder not in known:

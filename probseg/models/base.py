@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Generator, Tensor, nn
 
-from probseg.errors import InputError
+from probseg.errors import CheckpointError, InputError
 from probseg.inputs import checked_image, checked_label
 from probseg.specs import integer
+
+if TYPE_CHECKING:
+    from probseg.cards import Card
 
 
 class ProbabilisticModel(nn.Module, ABC):
@@ -55,6 +58,62 @@ class ProbabilisticModel(nn.Module, ABC):
         from probseg.checkpoints import save  # checkpoints import the models that they load
 
         save(self, path)
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *, card: Card | None = None
+    ) -> None:
+        """Write a folder that travels: weights, description and model card, whole or not at all.
+
+        A model that was saved there before is replaced; its ``README.md`` stays where no card is
+        given.
+
+        Args:
+            save_directory: The folder.
+            card: What the model's card says; by default it says what is not known.
+
+        Raises:
+            WriteError: The folder holds something else, or cannot be written.
+        """
+        from probseg.hub import save_pretrained
+
+        save_pretrained(self, save_directory, card=card)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Write what :meth:`save_pretrained` writes to a repository of a hub.
+
+        Args:
+            repo_id: Such as ``"somebody/csae-lidc"``; made where there is none.
+            **options: As of :func:`probseg.hub.push_to_hub`.
+
+        Returns:
+            Where the commit can be seen.
+
+        Raises:
+            HubError: The repository cannot be written.
+        """
+        from probseg.hub import push_to_hub
+
+        return push_to_hub(self, repo_id, **options)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any
+    ) -> Self:
+        """Return the model in a folder or a repository, as :func:`probseg.from_pretrained` does.
+
+        Raises:
+            CheckpointError: It is a model of another class than this one.
+            ProbsegError: See :func:`probseg.hub.from_pretrained`.
+        """
+        from probseg.hub import from_pretrained
+
+        model = from_pretrained(pretrained_model_name_or_path, **options)
+        if not isinstance(model, cls):
+            raise CheckpointError(
+                f"{pretrained_model_name_or_path} holds a {type(model).__name__} and no "
+                f"{cls.__name__}; load it with probseg.from_pretrained"
+            )
+        return model
 
     def _image(self, image: Tensor, *, values: bool) -> Tensor:
         return checked_image(image, self.in_channels, next(self.parameters()), values=values)

@@ -139,7 +139,7 @@ class LatentVariableModel(ProbabilisticModel):
         count = checked_count(n)
         with seeded(generator, image.device):
             x = padded(image, self.backbone.stride)
-            prior = self._projected_prior(x) if projected else self.prior_encoder(x)[0]
+            prior = self.sampled_density(x, projected=projected)
             logits = self.decoder(self.backbone(x), prior.sample((count,)))
             return probabilities(cropped(logits, image))
 
@@ -231,7 +231,16 @@ class LatentVariableModel(ProbabilisticModel):
         projected_q = self.posterior_projector(q, context_q)
         return Pair(q, p), Pair(projected_q, self.prior_projector(p, context_p))
 
-    def _projected_prior(self, image: Tensor) -> Distribution:
+    def sampled_density(self, image: Tensor, *, projected: bool) -> Distribution:
+        """Return what :meth:`sample` draws latents from, given an image whose sides fit already.
+
+        Raises:
+            InputError: The projected prior is asked for where its flow reads the posterior's
+                context.
+        """
+        if not projected:
+            density: Distribution = self.prior_encoder(image)[0]
+            return density
         unread = isinstance(self.prior_projector, Identity)
         if self.flow_context == "posterior" and not unread:
             raise InputError(

@@ -90,9 +90,9 @@ def test_a_missing_file_and_a_folder(tmp_path):
 @pytest.mark.parametrize(
     ("metadata", "text"),
     [
-        (None, "not written by this version of probseg's model.save: its format is 'not given'"),
-        ({"format": "pt"}, "its format is 'pt', not 'probseg-1'"),
-        ({"format": "probseg-1"}, "the description in .* is damaged: 'spec'"),
+        (None, "not written by probseg: its format is 'not given'"),
+        ({"format": "pt"}, "its format is 'pt', not 'probseg-2'"),
+        ({"format": "probseg-1"}, "the description in .* is damaged: it has no 'spec'"),
         ({"format": "probseg-1", "spec": "{"}, "the description in .* is damaged"),
         ({"format": "probseg-1", "spec": "[1]"}, "names no model"),
         ({"format": "probseg-1", "spec": '{"name": 3}'}, "names no model"),

@@ -4,7 +4,7 @@ import runpy
 
 import pytest
 
-PAGES = ("getting-started", "own-data", "plugins", "extending", "metrics")
+PAGES = ("getting-started", "own-data", "plugins", "extending", "metrics", "sharing")
 
 
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{page}.md" for page in PAGES)])

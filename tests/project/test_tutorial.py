@@ -52,7 +52,7 @@ def test_a_checkpoint_names_the_plugin_that_it_needs(site, monkeypatch, tmp_path
         probseg.build("csae", projector="radial").save(tmp_path / "m.safetensors")
         assert probseg.load(tmp_path / "m.safetensors").spec["projector"]["name"] == "radial"
     monkeypatch.delitem(sys.modules, "probseg_radial")
-    with pytest.raises(probseg.errors.UnknownNameError, match="radial"):
+    with pytest.raises(probseg.errors.MissingPluginError, match="pip install"):
         probseg.load(tmp_path / "m.safetensors")
 
 

@@ -1,0 +1,143 @@
+"""``python -m benchmarks.share``: a trained model of a run as a folder that travels."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.choices import Parser
+from benchmarks.results import Result, read_result
+from probseg.errors import DataError, ProbsegError, listing
+
+if TYPE_CHECKING:
+    from probseg.cards import Card
+
+RESULT = "result.json"
+EXAMPLES = """
+example:
+  %(prog)s benchmarks/out/cells/quick/contours/csae/fold0-seed0-a81b345f shared/csae --licence mit
+
+The folder holds model.safetensors, config.json and README.md, the model's card. Read it with
+probseg.from_pretrained; model.push_to_hub(…) brings it to a hub.
+
+Exit status: 0 done, 1 the cell cannot be read or the folder not written, 2 the command makes no
+sense.
+"""
+
+
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = Parser(
+        prog="python -m benchmarks.share",
+        description="Write a trained model of a run, with its card, as a folder that travels.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("cell", type=Path, help="folder of a finished cell")
+    parser.add_argument("folder", type=Path, help="to write, or to write anew")
+    parser.add_argument("--title", metavar="TEXT", help="of the card")
+    parser.add_argument("--licence", metavar="ID", help="of the model, such as mit (unknown)")
+    parser.add_argument("--intended-use", metavar="TEXT", help="what it is for and not for")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    try:
+        result = read_result(_result_file(options.cell))
+        share(options, result)
+    except ProbsegError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote {options.folder}; read its README.md before you publish it")
+    return 0
+
+
+def share(options: argparse.Namespace, result: Result) -> None:
+    """Write the folder.
+
+    Raises:
+        ProbsegError: The model cannot be read, or the folder not written.
+    """
+    from dataclasses import replace
+
+    import probseg
+
+    said = {
+        "title": options.title,
+        "licence": options.licence,
+        "intended_use": options.intended_use,
+    }
+    card = replace(card_of(result), **{key: text for key, text in said.items() if text})
+    probseg.from_pretrained(options.cell).save_pretrained(options.folder, card=card)
+
+
+def card_of(result: Result) -> Card:
+    """Return the card that a cell's result gives.
+
+    Raises:
+        DataError: The cell did not finish, or trained nothing.
+    """
+    from probseg.cards import Card
+
+    if result["status"] != "finished" or result["training"] is None:
+        raise DataError(f"the result {result['key']} is of no model that was trained to its end")
+    config, data, training = result["config"], result["data"], result["training"]
+    variant = next(iter(result["means"]))
+    return Card(
+        title=f"{config['row']} on {config['dataset']['name']}",
+        dataset=config["dataset"]["name"],
+        data=_data(config, data),
+        metrics={n: v for n, v in result["means"][variant].items() if v is not None},
+        measured_on=(
+            f"Means over {data['test']} test images of {config['dataset']['name']} "
+            f"({variant} samples, {data['split']}, fold {config['fold']}); the benchmark's "
+            "documentation says what each is and which way is better."
+        ),
+        provenance={
+            "trained": f"{training['steps']} steps, the best weights after {training['best_step']}",
+            "profile and seed": f"{config['profile']}, {config['seed']}",
+            "finished": str(result["timings"].get("finished", "unknown")),
+            "code": _code(result["provenance"]["git"]),
+            "versions": ", ".join(f"{n} {v}" for n, v in result["provenance"]["versions"].items()),
+            "machine": str(result["provenance"]["machine"].get("device", "unknown")),
+            "result": f"{result['key']}, digest {result['digest']}",
+        },
+    )
+
+
+def _data(config: dict[str, object], data: dict[str, object]) -> str:
+    return (
+        f"{data['provenance']}. {data['train']} images to train on, {data['validation']} to choose "
+        f"the weights, {data['test']} to test; {data['channels']} channels, {data['classes']} "
+        f"classes, {data['annotators']} annotators; {data['split']}; seen as {config['data']}. "
+        f"Fingerprint {data['fingerprint']}. The data keep their own terms."
+    )
+
+
+def _code(git: dict[str, object]) -> str:
+    if git["revision"] is None:
+        return "unknown revision"
+    return f"revision {git['revision']}{', with changes' if git['dirty'] else ''}"
+
+
+def _result_file(cell: Path) -> Path:
+    """Return the result of a cell.
+
+    Raises:
+        DataError: There is none; cells below the folder are named.
+    """
+    if (cell / RESULT).is_file():
+        return cell / RESULT
+    below = sorted(str(path.parent) for path in cell.glob("**/model.safetensors"))
+    hint = f"; cells with a model are: {listing(below)}" if below else ""
+    raise DataError(f"{cell} is no folder of a finished cell: it has no {RESULT}{hint}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

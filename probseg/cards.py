@@ -1,0 +1,134 @@
+"""The card of a model: what whoever meets it should know, and what nobody has said of it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
+    from probseg.models.base import ProbabilisticModel
+
+_NO_USE = (
+    "Not stated by whoever saved this model. Nothing here says that it is fit for decisions about "
+    "people: take it for research only."
+)
+_NO_DATA = "Unknown: whoever saved this model did not say what it was trained on."
+_NO_METRICS = "Unknown: whoever saved this model gave no measurements."
+_NO_LICENCE = "Unknown: ask whoever published this model before you use it."
+_LIBRARY = "probseg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What is known of a model besides its architecture; the card says so where nothing is.
+
+    Args:
+        title: Of the card; the model's name by default.
+        licence: An identifier as the Hugging Face hub has them, such as ``"mit"``.
+        intended_use: What the model is for, and what it is not for.
+        dataset: Name of the data that it was trained and measured on.
+        data: A sentence or more on those data: origin, terms, split.
+        metrics: Name to value, on data that the model was not trained on.
+        measured_on: A sentence on how they were measured.
+        provenance: Whatever says where the model comes from: code, versions, machine, date.
+    """
+
+    title: str | None = None
+    licence: str | None = None
+    intended_use: str | None = None
+    dataset: str | None = None
+    data: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    measured_on: str | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self, model: ProbabilisticModel) -> str:
+        """Return the card of a model in Markdown, with the metadata that hubs read."""
+        title = self.title or f"{model.spec['name']}, a probabilistic segmentation model"
+        sections = {
+            "Use": _use(model),
+            "Intended use": self.intended_use or _NO_USE,
+            "Data": self.data or self.dataset or _NO_DATA,
+            "Metrics": self._measured(),
+            "Model": _architecture(model),
+            "Provenance": _table({**self.provenance, **_here()}, "", ""),
+            "Licence": self.licence or _NO_LICENCE,
+        }
+        body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items())
+        return f"---\n{self._metadata(title)}\n---\n\n# {title}\n\n{body}\n"
+
+    def _metadata(self, title: str) -> str:
+        from huggingface_hub import ModelCardData  # with its network client, only here
+
+        results = self._results()
+        data = ModelCardData(
+            library_name=_LIBRARY,
+            license=self.licence,
+            pipeline_tag="image-segmentation",
+            tags=[_LIBRARY, "probabilistic-segmentation", "uncertainty"],
+            **({"model_name": title, "eval_results": results} if results else {}),
+        )
+        return data.to_yaml().strip()
+
+    def _results(self) -> list[EvalResult]:
+        from huggingface_hub import EvalResult
+
+        dataset = self.dataset or "unknown"
+        return [
+            EvalResult(
+                task_type="image-segmentation",
+                dataset_type=dataset,
+                dataset_name=dataset,
+                metric_type=name,
+                metric_value=value,
+            )
+            for name, value in self.metrics.items()
+        ]
+
+    def _measured(self) -> str:
+        if not self.metrics:
+            return _NO_METRICS
+        how = self.measured_on or "How they were measured is not stated."
+        rounded = {name: f"{value:.4g}" for name, value in self.metrics.items()}
+        return f"{how}\n\n{_table(rounded, 'metric', 'value')}"
+
+
+def _use(model: ProbabilisticModel) -> str:
+    return f"""```python
+import torch
+
+import probseg
+
+model = probseg.from_pretrained("FOLDER-OR-REPOSITORY")
+image = torch.rand(1, {model.in_channels}, 128, 128)  # scaled as the training images were
+samples = model.sample(image, n=16)  # (16, 1, {model.classes}, 128, 128): probabilities
+```"""
+
+
+def _architecture(model: ProbabilisticModel) -> str:
+    count = sum(parameter.numel() for parameter in model.parameters())
+    parts = {f"`{name}`": f"`{value}`" for name, value in model.spec.items()}
+    return f"{count:,} parameters.\n\n{_table(parts, 'choice', 'value')}"
+
+
+def _here() -> dict[str, str]:
+    """What saved the model."""
+    import torch
+
+    from probseg import __version__
+
+    versions = f"probseg {__version__}, torch {torch.__version__}"
+    return {"saved with": f"{versions}, Python {platform.python_version()}"}
+
+
+def _table(rows: Mapping[str, Any], left: str, right: str) -> str:
+    lines = [f"| {_cell(name)} | {_cell(value)} |" for name, value in rows.items()]
+    return "\n".join([f"| {left} | {right} |", "| --- | --- |", *lines])
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", r"\|").replace("\n", " ")

@@ -1,0 +1,117 @@
+"""The parts of a model that other packages offer, and whether they are there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from probseg.errors import CheckpointError, MissingPluginError
+from probseg.registry import Registry, registry
+from probseg.specs import Spec
+
+KINDS = {  # of parts, each to its registry
+    "model": "models",
+    "backbone": "backbones",
+    "encoder": "encoders",
+    "projector": "projectors",
+    "decoder": "decoders",
+    "divergence": "divergences",
+}
+_ALSO = {"kl": "divergence"}  # keys of a description that are no kinds
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,99}", re.ASCII)  # names, versions of packages
+
+
+class Requirement(NamedTuple):
+    """A part that probseg does not ship."""
+
+    kind: str  # "projector"
+    name: str  # "radial"
+    distribution: str | None  # that offers it; None where a process registered it by itself
+    version: str | None
+
+    @classmethod
+    def parsed(cls, entry: Any, file: Path) -> Requirement:
+        """Return one that a file gives as plain data.
+
+        Raises:
+            CheckpointError: It is none.
+        """
+        if not isinstance(entry, dict) or entry.keys() != set(cls._fields):
+            raise CheckpointError(f"the description in {file} is damaged: {entry!r} in requires")
+        found = cls(**entry)
+        package = (found.distribution, found.version)
+        if (
+            found.kind not in KINDS
+            or not isinstance(found.name, str)
+            or not all(p is None or (isinstance(p, str) and _SAFE.fullmatch(p)) for p in package)
+        ):
+            raise CheckpointError(f"the description in {file} is damaged: {entry!r} in requires")
+        return found
+
+    @property
+    def parts(self) -> Registry:
+        """Where the part would be."""
+        return registry(KINDS[self.kind])
+
+    def missing(self, file: Path) -> MissingPluginError:
+        """Return the error that says what to do."""
+        needs = f"the model in {file} needs the {self.kind} {self.name!r}"
+        if self.distribution is None:
+            return MissingPluginError(
+                f"{needs}, which its author's program registered; register it before loading, "
+                f"with probseg.{KINDS[self.kind]}.register"
+            )
+        exact = f"{self.distribution}=={self.version}" if self.version else self.distribution
+        return MissingPluginError(
+            f"{needs} of the package {self.distribution}, which is not installed: "
+            f"pip install '{exact}' (the file says so: see first whose package that is)"
+        )
+
+
+def requirements(spec: Spec) -> tuple[Requirement, ...]:
+    """Return the parts of a description that probseg itself does not offer."""
+    found = {
+        (kind, name): _requirement(kind, name)
+        for kind, name in [("model", spec["name"]), *_named(spec)]
+    }
+    return tuple(requirement for requirement in found.values() if requirement)
+
+
+def check_installed(requires: Iterable[Requirement], file: Path) -> None:
+    """Check that somebody offers every part.
+
+    Raises:
+        MissingPluginError: Nobody offers one; the package that did is named.
+    """
+    for requirement in requires:
+        if requirement.name not in requirement.parts:
+            raise requirement.missing(file)
+
+
+def _named(spec: Mapping[str, Any], kind: str | None = None) -> Iterator[tuple[str, str]]:
+    """Return the parts, each by the nearest key above it that is a kind, and by its name."""
+    for key, value in spec.items():
+        if isinstance(value, Mapping):
+            under = key if key in KINDS else _ALSO.get(key, kind)
+            if under and isinstance(value.get("name"), str):
+                yield under, value["name"]
+            yield from _named(value, under)
+
+
+def _requirement(kind: str, name: str) -> Requirement | None:
+    parts = registry(KINDS[kind])
+    offers = parts.offers().get(name)
+    if not offers:
+        return Requirement(kind, name, None, None) if name in parts else None
+    entry, source = offers[0]
+    if source == "probseg":
+        return None
+    if entry.distro is None:
+        return Requirement(kind, name, None, None)
+    return Requirement(kind, name, _normalised(entry.distro.name), entry.distro.version)
+
+
+def _normalised(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()  # as package indices compare names

@@ -1,0 +1,180 @@
+"""A model from its description and the tensors in a file, without trusting either.
+
+The file's header says how much the file holds. While the model is built, every tensor that torch is
+asked to make is counted before it is made, and more than the file can account for is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from probseg.errors import CheckpointError
+from probseg.specs import weights_from_a_file
+
+# While it is built, a network may make and drop layers: VGG's last ones have 124 million weights.
+_SPARE_OPERATIONS, _SPARE_NUMBERS = 10_000, 150_000_000
+_MAX_NAMED = 5  # tensors in a message
+
+# They take a size, as one sequence or as several numbers.
+_MAKERS = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
+
+# How a header names the types that torch's models have.
+_TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+class Entry(NamedTuple):
+    """What a header says of one tensor."""
+
+    type: str  # "F32"
+    shape: tuple[int, ...]
+
+    @property
+    def numbers(self) -> int:
+        """How many it holds; the header was checked against the file."""
+        return math.prod(self.shape)
+
+
+def read_header(file: Path) -> dict[str, Entry]:
+    """Return what tensors a file holds, without reading them.
+
+    Raises:
+        SafetensorError: The header is damaged.
+    """
+    with safe_open(str(file), framework="pt") as content:
+        slices = {name: content.get_slice(name) for name in content.keys()}
+        return {n: Entry(s.get_dtype(), tuple(s.get_shape())) for n, s in slices.items()}
+
+
+def restored(make: Callable[[], nn.Module], file: Path) -> nn.Module:
+    """Return the model that ``make`` builds, with the weights in ``file``.
+
+    A weight keeps the floating type that it has in the file.
+
+    Args:
+        make: Builds the model.
+        file: A safetensors file.
+
+    Raises:
+        CheckpointError: The file does not hold the weights of that model.
+        SafetensorError: The file is damaged.
+    """
+    header = read_header(file)
+    model = _built(make, _Budget(header, file))
+    _check_tensors(model, header, file)
+    with safe_open(str(file), framework="pt") as content:
+        _fill(model, {name: content.get_tensor(name) for name in header})
+    return model
+
+
+def _built(make: Callable[[], nn.Module], budget: _Budget) -> nn.Module:
+    try:
+        with weights_from_a_file(), budget:
+            return make()
+    except Exception as error:
+        if budget.overdrawn and error is not budget.overdrawn:  # a part made another error of it
+            raise budget.overdrawn from error
+        raise
+
+
+class _Budget(TorchFunctionMode):
+    """What the building of a model may take, as its file holds so much; for one thread."""
+
+    def __init__(self, header: Mapping[str, Entry], file: Path) -> None:
+        super().__init__()
+        held = sum(entry.numbers for entry in header.values())
+        self.file = file
+        self.operations = _SPARE_OPERATIONS + 200 * len(header)
+        self.numbers = _SPARE_NUMBERS + 2 * held
+        self.overdrawn: CheckpointError | None = None
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        """Count an operation, and the numbers that it is to make or to fill, before it runs."""
+        options = kwargs or {}
+        self.operations -= 1
+        if func in _MAKERS:
+            self.numbers -= _asked(args, options)
+        largest = max((_numbers(argument) for argument in args), default=0)
+        if self.operations < 0 or self.numbers < largest:
+            self.overdrawn = CheckpointError(
+                f"the model that {self.file} describes is far larger than the weights in the file; "
+                "it is damaged, or somebody made it to fill the memory"
+            )
+            raise self.overdrawn
+        return func(*args, **options)
+
+
+def _asked(args: Sequence[Any], options: Mapping[str, Any]) -> int:
+    """Return how many numbers a tensor of the size that is asked for has."""
+    size = options.get("size", args)
+    if len(size) and isinstance(size[0], Sequence):
+        size = size[0]
+    return abs(math.prod(side for side in size if isinstance(side, int)))
+
+
+def _numbers(argument: Any) -> int:
+    return argument.numel() if isinstance(argument, Tensor) else 0
+
+
+def _check_tensors(model: nn.Module, header: Mapping[str, Entry], file: Path) -> None:
+    own = model.state_dict(keep_vars=True)
+    wrong = [f"it has no {name!r}" for name in _missing(own, header)]
+    wrong += [f"{name!r} is none of the model's" for name in header if name not in own]
+    for name, entry in header.items():
+        wrong += [fault for fault in (_fault(name, entry, own.get(name)),) if fault]
+    if wrong:
+        more = f" and {len(wrong) - _MAX_NAMED} more" if len(wrong) > _MAX_NAMED else ""
+        raise CheckpointError(
+            f"the weights in {file} are not those of the model it describes: "
+            f"{'; '.join(wrong[:_MAX_NAMED])}{more}"
+        )
+
+
+def _missing(own: Mapping[str, Tensor], header: Mapping[str, Entry]) -> list[str]:
+    """Return one name of each tensor that the file has under none of its names."""
+    names = defaultdict(list)
+    for name, tensor in own.items():
+        names[id(tensor)].append(name)
+    return [same[0] for same in names.values() if not header.keys() & same]
+
+
+def _fault(name: str, entry: Entry, own: Tensor | None) -> str | None:
+    if own is None:
+        return None
+    if entry.shape != tuple(own.shape):
+        return f"{name!r} is {entry.shape}, not {tuple(own.shape)}"
+    kind = _TYPES.get(entry.type)
+    if kind is None or (
+        kind != own.dtype and not (kind.is_floating_point and own.is_floating_point())
+    ):
+        return f"{name!r} is of the type {entry.type}, not {own.dtype}"
+    return None
+
+
+def _fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    own = model.state_dict(keep_vars=True)
+    for name, tensor in tensors.items():
+        if own[name].dtype != tensor.dtype:
+            own[name].data = own[name].data.to(tensor.dtype)
+    model.load_state_dict(tensors, strict=False)  # of a tensor with two names, one is there
