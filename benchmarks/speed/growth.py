@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -84,11 +85,20 @@ def draw(axes: Sequence[Axis], found: Sequence[Contest]) -> Figure:
             low, high = ([f(row.seconds) for row in rows] for f in (min, max))
             panel.plot(axis.values, [row.median for row in rows], marker="o", label=who)
             panel.fill_between(axis.values, low, high, alpha=0.2)
-        panel.set(title=axis.title, xlabel=axis.symbol, ylabel="seconds", xscale="log")
-        panel.set(yscale="log", xticks=axis.values, xticklabels=map(str, axis.values))
+        panel.set(xlabel=axis.symbol, ylabel="seconds", xscale="log", yscale="log")
+        panel.set_title(axis.title, fontsize="medium")
+        panel.set(xticks=axis.values, xticklabels=map(str, axis.values))
+        panel.set_ylim(*_decades(panel.get_ylim()))
         panel.minorticks_off()
         panel.legend(frameon=False)
     return figure
+
+
+def _decades(limits: tuple[float, float]) -> tuple[float, float]:
+    """Return limits of at least a factor of ten about the same middle, so that slopes compare."""
+    low, high = limits
+    middle, reach = math.sqrt(low * high), max(math.sqrt(high / low), math.sqrt(10))
+    return middle / reach, middle * reach
 
 
 class Metrics:
