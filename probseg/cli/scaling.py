@@ -25,10 +25,12 @@ class Scaling(NamedTuple):
         """Scale pixels (C, H, W)."""
         if self.window:
             low, high = self.window
-            return np.clip((pixels.astype(np.float32) - low) / (high - low), 0, 1)
-        if pixels.dtype == np.uint8:
-            return pixels.astype(np.float32) / 255
-        return stretch(pixels[None])[0].astype(np.float32)
+            scaled = np.clip((pixels.astype(np.float32) - low) / (high - low), 0, 1)
+        elif pixels.dtype == np.uint8:
+            scaled = pixels.astype(np.float32) / 255
+        else:
+            scaled = stretch(pixels[None])[0]
+        return np.asarray(scaled, dtype=np.float32)
 
     def __str__(self) -> str:
         """What is done, in words."""

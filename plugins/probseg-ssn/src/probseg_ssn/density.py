@@ -20,7 +20,7 @@ class LowRankLogits(Distribution):
     """
 
     arg_constraints = {}  # noqa: RUF012  # as torch's distributions have it
-    support = constraints.independent(constraints.real, 3)  # type: ignore[no-untyped-call]
+    support = constraints.independent(constraints.real, 3)
     has_rsample = True
 
     def __init__(self, mean: Tensor, factor: Tensor, scale: Tensor) -> None:
