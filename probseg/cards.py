@@ -70,7 +70,8 @@ class Card:
             license=self.licence,
             pipeline_tag="image-segmentation",
             tags=[_LIBRARY, "probabilistic-segmentation", "uncertainty"],
-            **({"model_name": title, "eval_results": results} if results else {}),
+            model_name=title if results else None,
+            eval_results=results or None,
         )
         return data.to_yaml().strip()
 

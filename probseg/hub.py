@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from probseg.models.base import ProbabilisticModel
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+_REASON = 400  # characters of what the hub's client says
 
 
 def save_pretrained(
@@ -135,7 +136,8 @@ def push_to_hub(
     Raises:
         HubError: The repository cannot be written.
     """
-    with tempfile.TemporaryDirectory() as scratch, _as_hub_error(repo_id):
+    doing = f"the repository {repo_id!r} cannot be written"
+    with tempfile.TemporaryDirectory() as scratch, _as_hub_error(doing):
         from huggingface_hub import HfApi
 
         folder = Path(scratch) / "model"
@@ -196,7 +198,7 @@ def _from_folder(folder: Path, parts: dict[str, Any]) -> ProbabilisticModel:
 
 
 def _downloaded(repo_id: str, **options: Any) -> Path:
-    with _as_hub_error(repo_id):
+    with _as_hub_error(f"{repo_id!r} is no folder here, and no repository that can be read"):
         from huggingface_hub import snapshot_download
 
         return Path(
@@ -207,14 +209,12 @@ def _downloaded(repo_id: str, **options: Any) -> Path:
 
 
 @contextmanager
-def _as_hub_error(repo_id: str) -> Iterator[None]:
+def _as_hub_error(doing: str) -> Iterator[None]:
     """Raise whatever the hub's client raises, of which there are many kinds, as one."""
     try:
         yield
     except ProbsegError:
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise HubError(
-            f"{repo_id!r} is no folder here, and as a repository it cannot be used: {reason[0]}"
-        ) from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise HubError(f"{doing}: {reason[:_REASON]}") from error

@@ -112,17 +112,21 @@ class _Budget(TorchFunctionMode):
     ) -> Any:
         """Count an operation, and the numbers that it is to make or to fill, before it runs."""
         options = kwargs or {}
+        tensors = [argument for argument in args if isinstance(argument, Tensor)]
+        if func in _MAKERS or tensors:  # the rest are settings, which have to be set back
+            made = _asked(args, options) if func in _MAKERS else 0
+            self._spend(made, max((tensor.numel() for tensor in tensors), default=0))
+        return func(*args, **options)
+
+    def _spend(self, made: int, filled: int) -> None:
         self.operations -= 1
-        if func in _MAKERS:
-            self.numbers -= _asked(args, options)
-        largest = max((_numbers(argument) for argument in args), default=0)
-        if self.operations < 0 or self.numbers < largest:
+        self.numbers -= made
+        if self.operations < 0 or self.numbers < filled:
             self.overdrawn = CheckpointError(
                 f"the model that {self.file} describes is far larger than the weights in the file; "
                 "it is damaged, or somebody made it to fill the memory"
             )
             raise self.overdrawn
-        return func(*args, **options)
 
 
 def _asked(args: Sequence[Any], options: Mapping[str, Any]) -> int:
@@ -131,10 +135,6 @@ def _asked(args: Sequence[Any], options: Mapping[str, Any]) -> int:
     if len(size) and isinstance(size[0], Sequence):
         size = size[0]
     return abs(math.prod(side for side in size if isinstance(side, int)))
-
-
-def _numbers(argument: Any) -> int:
-    return argument.numel() if isinstance(argument, Tensor) else 0
 
 
 def _check_tensors(model: nn.Module, header: Mapping[str, Entry], file: Path) -> None:

@@ -106,6 +106,10 @@ class _Handler(BaseHTTPRequestHandler):
         address = f"http://{self.headers['Host']}/{repository}"
         self._json({"url": address, "name": repository, "id": repository})
 
+    def validate(self, body: bytes) -> None:
+        assert json.loads(body)["content"].startswith("---")
+        self._json({"errors": [], "warnings": []})
+
     def preupload(self, body: bytes, repository: str) -> None:
         files = json.loads(body)["files"]
         modes = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]
@@ -154,6 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
 _REPOSITORY = r"(?P<repository>[\w.-]+/[\w.-]+)"
 _ROUTES: list[tuple[str, Any]] = [
     ("POST /api/repos/create", _Handler.create),
+    ("POST /api/validate-yaml", _Handler.validate),
     (f"POST /api/models/{_REPOSITORY}/preupload/main", _Handler.preupload),
     (f"POST /api/models/{_REPOSITORY}/commit/main", _Handler.commit),
     (f"GET /api/models/{_REPOSITORY}", _Handler.info),

@@ -153,7 +153,7 @@ class TestCard:
             intended_use="Teaching.",
             dataset="contours",
             data="Rendered images: with a colon, and 'quotes'.",
-            metrics={"ged": 0.38065, "hungarian-iou": 0.5},
+            metrics={"ged": 0.38067, "hungarian-iou": 0.5},
             measured_on="128 test images.",
             provenance={"code": "revision abc"},
         )
@@ -162,7 +162,7 @@ class TestCard:
         found = self.card(tmp_path / "m")
         assert found.data.license == "mit"
         results = {r.metric_type: (r.metric_value, r.dataset_name) for r in found.data.eval_results}
-        assert results == {"ged": (0.38065, "contours"), "hungarian-iou": (0.5, "contours")}
+        assert results == {"ged": (0.38067, "contours"), "hungarian-iou": (0.5, "contours")}
         for text in ("# Nodules | four", "Teaching.", "Rendered images: with a", "revision abc"):
             assert text in found.text
         assert "128 test images." in found.text and "| ged | 0.3807 |" in found.text

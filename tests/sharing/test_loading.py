@@ -59,6 +59,7 @@ def test_a_description_far_larger_than_its_file_is_refused_before_it_takes_memor
     assert time.process_time() - started < 20
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 300_000  # KiB, on top of the libraries that dpt imports
+    assert torch.is_grad_enabled()  # nothing that was set on the way is left so
 
 
 def test_what_is_refused_says_why(tmp_path):
