@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(
 class PartCollector(pytest.Collector):
     """The checks of one part."""
 
-    def collect(self) -> list[pytest.Item]:  # type: ignore[override]  # a list is iterable
+    def collect(self) -> list[pytest.Item]:
         """Return an item for each check."""
         from probseg.testing import checks
 

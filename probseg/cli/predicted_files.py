@@ -50,7 +50,7 @@ def _write_png(place: Path, predicted: Predicted) -> None:
 
 def _write_nifti(place: Path, image: Image, upright: Upright, predicted: Predicted) -> None:
     original = nibabel().load(image.file)
-    arrays = {"samples": predicted.labels, **_named(predicted)}
+    arrays: dict[str, NDArray[Any]] = {"samples": predicted.labels, **_named(predicted)}
     for name, values in arrays.items():
         pictures = values if values.ndim == 3 else values[None]
         voxels = upright.back(pictures[None])  # (X, Y, 1, n)

@@ -23,12 +23,15 @@ class Scaling(NamedTuple):
 
     def __call__(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Scale pixels (C, H, W)."""
+        scaled: NDArray[Any]
         if self.window:
             low, high = self.window
-            return np.clip((pixels.astype(np.float32) - low) / (high - low), 0, 1)
-        if pixels.dtype == np.uint8:
-            return pixels.astype(np.float32) / 255
-        return stretch(pixels[None])[0].astype(np.float32)
+            scaled = np.clip((pixels.astype(np.float32) - low) / (high - low), 0, 1)
+        elif pixels.dtype == np.uint8:
+            scaled = pixels.astype(np.float32) / 255
+        else:
+            scaled = stretch(pixels[None])[0]
+        return scaled.astype(np.float32)
 
     def __str__(self) -> str:
         """What is done, in words."""
