@@ -32,7 +32,7 @@ class Flow(NamedTuple):
     flops: Mapping[str, int]  # of each part; a multiplication and an addition are two
 
 
-class Tracer(TorchDispatchMode):
+class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types for it
     """Follows tensors from part to part while it is active.
 
     Every tensor carries the names of what it comes from. What a part gives comes from that part
@@ -44,7 +44,7 @@ class Tracer(TorchDispatchMode):
     """
 
     def __init__(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._parts = dict(parts_of(model))
         self._counter = FlopCounterMode(display=False)
         self._flops: Counter[str] = Counter()
