@@ -34,14 +34,14 @@ def run(options: argparse.Namespace) -> int:
     from probseg.cli.anatomy import dissect
 
     anatomy = dissect(model, size=options.size, samples=options.n)
+    if options.out:  # first, for whoever reads the output may stop early
+        _draw(anatomy, options.out)
     if options.json:
         print_json(_plain(anatomy))
-    else:
-        _print(anatomy)
+        return 0
+    _print(anatomy)
     if options.out:
-        _draw(anatomy, options.out)
-        if not options.json:
-            print(f"\ndrawn in {options.out}")
+        print(f"\ndrawn in {options.out}")
     return 0
 
 

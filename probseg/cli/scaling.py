@@ -23,6 +23,7 @@ class Scaling(NamedTuple):
 
     def __call__(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Scale pixels (C, H, W)."""
+        scaled: NDArray[Any]
         if self.window:
             low, high = self.window
             scaled = np.clip((pixels.astype(np.float32) - low) / (high - low), 0, 1)
@@ -30,7 +31,7 @@ class Scaling(NamedTuple):
             scaled = pixels.astype(np.float32) / 255
         else:
             scaled = stretch(pixels[None])[0]
-        return np.asarray(scaled, dtype=np.float32)
+        return scaled.astype(np.float32)
 
     def __str__(self) -> str:
         """What is done, in words."""
