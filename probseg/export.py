@@ -70,7 +70,7 @@ class Sampler(nn.Module):
         samples, images = noise.shape[:2]  # not len(), which would fix their number
         repeated = features.expand(samples, -1, -1, -1, -1).flatten(0, 1)
         logits = self.model.decoder(repeated, latent.flatten(0, 1))
-        return probabilities(logits).unflatten(0, (samples, images))
+        return probabilities(logits).reshape(samples, images, *logits.shape[1:])
 
 
 def to_program(model: ProbabilisticModel, *, projected: bool = False) -> ExportedProgram:
