@@ -32,7 +32,7 @@ class Flow(NamedTuple):
     flops: Mapping[str, int]  # of each part; a multiplication and an addition are two
 
 
-class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types for it
+class Tracer(TorchDispatchMode):
     """Follows tensors from part to part while it is active.
 
     Every tensor carries the names of what it comes from. What a part gives comes from that part
