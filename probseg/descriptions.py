@@ -132,7 +132,7 @@ def _check_format(document: Document, file: Path) -> None:
     if not known:
         raise CheckpointError(
             f"{file} was not written by probseg: its format is "
-            f"{document.get('format', 'not given')!r}, not 'probseg-{VERSION}'"
+            f"{str(document.get('format', 'not given'))[:80]!r}, not 'probseg-{VERSION}'"
         )
     if int(known[1]) > VERSION:
         raise CheckpointError(
