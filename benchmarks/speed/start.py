@@ -18,7 +18,6 @@ PEERS = {  # package to what a user imports of it
     "monai": "monai",
 }
 COMMANDS = (  # of `python -m`
-    "probseg",
     "benchmarks.run",
     "benchmarks.evaluate",
     "benchmarks.data",
@@ -31,7 +30,9 @@ COMMANDS = (  # of `python -m`
     "benchmarks.compare",
     "benchmarks.pack",
     "benchmarks.unpack",
+    "benchmarks.share",
     "benchmarks.cli",
+    "probseg",
 )
 
 

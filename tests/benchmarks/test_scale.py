@@ -224,7 +224,7 @@ def test_the_view_shows_what_runs_and_how_far_it_is(cells, tmp_path: Path) -> No
     with console.capture() as capture:
         console.print(progress)
     told = capture.get()
-    assert "3 cells: 1 failed, 2 running, 0 waiting · at most 2 min left" in told
+    assert "3 cells: 1 failed, 2 running, 0 waiting · at most 50 s left" in told
     assert "step 20/100, round 1, validation 1.25" in told
     assert "step 0/100, round 0" in told
 

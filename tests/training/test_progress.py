@@ -14,6 +14,7 @@ from probseg.training import fit
 @pytest.fixture
 def terminal(monkeypatch):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")  # whatever the terminal that the tests run in can show
     monkeypatch.setenv("COLUMNS", "120")
 
 
