@@ -47,13 +47,15 @@ class Worker:
         environment: Variables set in that process only.
     """
 
+    START = "spawn"  # nothing is inherited, allocator and threads neither
+
     def __init__(
         self,
         make: Callable[..., Contestant],
         options: Mapping[str, Any],
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context(self.START)
         self._name = make.__qualname__
         self._here, there = context.Pipe()
         # no daemon, for those may not start the processes that packing or evaluating takes

@@ -1,9 +1,12 @@
 """A suite so small that real cells train in a second, and one finished run of it."""
 
+import multiprocessing
 import sys
 from pathlib import Path
 
 import pytest
+
+from benchmarks.speed.workers import Worker
 
 sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves the folder out
 
@@ -88,3 +91,11 @@ def finished_run(suite_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     command = ["--all", "--suite", str(suite_file), "--profile", "quick", "--device", "cpu"]
     assert main([*command, "--folds", "0", "1", "--out", str(out)]) == 0
     return out
+
+
+@pytest.fixture
+def quick_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start contestants from a process that has imported what they need: seconds each are saved."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "probseg.models.recipes", "benchmarks.speed.train"])
+    monkeypatch.setattr(Worker, "START", "forkserver")

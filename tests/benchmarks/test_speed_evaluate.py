@@ -21,6 +21,8 @@ from probseg.metrics.evaluation import SharedEvaluation
 from probseg.metrics.hausdorff import hausdorff_cost
 from probseg.metrics.kernels import iou_cost
 
+pytestmark = pytest.mark.usefixtures("quick_starts")
+
 
 @pytest.fixture(scope="module")
 def evaluation() -> Evaluation:

@@ -16,6 +16,8 @@ from benchmarks.speed.textbook import TextbookPUNet, copy_weights
 MACHINE = Machine(description={}, fp32=1e11, bf16=1e11, bandwidth=1e10)
 PEER = importlib.util.find_spec("lightning_uq_box") is not None
 
+pytestmark = pytest.mark.usefixtures("quick_starts")
+
 
 def test_the_textbook_has_the_loss_of_probseg():
     model, textbook = train.build("punet"), TextbookPUNet()

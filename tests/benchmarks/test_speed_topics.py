@@ -24,6 +24,8 @@ from probseg.errors import MissingDataError
 ROOT = Path(__file__).parents[2]
 FIRST, *OTHERS = SOLVERS
 
+pytestmark = pytest.mark.usefixtures("quick_starts")
+
 
 def tiny(data_root: Path | None = None) -> Options:
     return Options(machine=Machine({}, 1e9, 1e9, 1e9), rounds=1, small=True, data_root=data_root)
