@@ -94,10 +94,9 @@ def counted(request):
     """Count cases and steps, and tell them at the end, where the output can be seen."""
     counts = Counter()
     yield counts
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        total = f"{counts['cases']} cases, {counts['steps']} steps, {counts['values']} values"
-        reporter.write_line(f"\nrobust: {total}, {counts['not finite']} not finite")
+    total = f"{counts['cases']} cases, {counts['steps']} steps, {counts['values']} values"
+    with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+        print(f"\nrobust: {total}, {counts['not finite']} not finite")
 
 
 @pytest.mark.parametrize(
