@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import probseg
-from benchmarks.suite_checks import option_faults, reference_faults
+from benchmarks.suite_checks import PARTS, option_faults, reference_faults
 from benchmarks.suite_files import DEFAULT_SUITE, SuiteFile, lay_over, load
 from benchmarks.suite_settings import MODEL, OF_PARTS
-from probseg.registry import Constructor, named_parameters
+from probseg.registry import Constructor, named_parameters, registry
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,19 @@ class Entry:
             return None
         taken = {key: settings[key] for key in self.takes if key in settings}
         for setting, (part, option) in OF_PARTS.items():
-            if part in taken and setting in settings:
+            if part in taken and setting in settings and _takes(part, taken[part], option):
                 taken[part] = {**_mapping(taken[part]), option: settings[setting]}
         return {"name": self.build, **taken, **self.options}
+
+
+def _takes(part: str, chosen: str | Mapping[str, Any], option: str) -> bool:
+    """Say whether a part takes an option; ours do, and nothing is imported to know it."""
+    name, parts = _mapping(chosen).get("name"), registry(PARTS[part])
+    offers = parts.offers().get(str(name), [])
+    if name not in parts or any(offer.source == "probseg" for offer in offers):
+        return True
+    known = named_parameters(parts[name])
+    return option in known or any(p.kind is p.VAR_KEYWORD for p in known.values())
 
 
 def _mapping(part: str | Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from benchmarks.aside import set_aside
 from benchmarks.cells import Cell
 from benchmarks.material import Data
 from benchmarks.place import Place
+from probseg.checkpoints import save
 from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset
 from probseg.training.fitting import FitResult, fit
@@ -55,7 +56,7 @@ def train(cell: Cell, data: Data, place: Place) -> Trained:
         set_aside(folder / "training", error)
         model = build_model(cell, data.source)
         done = _fit(model, data, settings, folder / "training")
-    model.save(folder / "model.safetensors")
+    save(model, folder / "model.safetensors")
     return Trained(model, done, settings)
 
 

@@ -20,7 +20,9 @@ class Backbone(Protocol):
     """Turns images into features at full resolution."""
 
     out_channels: int
-    stride: int  # images are padded to a multiple of it before they come here
+    """F, the number of feature maps."""
+    stride: int
+    """Images are padded to a multiple of it before they come here."""
 
     def __call__(self, image: Tensor, /) -> Tensor:
         """Return features (B, F, H, W) of an image (B, C, H, W)."""
@@ -31,6 +33,7 @@ class LatentEncoder(Protocol):
     """Turns an image (and a label, as channels) into a base density and a context for flows."""
 
     context_features: int
+    """c, the length of the context."""
 
     def __call__(self, image: Tensor, /) -> tuple[Distribution, Tensor]:
         """Return a density, batch (B,) and event (L,), and a context (B, c).
@@ -70,9 +73,12 @@ class Model(Protocol):
     It is a ``torch.nn.Module`` as well.
     """
 
-    spec: dict[str, Any]  # plain data; build(**spec) gives the same architecture
+    spec: dict[str, Any]
+    """Plain data with a ``"name"``; ``build(**spec)`` gives the same architecture."""
     in_channels: int
+    """C."""
     classes: int
+    """K, background included."""
 
     def loss(
         self, image: Tensor, label: Tensor, *, generator: Generator | None = None
@@ -91,6 +97,7 @@ class LatentModel(Model, Protocol):
     """A model whose ambiguity lives in a latent space."""
 
     latent_dim: int
+    """L."""
 
     def prior(self, image: Tensor) -> Distribution:
         """Return p(z | x), batch (B,) and event (L,), of an image (B, C, H, W)."""
@@ -107,18 +114,25 @@ class LatentModel(Model, Protocol):
 class Sample(NamedTuple):
     """One image of a data set with everybody's annotation."""
 
-    image: Tensor  # (C, H, W) float32
-    masks: Tensor  # (A, H, W) uint8 classes; an empty mask is an annotation ("no lesion")
-    group: str  # patient or case
-    present: Tensor | None = None  # (A,) bool: who annotated it; None for everybody
+    image: Tensor
+    """(C, H, W) float32."""
+    masks: Tensor
+    """(A, H, W) uint8 classes; an empty mask is an annotation ("no lesion")."""
+    group: str
+    """Patient or case."""
+    present: Tensor | None = None
+    """(A,) bool, who annotated it; None for everybody."""
 
 
 class Batch(NamedTuple):
     """Several images with everybody's annotations."""
 
-    image: Tensor  # (B, C, H, W) float32
-    masks: Tensor  # (B, A, H, W) uint8 classes; empty where nobody annotated
-    present: Tensor | None = None  # (B, A) bool: who annotated what; None for everybody
+    image: Tensor
+    """(B, C, H, W) float32."""
+    masks: Tensor
+    """(B, A, H, W) uint8 classes; empty where nobody annotated."""
+    present: Tensor | None = None
+    """(B, A) bool, who annotated what; None for everybody."""
 
 
 @runtime_checkable
@@ -126,12 +140,19 @@ class Dataset(Protocol):
     """Images, each annotated by several people."""
 
     name: str
+    """What results call it."""
     channels: int
+    """C of its images."""
     classes: int
+    """K, background included."""
     annotators: int
-    groups: Sequence[str]  # of each sample; reads no image
-    fingerprint: str  # hex digest of what the data are
-    provenance: str  # a sentence, shown beside every result
+    """A, of an image at most."""
+    groups: Sequence[str]
+    """The group of each sample; reads no image."""
+    fingerprint: str
+    """Hex digest of what the data are."""
+    provenance: str
+    """A sentence, shown beside every result."""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -147,10 +168,14 @@ class Dataset(Protocol):
 class Evaluation:
     """What a model said of some images, and what the annotators said: what metrics read."""
 
-    probabilities: Tensor  # (B, N, K, H, W), N samples that each sum to one over K
-    annotations: Tensor  # (B, A, H, W) integer classes
-    prior: Distribution | None = None  # batch (B,), event (L,)
-    posterior: Distribution | None = None  # base posterior given one annotation of each image
+    probabilities: Tensor
+    """(B, N, K, H, W), N samples that each sum to one over K."""
+    annotations: Tensor
+    """(B, A, H, W) integer classes."""
+    prior: Distribution | None = None
+    """Batch (B,), event (L,)."""
+    posterior: Distribution | None = None
+    """Base posterior given one annotation of each image."""
 
     @cached_property
     def labels(self) -> Tensor:
@@ -163,6 +188,7 @@ class Metric(Protocol):
     """Scores each image of an evaluation."""
 
     higher_is_better: bool
+    """Which way is up in a table."""
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return one value per image, (B,) in double precision."""

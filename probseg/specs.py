@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -148,15 +149,18 @@ def _full_options(constructor: Constructor, given: Spec, known: Mapping[str, Any
 
 def _check_interface(part: Any, interface: type, kind: str) -> None:
     if not isinstance(part, interface):
-        wanted = [n for n in _members(interface) if not hasattr(part, n)]
         raise OptionError(
-            f"{_type_name(part)} is no {kind}: it has no {', '.join(wanted)}; "
+            f"{_type_name(part)} is no {kind}: it has no {', '.join(lacking(part, interface))}; "
             f"see probseg.interfaces.{interface.__name__}"
         )
 
 
-def _members(interface: type) -> list[str]:
-    return ["__call__", *getattr(interface, "__annotations__", {})]
+def lacking(part: Any, interface: type) -> list[str]:
+    """Return the names of an interface's methods and attributes that a part does not have."""
+    made_by_typing = ("__init__", "__subclasshook__")
+    methods = [name for name, value in vars(interface).items() if inspect.isfunction(value)]
+    names = [*(n for n in methods if n not in made_by_typing), *interface.__annotations__]
+    return [name for name in names if not hasattr(part, name)]
 
 
 def _type_name(value: Any) -> str:

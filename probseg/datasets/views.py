@@ -89,7 +89,10 @@ class CentreCrop(View):
         height, width = pixels.shape[-2:]
         top, left = (height - self.size[0]) // 2, (width - self.size[1]) // 2
         if top < 0 or left < 0:
-            raise OptionError(f"cannot crop {height}x{width} images to {self.size}; ask for less")
+            raise OptionError(
+                f"cannot crop {height}x{width} images to {self.size}; "
+                f"give a crop of at most {min(height, width)}"
+            )
         return pixels[..., top : top + self.size[0], left : left + self.size[1]].contiguous()
 
 

@@ -192,6 +192,7 @@ def _normal(density: Distribution, name: str) -> Normal:
     if not isinstance(base, Normal):
         raise InputError(
             f"the {name} must be an axis-aligned Normal, Independent(Normal(loc, scale), 1), but "
-            f"is {density}; give the base density, not a projected one"
+            f"is {density}; give the base density if this is a projected one, and leave "
+            "gini and effective-rank out for a model whose densities are others"
         )
     return Normal(base.loc.double(), base.scale.double(), validate_args=False)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from probseg.datasets.splits import split
 from probseg.interfaces import Batch, Dataset, Sample
+from probseg.specs import lacking
 from probseg.testing.contract import Contract, Make, expect, expect_shape
 
 contract = Contract("dataset", "datasets")
@@ -16,7 +17,8 @@ contract = Contract("dataset", "datasets")
 def describes_itself(make: Make) -> None:
     """It has the attributes of the protocol, a group per sample, and says where it is from."""
     dataset: Dataset = make()
-    expect(isinstance(dataset, Dataset), "the attributes of a Dataset", type(dataset).__name__)
+    missing = ", ".join(lacking(dataset, Dataset))
+    expect(not missing, "the attributes of a Dataset", f"{type(dataset).__name__} has no {missing}")
     expect(len(dataset) > 0, "samples", "none")
     expect(len(dataset.groups) == len(dataset), f"{len(dataset)} groups", len(dataset.groups))
     digest = dataset.fingerprint

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 import probseg
 from benchmarks.cells import plan
@@ -75,3 +76,54 @@ def test_it_is_listed(plain, capsys) -> None:
 def test_a_misspelt_one_is_named(plain, capsys) -> None:
     assert main(["--datasets", "contours", "--models", "plan", "--dry-run"]) == 2
     assert "did you mean 'plain'" in capsys.readouterr().err
+
+
+class Foreign(nn.Module):
+    """A model that inherits nothing of probseg's."""
+
+    def __init__(self, *, in_channels: int = 1, classes: int = 2) -> None:
+        super().__init__()
+        self.spec = {"name": "foreign", "in_channels": in_channels, "classes": classes}
+        self.in_channels, self.classes = in_channels, classes
+        self.logits = nn.Conv2d(in_channels, classes, 1)
+
+    def loss(self, image, label, *, generator=None):
+        return {"cross_entropy": nn.functional.cross_entropy(self.logits(image), label.long())}
+
+    def sample(self, image, n, *, generator=None):
+        return self.logits(image).softmax(1).detach().expand(n, -1, -1, -1, -1)
+
+
+class Plain(nn.Module):
+    """A decoder that takes no class prior."""
+
+    def __init__(self, in_channels: int, latent_dim: int, classes: int) -> None:
+        super().__init__()
+        self.logits = nn.Conv2d(in_channels, classes, 1)
+        self.shift = nn.Linear(latent_dim, classes)
+
+    def forward(self, features, latent):
+        return self.logits(features) + self.shift(latent)[..., None, None]
+
+
+def test_a_model_without_our_base_class_is_run_and_kept(suite_file, tmp_path) -> None:
+    probseg.models.register("foreign")(Foreign)
+    choice = ["--suite", str(suite_file), "--profile", "quick", "--datasets", "ambiguous-shapes"]
+    try:
+        out = ["--models", "foreign", "--baselines", "--device", "cpu", "--out", str(tmp_path)]
+        assert main([*choice, *out]) == 0
+        (kept,) = tmp_path.glob("cells/**/model.safetensors")
+        assert isinstance(probseg.load(kept), Foreign)
+    finally:
+        probseg.models.unregister("foreign")
+
+
+def test_a_part_is_given_only_the_settings_that_it_takes() -> None:
+    row = read_suite().models["punet"]
+    settings = {"decoder": {"name": "fcomb"}, "class_prior": [0.9, 0.1]}
+    assert row.model(settings)["decoder"] == {"name": "fcomb", "class_prior": [0.9, 0.1]}
+    probseg.decoders.register("plain-decoder")(Plain)
+    try:
+        assert row.model({**settings, "decoder": "plain-decoder"})["decoder"] == "plain-decoder"
+    finally:
+        probseg.decoders.unregister("plain-decoder")
