@@ -78,7 +78,7 @@ def load(path: str | os.PathLike[str], **parts: Any) -> ProbabilisticModel:
             f"the model that {file} describes cannot be built: {type(error).__name__}: {error}"
         ) from error
     _check_digest(metadata, model.state_dict(), file)
-    return model.eval()  # type: ignore[return-value]
+    return model.eval()  # type: ignore[return-value]  # build says which it is
 
 
 def read_spec(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def add_describe(commands: Commands) -> None:
     spec = parser.add_argument(
         "spec", metavar="SPEC", help="a model's name, a .json or .toml file, or a checkpoint"
     )
-    spec.completer = _models_and_files  # type: ignore[attr-defined]
+    spec.completer = _models_and_files  # type: ignore[attr-defined]  # read by argcomplete
     _add_set(parser, "choices of the model")
     parser.add_argument("--size", type=int, default=128, metavar="PIXELS", help="an edge (128)")
     parser.add_argument("-n", type=int, default=16, metavar="N", help="samples of an image (16)")
@@ -197,7 +197,7 @@ def _add_set(parser: Parser, what: str) -> None:
 
 
 def _complete(action: argparse.Action, words: list[str]) -> None:
-    action.completer = lambda **_: words  # type: ignore[attr-defined]
+    action.completer = lambda **_: words  # type: ignore[attr-defined]  # read by argcomplete
 
 
 def _names(*, parsed_args: argparse.Namespace, **_: object) -> list[str]:

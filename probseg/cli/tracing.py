@@ -44,7 +44,7 @@ class Tracer(TorchDispatchMode):
     """
 
     def __init__(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types for it
         self._parts = dict(parts_of(model))
         self._counter = FlopCounterMode(display=False)
         self._flops: Counter[str] = Counter()
