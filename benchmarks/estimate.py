@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # A loader is a batch ahead, and the first step is no measure of the others.
 BATCHES = 6
 UNSTEADY = 2
+START = get_context("spawn")  # a fork would begin with the memory of this process
 
 
 class Measured(NamedTuple):
@@ -41,7 +42,7 @@ def measure_all(work: Work, cells: Iterable[Cell]) -> dict[str, Measured | str]:
     Each is measured in a new process, whose memory is then its own.
     """
     kinds = {pace.kind(cell): cell for cell in cells if cell.trained}
-    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(1, START, max_tasks_per_child=1) as pool:
         return {kind: pool.submit(measure, work, cell).result() for kind, cell in kinds.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from rich.console import Console
@@ -57,9 +57,7 @@ class Runner:
         waiting = self._keep(cells)
         progress = Progress(self.console, self.work.place.out, waiting)
         with progress.shown():
-            for event in self.schedule(self.work, waiting):
-                self._note(event, cells, progress)
-            for event in self.schedule(replace(self.work, wait=True), self._busy):
+            for event in self._events(waiting):
                 self._note(event, cells, progress)
         place = {cell.key: number for number, cell in enumerate(cells)}
         self.outcome.finished.sort(key=lambda pair: place[pair[0].key])
@@ -88,6 +86,13 @@ class Runner:
         except ProbsegError as error:
             self.outcome.unavailable[cell.dataset] = str(error)
             return None
+
+    def _events(self, cells: Sequence[Cell]) -> Iterator[Event]:
+        """Do the cells, and those that another run is at last; none sets no schedule up."""
+        if cells:
+            yield from self.schedule(self.work, cells)
+        if self._busy:
+            yield from self.schedule(replace(self.work, wait=True), self._busy)
 
     def _note(self, event: Event, cells: Sequence[Cell], progress: Progress) -> None:
         where = _place(event.cell, cells)

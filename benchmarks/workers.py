@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from benchmarks.cells import Cell
 from benchmarks.work import ATTEMPTS, Busy, Done, Event, Retried, Started, Work, died
 
-_SPAWN = get_context("spawn")  # a fork would share the threads and the CUDA state of this process
+START = get_context("spawn")  # a fork would share the threads and the CUDA state of this process
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class _Process:
 
     def renew(self) -> None:
         """Prepare a new process, which starts with its first cell."""
-        self.pool = ProcessPoolExecutor(1, _SPAWN, initializer=_begin, initargs=(self.leash,))
+        self.pool = ProcessPoolExecutor(1, START, initializer=_begin, initargs=(self.leash,))
 
     def submit(self, cell: Cell) -> Future[Done | Busy]:
         return self.pool.submit(self.work, cell)
@@ -80,7 +80,7 @@ class _Process:
 @contextmanager
 def _processes(work: Work, count: int) -> Iterator[list[_Process]]:
     """Yield processes that end when the block, or this process, does."""
-    leash, held = _SPAWN.Pipe(duplex=False)
+    leash, held = START.Pipe(duplex=False)
     processes = [_Process(_on_gpu(work, number), leash) for number in range(count)]
     everyone = list(processes)
     try:

@@ -1,14 +1,16 @@
 """A suite so small that real cells train in a second, and one finished run of it."""
 
-import multiprocessing
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.speed.workers import Worker
-
 sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves the folder out
+
+from forks import forked
+
+from benchmarks import estimate, workers
+from benchmarks.speed.workers import Worker
 
 SUITE = """
 [all]
@@ -95,7 +97,8 @@ def finished_run(suite_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def quick_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start contestants from a process that has imported what they need: seconds each are saved."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "probseg.models.recipes", "benchmarks.speed.train"])
+    """Start processes from one that has imported what they need: seconds each are saved."""
+    context = forked()
     monkeypatch.setattr(Worker, "START", "forkserver")
+    monkeypatch.setattr(workers, "START", context)
+    monkeypatch.setattr(estimate, "START", context)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -11,10 +10,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.run import main
+from forks import forked
 
-# Imported once, by a server from which the processes are forked.
-PRELOADED = ["benchmarks.session", "benchmarks.job", "probseg.plots", "killing"]
+from benchmarks.run import main
 
 
 class Moment(NamedTuple):
@@ -26,9 +24,8 @@ class Moment(NamedTuple):
 
 def start(arguments: list[str], out: Path, moment: Moment | None = None) -> BaseProcess:
     """Start ``benchmarks.run`` with some arguments, on the folder ``out``."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=_run, args=(arguments, str(out), moment))
+    environment = dict(os.environ)  # the server's is that of the test which started it
+    process = forked().Process(target=_run, args=(arguments, str(out), moment, environment))
     process.start()
     return process
 
@@ -40,7 +37,10 @@ def finish(arguments: list[str], out: Path, moment: Moment | None = None) -> int
     return process.exitcode
 
 
-def _run(arguments: list[str], out: str, moment: Moment | None) -> None:
+def _run(
+    arguments: list[str], out: str, moment: Moment | None, environment: dict[str, str]
+) -> None:
+    os.environ.update(environment)
     if moment is not None:
         _kill_at(moment, out)
     sys.exit(main([*arguments, "--out", out]))

@@ -17,10 +17,8 @@ EVENTS = 40  # a tenth of those of the whole run
 
 
 @pytest.fixture
-def arguments(suite_file: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def arguments(suite_file: Path) -> list[str]:
     """Those of ``finished_run``."""
-    root = Path(__file__).parents[2]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), str(Path(__file__).parent)]))
     command = ["--all", "--suite", str(suite_file), "--profile", "quick", "--device", "cpu"]
     return [*command, "--folds", "0", "1"]
 

@@ -1,5 +1,6 @@
 """The command as a user runs it, on real cells that are tiny."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from benchmarks.results import read_result, write_result
 from benchmarks.run import main
 from probseg.datasets.splits import Split
 from probseg.training.rounds import RoundKeeper
+
+ONE = ["--datasets", "ambiguous-shapes", "--models", "punet", "--baselines"]
 
 
 def command(suite: Path, out: Path, *more: str) -> list[str]:
@@ -22,10 +25,23 @@ def one_cell(suite_file: Path, tmp_path: Path):
     """Run one trained cell; more arguments may change it."""
 
     def run(*more: str, out: Path = tmp_path) -> int:
-        choice = ["--datasets", "ambiguous-shapes", "--models", "punet", "--baselines"]
-        return main(command(suite_file, out, *choice, *more))
+        return main(command(suite_file, out, *ONE, *more))
 
     return run
+
+
+@pytest.fixture(scope="module")
+def kept_cell(suite_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of that cell; tests must not change it."""
+    out = tmp_path_factory.mktemp("cell")
+    assert main(command(suite_file, out, *ONE)) == 0
+    return out
+
+
+@pytest.fixture
+def ran(kept_cell: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return shutil.copytree(kept_cell, tmp_path, dirs_exist_ok=True)
 
 
 def results(out: Path) -> dict[Path, dict]:
@@ -87,37 +103,34 @@ def test_the_split_is_kept_beside_the_result(finished_run: Path) -> None:
         assert part.fold == (result["config"]["fold"] or 0)
 
 
-def test_finished_cells_are_kept(one_cell, tmp_path: Path, capsys) -> None:
-    assert one_cell() == 0
-    ((path, first),) = results(tmp_path).items()
-    table, time = (tmp_path / "table.csv").read_bytes(), path.stat().st_mtime_ns
+def test_finished_cells_are_kept(one_cell, ran: Path, capsys) -> None:
+    ((path, first),) = results(ran).items()
+    table, time = (ran / "table.csv").read_bytes(), path.stat().st_mtime_ns
     assert one_cell() == 0
     assert path.stat().st_mtime_ns == time
-    assert results(tmp_path)[path] == first
-    assert (tmp_path / "table.csv").read_bytes() == table
+    assert results(ran)[path] == first
+    assert (ran / "table.csv").read_bytes() == table
     assert "kept" in capsys.readouterr().out
 
 
-def test_changed_settings_make_another_cell_and_the_old_one_stays(one_cell, tmp_path: Path) -> None:
-    assert one_cell() == 0
-    (before,) = results(tmp_path)
+def test_changed_settings_make_another_cell_and_the_old_one_stays(one_cell, ran: Path) -> None:
+    (before,) = results(ran)
     assert one_cell("--set", "beta=3", "max_steps=2") == 0
-    after = results(tmp_path)
+    after = results(ran)
     assert len(after) == 2
     assert before in after
     (new,) = set(after) - {before}
     assert after[new]["training"]["spec"]["beta"] == 3
     # the table is of what was asked for last
-    lines = (tmp_path / "table.csv").read_text().splitlines()
+    lines = (ran / "table.csv").read_text().splitlines()
     (ged,) = (line for line in lines if ",ged," in line)
     assert float(ged.split(",")[3]) == after[new]["means"]["base"]["ged"]
 
 
 def test_an_interrupted_run_goes_on_to_the_very_same_numbers(
-    one_cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    one_cell, kept_cell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert one_cell(out=whole) == 0
+    whole, broken = kept_cell, tmp_path / "broken"
     record = RoundKeeper.on_train_epoch_end
 
     def interrupt(self, trainer, module) -> None:
@@ -144,28 +157,26 @@ def main_dry(one_cell, out: Path, capsys) -> str:
 
 
 def test_a_corrupt_checkpoint_is_set_aside_and_training_begins_anew(
-    one_cell, tmp_path: Path, capsys
+    one_cell, ran: Path, capsys
 ) -> None:
-    assert one_cell() == 0
-    ((path, first),) = results(tmp_path).items()
+    ((path, first),) = results(ran).items()
     path.unlink()
     checkpoint = path.parent / "training" / "last.ckpt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
     assert one_cell() == 0
-    assert results(tmp_path)[path]["scores"] == first["scores"]
+    assert results(ran)[path]["scores"] == first["scores"]
     assert (path.parent / "training-set-aside-1" / "last.ckpt").stat().st_size == 5000
     assert "last.ckpt cannot be read" in capsys.readouterr().out
 
 
-def test_results_on_other_data_are_set_aside(one_cell, tmp_path: Path) -> None:
-    assert one_cell() == 0
-    (path,) = results(tmp_path)
+def test_results_on_other_data_are_set_aside(one_cell, ran: Path) -> None:
+    (path,) = results(ran)
     result = read_result(path)
     result["data"]["fingerprint"] = "feedbeef00"
     write_result(path, result)
     assert one_cell() == 0
     assert read_result(path)["data"]["fingerprint"] != "feedbeef00"
-    assert len(results(tmp_path)) == 1
+    assert len(results(ran)) == 1
     aside = path.parent.with_name(f"{path.parent.name}-set-aside-1") / "result-set-aside-1.json"
     assert read_result(aside)["data"]["fingerprint"] == "feedbeef00"
 

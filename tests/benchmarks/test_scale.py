@@ -5,7 +5,6 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ from rich.console import Console
 
 sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves the folder out
 
+from killing import start
 from scale_toys import Deadly, descendants, is_alive, open_files
 
 from benchmarks import cluster, pace
@@ -28,7 +28,6 @@ from benchmarks.validation import ChoiceError
 from benchmarks.work import Started, Work
 from benchmarks.workers import Workers
 
-ROOT = Path(__file__).parents[2]
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 STEPS = 100  # enough that a process can be killed among them
 SETTINGS = ["--set", f"max_steps={STEPS}", "validate_every=20"]
@@ -89,6 +88,7 @@ def kill_one_at_work(out: Path, parent: int) -> threading.Thread:
 
 
 @LINUX
+@pytest.mark.usefixtures("quick_starts")
 def test_two_workers_of_which_one_is_killed_make_the_tables_of_one_process(
     arguments, serial_run: Path, tmp_path: Path, capsys
 ) -> None:
@@ -109,21 +109,15 @@ def test_two_workers_of_which_one_is_killed_make_the_tables_of_one_process(
 @LINUX
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 def test_a_ray_cluster_of_which_a_worker_is_killed_makes_the_tables_of_one_process(
-    arguments, serial_run: Path, tmp_path: Path
+    arguments, serial_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [sys.executable, "-m", "benchmarks.run", *arguments(tmp_path, "--ray", "auto")]
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-    run = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # by default 15: starved beside other tests
+    run = start(arguments(tmp_path, "--ray", "auto"), tmp_path)
     killer = kill_one_at_work(tmp_path, run.pid)
-    try:
-        told = run.communicate(timeout=540)[0].decode()  # on a busy machine; alone it takes one
-    finally:
-        run.kill()
-        run.wait()
-        run.stdout.close()
-    assert run.returncode == 0, told
+    run.join(timeout=540)  # on a busy machine; alone it takes less than one
+    run.kill()
+    assert run.exitcode == 0
     killer.join(timeout=1)
     assert not killer.is_alive()
     assert tables(tmp_path) == tables(serial_run)
@@ -132,15 +126,13 @@ def test_a_ray_cluster_of_which_a_worker_is_killed_makes_the_tables_of_one_proce
 
 @LINUX
 def test_workers_end_with_the_process_that_started_them(arguments, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.run", *arguments(tmp_path, "--workers", "2")]
-    long = [*command, "max_steps=100000"]
-    run = subprocess.Popen(long, cwd=ROOT, stdout=subprocess.DEVNULL)
+    run = start([*arguments(tmp_path, "--workers", "2"), "max_steps=100000"], tmp_path)
     try:
         wait_for(tmp_path, "history.json")
         workers = descendants(run.pid)
     finally:
         run.kill()
-        run.wait()
+        run.join()
     assert workers
     deadline = time.monotonic() + 60
     while any(map(is_alive, workers)):
@@ -148,6 +140,7 @@ def test_workers_end_with_the_process_that_started_them(arguments, tmp_path: Pat
         time.sleep(0.05)
 
 
+@pytest.mark.usefixtures("quick_starts")
 def test_a_cell_whose_process_dies_every_time_is_given_up(cells, tmp_path: Path) -> None:
     work = Deadly(Place(tmp_path), None)
     events = list(Workers(1, attempts=2)(work, cells[:1]))
@@ -231,6 +224,7 @@ def test_the_view_shows_what_runs_and_how_far_it_is(cells, tmp_path: Path) -> No
     assert "step 0/100, round 0" in told
 
 
+@pytest.mark.usefixtures("quick_starts")
 def test_an_estimate_is_measured_and_leaves_nothing(arguments, tmp_path: Path, capsys) -> None:
     assert main(arguments(tmp_path / "out", "--estimate")) == 0
     told = capsys.readouterr().out
@@ -239,6 +233,7 @@ def test_an_estimate_is_measured_and_leaves_nothing(arguments, tmp_path: Path, c
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("quick_starts")
 def test_an_estimate_without_data_says_so(arguments, tmp_path: Path, capsys) -> None:
     (tmp_path / "data").mkdir()
     more = ["--data-root", str(tmp_path / "data"), "--estimate", "--datasets", "lidc"]

@@ -50,6 +50,14 @@ def test_p_is_that_of_every_sign_tried() -> None:
     assert compare(differences, np.zeros(7), groups_of(7)).p == pytest.approx(brute)
 
 
+@pytest.mark.parametrize("n", [2, 5, 10, 14, 30])
+@pytest.mark.parametrize("digits", [0, 9])  # with ties and zeros, and without
+def test_p_is_that_of_scipy(n, digits, rng) -> None:
+    differences = rng.normal(0.5, size=n).round(digits)
+    p = stats.wilcoxon(differences).pvalue
+    assert compare(differences, np.zeros(n), groups_of(n)).p == pytest.approx(p)
+
+
 def test_the_effect_is_favourable_less_unfavourable_ranks() -> None:
     # ranks 1, 2, 3.5, 3.5 of −1, 2, 3, −3; zeros do not count
     assert rank_biserial(np.array([-1.0, 2.0, 3.0, -3.0, 0.0])) == pytest.approx((5.5 - 4.5) / 10)
