@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ from benchmarks.cells import FOLDS
 from benchmarks.suite import Suite
 from benchmarks.suite_checks import part_faults
 from benchmarks.validation import ChoiceError, check, choose, schema
+from probseg.cli import assignments
 from probseg.cli.parser import Parser as Parser
+from probseg.errors import OptionError
 
 
 def datasets(options: argparse.Namespace, suite: Suite) -> tuple[str, ...]:
@@ -43,7 +44,7 @@ def rows(options: argparse.Namespace, suite: Suite) -> tuple[str, ...]:
     return choose(models + baselines, known, kind="model")
 
 
-def overrides(assignments: Iterable[str]) -> dict[str, Any]:
+def overrides(given: Iterable[str]) -> dict[str, Any]:
     """Return settings from ``KEY=VALUE``, whose value is TOML or else a plain word.
 
     Raises:
@@ -52,7 +53,7 @@ def overrides(assignments: Iterable[str]) -> dict[str, Any]:
     >>> overrides(["max_steps=5", "backbone=unet"])
     {'max_steps': 5, 'backbone': 'unet'}
     """
-    chosen = assigned(assignments)
+    chosen = assigned(given)
     settings = schema("suite")
     check(chosen, {**settings["$defs"]["settings"], "$defs": settings["$defs"]}, where="--set")
     for fault in part_faults(chosen):
@@ -60,31 +61,16 @@ def overrides(assignments: Iterable[str]) -> dict[str, Any]:
     return chosen
 
 
-def assigned(assignments: Iterable[str]) -> dict[str, Any]:
-    """Return names and values from ``KEY=VALUE``, whose value is TOML, None or else a plain word.
+def assigned(given: Iterable[str]) -> dict[str, Any]:
+    """Return names and values from ``KEY=VALUE``, see :func:`probseg.cli.assignments.assigned`.
 
     Raises:
-        ChoiceError: One is no assignment.
-
-    >>> assigned(["size=64", "root=my/data", "layout=None"])
-    {'size': 64, 'root': 'my/data', 'layout': None}
+        ChoiceError: One is no assignment, or two contradict each other.
     """
-    pairs = [assignment.partition("=") for assignment in assignments]
-    for key, equals, _ in pairs:
-        if not equals:
-            raise ChoiceError(
-                f"--set takes KEY=VALUE, not {key!r}; anything else comes before --set"
-            )
-    return {key: _value(text) for key, _, text in pairs}
-
-
-def _value(text: str) -> Any:
-    if text == "None":  # which TOML has no word for
-        return None
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+        return assignments.assigned(given)
+    except OptionError as error:
+        raise ChoiceError(str(error)) from None
 
 
 def check_folds(folds: Iterable[int]) -> None:

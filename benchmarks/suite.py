@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import probseg
-from benchmarks.suite_checks import PARTS, option_faults, reference_faults
+from benchmarks.suite_checks import option_faults, reference_faults
 from benchmarks.suite_files import DEFAULT_SUITE, SuiteFile, lay_over, load
 from benchmarks.suite_settings import MODEL, OF_PARTS
+from probseg.kinds import PARTS
 from probseg.registry import Constructor, named_parameters, registry
 
 

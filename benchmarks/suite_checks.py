@@ -10,17 +10,9 @@ import probseg
 from benchmarks.suite_settings import MODEL, OF_PARTS, names
 from benchmarks.validation import Fault, unknown
 from probseg.errors import did_you_mean, listing
+from probseg.kinds import PARTS
 from probseg.registry import Constructor, named_parameters, registry
 
-# An option or setting that is a part, and the registry its name is looked up in.
-PARTS = {
-    "backbone": "backbones",
-    "encoder": "encoders",
-    "decoder": "decoders",
-    "projector": "projectors",
-    "divergence": "divergences",
-    "kl": "divergences",
-}
 Path = tuple[str | int, ...]
 
 

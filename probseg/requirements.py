@@ -8,18 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from probseg.errors import CheckpointError, MissingPluginError
+from probseg.kinds import KINDS, PARTS
 from probseg.registry import Registry, registry
 from probseg.specs import Spec
 
-KINDS = {  # of parts, each to its registry
-    "model": "models",
-    "backbone": "backbones",
-    "encoder": "encoders",
-    "projector": "projectors",
-    "decoder": "decoders",
-    "divergence": "divergences",
-}
-_ALSO = {"kl": "divergence"}  # keys of a description that are no kinds
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,99}", re.ASCII)  # names, versions of packages
 
 
@@ -94,7 +86,7 @@ def _named(spec: Mapping[str, Any], kind: str | None = None) -> Iterator[tuple[s
     """Return the parts, each by the nearest key above it that is a kind, and by its name."""
     for key, value in spec.items():
         if isinstance(value, Mapping):
-            under = key if key in KINDS else _ALSO.get(key, kind)
+            under = registry(PARTS[key]).kind if key in PARTS else kind
             if under and isinstance(value.get("name"), str):
                 yield under, value["name"]
             yield from _named(value, under)

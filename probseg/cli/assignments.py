@@ -26,7 +26,9 @@ def assigned(assignments: Iterable[str]) -> dict[str, Any]:
     pairs = [assignment.partition("=") for assignment in assignments]
     for key, equals, _ in pairs:
         if not equals:
-            raise OptionError(f"--set takes KEY=VALUE, not {key!r}")
+            raise OptionError(
+                f"--set takes KEY=VALUE, not {key!r}; anything else comes before --set"
+            )
     none = {key.strip(): None for key, _, text in pairs if text == "None"}  # TOML has no such word
     lines = "\n".join(f"{key} = {_toml(text)}" for key, _, text in pairs if text != "None")
     try:

@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 from probseg.errors import UnknownNameError, did_you_mean, listing
+from probseg.kinds import KINDS
 from probseg.registry import Registry, registry
 
-# Singular to the registry's name.
-KINDS = {
-    "model": "models",
-    "backbone": "backbones",
-    "encoder": "encoders",
-    "projector": "projectors",
-    "divergence": "divergences",
-    "decoder": "decoders",
-    "dataset": "datasets",
-    "metric": "metrics",
-}
 CLAIMS = {"agreement": "metrics", "matching": "metrics"}  # what a metric may claim besides
 
 

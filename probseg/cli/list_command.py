@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from probseg.cli.kinds import KINDS, registry_of, singular
+from probseg.cli.kinds import registry_of, singular
 from probseg.cli.output import print_json, print_rows
 from probseg.cli.reading import summary
 from probseg.cli.trial import faults
 from probseg.errors import PluginError
+from probseg.kinds import KINDS
 from probseg.registry import Offer
 
 BUILTIN = "probseg"

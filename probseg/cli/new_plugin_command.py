@@ -9,9 +9,10 @@ from pathlib import Path
 from string import Template
 
 import probseg
-from probseg.cli.kinds import KINDS, registry_of, singular
+from probseg.cli.kinds import registry_of, singular
 from probseg.errors import OptionError
 from probseg.files import atomic_folder
+from probseg.kinds import KINDS
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 # Template to the file that is made of it; the part's own template depends on its kind.

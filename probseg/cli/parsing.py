@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from probseg.cli.kinds import CLAIMS, KINDS, registry_of, singular
+from probseg.cli.kinds import CLAIMS, registry_of, singular
 from probseg.cli.parser import Parser
 from probseg.errors import UnknownNameError
+from probseg.kinds import KINDS
 
 Commands = Any  # argparse's subparsers, whose class is private
 
