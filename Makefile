@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BENCH_OUT ?= benchmarks/out
 BENCH_ARGS ?= --datasets contours --profile quick
-PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=8 -m "not slow"
+PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=8 --dist=worksteal -m "not slow"
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check

@@ -1,16 +1,44 @@
 """What every test may use: reproducible seeds and the real data, where it lies."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+BENCHMARKS = Path(__file__).parent / "benchmarks"
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core, so a thread a process
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `gpu` where there is no CUDA device."""
+    """Skip what cannot run here, and let the package's own tests alone measure its coverage."""
+    _skip_without_gpu(items)
+    for item in items:
+        if item.path.is_relative_to(BENCHMARKS):
+            item.add_marker("untraced")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Lift coverage's tracer from a test marked `untraced`.
+
+    pytest-cov's own mark `no_cover` leaves a tracer behind in the processes of xdist.
+    """
+    tracer = sys.gettrace()
+    lifted = "untraced" in item.keywords and type(tracer).__module__ == "coverage"
+    if lifted:
+        sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        if lifted:
+            sys.settrace(tracer)
+
+
+def _skip_without_gpu(items: list[pytest.Item]) -> None:
     gpu_items = [item for item in items if "gpu" in item.keywords]
     if not gpu_items:
         return

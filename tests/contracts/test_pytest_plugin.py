@@ -11,6 +11,8 @@ import pytest
 from probseg.testing import checks
 
 ROOT = Path(__file__).resolve().parents[2]
+# The others' plugins would take most of the time until pytest has started.
+QUICK = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:anyio")
 BROKEN = """
 from probseg.projectors.planar import planar
 
@@ -49,7 +51,7 @@ def run(site, tmp_path):
 
     def run(*arguments):
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+            [sys.executable, "-m", "pytest", *QUICK, *arguments],
             cwd=tmp_path,
             env={
                 **os.environ,

@@ -7,6 +7,7 @@ import pytest
 PAGES = ("getting-started", "own-data", "plugins", "extending", "metrics", "sharing")
 
 
+@pytest.mark.untraced  # whoever runs an example runs it so
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{page}.md" for page in PAGES)])
 def test_python_blocks_run_one_after_the_other(page, blocks, tmp_path, monkeypatch):
     code = [b.code for b in blocks(page) if b.language == "python" and not b.title]
