@@ -12,6 +12,7 @@ from probseg.kinds import KINDS, PARTS
 from probseg.registry import Registry, registry
 from probseg.specs import Spec
 
+_KEYS = KINDS | PARTS  # of a description, under which a part stands
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,99}", re.ASCII)  # names, versions of packages
 
 
@@ -86,7 +87,7 @@ def _named(spec: Mapping[str, Any], kind: str | None = None) -> Iterator[tuple[s
     """Return the parts, each by the nearest key above it that is a kind, and by its name."""
     for key, value in spec.items():
         if isinstance(value, Mapping):
-            under = registry(PARTS[key]).kind if key in PARTS else kind
+            under = registry(_KEYS[key]).kind if key in _KEYS else kind
             if under and isinstance(value.get("name"), str):
                 yield under, value["name"]
             yield from _named(value, under)
