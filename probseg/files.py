@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from probseg.errors import ProbsegError
+from probseg.interrupts import deferred_interrupts
 
 
 def _usual_permissions() -> int:
@@ -23,7 +24,8 @@ def _usual_permissions() -> int:
 
 _READABLE = _usual_permissions()
 _REPLACED = "replaced"
-_SCRATCH = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # as tempfile names folders
+_RANDOM = "[a-z0-9_]{8}"  # how the names of scratch folders end
+_SCRATCH = re.compile(rf"\.(.+)\.{_RANDOM}")
 
 
 class WriteError(ProbsegError, OSError):
@@ -74,9 +76,10 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary = folder / final.name
         temporary.mkdir()
         yield temporary
-        if final.exists():
-            os.replace(final, folder / _REPLACED)
-        os.replace(temporary, final)
+        with deferred_interrupts():  # between the two, nothing stands at the path
+            if final.exists():
+                os.replace(final, folder / _REPLACED)
+            os.replace(temporary, final)
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:
@@ -93,7 +96,7 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
 def leftovers(path: str | os.PathLike[str]) -> list[Path]:
     """Return what killed writers of ``path`` left beside it, and those at work have there."""
     final = Path(path)
-    made = re.compile(rf"\.{re.escape(final.name)}\.[a-z0-9_]{{8}}")  # as tempfile names folders
+    made = re.compile(rf"\.{re.escape(final.name)}\.{_RANDOM}")
     return [entry for entry in final.parent.iterdir() if made.fullmatch(entry.name)]
 
 
@@ -108,8 +111,10 @@ def sweep(folder: str | os.PathLike[str]) -> None:
 @contextmanager
 def _scratch_folder(final: Path) -> Iterator[Path]:
     final.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
-    try:
+    folder = final.parent / f".{final.name}.{secrets.token_hex(4)}"
+    try:  # holds the making of it too, so that Ctrl-C meanwhile leaves nothing
+        folder.mkdir(mode=0o700)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with deferred_interrupts():
+            shutil.rmtree(folder, ignore_errors=True)

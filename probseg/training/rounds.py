@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from probseg.checkpoints import save
 from probseg.files import atomic_file, write_json
+from probseg.interrupts import deferred_interrupts
 
 # Raised when a checkpoint comes to hold other things, or the same settings to train otherwise: no
 # run goes on from one of another number. The revision would change with every line of prose.
@@ -56,6 +57,10 @@ class RoundKeeper(Checkpoint):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         seconds = time.monotonic() - self.started
         record = {"step": trainer.global_step, "seconds": seconds} | metrics | _shrunk(pl_module)
+        with deferred_interrupts():  # a round is kept wholly or not at all
+            self._keep(record, trainer, pl_module)
+
+    def _keep(self, record: Record, trainer: Trainer, pl_module: LightningModule) -> None:
         self.history.append(record)
         if not trainer.is_global_zero:
             trainer.save_checkpoint(self.folder / LAST)  # takes part, and leaves the file alone

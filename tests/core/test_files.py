@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import shutil
+import signal
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +57,38 @@ def test_a_failure_passes_and_leaves_what_was_there(atomic, folder, error, tmp_p
         fill(temporary, folder, "half")
         raise error
     assert content(path, folder) == "old" and os.listdir(tmp_path) == ["result"]
+
+
+INTERRUPTIBLE = pytest.mark.parametrize(
+    ("owner", "step"),
+    [(Path, "mkdir"), (os, "replace"), (shutil, "rmtree")],
+    ids=["making", "renaming", "removing"],
+)
+
+
+@BOTH
+@INTERRUPTIBLE
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_ctrl_c_at_any_step_leaves_all_or_nothing(
+    atomic, folder, owner, step, after, tmp_path, monkeypatch
+):
+    path = tmp_path / "result"
+    with atomic(path) as temporary:
+        fill(temporary, folder, "old")
+    done = getattr(owner, step)
+
+    def interrupted(*arguments, **options):
+        monkeypatch.setattr(owner, step, done)
+        if after:
+            done(*arguments, **options)
+        signal.raise_signal(signal.SIGINT)
+        return None if after else done(*arguments, **options)
+
+    monkeypatch.setattr(owner, step, interrupted)
+    with pytest.raises(KeyboardInterrupt), atomic(path) as temporary:
+        fill(temporary, folder)
+    assert os.listdir(tmp_path) == ["result"]
+    assert content(path, folder) in ("old", "new")
 
 
 @BOTH
