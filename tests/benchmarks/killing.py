@@ -16,10 +16,11 @@ from benchmarks.run import main
 
 
 class Moment(NamedTuple):
-    """When a process kills itself."""
+    """When a process kills itself, and how."""
 
     event: int  # number of the access to a file or folder of the run before which it happens
     seconds: float = 0.0  # and so long after
+    signal: int = signal.SIGKILL
 
 
 def start(arguments: list[str], out: Path, moment: Moment | None = None) -> BaseProcess:
@@ -56,14 +57,15 @@ def _kill_at(moment: Moment, out: str) -> None:
         if touches and any(str(argument).startswith(out) for argument in arguments):
             left -= 1
             if left == 0:
-                _kill(moment.seconds)
+                _kill(moment)
 
     sys.addaudithook(watch)
 
 
-def _kill(after: float) -> None:
-    if not after:
-        os.kill(os.getpid(), signal.SIGKILL)
-    timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGKILL))
+def _kill(moment: Moment) -> None:
+    if not moment.seconds:
+        os.kill(os.getpid(), moment.signal)
+        return
+    timer = threading.Timer(moment.seconds, os.kill, (os.getpid(), moment.signal))
     timer.daemon = True
     timer.start()

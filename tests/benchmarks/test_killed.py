@@ -13,7 +13,8 @@ from benchmarks.cells import Cell
 from benchmarks.locks import BusyError, held
 from benchmarks.results import read_result
 
-EVENTS = 40  # a tenth of those of the whole run
+EVENTS_OF_A_RUN = 400  # about
+EVENTS = EVENTS_OF_A_RUN // 10
 
 
 @pytest.fixture
@@ -95,4 +96,12 @@ def test_sigterm_ends_a_run_like_ctrl_c(arguments: list[str], tmp_path: Path) ->
     run.join()
     assert run.exitcode == 130
     assert not list(tmp_path.rglob("result.json"))
+    assert not leftovers(tmp_path)
+
+
+@pytest.mark.parametrize("event", range(3, EVENTS_OF_A_RUN, 40))
+def test_sigterm_at_any_moment_leaves_nothing_behind(
+    arguments: list[str], tmp_path: Path, event: int
+) -> None:
+    assert finish(arguments, tmp_path, Moment(event, signal=signal.SIGTERM)) == 130
     assert not leftovers(tmp_path)
