@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, SupportsInt
 
 import numpy as np
 import torch
@@ -13,19 +13,22 @@ from probseg.errors import InputError
 from probseg.interfaces import Evaluation
 from probseg.metrics.pieces import pieces
 
+_BYTES = torch.uint8, torch.bool
+
 
 class Labels(NamedTuple):
-    """Checked label maps, on the CPU."""
+    """Label maps that can be read, on the CPU; see :mod:`probseg.metrics.foreground`."""
 
-    maps: NDArray[np.integer]  # (B, N, H, W)
-    highest: NDArray[np.integer]  # (B, H, W), the highest class that a pixel is given
+    name: str
+    maps: NDArray[np.integer]  # (B, N, H, W), contiguous; in bytes if all classes fit
+    classes: int
 
 
 def check_labels(name: str, labels: Tensor, classes: int) -> Labels:
-    """Check that ``labels`` is (B, N, H, W), holds integer classes below ``classes``, and some.
+    """Check that ``labels`` is (B, N, H, W), holds integer classes, and some.
 
-    Returns:
-        The same labels, and what was seen of them on the way.
+    Of labels in bytes the classes are left for :func:`check_range`, so that whoever reads them
+    need not read them twice.
 
     Raises:
         InputError: It is not.
@@ -45,15 +48,26 @@ def check_labels(name: str, labels: Tensor, classes: int) -> Labels:
             f"{name} holds nothing: its shape is {tuple(labels.shape)}; "
             "give at least one image, one label map and one pixel"
         )
-    maps = labels.cpu().numpy()
-    highest = maps.max(1)  # one pass for the check and for what comes after it
-    low, high = int(maps.min()) if labels.dtype.is_signed else 0, int(highest.max())
-    if low < 0 or high >= classes:
-        raise InputError(
-            f"{name} holds the class {low if low < 0 else high}, but the {classes} classes are 0 "
-            f"to {classes - 1}; map masks of 0 and 255 to class indices, or raise the classes"
-        )
-    return Labels(maps, highest)
+    if labels.dtype not in _BYTES:
+        check_range(name, *labels.long().aminmax(), classes)
+    if labels.dtype == torch.bool:
+        labels = labels.view(torch.uint8)
+    labels = labels.to(torch.uint8 if classes <= 256 else torch.int64)
+    return Labels(name, labels.cpu().contiguous().numpy(), classes)
+
+
+def check_range(name: str, low: SupportsInt, high: SupportsInt, classes: int) -> None:
+    """Check the lowest and the highest class of label maps.
+
+    Raises:
+        InputError: One is no class.
+    """
+    for found in map(int, (low, high)):
+        if not 0 <= found < classes:
+            raise InputError(
+                f"{name} holds the class {found}, but the {classes} classes are 0 to "
+                f"{classes - 1}; map masks of 0 and 255 to class indices, or raise the classes"
+            )
 
 
 def check_label_pair(
@@ -99,7 +113,8 @@ def check_probabilities(probabilities: Tensor, annotations: Tensor) -> None:
             "probabilities must have two classes or more in dimension 2; give the "
             "background's as well: torch.stack([1 - p, p], dim=2)"
         )
-    check_labels("annotations", annotations, probabilities.shape[2])
+    checked = check_labels("annotations", annotations, probabilities.shape[2])
+    check_range(checked.name, 0, checked.maps.max(), checked.classes)
     _check_fit("probabilities", probabilities[:, :, 0], annotations)
 
 

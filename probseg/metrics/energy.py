@@ -58,7 +58,7 @@ def generalised_energy_distance(
         Székely and Rizzo, Energy statistics: a class of statistics based on distances, 2013.
     """
     sets = check_label_pair(predictions, annotations, classes)
-    overlap, device = Overlap.of(*sets, classes=classes), annotations.device
+    overlap, device = Overlap.of(*sets), annotations.device
     return EnergyDistance(
         cross=_mean_cost(overlap, 0, 1).to(device),
         samples=_mean_cost(overlap, 0, 0).to(device),
@@ -86,7 +86,7 @@ def sample_diversity(labels: Tensor, /, *, classes: int = 2) -> Tensor:
         Monteiro et al., Stochastic Segmentation Networks, 2020, who report it as diversity.
     """
     checked = check_labels("labels", labels, classes)
-    return _mean_cost(Overlap.of(checked, classes=classes), 0, 0).to(labels.device)
+    return _mean_cost(Overlap.of(checked), 0, 0).to(labels.device)
 
 
 @dataclass(frozen=True)

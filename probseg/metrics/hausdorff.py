@@ -13,8 +13,8 @@ from torch import Tensor
 
 from probseg.errors import OptionError
 from probseg.metrics.checks import check_label_pair
-from probseg.metrics.cropping import crops
 from probseg.metrics.distance import Integers, Masks, disputed
+from probseg.metrics.foreground import crops
 
 Costs = NDArray[np.float64]  # (N, A)
 OneEmpty = float | Literal["diagonal", "nan"]

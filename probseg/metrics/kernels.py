@@ -11,8 +11,8 @@ from torch import Tensor
 from probseg.errors import OptionError
 from probseg.interfaces import Evaluation
 from probseg.metrics.checks import check_label_pair, check_probabilities
-from probseg.metrics.cropping import boxes
 from probseg.metrics.evaluation import SharedEvaluation, shared
+from probseg.metrics.foreground import around
 from probseg.metrics.overlap import Overlap, Score, dice, iou
 from probseg.metrics.pieces import pieces
 
@@ -137,7 +137,7 @@ def overlap(evaluation: Evaluation) -> Overlap:
     """Return the intersections of an evaluation's label maps and annotations."""
     classes = evaluation.probabilities.shape[2]
     sets = check_label_pair(evaluation.labels, evaluation.annotations, classes)
-    return Overlap.of(*sets, classes=classes)
+    return Overlap.of(*sets)
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _foreground_cost(
     score: Score, predictions: Tensor, annotations: Tensor, classes: int
 ) -> Tensor:
     sets = check_label_pair(predictions, annotations, classes)
-    cost = Overlap.of(*sets, classes=classes).cost(score, 0, 1)
+    cost = Overlap.of(*sets).cost(score, 0, 1)
     return torch.from_numpy(cost).to(annotations.device)
 
 
@@ -182,7 +182,7 @@ def _information(probabilities: Tensor, annotations: Tensor, epsilon: float) -> 
     background, *classes = probabilities.unbind(2)
     total = surprise(background, epsilon).sum((2, 3), dtype=torch.float64)[:, :, None]
     # Elsewhere nobody says anything but background. Float64 is beyond autocast's and TF32's reach.
-    ((rows, columns),) = boxes(annotations.amax((0, 1), keepdim=True)[0].cpu().numpy())
+    rows, columns = around(annotations.amax((0, 1)).cpu().numpy())
     inside = (..., rows, columns)
     usual = surprise(background[inside], epsilon).flatten(2).double()
     for k, p in enumerate(classes, start=1):

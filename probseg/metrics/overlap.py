@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise, starmap
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probseg.metrics.checks import Labels
-from probseg.metrics.cropping import crops
+from probseg.metrics.foreground import gathered
 
 Counts = NDArray[np.float64]
+_BLOCK = 2048  # pixels of all masks that stay in the cache
 Score = Callable[[Counts, Counts], Counts]  # intersections, sums of both sizes -> scores
 
 
@@ -25,11 +26,16 @@ class Overlap:
     places: tuple[slice, ...]  # of each set among the M maps
 
     @classmethod
-    def of(cls, *sets: Labels, classes: int) -> Self:
-        """Count the pixels of each image; one matrix product serves all pairs of all sets."""
-        counts = [[_shared(maps == k) for k in range(1, classes)] for maps in crops(*sets)]
+    def of(cls, *sets: Labels) -> Self:
+        """Count the pixels of each image; matrix products serve all pairs of all sets.
+
+        Raises:
+            InputError: A set holds a class that there is not.
+        """
+        foreground = range(1, sets[0].classes)
+        counts = [[_shared(maps == k) for k in foreground] for maps in gathered(*sets)]
         ends = accumulate((labels.maps.shape[1] for labels in sets), initial=0)
-        return cls(np.array(counts, np.float64), tuple(starmap(slice, pairwise(ends))))
+        return cls(np.array(counts), tuple(starmap(slice, pairwise(ends))))
 
     def cost(self, score: Score, left: int, right: int) -> Counts:
         """Return one minus the mean score over the foreground classes, (B, N, A).
@@ -48,18 +54,27 @@ class Overlap:
 
 def iou(intersection: Counts, sizes: Counts) -> Counts:
     """Return the intersection over union, 1 where both are empty."""
-    union = sizes - intersection
-    return np.divide(intersection, union, out=np.ones_like(union), where=union > 0)
+    return _ratio(intersection, sizes - intersection)
 
 
 def dice(intersection: Counts, sizes: Counts) -> Counts:
     """Return the Dice score, 1 where both are empty."""
-    return np.divide(2 * intersection, sizes, out=np.ones_like(sizes), where=sizes > 0)
+    return _ratio(2 * intersection, sizes)
 
 
-def _shared(masks: NDArray[np.bool_]) -> NDArray[Any]:
-    # Zeros and ones are exact in any float, their sums in float32 below 2²⁴.
-    exact = np.float32 if masks[0].size < 2**24 else np.float64
-    pixels: NDArray[Any] = masks.reshape(len(masks), -1).astype(exact)
-    shared: NDArray[Any] = pixels @ pixels.T
+def _ratio(part: Counts, whole: Counts) -> Counts:
+    ratio: Counts = (part + (whole == 0)) / np.maximum(whole, 1)
+    return ratio
+
+
+def _shared(masks: NDArray[np.bool_]) -> Counts:
+    """Return how many pixels any two of the masks (M, P) share, (M, M)."""
+    shared = np.zeros((len(masks), len(masks)))
+    half = (
+        len(masks) // 2
+    )  # of a matrix with all of itself BLAS makes another product, a slower one
+    for start in range(0, masks.shape[1], _BLOCK):
+        pixels = masks[:, start : start + _BLOCK].astype(np.float32)  # exact, as are its sums
+        shared[:half] += pixels[:half] @ pixels.T
+        shared[half:] += pixels[half:] @ pixels.T
     return shared
