@@ -99,7 +99,7 @@ def test_sigterm_ends_a_run_like_ctrl_c(arguments: list[str], tmp_path: Path) ->
     assert not leftovers(tmp_path)
 
 
-@pytest.mark.parametrize("event", range(3, EVENTS_OF_A_RUN, 40))
+@pytest.mark.parametrize("event", range(3, EVENTS_OF_A_RUN, 80))
 def test_sigterm_at_any_moment_leaves_nothing_behind(
     arguments: list[str], tmp_path: Path, event: int
 ) -> None:

@@ -68,6 +68,7 @@ INTERRUPTIBLE = pytest.mark.parametrize(
 
 @BOTH
 @INTERRUPTIBLE
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_ctrl_c_at_any_step_leaves_all_or_nothing(
     atomic, folder, owner, step, after, tmp_path, monkeypatch

@@ -15,7 +15,7 @@ class TermError(Exception):
 
 
 @pytest.fixture(autouse=True)
-def handlers():
+def handlers(ctrl_c):
     def on_term(*_):
         raise TermError
 
