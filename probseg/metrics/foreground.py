@@ -47,12 +47,11 @@ def crops(*sets: Labels) -> Iterator[Maps]:
     Raises:
         InputError: A set holds a class that there is not.
     """
-    shape = sets[0].maps.shape[2:]
-    for words, image in zip(
-        zip(*map(_words, sets), strict=True), zip(*(s.maps for s in sets), strict=True), strict=True
-    ):
-        box = around(_seen(words).view(sets[0].maps.dtype).reshape(shape))
-        yield _checked(np.concatenate([maps[:, *box] for maps in image]), sets)
+    kind, shape = sets[0].maps.dtype, sets[0].maps.shape[2:]
+    for image in zip(*map(_words, sets), strict=True):
+        box = around(_seen(image).view(kind).reshape(shape))
+        maps = [words.view(kind).reshape(-1, *shape)[:, *box] for words in image]
+        yield _checked(np.concatenate(maps), sets)
 
 
 def around(labels: NDArray[np.integer[Any]]) -> Box:
