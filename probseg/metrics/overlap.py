@@ -70,9 +70,7 @@ def _ratio(part: Counts, whole: Counts) -> Counts:
 def _shared(masks: NDArray[np.bool_]) -> Counts:
     """Return how many pixels any two of the masks (M, P) share, (M, M)."""
     shared = np.zeros((len(masks), len(masks)))
-    half = (
-        len(masks) // 2
-    )  # of a matrix with all of itself BLAS makes another product, a slower one
+    half = len(masks) // 2  # the product of all with all goes another, slower way through BLAS
     for start in range(0, masks.shape[1], _BLOCK):
         pixels = masks[:, start : start + _BLOCK].astype(np.float32)  # exact, as are its sums
         shared[:half] += pixels[:half] @ pixels.T
