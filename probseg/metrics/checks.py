@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, SupportsInt
 
 import numpy as np
@@ -14,20 +15,27 @@ from probseg.interfaces import Evaluation
 from probseg.metrics.pieces import pieces
 
 _BYTES = torch.uint8, torch.bool
+_WORD = 8
 
 
 class Labels(NamedTuple):
-    """Label maps that can be read, on the CPU; see :mod:`probseg.metrics.foreground`."""
+    """Label maps that can be read, on the CPU."""
 
     name: str
     maps: NDArray[np.integer]  # (B, N, H, W), contiguous; in bytes if all classes fit
     classes: int
 
+    def pixels(self) -> NDArray[np.integer]:
+        """Return (B, N, P), with background behind each map up to a whole 8-byte word."""
+        flat = self.maps.reshape(*self.maps.shape[:2], -1)
+        spare = -flat.shape[2] % _WORD
+        return np.pad(flat, [(0, 0), (0, 0), (0, spare)]) if spare else flat
+
 
 def check_labels(name: str, labels: Tensor, classes: int) -> Labels:
     """Check that ``labels`` is (B, N, H, W), holds integer classes, and some.
 
-    Of labels in bytes the classes are left for :func:`check_range`, so that whoever reads them
+    Of labels in bytes the classes are left for :func:`check_bits`, so that whoever reads them
     need not read them twice.
 
     Raises:
@@ -68,6 +76,17 @@ def check_range(name: str, low: SupportsInt, high: SupportsInt, classes: int) ->
                 f"{name} holds the class {found}, but the {classes} classes are 0 to "
                 f"{classes - 1}; map masks of 0 and 255 to class indices, or raise the classes"
             )
+
+
+def check_bits(sets: Sequence[Labels], bits: int) -> None:
+    """Check the classes of label maps by the bits that are set in any.
+
+    Raises:
+        InputError: One holds a class that there is not.
+    """
+    if bits >= sets[0].classes:  # which classes 1 and 2 of three may set together
+        for labels in sets:
+            check_range(labels.name, labels.maps.min(), labels.maps.max(), labels.classes)
 
 
 def check_label_pair(

@@ -1,70 +1,134 @@
-"""Exact Euclidean distances from masks to the pixels that they disagree about."""
+"""Hausdorff distances from exact Euclidean distances to masks."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]  # (h, w)
+from probseg.metrics.compiled import compiled
+from probseg.metrics.foreground import Maps, extent, united
+
 Masks = NDArray[np.bool_]  # (M, h, w)
-Integers = NDArray[np.integer[Any]]
-
-_CACHED = 1 << 16  # pixels that are worked on at once
+Squares = NDArray[np.int64]  # (M, P), the squared distance from each mask to each pixel
 
 
-class Disputed(NamedTuple):
-    """The P pixels that are in some of M masks and not in all of them."""
+@compiled
+def distances(
+    left: Maps, right: Maps, shape: tuple[int, int], classes: int, one_empty: float
+) -> tuple[NDArray[np.float64], int]:
+    """Return the Hausdorff distance of every pair, as the mean over the foreground's classes.
 
-    inside: NDArray[np.bool_]  # (M, P), whether the mask has the pixel
-    squares: Integers  # (M, P), the squared distance from the mask to the pixel
+    Args:
+        left: (N, P), of a whole number of 8-byte words.
+        right: (A, P), of the same dtype.
+        shape: Height and width; the image is the first H × W pixels.
+        classes: How many there are, background, 0, included.
+        one_empty: The distance where one mask is empty and the other is not.
+
+    Returns:
+        (N, A) in pixels, and the bits that any label has set.
+    """
+    height, width = shape
+    seen, bits = united(left, right)
+    top, bottom, start, end = extent(seen[: height * width].reshape(height, width))
+    masks = np.empty((len(left) + len(right), bottom - top, end - start), np.bool_)
+    costs = np.zeros((len(left), len(right)))
+    kinds = np.arange(classes).astype(left.dtype)
+    for k in range(1, classes):
+        kind = kinds[k]
+        for m in range(len(masks)):
+            labels = left[m] if m < len(left) else right[m - len(left)]
+            for y in range(bottom - top):
+                line = labels[(top + y) * width + start : (top + y) * width + end]
+                for x in range(end - start):
+                    masks[m, y, x] = line[x] == kind
+        _add(costs, masks, one_empty)
+    return costs / (classes - 1), bits
 
 
-def disputed(masks: Masks) -> Disputed:
-    """Return the pixels in dispute among masks that all have some.
+@compiled
+def _add(costs: NDArray[np.float64], masks: Masks, one_empty: float) -> None:
+    """Add the distance of every pair of masks, the first N with the last A, to (N, A)."""
+    count = len(masks)
+    some = np.zeros(count, np.bool_)
+    for m in range(count):
+        some[m] = masks[m].any()
+    y, x = _disputed(masks, some)
+    squares = np.zeros((count, len(y)), np.int64)
+    for m in range(count):
+        if some[m]:
+            _transform(masks[m], y, x, squares[m])
+    samples = len(costs)
+    for n in range(samples):
+        for a in range(samples, count):
+            if some[n] and some[a]:
+                costs[n, a - samples] += np.sqrt(_farthest(squares[n], squares[a]))
+            elif some[n] or some[a]:
+                costs[n, a - samples] += one_empty
 
-    The distance transform of a mask is taken along its rows, then across them, ``min_y' (y − y')² +
-    min_x' (x − x')²`` over its pixels (y', x'): from the nearest row outwards until no pixel in
-    dispute can come nearer. Rows and columns without a pixel are left out.
+
+@compiled
+def _disputed(masks: Masks, some: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the pixels that are in some masks and not in all that have any: no other can count."""
+    votes = np.zeros(masks.shape[1:], np.int64)
+    for m in range(len(masks)):
+        votes += masks[m]
+    y, x = ((votes > 0) & (votes < some.sum())).nonzero()
+    return y, x
+
+
+@compiled
+def _transform(
+    mask: NDArray[np.bool_], y: NDArray[Any], x: NDArray[Any], squares: NDArray[np.int64]
+) -> None:
+    """Write the squared distances from a mask that has some pixels, (h, w), to others, (P,).
+
+    ``min_y' (y − y')² + min_x' (x − x')²`` over its pixels (y', x'): along each row first, then
+    from the pixel's own row outwards until no farther row can come nearer.
 
     References:
         Saito and Toriwaki, New algorithms for Euclidean distance transformation of an
         n-dimensional digitized picture with applications, Pattern Recognition 27(11), 1994.
     """
-    union, common = np.any(masks, axis=0), np.all(masks, axis=0)
-    rows, columns = (np.flatnonzero(np.any(union, axis=axis)) for axis in (1, 0))
-    asked = (union & ~common)[rows][:, columns]
-    packed = np.ascontiguousarray(masks[:, rows][:, :, columns].swapaxes(0, 1))  # (h, M, w)
-    count = max(1, _CACHED // asked.size)
-    parts = [packed[:, start : start + count] for start in range(0, len(masks), count)]
-    squares = np.concatenate([_transform(part, rows, columns, asked) for part in parts], axis=1)
-    y, x = asked.nonzero()
-    return Disputed(*(np.ascontiguousarray(some[y, :, x].T) for some in (packed, squares)))
+    height, along = len(mask), _along(mask)
+    for p in range(len(y)):
+        row, column = y[p], x[p]
+        nearest = along[row, column] ** 2
+        for step in range(1, max(row + 1, height - row)):
+            if step**2 >= nearest:
+                break
+            if step <= row:
+                nearest = min(nearest, step**2 + along[row - step, column] ** 2)
+            if row + step < height:
+                nearest = min(nearest, step**2 + along[row + step, column] ** 2)
+        squares[p] = nearest
 
 
-def _transform(masks: Masks, rows: Integers, columns: Integers, asked: Mask) -> Integers:
-    """Return squared distances (h, M, w) where they are asked for, and zero elsewhere."""
-    height, width = int(rows[-1] - rows[0]), int(columns[-1] - columns[0])
-    far = 1 + math.isqrt(height**2 + width**2)  # beyond any distance
-    exact = np.min_scalar_type(-2 * far**2)
-    rows, columns = (rows - rows[0]).astype(exact), (columns - columns[0]).astype(exact)
-    along = np.square(_along(masks, columns, far))
-    nearest = along * asked[:, None]
-    for step in range(1, len(rows)):
-        if step**2 >= nearest.max():
-            break
-        across = np.square(rows[step:] - rows[:-step])[:, None, None]
-        np.minimum(nearest[step:], along[:-step] + across, out=nearest[step:])
-        np.minimum(nearest[:-step], along[step:] + across, out=nearest[:-step])
-    return nearest
+@compiled
+def _along(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the distance to the nearest pixel of the same row, beyond any where it has none."""
+    height, width = mask.shape
+    far = height + width
+    along = np.empty((height, width), np.int64)
+    for row in range(height):
+        distance = far
+        for column in range(width):
+            distance = 0 if mask[row, column] else distance + 1
+            along[row, column] = distance
+        distance = far
+        for column in range(width - 1, -1, -1):
+            distance = 0 if mask[row, column] else distance + 1
+            along[row, column] = min(along[row, column], distance)
+    return along
 
 
-def _along(masks: Masks, columns: Integers, far: int) -> Integers:
-    """Return the distance to the nearest pixel of the same row, ``far`` where it has none."""
-    left = np.maximum.accumulate(np.where(masks, columns, -far), axis=2)
-    right = np.where(masks, columns, columns[-1] + far)[..., ::-1]
-    right = np.minimum.accumulate(right, axis=2)[..., ::-1]
-    nearest: Integers = np.minimum(np.minimum(columns - left, right - columns), far)
-    return nearest
+@compiled
+def _farthest(left: NDArray[np.int64], right: NDArray[np.int64]) -> int:
+    """Return the largest squared distance from a pixel of one of two masks to the other."""
+    farthest = 0
+    for p in range(len(left)):
+        if min(left[p], right[p]) == 0:  # a mask's own pixel
+            farthest = max(farthest, left[p], right[p])
+    return farthest

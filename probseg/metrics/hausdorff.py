@@ -8,15 +8,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from probseg.errors import OptionError
-from probseg.metrics.checks import check_label_pair
-from probseg.metrics.distance import Integers, Masks, disputed
-from probseg.metrics.foreground import crops
+from probseg.metrics.checks import check_bits, check_label_pair
+from probseg.metrics.distance import distances
 
-Costs = NDArray[np.float64]  # (N, A)
 OneEmpty = float | Literal["diagonal", "nan"]
 
 
@@ -53,11 +50,14 @@ def hausdorff_cost(
         OptionError: ``one_empty`` is something else.
     """
     sets = check_label_pair(predictions, annotations, classes)
-    undefined, samples = _undefined(one_empty, *annotations.shape[2:]), predictions.shape[1]
-    costs = [
-        [_costs(maps == k, samples, undefined) for k in range(1, classes)] for maps in crops(*sets)
-    ]
-    return torch.from_numpy(np.mean(costs, axis=1)).to(annotations.device)
+    shape = annotations.shape[2], annotations.shape[3]
+    undefined = _undefined(one_empty, *shape)
+    costs = []
+    for left, right in zip(*(labels.pixels() for labels in sets), strict=True):
+        cost, bits = distances(left, right, shape, classes, undefined)
+        check_bits(sets, bits)
+        costs.append(cost)
+    return torch.from_numpy(np.array(costs)).to(annotations.device)
 
 
 @dataclass(frozen=True)
@@ -84,27 +84,3 @@ def _undefined(one_empty: OneEmpty, height: int, width: int) -> float:
             f"one_empty must be 'diagonal', 'nan' or a distance in pixels; got {one_empty!r}"
         )
     return float(one_empty)
-
-
-def _costs(masks: Masks, samples: int, undefined: float) -> Costs:
-    seen = np.any(masks, axis=(1, 2))
-    left, right = seen[:samples], seen[samples:]
-    costs = np.where(left[:, None] == right, 0.0, undefined)
-    costs[np.ix_(left, right)] = _distances(masks[seen], int(left.sum()))
-    return costs
-
-
-def _distances(masks: Masks, samples: int) -> Costs:
-    if samples in (0, len(masks)):
-        return np.zeros((samples, len(masks) - samples))
-    # To pixels that all masks have the distance is zero.
-    inside, squares = disputed(masks)
-    left, right = slice(None, samples), slice(samples, None)
-    there = _farthest(inside[left, None], squares[None, right])
-    back = _farthest(inside[None, right], squares[left, None])
-    return np.sqrt(np.maximum(there, back), dtype=np.float64)
-
-
-def _farthest(inside: NDArray[np.bool_], squares: Integers) -> Integers:
-    farthest: Integers = (inside * squares).max(2, initial=0)
-    return farthest

@@ -12,7 +12,7 @@ from probseg.errors import OptionError
 from probseg.interfaces import Evaluation
 from probseg.metrics.checks import check_label_pair, check_probabilities
 from probseg.metrics.evaluation import SharedEvaluation, shared
-from probseg.metrics.foreground import around
+from probseg.metrics.foreground import extent
 from probseg.metrics.overlap import Overlap, Score, dice, iou
 from probseg.metrics.pieces import pieces
 
@@ -182,8 +182,8 @@ def _information(probabilities: Tensor, annotations: Tensor, epsilon: float) -> 
     background, *classes = probabilities.unbind(2)
     total = surprise(background, epsilon).sum((2, 3), dtype=torch.float64)[:, :, None]
     # Elsewhere nobody says anything but background. Float64 is beyond autocast's and TF32's reach.
-    rows, columns = around(annotations.amax((0, 1)).cpu().numpy())
-    inside = (..., rows, columns)
+    top, bottom, start, end = extent((annotations.amax((0, 1)) > 0).cpu().numpy())
+    inside = (..., slice(top, bottom), slice(start, end))
     usual = surprise(background[inside], epsilon).flatten(2).double()
     for k, p in enumerate(classes, start=1):
         more = surprise(p[inside], epsilon).flatten(2).double() - usual

@@ -10,11 +10,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.metrics.checks import Labels
-from probseg.metrics.foreground import gathered
+from probseg.metrics.checks import Labels, check_bits
+from probseg.metrics.intersections import intersections
 
 Counts = NDArray[np.float64]
-_BLOCK = 2048  # pixels of all masks that stay in the cache
 Score = Callable[[Counts, Counts], Counts]  # intersections, sums of both sizes -> scores
 
 
@@ -27,15 +26,20 @@ class Overlap:
 
     @classmethod
     def of(cls, *sets: Labels) -> Self:
-        """Count the pixels of each image; matrix products serve all pairs of all sets.
+        """Count the pixels of each image that the maps of one set or two share.
 
         Raises:
             InputError: A set holds a class that there is not.
         """
-        foreground = range(1, sets[0].classes)
-        counts = [[_shared(maps == k) for k in foreground] for maps in gathered(*sets)]
+        left, *others = (labels.pixels() for labels in sets)
+        (right,) = others or (left[:, :0],)
+        counts = []
+        for some, others in zip(left, right, strict=True):
+            shared, bits = intersections(some, others, sets[0].classes)
+            check_bits(sets, bits)
+            counts.append(shared)
         ends = accumulate((labels.maps.shape[1] for labels in sets), initial=0)
-        return cls(np.array(counts), tuple(starmap(slice, pairwise(ends))))
+        return cls(np.array(counts, np.float64), tuple(starmap(slice, pairwise(ends))))
 
     def cost(self, score: Score, left: int, right: int) -> Counts:
         """Return one minus the mean score over the foreground classes, (B, N, A).
@@ -65,14 +69,3 @@ def dice(intersection: Counts, sizes: Counts) -> Counts:
 def _ratio(part: Counts, whole: Counts) -> Counts:
     ratio: Counts = (part + (whole == 0)) / np.maximum(whole, 1)
     return ratio
-
-
-def _shared(masks: NDArray[np.bool_]) -> Counts:
-    """Return how many pixels any two of the masks (M, P) share, (M, M)."""
-    shared = np.zeros((len(masks), len(masks)))
-    half = len(masks) // 2  # the product of all with all goes another, slower way through BLAS
-    for start in range(0, masks.shape[1], _BLOCK):
-        pixels = masks[:, start : start + _BLOCK].astype(np.float32)  # exact, as are its sums
-        shared[:half] += pixels[:half] @ pixels.T
-        shared[half:] += pixels[half:] @ pixels.T
-    return shared

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from probseg.errors import InputError
 from probseg.metrics.checks import check_label_pair
 from probseg.metrics.energy import sample_diversity
-from probseg.metrics.foreground import around, crops, gathered
+from probseg.metrics.foreground import extent, united
 from probseg.metrics.hausdorff import hausdorff_cost
 from probseg.metrics.kernels import iou_cost
 from probseg.metrics.overlap import Overlap
@@ -36,18 +36,25 @@ def pairs(draw):
 
 
 @given(pairs())
-def test_nothing_but_background_is_left_out(pair):
+def test_what_anybody_has_set_is_united(pair):
     left, right, classes = pair
     sets = check_label_pair(left, right, classes)
-    whole = torch.cat([left.long(), right.long()], dim=1).numpy()
-    for image, flat, box in zip(whole, gathered(*sets), crops(*sets), strict=True):
-        for k in range(1, classes):
-            count = (image == k).sum((1, 2))
-            assert ((flat == k).sum(1) == count).all() and ((box == k).sum((1, 2)) == count).all()
-        columns = set(map(bytes, image.reshape(len(image), -1).T.astype(np.uint8)))
-        assert set(map(bytes, flat.T.astype(np.uint8))) <= columns
-        rows, cols = around(image.max(0))
-        assert (box == image[:, rows, cols]).all()
+    for some, others in zip(*(labels.pixels() for labels in sets), strict=True):
+        seen, bits = united(some, others)
+        expected = np.bitwise_or.reduce(np.concatenate([some, others]))
+        assert (seen == expected).all() and bits == np.bitwise_or.reduce(expected)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_the_extent_holds_everything_and_no_line_more(height, width, seed):
+    seen = np.random.default_rng(seed).random((height, width)) < 0.05
+    top, bottom, start, end = extent(seen)
+    assert seen[top:bottom, start:end].sum() == seen.sum()
+    if seen.any():
+        inside = seen[top:bottom, start:end]
+        assert inside[[0, -1]].any(1).all() and inside[:, [0, -1]].any(0).all()
+    else:
+        assert (top, bottom, start, end) == (0, 0, 0, 0)
 
 
 @given(pairs())
@@ -62,11 +69,12 @@ def test_shared_pixels_are_counted_as_one_by_one(pair):
                 assert (found[:, k - 1, i, j] == both.sum((1, 2))).all()
 
 
-def test_more_foreground_than_one_block():
-    maps = torch.from_numpy(np.random.default_rng(0).random((1, 3, 70, 90)) < 0.9)
-    found = Overlap.of(*check_label_pair(maps[:, :2], maps[:, 2:], 2)).counts[0, 0]
-    flat = maps[0].flatten(1).double()
-    assert (found == (flat @ flat.T).numpy()).all()
+@pytest.mark.parametrize("words", [254, 255, 256, 510, 511])
+def test_more_foreground_than_a_byte_counts_to(words):
+    maps = torch.ones(1, 2, 8, words, dtype=torch.uint8)
+    maps[0, 1, 3, -1] = 0
+    found = Overlap.of(*check_label_pair(maps[:, :1], maps[:, 1:], 2)).counts[0, 0]
+    assert (found == 8 * words - np.array([[0, 1], [1, 1]])).all()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != torch.bool])
@@ -99,5 +107,8 @@ def test_any_memory_layout():
     maps = torch.from_numpy(np.random.default_rng(0).integers(0, 2, (2, 3, 16, 24)))
     turned = maps.transpose(2, 3).contiguous().transpose(2, 3)
     strided = torch.stack([maps, 1 - maps], dim=-1)[..., 0]
-    for other in (turned, strided, turned.byte(), strided.bool()):
-        assert torch.equal(iou_cost(other, maps), iou_cost(maps, maps))
+    shifted = torch.zeros(maps.numel() + 3, dtype=torch.uint8)[3:].view_as(maps)
+    shifted.copy_(maps)
+    for other in (turned, strided, turned.byte(), strided.bool(), shifted):
+        for cost in (iou_cost, hausdorff_cost):
+            assert torch.equal(cost(other, maps), cost(maps, maps))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial.distance import directed_hausdorff
 from torch import Tensor
 
@@ -85,6 +86,20 @@ def test_hausdorff_equals_scipys_on_pixels(pair):
     expected = all_pairs(lambda u, v: hausdorff_by_hand(u, v, diagonal), *pair, classes=3)
     cost = hausdorff_cost(*pair, classes=3)
     torch.testing.assert_close(cost, expected, rtol=0, atol=1e-12)
+
+
+@quick
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0005, 0.01, 0.3, 0.9, 0.999]))
+def test_hausdorff_equals_scipys_distance_transforms(seed, density):
+    random = np.random.default_rng(seed)
+    masks = random.random((5, *random.integers(20, 70, 2))) < density
+    masks[:, 3, 5] = True  # none is empty
+    away = [distance_transform_edt(~mask) for mask in masks]
+    expected = [
+        [max(away[a][masks[n]].max(), away[n][masks[a]].max()) for a in (3, 4)] for n in range(3)
+    ]
+    cost = hausdorff_cost(torch.from_numpy(masks[None, :3]), torch.from_numpy(masks[None, 3:]))
+    torch.testing.assert_close(cost[0], torch.tensor(np.array(expected)), rtol=0, atol=1e-12)
 
 
 @quick
