@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple, SupportsInt
 
 import numpy as np
@@ -35,7 +34,7 @@ class Labels(NamedTuple):
 def check_labels(name: str, labels: Tensor, classes: int) -> Labels:
     """Check that ``labels`` is (B, N, H, W), holds integer classes, and some.
 
-    Of labels in bytes the classes are left for :func:`check_bits`, so that whoever reads them
+    Of labels in bytes the classes are left for :func:`check_range`, so that whoever reads them
     need not read them twice.
 
     Raises:
@@ -76,17 +75,6 @@ def check_range(name: str, low: SupportsInt, high: SupportsInt, classes: int) ->
                 f"{name} holds the class {found}, but the {classes} classes are 0 to "
                 f"{classes - 1}; map masks of 0 and 255 to class indices, or raise the classes"
             )
-
-
-def check_bits(sets: Sequence[Labels], bits: int) -> None:
-    """Check the classes of label maps by the bits that are set in any.
-
-    Raises:
-        InputError: One holds a class that there is not.
-    """
-    if bits >= sets[0].classes:  # which classes 1 and 2 of three may set together
-        for labels in sets:
-            check_range(labels.name, labels.maps.min(), labels.maps.max(), labels.classes)
 
 
 def check_label_pair(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probseg.metrics.compiled import compiled
-from probseg.metrics.foreground import Maps, extent, united
+from probseg.metrics.foreground import Maps
 
 Masks = NDArray[np.bool_]  # (M, h, w)
 Squares = NDArray[np.int64]  # (M, P), the squared distance from each mask to each pixel
@@ -16,23 +16,27 @@ Squares = NDArray[np.int64]  # (M, P), the squared distance from each mask to ea
 
 @compiled
 def distances(
-    left: Maps, right: Maps, shape: tuple[int, int], classes: int, one_empty: float
-) -> tuple[NDArray[np.float64], int]:
+    left: Maps,
+    right: Maps,
+    width: int,
+    box: tuple[int, int, int, int],
+    classes: int,
+    one_empty: float,
+) -> NDArray[np.float64]:
     """Return the Hausdorff distance of every pair, as the mean over the foreground's classes.
 
     Args:
-        left: (N, P), of a whole number of 8-byte words.
+        left: (N, P), label maps, row by row.
         right: (A, P), of the same dtype.
-        shape: Height and width; the image is the first H × W pixels.
+        width: W of the image.
+        box: Around all foreground, see :func:`~probseg.metrics.foreground.extent`.
         classes: How many there are, background, 0, included.
         one_empty: The distance where one mask is empty and the other is not.
 
     Returns:
-        (N, A) in pixels, and the bits that any label has set.
+        (N, A) in pixels.
     """
-    height, width = shape
-    seen, bits = united(left, right)
-    top, bottom, start, end = extent(seen[: height * width].reshape(height, width))
+    top, bottom, start, end = box
     masks = np.empty((len(left) + len(right), bottom - top, end - start), np.bool_)
     costs = np.zeros((len(left), len(right)))
     kinds = np.arange(classes).astype(left.dtype)
@@ -45,7 +49,7 @@ def distances(
                 for x in range(end - start):
                     masks[m, y, x] = line[x] == kind
         _add(costs, masks, one_empty)
-    return costs / (classes - 1), bits
+    return costs / (classes - 1)
 
 
 @compiled

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from probseg.errors import OptionError
-from probseg.metrics.checks import check_bits, check_label_pair
+from probseg.metrics.checks import check_label_pair
 from probseg.metrics.distance import distances
+from probseg.metrics.foreground import extent, images
 
 OneEmpty = float | Literal["diagonal", "nan"]
 
@@ -50,13 +51,12 @@ def hausdorff_cost(
         OptionError: ``one_empty`` is something else.
     """
     sets = check_label_pair(predictions, annotations, classes)
-    shape = annotations.shape[2], annotations.shape[3]
-    undefined = _undefined(one_empty, *shape)
+    height, width = annotations.shape[2:]
+    undefined = _undefined(one_empty, height, width)
     costs = []
-    for left, right in zip(*(labels.pixels() for labels in sets), strict=True):
-        cost, bits = distances(left, right, shape, classes, undefined)
-        check_bits(sets, bits)
-        costs.append(cost)
+    for left, right, seen in images(*sets):
+        box = extent(seen[: height * width].reshape(height, width) != 0)
+        costs.append(distances(left, right, width, box, classes, undefined))
     return torch.from_numpy(np.array(costs)).to(annotations.device)
 
 

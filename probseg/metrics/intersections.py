@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probseg.metrics.compiled import compiled
-from probseg.metrics.foreground import Maps, united
+from probseg.metrics.foreground import Maps
 
 Words = NDArray[np.unsignedinteger[Any]]  # (P / 8,), eight pixels of a mask, a byte each
 
@@ -16,21 +16,21 @@ _MOST = 255  # what a byte counts to
 
 
 @compiled
-def intersections(left: Maps, right: Maps, classes: int) -> tuple[NDArray[np.int64], int]:
+def intersections(left: Maps, right: Maps, seen: Maps, classes: int) -> NDArray[np.int64]:
     """Count the pixels of each class that any two label maps of an image share.
 
     Words of the maps in which nobody sees foreground are left out; of the others, eight pixels are
     compared at once and counted in a byte each.
 
     Args:
-        left: (N, P), of a whole number of 8-byte words.
-        right: (A, P), of the same dtype.
+        left: (N, P), see :class:`~probseg.metrics.foreground.Image`.
+        right: (A, P).
+        seen: (P,).
         classes: How many there are, background, 0, included.
 
     Returns:
-        (K - 1, N + A, N + A) for the foreground's classes, and the bits that any label has set.
+        (K - 1, N + A, N + A) for the foreground's classes; a map's size is on the diagonal.
     """
-    seen, bits = united(left, right)
     places = np.flatnonzero(seen.view(np.uint64))
     maps = _gathered(left.view(np.uint64), right.view(np.uint64), places)
     labels = maps.view(left.dtype)
@@ -47,7 +47,7 @@ def intersections(left: Maps, right: Maps, classes: int) -> tuple[NDArray[np.int
         for i in range(count):
             for j in range(i + 1):
                 shared[k - 1, i, j] = shared[k - 1, j, i] = _common(words[i], words[j])
-    return shared, bits
+    return shared
 
 
 @compiled

@@ -10,7 +10,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.metrics.checks import Labels, check_bits
+from probseg.metrics.checks import Labels
+from probseg.metrics.foreground import images
 from probseg.metrics.intersections import intersections
 
 Counts = NDArray[np.float64]
@@ -31,13 +32,7 @@ class Overlap:
         Raises:
             InputError: A set holds a class that there is not.
         """
-        left, *others = (labels.pixels() for labels in sets)
-        (right,) = others or (left[:, :0],)
-        counts = []
-        for some, others in zip(left, right, strict=True):
-            shared, bits = intersections(some, others, sets[0].classes)
-            check_bits(sets, bits)
-            counts.append(shared)
+        counts = [intersections(*image, sets[0].classes) for image in images(*sets)]
         ends = accumulate((labels.maps.shape[1] for labels in sets), initial=0)
         return cls(np.array(counts, np.float64), tuple(starmap(slice, pairwise(ends))))
 

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from numba.core.dispatcher import Dispatcher
 
+from probseg.metrics import distance, foreground, intersections
 from probseg.metrics.compiled import compiled
 
 SOURCE = "def total(values):\n    s = 0\n    for v in values:\n        s += v\n    return s"
@@ -18,3 +20,14 @@ def test_with_and_without_a_place_for_the_machine_code(kept, tmp_path):
     total = compiled(found["total"])
     assert total(np.arange(5)) == 10 and total.signatures
     assert bool(list(tmp_path.rglob("*.nbc"))) == kept
+
+
+@pytest.mark.parametrize("module", [distance, foreground, intersections])
+def test_machine_code_depends_on_one_file(module):
+    """Numba does not see that a function in another file has changed, and keeps the old code."""
+    functions = [f.py_func for f in vars(module).values() if isinstance(f, Dispatcher)]
+    assert functions
+    for function in functions:
+        for name in function.__code__.co_names:
+            called = function.__globals__.get(name)
+            assert not isinstance(called, Dispatcher) or called.__module__ == module.__name__

@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probseg.errors import InputError
 from probseg.metrics.checks import check_label_pair
 from probseg.metrics.energy import sample_diversity
-from probseg.metrics.foreground import extent, united
+from probseg.metrics.foreground import extent, images
 from probseg.metrics.hausdorff import hausdorff_cost
 from probseg.metrics.kernels import iou_cost
 from probseg.metrics.overlap import Overlap
 
+unhurried = settings(deadline=None)  # the first call compiles
 KINDS = [torch.uint8, torch.bool, torch.int8, torch.int16, torch.uint16, torch.int32, torch.int64]
 
 
@@ -35,16 +36,20 @@ def pairs(draw):
     return labels(left, kinds[0]), labels(right, kinds[1]), classes
 
 
+@unhurried
 @given(pairs())
-def test_what_anybody_has_set_is_united(pair):
+def test_what_anybody_sees_is_seen(pair):
     left, right, classes = pair
-    sets = check_label_pair(left, right, classes)
-    for some, others in zip(*(labels.pixels() for labels in sets), strict=True):
-        seen, bits = united(some, others)
-        expected = np.bitwise_or.reduce(np.concatenate([some, others]))
-        assert (seen == expected).all() and bits == np.bitwise_or.reduce(expected)
+    pixels = left[0, 0].numel()
+    found = images(*check_label_pair(left, right, classes))
+    for some, others, image in zip(left, right, found, strict=True):
+        maps = torch.cat([some.long(), others.long()]).flatten(1).numpy()
+        assert (np.concatenate([image.left, image.right])[:, :pixels] == maps).all()
+        assert (image.seen[:pixels] == np.bitwise_or.reduce(maps)).all()
+        assert not image.seen[pixels:].any()
 
 
+@unhurried
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_the_extent_holds_everything_and_no_line_more(height, width, seed):
     seen = np.random.default_rng(seed).random((height, width)) < 0.05
@@ -57,6 +62,7 @@ def test_the_extent_holds_everything_and_no_line_more(height, width, seed):
         assert (top, bottom, start, end) == (0, 0, 0, 0)
 
 
+@unhurried
 @given(pairs())
 def test_shared_pixels_are_counted_as_one_by_one(pair):
     left, right, classes = pair
