@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, SupportsInt
+from collections.abc import Sequence
+from typing import Any, NamedTuple, SupportsInt
 
 import numpy as np
 import torch
@@ -13,28 +14,26 @@ from probseg.errors import InputError
 from probseg.interfaces import Evaluation
 from probseg.metrics.pieces import pieces
 
+Maps = NDArray[np.integer[Any]]
 _BYTES = torch.uint8, torch.bool
-_WORD = 8
 
 
 class Labels(NamedTuple):
     """Label maps that can be read, on the CPU."""
 
     name: str
-    maps: NDArray[np.integer]  # (B, N, H, W), contiguous; in bytes if all classes fit
+    maps: Maps  # (B, N, H, W), contiguous; in bytes if all classes fit
     classes: int
 
-    def pixels(self) -> NDArray[np.integer]:
-        """Return (B, N, P), with background behind each map up to a whole 8-byte word."""
-        flat = self.maps.reshape(*self.maps.shape[:2], -1)
-        spare = -flat.shape[2] % _WORD
-        return np.pad(flat, [(0, 0), (0, 0), (0, spare)]) if spare else flat
+    def pixels(self) -> Maps:
+        """Return the maps as (B, N, P)."""
+        return self.maps.reshape(*self.maps.shape[:2], -1)
 
 
 def check_labels(name: str, labels: Tensor, classes: int) -> Labels:
     """Check that ``labels`` is (B, N, H, W), holds integer classes, and some.
 
-    Of labels in bytes the classes are left for :func:`check_range`, so that whoever reads them
+    Of labels in bytes the classes are left for :func:`check_highest`, so that whoever reads them
     need not read them twice.
 
     Raises:
@@ -75,6 +74,17 @@ def check_range(name: str, low: SupportsInt, high: SupportsInt, classes: int) ->
                 f"{name} holds the class {found}, but the {classes} classes are 0 to "
                 f"{classes - 1}; map masks of 0 and 255 to class indices, or raise the classes"
             )
+
+
+def check_highest(sets: Sequence[Labels], highest: int) -> None:
+    """Check the highest class that was found in label maps.
+
+    Raises:
+        InputError: One holds a class that there is not.
+    """
+    if highest >= sets[0].classes:
+        for labels in sets:
+            check_range(labels.name, labels.maps.min(), labels.maps.max(), labels.classes)
 
 
 def check_label_pair(

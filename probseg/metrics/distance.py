@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from probseg.metrics.checks import Maps
 from probseg.metrics.compiled import compiled
-from probseg.metrics.foreground import Maps
 
 Masks = NDArray[np.bool_]  # (M, h, w)
 Squares = NDArray[np.int64]  # (M, P), the squared distance from each mask to each pixel

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from probseg.errors import OptionError
-from probseg.metrics.checks import check_label_pair
+from probseg.metrics.checks import check_highest, check_label_pair
 from probseg.metrics.distance import distances
-from probseg.metrics.foreground import extent, images
+from probseg.metrics.foreground import extent, highest
 
 OneEmpty = float | Literal["diagonal", "nan"]
 
@@ -54,8 +54,10 @@ def hausdorff_cost(
     height, width = annotations.shape[2:]
     undefined = _undefined(one_empty, height, width)
     costs = []
-    for left, right, seen in images(*sets):
-        box = extent(seen[: height * width].reshape(height, width) != 0)
+    for left, right in zip(*(labels.pixels() for labels in sets), strict=True):
+        seen = highest(left, right)
+        check_highest(sets, seen.max())
+        box = extent(seen.reshape(height, width) != 0)
         costs.append(distances(left, right, width, box, classes, undefined))
     return torch.from_numpy(np.array(costs)).to(annotations.device)
 

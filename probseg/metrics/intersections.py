@@ -2,73 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from probseg.metrics.checks import Maps
 from probseg.metrics.compiled import compiled
-from probseg.metrics.foreground import Maps
 
-Words = NDArray[np.unsignedinteger[Any]]  # (P / 8,), eight pixels of a mask, a byte each
-
-_MOST = 255  # what a byte counts to
+Bits = NDArray[np.uint8]  # a mask, eight pixels a byte
+Words = NDArray[np.uint64]  # the same
 
 
 @compiled
-def intersections(left: Maps, right: Maps, seen: Maps, classes: int) -> NDArray[np.int64]:
+def intersections(left: Maps, right: Maps, classes: int) -> tuple[NDArray[np.int64], int]:
     """Count the pixels of each class that any two label maps of an image share.
 
-    Words of the maps in which nobody sees foreground are left out; of the others, eight pixels are
-    compared at once and counted in a byte each.
+    Each map of each class becomes a bit a pixel; then 64 pixels of two maps are compared at once.
 
     Args:
-        left: (N, P), see :class:`~probseg.metrics.foreground.Image`.
-        right: (A, P).
-        seen: (P,).
-        classes: How many there are, background, 0, included.
+        left: (N, P), of any unsigned integers.
+        right: (A, P), of the same dtype.
+        classes: K, background, 0, included.
 
     Returns:
-        (K - 1, N + A, N + A) for the foreground's classes; a map's size is on the diagonal.
+        (K - 1, N + A, N + A) for the foreground's classes, where a map's size is on the diagonal;
+        and the highest label.
     """
-    places = np.flatnonzero(seen.view(np.uint64))
-    maps = _gathered(left.view(np.uint64), right.view(np.uint64), places)
-    labels = maps.view(left.dtype)
-    count, pixels = labels.shape
-    masks = np.zeros((count, -(-pixels // 8) * 8), np.uint8)
+    count, pixels = len(left) + len(right), left.shape[1]
+    masks = np.zeros((count, -(-pixels // 64) * 8), np.uint8)
     words = masks.view(np.uint64)
+    seen = np.zeros(pixels, left.dtype)
+    labels = np.arange(classes).astype(left.dtype)
     shared = np.empty((classes - 1, count, count), np.int64)
-    kinds = np.arange(classes).astype(left.dtype)
     for k in range(1, classes):
-        kind = kinds[k]
         for m in range(count):
+            maps = left[m] if m < len(left) else right[m - len(left)]
+            _pack(maps, labels[k], masks[m])
             for p in range(pixels):
-                masks[m, p] = labels[m, p] == kind
+                seen[p] = max(seen[p], maps[p])
         for i in range(count):
             for j in range(i + 1):
                 shared[k - 1, i, j] = shared[k - 1, j, i] = _common(words[i], words[j])
-    return shared
+    highest = seen[0]
+    for label in seen:
+        highest = max(highest, label)
+    return shared, highest
 
 
 @compiled
-def _gathered(left: Words, right: Words, places: NDArray[np.int64]) -> Words:
-    gathered = np.empty((len(left) + len(right), len(places)), left.dtype)
-    for m in range(len(gathered)):
-        words = left[m] if m < len(left) else right[m - len(left)]
-        for p in range(len(places)):
-            gathered[m, p] = words[places[p]]
-    return gathered
+def _pack(labels: Maps, label: int, mask: Bits) -> None:
+    """Write where a label map (P,) has the label, an eighth of the pixels after another."""
+    mask[:] = 0
+    size = len(mask)
+    for eighth in range(8):
+        part = labels[eighth * size : (eighth + 1) * size]
+        for p in range(len(part)):
+            mask[p] |= np.uint8(part[p] == label) << np.uint8(eighth)
 
 
 @compiled
 def _common(left: Words, right: Words) -> int:
-    """Return how many bytes of two masks are one in both."""
-    total = 0
-    for start in range(0, len(left), _MOST):
-        one, other = left[start : start + _MOST], right[start : start + _MOST]
-        counters = np.uint64(0)
-        for w in range(len(one)):
-            counters += one[w] & other[w]
-        for byte in range(8):
-            total += int((counters >> np.uint64(8 * byte)) & np.uint64(255))
-    return total
+    """Return how many bits are set in both.
+
+    References:
+        Warren, Hacker's Delight, 2002, section 5-1, which compilers know as one instruction.
+    """
+    total = np.uint64(0)
+    for w in range(len(left)):
+        both = left[w] & right[w]
+        both -= (both >> np.uint64(1)) & np.uint64(0x5555555555555555)
+        pairs = np.uint64(0x3333333333333333)
+        both = (both & pairs) + ((both >> np.uint64(2)) & pairs)
+        both = (both + (both >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+        total += (both * np.uint64(0x0101010101010101)) >> np.uint64(56)
+    return int(total)

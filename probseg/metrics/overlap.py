@@ -10,8 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.metrics.checks import Labels
-from probseg.metrics.foreground import images
+from probseg.metrics.checks import Labels, check_highest
 from probseg.metrics.intersections import intersections
 
 Counts = NDArray[np.float64]
@@ -32,7 +31,13 @@ class Overlap:
         Raises:
             InputError: A set holds a class that there is not.
         """
-        counts = [intersections(*image, sets[0].classes) for image in images(*sets)]
+        left, *others = (labels.pixels() for labels in sets)
+        (right,) = others or (left[:, :0],)
+        counts = []
+        for some, more in zip(left, right, strict=True):
+            shared, highest = intersections(some, more, sets[0].classes)
+            check_highest(sets, highest)
+            counts.append(shared)
         ends = accumulate((labels.maps.shape[1] for labels in sets), initial=0)
         return cls(np.array(counts, np.float64), tuple(starmap(slice, pairwise(ends))))
 
