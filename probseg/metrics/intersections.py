@@ -13,39 +13,50 @@ Words = NDArray[np.uint64]  # the same
 
 
 @compiled
-def intersections(left: Maps, right: Maps, classes: int) -> tuple[NDArray[np.int64], int]:
-    """Count the pixels of each class that any two label maps of an image share.
+def intersections(left: Maps, right: Maps, classes: int) -> tuple[NDArray[np.float64], int]:
+    """Count the pixels of each class that any two label maps of the same image share.
 
     Each map of each class becomes a bit a pixel; then 64 pixels of two maps are compared at once.
 
     Args:
-        left: (N, P), of any unsigned integers.
-        right: (A, P), of the same dtype.
+        left: (B, N, P), of any unsigned integers.
+        right: (B, A, P), of the same dtype.
         classes: K, background, 0, included.
 
     Returns:
-        (K - 1, N + A, N + A) for the foreground's classes, where a map's size is on the diagonal;
-        and the highest label.
+        (B, K - 1, N + A, N + A) for the foreground's classes, where a map's size is on the
+        diagonal; and the highest label.
     """
-    count, pixels = len(left) + len(right), left.shape[1]
-    masks = np.zeros((count, -(-pixels // 64) * 8), np.uint8)
-    words = masks.view(np.uint64)
-    seen = np.zeros(pixels, left.dtype)
+    images, samples, pixels = left.shape
+    count = samples + right.shape[1]
+    masks = np.empty((count, -(-pixels // 64) * 8), np.uint8)
+    shared = np.empty((images, classes - 1, count, count))
     labels = np.arange(classes).astype(left.dtype)
-    shared = np.empty((classes - 1, count, count), np.int64)
-    for k in range(1, classes):
-        for m in range(count):
-            maps = left[m] if m < len(left) else right[m - len(left)]
-            _pack(maps, labels[k], masks[m])
-            for p in range(pixels):
-                seen[p] = max(seen[p], maps[p])
-        for i in range(count):
-            for j in range(i + 1):
-                shared[k - 1, i, j] = shared[k - 1, j, i] = _common(words[i], words[j])
-    highest = seen[0]
-    for label in seen:
-        highest = max(highest, label)
+    highest = 0
+    for image in range(images):
+        for k in range(1, classes):
+            for m in range(count):
+                maps = left[image, m] if m < samples else right[image, m - samples]
+                highest = max(highest, _highest(maps))
+                _pack(maps, labels[k], masks[m])
+            _count(masks.view(np.uint64), shared[image, k - 1])
     return shared, highest
+
+
+@compiled
+def _highest(labels: Maps) -> int:
+    highest = labels[0]
+    for label in labels:
+        highest = max(highest, label)
+    return int(highest)
+
+
+@compiled
+def _count(masks: Words, shared: NDArray[np.float64]) -> None:
+    """Write how many bits any two of the masks (M, P / 64) share, (M, M)."""
+    for i in range(len(masks)):
+        for j in range(i + 1):
+            shared[i, j] = shared[j, i] = _common(masks[i], masks[j])
 
 
 @compiled

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise, starmap
 from typing import Self
 
@@ -23,6 +23,7 @@ class Overlap:
 
     counts: Counts  # (B, K - 1, M, M) pixels of a foreground class; a map's size on the diagonal
     places: tuple[slice, ...]  # of each set among the M maps
+    costs: dict[Score, Counts] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, *sets: Labels) -> Self:
@@ -33,13 +34,10 @@ class Overlap:
         """
         left, *others = (labels.pixels() for labels in sets)
         (right,) = others or (left[:, :0],)
-        counts = []
-        for some, more in zip(left, right, strict=True):
-            shared, highest = intersections(some, more, sets[0].classes)
-            check_highest(sets, highest)
-            counts.append(shared)
+        counts, highest = intersections(left, right, sets[0].classes)
+        check_highest(sets, highest)
         ends = accumulate((labels.maps.shape[1] for labels in sets), initial=0)
-        return cls(np.array(counts, np.float64), tuple(starmap(slice, pairwise(ends))))
+        return cls(counts, tuple(starmap(slice, pairwise(ends))))
 
     def cost(self, score: Score, left: int, right: int) -> Counts:
         """Return one minus the mean score over the foreground classes, (B, N, A).
@@ -49,11 +47,11 @@ class Overlap:
             left: The number of the set of N maps.
             right: The number of the set of A maps.
         """
-        rows, columns = self.places[left], self.places[right]
-        own = self.counts.diagonal(axis1=2, axis2=3)
-        sizes = own[:, :, rows, None] + own[:, :, None, columns]
-        costs: Counts = 1 - score(self.counts[:, :, rows, columns], sizes).mean(1)
-        return costs
+        if score not in self.costs:
+            sizes = self.counts.diagonal(axis1=2, axis2=3)
+            scores = score(self.counts, sizes[..., None] + sizes[..., None, :])
+            self.costs[score] = 1 - scores.mean(1)
+        return self.costs[score][:, self.places[left], self.places[right]]
 
 
 def iou(intersection: Counts, sizes: Counts) -> Counts:
