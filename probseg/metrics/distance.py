@@ -11,7 +11,7 @@ from probseg.metrics.checks import Maps
 from probseg.metrics.compiled import compiled
 
 Masks = NDArray[np.bool_]  # (M, h, w)
-Squares = NDArray[np.int64]  # (M, P), the squared distance from each mask to each pixel
+Squares = NDArray[np.int64]  # (P,), the squared distance from a mask to each pixel
 
 
 @compiled
@@ -84,9 +84,7 @@ def _disputed(masks: Masks, some: NDArray[np.bool_]) -> tuple[NDArray[Any], NDAr
 
 
 @compiled
-def _transform(
-    mask: NDArray[np.bool_], y: NDArray[Any], x: NDArray[Any], squares: NDArray[np.int64]
-) -> None:
+def _transform(mask: NDArray[np.bool_], y: NDArray[Any], x: NDArray[Any], squares: Squares) -> None:
     """Write the squared distances from a mask that has some pixels, (h, w), to others, (P,).
 
     ``min_y' (y − y')² + min_x' (x − x')²`` over its pixels (y', x'): along each row first, then
@@ -129,7 +127,7 @@ def _along(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 @compiled
-def _farthest(left: NDArray[np.int64], right: NDArray[np.int64]) -> int:
+def _farthest(left: Squares, right: Squares) -> int:
     """Return the largest squared distance from a pixel of one of two masks to the other."""
     farthest = 0
     for p in range(len(left)):
