@@ -51,7 +51,8 @@ class Overlap:
             sizes = self.counts.diagonal(axis1=2, axis2=3)
             scores = score(self.counts, sizes[..., None] + sizes[..., None, :])
             self.costs[score] = 1 - scores.mean(1)
-        return self.costs[score][:, self.places[left], self.places[right]]
+        # a copy, as whoever is given it may reshape or change it
+        return self.costs[score][:, self.places[left], self.places[right]].copy()
 
 
 def iou(intersection: Counts, sizes: Counts) -> Counts:

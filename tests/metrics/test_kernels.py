@@ -112,6 +112,12 @@ def test_costs_are_symmetric_and_zero_on_equal_maps(pair, binary):
         assert not cost(left, left, classes=3).diagonal(dim1=1, dim2=2).any()
 
 
+@pytest.mark.parametrize("cost", [iou_cost, dice_cost, hausdorff_cost])
+def test_costs_can_be_viewed_in_another_shape(cost):
+    left, right = torch.ones(2, 3, 4, 4).long(), torch.ones(2, 2, 4, 4).long()
+    assert cost(left, right).view(2, -1).shape == (2, 6)
+
+
 def test_hausdorff_counts_interior_pixels_as_eq_16_does():
     # Between a filled square and its outline the centre is 3 pixels from any outline pixel;
     # libraries that compare surfaces say 0.
