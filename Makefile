@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BENCH_OUT ?= benchmarks/out
 BENCH_ARGS ?= --datasets contours --profile quick
+GPU_KIT ?= gpu-kit
 PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=8 --dist=worksteal -m "not slow"
 
 BIN := $(VENV)/bin
@@ -12,10 +13,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 stamp = $(VENV)/.probseg-$(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test plugins lint format docs clean
+.PHONY: help setup bench test plugins lint format docs gpu-kit clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: $(call stamp,dev) $(call stamp,docs) ## create the environment with everything in it
 
@@ -39,6 +40,9 @@ format: $(call stamp,dev) ## rewrite the code in the project's style
 
 docs: $(call stamp,docs) ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
+
+gpu-kit: $(call stamp,bench) ## what to carry to a GPU machine without network: wheels, LIDC of PROBSEG_DATA
+	$(BIN)/python -m benchmarks.gpu.kit --out $(GPU_KIT)
 
 clean: ## remove what the other targets wrote, save the environment
 	rm -rf site .coverage .mypy_cache .pytest_cache .ruff_cache

@@ -78,7 +78,7 @@ def _write_samples(finished: Finished, out: Path, source: Path) -> None:
     papers = {row: albums[row] for row in reversed(words.PAPER_ROWS) if row in albums}
     if dataset in SAMPLE_FIGURES and papers:
         cases = [{row: album[place] for row, album in papers.items()} for place in places]
-        figure = overview([_case(case) for case in cases], title=caption)
+        figure = overview([case_of(case) for case in cases], title=caption)
         write_figure(out / f"figure{SAMPLE_FIGURES[dataset]}.png", figure)
 
 
@@ -102,11 +102,11 @@ def _sheet_caption(finished: Finished) -> str:
 
 
 def _sheet(answers: Mapping[str, pages.Page], title: str) -> Figure:
-    image, masks, blocks = _case(answers)
+    image, masks, blocks = case_of(answers)
     return sample_sheet(image, masks, blocks, title=title)
 
 
-def _case(answers: Mapping[str, pages.Page]) -> Case:
+def case_of(answers: Mapping[str, pages.Page]) -> Case:
     """Return an image, its annotations, and what each row says of it."""
     first = next(iter(answers.values()))
     blocks = {

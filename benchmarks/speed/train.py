@@ -130,6 +130,7 @@ class Ours:
         model: A recipe's name.
         plain: In fp32 and NCHW, the batch as a whole, without kept memory.
         compiled: With torch.compile.
+        capturable: With an optimizer whose step a CUDA graph can hold.
         **options: Of the model.
     """
 
@@ -142,6 +143,7 @@ class Ours:
         model: str = "punet",
         plain: bool = False,
         compiled: bool = False,
+        capturable: bool = False,
         **options: Any,
     ) -> None:
         off: dict[str, Any] = {"precision": "fp32", "channels_last": False, "micro_batch": batch}
@@ -155,17 +157,22 @@ class Ours:
         self.module.configure_model()
         configured: Any = self.module.configure_optimizers()
         self.optimizer = configured["optimizer"]
+        self.optimizer.param_groups[0]["capturable"] = capturable
         self.image, self.label = (tensor.to(device) for tensor in images(batch, size))
         self._open = ExitStack()
         if not plain:
             self._open.enter_context(kept_memory())
 
     def run(self) -> None:
-        """Take a step."""
+        """Take a step and wait until it is done."""
+        self.step()
+        wait(self.execution.device.type)
+
+    def step(self) -> None:
+        """Take a step, which on a GPU goes on after this returns."""
         self._gradients(self.image, self.label)
         clip(self.optimizer, self.settings.clip)
         self.optimizer.step()
-        wait(self.execution.device.type)
 
     def answer(self) -> dict[str, Any]:
         """Return the loss and its gradient on a few images, with seeded noise."""
@@ -193,21 +200,32 @@ class Textbook:
         size: H and W.
         device: "cpu" or "cuda".
         latent_dim: L.
+        bf16: Under autocast, in channels last: the textbook's network at its best.
     """
 
-    def __init__(self, *, batch: int, size: int, device: str, latent_dim: int = 6) -> None:
+    def __init__(
+        self, *, batch: int, size: int, device: str, latent_dim: int = 6, bf16: bool = False
+    ) -> None:
         self.model = TextbookPUNet(latent_dim=latent_dim).to(device)
         copy_weights(build("punet", latent_dim=latent_dim), self.model)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4, weight_decay=5e-5)
         self.image, self.label = (tensor.to(device) for tensor in images(batch, size))
-        self.device = device
+        self.device, self.bf16 = device, bf16
+        if bf16:
+            self.model.to(memory_format=torch.channels_last)
 
     def run(self) -> None:
-        """Take a step."""
-        self.optimizer.zero_grad()
-        self.model.loss(self.image, self.label).backward()
-        self.optimizer.step()
+        """Take a step and wait until it is done."""
+        self.step()
         wait(self.device)
+
+    def step(self) -> None:
+        """Take a step, which on a GPU goes on after this returns."""
+        self.optimizer.zero_grad()
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+            loss = self.model.loss(self.image, self.label)
+        loss.backward()
+        self.optimizer.step()
 
     def answer(self) -> dict[str, Any]:
         """Return the loss and its gradient on a few images, with seeded noise."""

@@ -1,0 +1,95 @@
+"""``make gpu-kit``: what to carry to a GPU machine without a network, besides the checkout.
+
+The wheels that such a machine lacks (``wheels.txt``), and LIDC, packed, in parts of a size that
+can be carried, with the script that joins them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.pack import data_entry, pack
+from probseg.errors import MissingDataError, ProbsegError
+
+WHEELS = Path(__file__).with_name("wheels.txt")
+PYTHON = "3.12"  # of the GPU machine
+GLIBC = (17, 24, 27, 28, 31, 34)  # manylinux_2_N, each of which pip takes by itself only
+PART = 45 << 20  # bytes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the kit and return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu.kit",
+        description="Bring together what a GPU machine without a network needs.",
+    )
+    parser.add_argument("--out", type=Path, default=Path("gpu-kit"), metavar="DIR")
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        default=os.environ.get("PROBSEG_DATA"),
+        metavar="DIR",
+        help="folder with LIDC (default: $PROBSEG_DATA); without it the kit holds wheels only",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        make(options.out, options.data_root)
+    except (ProbsegError, OSError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def make(out: Path, data_root: Path | None) -> None:
+    """Make the kit and print what is in it.
+
+    Raises:
+        MissingDataError: A wheel cannot be brought, or LIDC is not at the data root.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    wheels = bring_wheels(out / "wheels")
+    print(f"{len(wheels)} wheels: {_megabytes(wheels)}")
+    if data_root is None:
+        print("no data: give --data-root or PROBSEG_DATA to take LIDC along")
+        return
+    print("compressing LIDC, which takes some minutes", flush=True)
+    parts = pack([data_entry("lidc", Path(data_root))], out / "lidc.tar.xz", PART)
+    for part in parts:
+        print(f"{part}: {_megabytes([part])}")
+    print(f"in all {_megabytes([*wheels, *parts])} in {out}")
+
+
+def bring_wheels(folder: Path) -> list[Path]:
+    """Download the wheels of the GPU machine, and build those that come as sources only.
+
+    Raises:
+        MissingDataError: pip could not.
+    """
+    names = [line.partition("#")[0].strip() for line in WHEELS.read_text().splitlines()]
+    platforms = [f"--platform=manylinux_2_{n}_x86_64" for n in GLIBC]
+    machine = ["--implementation=cp", f"--python-version={PYTHON}", "--only-binary=:all:"]
+    for name in filter(None, names):
+        where = ["--quiet", "--no-deps", str(name)]
+        download = ["download", *where, "--dest", str(folder), *machine, *platforms]
+        build = ["wheel", *where, "--wheel-dir", str(folder)]
+        if _pip(download).returncode and (done := _pip(build)).returncode:
+            raise MissingDataError(f"pip has no wheel of {name}: {done.stderr.strip()}")
+    return sorted(folder.glob("*.whl"))
+
+
+def _pip(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def _megabytes(files: Sequence[Path]) -> str:
+    return f"{sum(file.stat().st_size for file in files) / 2**20:.1f} MiB"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

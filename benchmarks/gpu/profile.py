@@ -1,0 +1,58 @@
+"""The part ``profile``: where the time of a training step goes, operation by operation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.gpu.state import PartOptions, State, part_options
+from benchmarks.gpu.timing import timed
+from benchmarks.speed.machine import wait
+from benchmarks.speed.train import Ours
+
+STEPS = 5
+ROWS = 25
+
+
+def run(options: PartOptions) -> None:
+    """Profile a few steps of the PU-Net and the cSAE; each is written at once."""
+    state = State(options.out, "profile")
+    size, batch = (16, 2) if options.small else (128, 32)
+    for model in ("csae", "punet"):
+        if model not in state:
+            state[model] = _profile(model, options, batch=batch, size=size)
+    state["finished"] = True
+
+
+def _profile(model: str, options: PartOptions, *, batch: int, size: int) -> dict[str, Any]:
+    device = options.device
+    step = Ours(model=model, batch=batch, size=size, device=device).step
+    plain = timed(step, device, seconds=0.2)
+    cuda = device == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with profile(activities=activities) as profiled:
+        for _ in range(STEPS):
+            step()
+        wait(device)
+    if cuda:
+        profiled.export_chrome_trace(str(options.out / f"trace-{model}.json.gz"))
+    averages = profiled.key_averages()
+    key = "self_device_time_total" if cuda else "self_cpu_time_total"
+    rows = sorted(averages, key=lambda row: float(getattr(row, key)), reverse=True)
+    print(averages.table(sort_by=key.replace("device", "cuda"), row_limit=ROWS))
+    busy = sum(float(row.self_device_time_total) for row in averages) / STEPS / 1e6
+    return {
+        "batch": batch,
+        "seconds": plain["seconds"],
+        "device_busy_seconds": busy if cuda else None,
+        "kernels": sum(row.count for row in averages if row.self_device_time_total) // STEPS,
+        "rows": [
+            {"name": row.key, "calls": row.count // STEPS, "us": float(getattr(row, key)) / STEPS}
+            for row in rows[:ROWS]
+        ],
+    }
+
+
+if __name__ == "__main__":
+    run(part_options())

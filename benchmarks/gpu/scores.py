@@ -1,0 +1,148 @@
+"""The part ``scores``: what the models that ``train`` left are worth on the test patients."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import provenance
+from benchmarks.gpu.state import PartOptions, State, part_options
+from benchmarks.material import Data, open_dataset, prepare, thin
+from benchmarks.pictures import Album, choose
+from benchmarks.predictors import ModelPredictor
+from benchmarks.results import finite, means
+from benchmarks.scoring import Scorer, Scores, batches
+from probseg import load
+from probseg.datasets.views import Subset
+from probseg.interfaces import Dataset
+from probseg.metrics.evaluation import evaluate
+from probseg.training.precision import choose_execution
+from probseg.training.settings import TrainingSettings
+
+FEW, MANY = 16, 100  # samples
+OF_MANY = ("ged", "hungarian-iou", "diversity")
+BATCH = {FEW: 32, MANY: 16}  # images
+TRIED = 64  # images that tell how many fit the time
+SPLIT = {"split": "patient"}  # as the profile has it
+
+
+def run(options: PartOptions) -> None:
+    """Score every model that the paper's run kept, on as many images as the time allows."""
+    state = State(options.out, "scores", keep=False)
+    state["provenance"] = provenance.collect(options.device)
+    found = sorted((options.out / "run-paper").glob("cells/*/*/*/*/training/best.safetensors"))
+    folders = {path.parents[2].name: path.parent for path in found}
+    for name, folder in folders.items():
+        state[name] = history(folder)
+    _draw_gini(state.values, list(folders), options.out)
+    if not folders:
+        raise SystemExit("no model was trained yet: run the part train first")
+    data = _data(next(iter(folders.values())), options)
+    predictors = {name: _predictors(folder, options) for name, folder in folders.items()}
+    images = _images(data.test, next(iter(predictors.values())), len(folders), options)
+    test = Subset(data.test, thin(range(len(data.test)), images, seed=0))
+    albums = {}
+    for name, (few, many) in predictors.items():
+        albums[name] = Album(choose(test))
+        started = time.monotonic()
+        scores = {
+            str(FEW): Scorer(few, batch=BATCH[FEW], watch=albums[name].watch).run(test),
+            str(MANY): _score_many(many, test),
+        }
+        told = {"images": len(test), "of": len(data.test), "seconds": time.monotonic() - started}
+        each = {count: _described(values) for count, values in scores.items()}
+        state[name] = state.values[name] | told | {"samples": each}
+        print(name, told, {n: s["means"] for n, s in each.items()}, flush=True)
+        _draw_samples(albums, options.out)
+    state["finished"] = True
+
+
+def history(folder: Path) -> dict[str, Any]:
+    """Return how far a model was trained, from its training's folder."""
+    records = json.loads((folder / "history.json").read_text(encoding="utf-8"))
+    best = min(records, key=lambda record: record["validation/loss"])
+    return {
+        "steps": records[-1]["step"],
+        "training_seconds": records[-1]["seconds"],
+        "best_step": best["step"],
+        "best_validation_loss": best["validation/loss"],
+        "settings": json.loads((folder / "run.json").read_text(encoding="utf-8")),
+        "history": records,
+    }
+
+
+def _predictors(folder: Path, options: PartOptions) -> tuple[ModelPredictor, ModelPredictor]:
+    model: Any = load(folder / "best.safetensors")
+    execution = choose_execution(TrainingSettings(device=options.device))
+    projected = model.spec.get("flow_context") in ("image", "own")
+    return (
+        ModelPredictor(model, FEW, execution=execution, seed=0, projected=projected),
+        ModelPredictor(model, MANY, execution=execution, seed=0),
+    )
+
+
+def _images(
+    test: Dataset,
+    predictors: tuple[ModelPredictor, ModelPredictor],
+    models: int,
+    options: PartOptions,
+) -> int:
+    """Return how many test images can be scored in the time that is left."""
+    tried = Subset(test, thin(range(len(test)), TRIED, seed=0))
+    for _ in range(2):  # the first compiles
+        started = time.monotonic()
+        Scorer(predictors[0], batch=BATCH[FEW]).run(tried)
+        _score_many(predictors[1], tried)
+        each = (time.monotonic() - started) / len(tried)
+    print(f"{each:.4f} s an image", flush=True)
+    fitting = int(0.7 * options.left() / models / each)
+    return max(min(fitting, len(test)), min(TRIED, len(test)))
+
+
+def _score_many(predict: ModelPredictor, test: Dataset) -> Scores:
+    scores: Scores = {"base": {name: [] for name in OF_MANY}}
+    for start, batch in batches(test, BATCH[MANY]):
+        for name, values in evaluate(predict(batch, start)["base"][0], OF_MANY).items():
+            scores["base"][name].extend(values.tolist())
+    return scores
+
+
+def _described(scores: Scores) -> dict[str, Any]:
+    plain = finite(scores)
+    return {"means": means(plain), "scores": plain}
+
+
+def _data(training: Path, options: PartOptions) -> Data:
+    """Return the data of a training's cell, split as in its run."""
+    name = training.parents[2].name
+    settings: dict[str, Any] = SPLIT | ({"crop": 16} if options.small else {})
+    return prepare(open_dataset({"name": name}, options.data_root), settings, 0)
+
+
+def _draw_gini(values: Mapping[str, Any], names: Sequence[str], out: Path) -> None:
+    from benchmarks.report.figures import write_figure
+    from probseg.plots import gini_curves
+
+    curves = {}
+    for name in names:
+        known = [r for r in values[name]["history"] if "prior/gini" in r]
+        if len(known) > 1:
+            curves[name] = [([r["step"] for r in known], [r["prior/gini"] for r in known])]
+    if curves:
+        write_figure(out / "gini.png", gini_curves({"profile paper, fold 0, seed 0": curves}))
+
+
+def _draw_samples(albums: Mapping[str, Album], out: Path) -> None:
+    from benchmarks.report.figures import case_of, write_figure
+    from benchmarks.report.overview import overview
+
+    places = next(iter(albums.values())).pages
+    cases = [case_of({name: album.pages[p] for name, album in albums.items()}) for p in places]
+    write_figure(out / "samples.png", overview(cases, title="test images, profile paper, fold 0"))
+
+
+if __name__ == "__main__":
+    run(part_options())

@@ -1,0 +1,85 @@
+"""What a part of a run has found so far: one JSON file each, whole at any moment."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+# Nothing but Python is imported here: the kit is not installed yet when this is first read.
+
+
+def read_state(out: Path, part: str) -> dict[str, Any]:
+    """Return what a part wrote, or nothing."""
+    try:
+        state: dict[str, Any] = json.loads((out / f"{part}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return state
+
+
+class State:
+    """What a part found, written to ``<part>.json`` whenever it changes.
+
+    Args:
+        out: Folder of the run.
+        part: Name of the part.
+        keep: Go on from what an earlier run wrote.
+    """
+
+    def __init__(self, out: Path, part: str, *, keep: bool = True) -> None:
+        self.path = out / f"{part}.json"
+        self.values: dict[str, Any] = read_state(out, part) if keep else {}
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Set a value and write the file."""
+        self.values[key] = value
+        scratch = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        text = json.dumps(self.values, indent=1, ensure_ascii=False)
+        scratch.write_text(text + "\n", encoding="utf-8")
+        scratch.replace(self.path)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether a value is set."""
+        return key in self.values
+
+
+class PartOptions(argparse.Namespace):
+    """What a part is told."""
+
+    out: Path
+    seconds: float
+    small: bool
+    data_root: Path | None
+    deadline: float  # of time.monotonic()
+
+    @property
+    def device(self) -> str:
+        """Where to measure: on "cuda", or on the "cpu" in a rehearsal without a GPU."""
+        import torch
+
+        if torch.cuda.is_available():
+            return "cuda"
+        if self.small:
+            return "cpu"
+        raise SystemExit("torch sees no CUDA device here; --small rehearses on the CPU")
+
+    def left(self) -> float:
+        """Return the seconds that are left."""
+        return self.deadline - time.monotonic()
+
+
+def part_options(arguments: Sequence[str] | None = None) -> PartOptions:
+    """Read a part's command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--small", action="store_true")
+    options = parser.parse_args(arguments, PartOptions())
+    options.deadline = time.monotonic() + options.seconds
+    return options

@@ -1,0 +1,82 @@
+"""The part ``steps``: training steps of the three models beside the textbook's PU-Net."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+
+from benchmarks.gpu.state import PartOptions, State, part_options
+from benchmarks.gpu.timing import captured, forget, timed
+from benchmarks.speed.train import Ours, Textbook
+
+MODELS = ("punet", "2p-planar", "csae")
+
+
+class Contestant(NamedTuple):
+    """What is timed, under which name."""
+
+    name: str
+    batch: int
+    make: Callable[[], Callable[[], Any]]  # returns a step that does not wait
+
+
+def run(options: PartOptions) -> None:
+    """Time every contestant, the ones worth most first; each is written at once."""
+    state = State(options.out, "steps")
+    state["size"] = 16 if options.small else 128
+    state["device"] = torch.cuda.get_device_name() if options.device == "cuda" else options.device
+    for contestant in contestants(options):
+        key = f"{contestant.batch}/{contestant.name}"
+        if key in state:
+            continue
+        forget()
+        try:
+            call = contestant.make()
+            state[key] = timed(call, options.device, seconds=0.1 if options.small else 0.7)
+            del call
+        except Exception as error:  # the others are worth having without it
+            traceback.print_exc()
+            state[key] = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
+        print(key, state.values[key], flush=True)
+    state["finished"] = True
+
+
+def contestants(options: PartOptions) -> Iterator[Contestant]:
+    """Yield what is timed, in order."""
+    device = options.device
+    size = 16 if options.small else 128
+    batches = (2, 4) if options.small else (32, 256)
+    for batch in batches:
+        known = {"batch": batch, "size": size, "device": device}
+        yield Contestant("textbook", batch, _plain(Textbook, known))
+        for model in MODELS:
+            yield Contestant(f"{model}, eager", batch, _plain(Ours, known | {"model": model}))
+        yield Contestant("textbook, bf16", batch, _plain(Textbook, known | {"bf16": True}))
+        if device == "cuda":
+            for model in MODELS:
+                own = known | {"model": model}
+                yield Contestant(f"{model}, CUDA graph", batch, _graphed(own))
+    for batch in batches:
+        known = {"batch": batch, "size": size, "device": device, "compiled": True}
+        for model in MODELS:
+            own = known | {"model": model}
+            yield Contestant(f"{model}, compiled", batch, _plain(Ours, own))
+            if device == "cuda":
+                yield Contestant(f"{model}, compiled, CUDA graph", batch, _graphed(own))
+    known = {"batch": batches[0], "size": size, "device": device, "plain": True}
+    yield Contestant("punet, fp32, NCHW", batches[0], _plain(Ours, known))
+
+
+def _plain(make: Any, options: dict[str, Any]) -> Callable[[], Callable[[], Any]]:
+    return lambda: make(**options).step
+
+
+def _graphed(options: dict[str, Any]) -> Callable[[], Callable[[], Any]]:
+    return lambda: captured(Ours(**options, capturable=True).step)
+
+
+if __name__ == "__main__":
+    run(part_options())

@@ -1,0 +1,45 @@
+"""The part ``tests``: ``pytest -m gpu``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from benchmarks.gpu.state import PartOptions, State, part_options
+
+FOLDER = "tests/devices"
+
+
+def run(options: PartOptions) -> int:
+    """Run the tests and return pytest's exit status."""
+    state = State(options.out, "tests", keep=False)
+    state["small"] = options.small
+    environment = dict(os.environ)
+    if options.device == "cpu":
+        environment["PROBSEG_TEST_DEVICE"] = "cpu"
+    report = options.out / "tests.xml"
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", FOLDER, f"--junitxml={report}"]
+    arguments = ["-p", "no:cacheprovider", "--durations=10", "-ra"]
+    process = subprocess.Popen(
+        [*command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        lines.append(line)
+    status = process.wait()
+    state["summary"] = lines[-1].strip(" =\n") if lines else ""
+    state["failed"] = [line.strip() for line in lines if line.startswith(("FAILED", "ERROR"))]
+    state["status"] = status
+    state["finished"] = status == 0
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(run(part_options()))

@@ -1,0 +1,82 @@
+"""The part ``train``: the benchmark's own runs, as far as the time reaches.
+
+They are the runs of ``python -m benchmarks.run`` with nothing changed but their end: the three
+models of the paper, and beside them the quick profile, whose results on a CPU are known. A later
+run of this part goes on from the rounds that were kept.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+from benchmarks.gpu.state import PartOptions, State, part_options
+
+MODELS = ("punet", "2p-planar", "csae")
+RESERVE = 12  # seconds before the end, for processes to end in good order
+# The quick runs are those that results on CPUs are there of: benchmarks/results/lidc-1500.
+RUNS = {
+    "paper": ["--profile", "paper", "--folds", "0"],
+    "quick": ["--profile", "quick", "--set", "max_steps=1500", "validate_every=100", "images=512"],
+}
+SMALL = {
+    "paper": ["--set", "max_steps=4", "validate_every=2", "images=4", "validation_images=4"],
+    "quick": ["--set", "max_steps=4", "validate_every=2", "images=4", "validation_images=4"],
+}
+TINY = "{name='unet',channels=[4,8],convolutions=1}"
+TINY_ENCODER = "{name='axis-aligned',channels=[4,8],convolutions=1}"
+
+
+def run(options: PartOptions) -> int:
+    """Start both runs, end them when the time is over, and return 1 if one failed by itself."""
+    state = State(options.out, "train")
+    dataset = "lidc" if options.data_root is not None else "contours"
+    commands = {name: _command(name, dataset, options) for name in RUNS}
+    state["commands"] = {name: " ".join(command[1:]) for name, command in commands.items()}
+    state["dataset"] = dataset
+    started = time.monotonic()
+    processes = {name: _start(name, command, options) for name, command in commands.items()}
+    signal.signal(signal.SIGTERM, _interrupted)
+    try:
+        while options.left() > RESERVE and any(p.poll() is None for p in processes.values()):
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        pass
+    for process in processes.values():
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+    statuses = {name: process.wait() for name, process in processes.items()}
+    state["statuses"] = statuses  # 130: ended by its time
+    state["seconds"] = state.values.get("seconds", 0) + time.monotonic() - started
+    state["finished"] = all(status == 0 for status in statuses.values())
+    return int(any(status not in (0, 130) for status in statuses.values()))
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _command(name: str, dataset: str, options: PartOptions) -> list[str]:
+    arguments = [*RUNS[name], "--datasets", dataset, "--models", *MODELS, "--baselines"]
+    if options.data_root is not None:
+        arguments += ["--data-root", str(options.data_root)]
+    if options.small:
+        own = [item for item in RUNS[name] if "=" not in item and item != "--set"]
+        tiny = [f"backbone={TINY}", f"encoder={TINY_ENCODER}", "batch_size=2", "crop=16"]
+        arguments = [*own, *arguments[len(RUNS[name]) :], *SMALL[name], *tiny]
+    where = ["--device", options.device, "--out", str(options.out / f"run-{name}")]
+    many = ["--workers", str(len(MODELS))]
+    return [sys.executable, "-m", "benchmarks.run", *arguments, *where, *many]
+
+
+def _start(name: str, command: list[str], options: PartOptions) -> subprocess.Popen[Any]:
+    log = (options.out / f"run-{name}.log").open("ab")
+    return subprocess.Popen(command, stdout=log, stderr=log)
+
+
+if __name__ == "__main__":
+    sys.exit(run(part_options()))
