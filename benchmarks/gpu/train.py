@@ -23,19 +23,21 @@ RUNS = {
     "paper": ["--profile", "paper", "--folds", "0"],
     "quick": ["--profile", "quick", "--set", "max_steps=1500", "validate_every=100", "images=512"],
 }
-SMALL = {
-    "paper": ["--set", "max_steps=4", "validate_every=2", "images=4", "validation_images=4"],
-    "quick": ["--set", "max_steps=4", "validate_every=2", "images=4", "validation_images=4"],
-}
-TINY = "{name='unet',channels=[4,8],convolutions=1}"
-TINY_ENCODER = "{name='axis-aligned',channels=[4,8],convolutions=1}"
+# A rehearsal: a few steps of tiny models, one after another.
+_TINY = "channels=[4,8],convolutions=1}"
+SMALL = [
+    *("--set", "max_steps=4", "validate_every=2", "images=4", "validation_images=4"),
+    *("batch_size=2", "crop=16"),
+    *(f"backbone={{name='unet',{_TINY}", f"encoder={{name='axis-aligned',{_TINY}"),
+]
 
 
 def run(options: PartOptions) -> int:
     """Start both runs, end them when the time is over, and return 1 if one failed by itself."""
     state = State(options.out, "train")
     dataset = "lidc" if options.data_root is not None else "contours"
-    commands = {name: _command(name, dataset, options) for name in RUNS}
+    chosen = ("paper",) if options.small else tuple(RUNS)
+    commands = {name: _command(name, dataset, options) for name in chosen}
     state["commands"] = {name: " ".join(command[1:]) for name, command in commands.items()}
     state["dataset"] = dataset
     started = time.monotonic()
@@ -64,13 +66,9 @@ def _command(name: str, dataset: str, options: PartOptions) -> list[str]:
     arguments = [*RUNS[name], "--datasets", dataset, "--models", *MODELS, "--baselines"]
     if options.data_root is not None:
         arguments += ["--data-root", str(options.data_root)]
-    if options.small:
-        own = [item for item in RUNS[name] if "=" not in item and item != "--set"]
-        tiny = [f"backbone={TINY}", f"encoder={TINY_ENCODER}", "batch_size=2", "crop=16"]
-        arguments = [*own, *arguments[len(RUNS[name]) :], *SMALL[name], *tiny]
-    where = ["--device", options.device, "--out", str(options.out / f"run-{name}")]
-    many = ["--workers", str(len(MODELS))]
-    return [sys.executable, "-m", "benchmarks.run", *arguments, *where, *many]
+    arguments += ["--device", options.device, "--out", str(options.out / f"run-{name}")]
+    arguments += SMALL if options.small else ["--workers", str(len(MODELS))]
+    return [sys.executable, "-m", "benchmarks.run", *arguments]
 
 
 def _start(name: str, command: list[str], options: PartOptions) -> subprocess.Popen[Any]:
