@@ -103,8 +103,8 @@ def test_what_latents_become_is_the_cpu_s(name):
     there_image, there_label, there_latent = on(DEVICE, image, label, latent)
     close(there.decode(there_image, there_latent), here.decode(image, latent), 1e-4)
     with torch.no_grad():
-        found, wanted = there.densities(there_image, there_label), here.densities(image, label)
-    for found, wanted in zip(found[0], wanted[0], strict=True):
+        bases = [there.densities(there_image, there_label)[0], here.densities(image, label)[0]]
+    for found, wanted in zip(*bases, strict=True):
         close(found.base_dist.loc, wanted.base_dist.loc, 1e-4)
         close(found.base_dist.scale, wanted.base_dist.scale, 1e-4)
         assert found.log_prob(there_latent).shape == (3, 2)
