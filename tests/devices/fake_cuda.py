@@ -37,18 +37,22 @@ PACKAGE = Path(probseg.__file__).parent
 class FakeCuda:
     """A context in which "cuda:0" is there, as far as shapes, types and devices go.
 
+    Args:
+        truth: What a boolean that is read is said to be, on the CPU or on the GPU.
+
     Attributes:
         waits: What the host waited for, ``"what: file:function"`` of probseg, in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, truth: bool = True) -> None:
         self.waits: list[str] = []
+        self._truth = truth
         self._mode = FakeTensorMode(allow_non_fake_inputs=False)
         self._stack = ExitStack()
 
     def __enter__(self) -> FakeCuda:
         self._stack.enter_context(self._mode)
-        self._stack.enter_context(_Watch(self.waits))
+        self._stack.enter_context(_Watch(self.waits, self._truth))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -56,9 +60,14 @@ class FakeCuda:
 
     def tensor(self, tensor: Tensor) -> Tensor:
         """Return a fake of a tensor, on the GPU."""
-        fake = self._mode.from_tensor(tensor)
         with self._mode:
-            return fake.to(CUDA)
+            return torch.empty_strided(
+                *(tensor.shape, tensor.stride()), dtype=tensor.dtype, device=CUDA
+            )
+
+    def on_cpu(self, tensor: Tensor) -> Tensor:
+        """Return a fake of a tensor, on the CPU."""
+        return self._mode.from_tensor(tensor)
 
     def module(self, module: Any) -> Any:
         """Move the parameters and buffers of a module to the GPU, and return it.
@@ -94,19 +103,24 @@ def autocast(kind: torch.dtype | None) -> Iterator[None]:
 class _Watch(TorchDispatchMode):
     """Writes down what waits, and answers reads."""
 
-    def __init__(self, waits: list[str]) -> None:
+    def __init__(self, waits: list[str], truth: bool) -> None:
         super().__init__()
         self.waits = waits
+        self.answers = {torch.bool: truth}
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         options = dict(kwargs or {})
         given = [leaf for leaf in tree_leaves([args, options]) if isinstance(leaf, Tensor)]
         if func is torch.ops.aten._local_scalar_dense.default:
             if on_gpu(given[0]):
                 self._note("a value is read")
-            return _GOOD[given[0].dtype.is_floating_point](given[0].dtype)
+            return self.answers.get(given[0].dtype, 1)
         try:
             result = func(*args, **options)
         except DynamicOutputShapeException:
@@ -136,7 +150,6 @@ class _Watch(TorchDispatchMode):
 _COPIES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
 _CHECKS = {torch.ops.aten._linalg_check_errors.default}
 _FILLING = {torch.ops.aten.index_put_, torch.ops.aten.index_put, torch.ops.aten.fill_}
-_GOOD = {True: lambda kind: 1.0, False: lambda kind: True if kind == torch.bool else 1}
 
 
 def on_gpu(tensor: Tensor) -> bool:
