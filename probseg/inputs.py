@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -51,10 +52,15 @@ def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -
     return image
 
 
-def checked_label(label: Tensor, image: Tensor, classes: int) -> Tensor:
+def checked_label(label: Tensor, image: Tensor, classes: int, *, values: bool) -> Tensor:
     """Return ``label`` as int64 once it is sure to be (B, H, W) classes that fit the image.
 
-    Values are looked at on the CPU only: on an accelerator that would wait for the device.
+    Args:
+        label: (B, H, W) integer classes.
+        image: (B, C, H, W).
+        classes: K that the model was built for.
+        values: Whether to look at the values of a label on an accelerator too, which waits for
+            the device. On the CPU they are always looked at.
 
     Raises:
         InputError: The label is of another rank, size, type or device, or out of range.
@@ -63,10 +69,9 @@ def checked_label(label: Tensor, image: Tensor, classes: int) -> Tensor:
         raise InputError(f"the label has to be a torch.Tensor, not {type(label).__name__}")
     wanted = (image.shape[0], *image.shape[2:])
     if label.shape != wanted:
-        hint = "; drop its channel axis with label[:, 0]" if label.ndim == 4 else ""
         raise InputError(
             f"the label has to be (B, H, W) = {tuple(wanted)} like the image, "
-            f"not {tuple(label.shape)}{hint}"
+            f"not {tuple(label.shape)}{_hint(label, classes)}"
         )
     if label.is_floating_point() or label.is_complex():
         raise InputError(
@@ -74,14 +79,33 @@ def checked_label(label: Tensor, image: Tensor, classes: int) -> Tensor:
         )
     _check_device(label, image, "label")
     label = label.long()
-    if label.device.type == "cpu":
+    if values or label.device.type == "cpu":
         low, high = (int(x) for x in label.aminmax())
-        if low < 0 or high >= classes:
-            raise InputError(
-                f"the label has values from {low} to {high}, and the model knows classes 0 to "
-                f"{classes - 1}; map masks of {{0, 255}} to {{0, 1}}, or build with more classes"
-            )
+        check_range(low, high, classes)
     return label
+
+
+def check_range(low: int, high: int, classes: int, *, step: int | None = None) -> None:
+    """Check the lowest and the highest value of a label, of a step of training if it is known.
+
+    Raises:
+        InputError: One of them is no class.
+    """
+    if low < 0 or high >= classes:
+        at = "" if step is None else f" at step {step}"
+        raise InputError(
+            f"the label has values from {low} to {high}{at}, and the model knows classes 0 to "
+            f"{classes - 1}; map masks of {{0, 255}} to {{0, 1}}, or build with more classes"
+        )
+
+
+def one_hot(label: Tensor, classes: int) -> Tensor:
+    """Return (B, K, H, W) bool of a label (B, H, W); all are False where it is no class.
+
+    A value out of range asserts on a GPU in torch's own, after which nothing runs there any more.
+    """
+    known = torch.arange(classes, device=label.device)
+    return (label[..., None] == known).movedim(-1, 1)
 
 
 def padded(tensor: Tensor, stride: int) -> Tensor:
@@ -97,6 +121,14 @@ def cropped(tensor: Tensor, like: Tensor) -> Tensor:
     """Undo :func:`padded`: keep the first H x W of the last two axes."""
     height, width = like.shape[-2:]
     return tensor[..., :height, :width]
+
+
+def _hint(label: Tensor, classes: int) -> str:
+    if label.ndim != 4:
+        return ""
+    if label.shape[1] == classes:
+        return "; if its channels are one-hot classes, turn them into one with label.argmax(1)"
+    return "; drop its channel axis with label[:, 0]"
 
 
 def _all_finite(image: Tensor) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -11,6 +12,7 @@ from torch import Generator, Tensor, nn
 
 from probseg.errors import CheckpointError, InputError
 from probseg.inputs import checked_image, checked_label
+from probseg.seeding import seeded
 from probseg.specs import integer
 
 if TYPE_CHECKING:
@@ -118,8 +120,15 @@ class ProbabilisticModel(nn.Module, ABC):
     def _image(self, image: Tensor, *, values: bool) -> Tensor:
         return checked_image(image, self.in_channels, next(self.parameters()), values=values)
 
-    def _label(self, label: Tensor, image: Tensor) -> Tensor:
-        return checked_label(label, image, self.classes)
+    def _label(self, label: Tensor, image: Tensor, *, values: bool) -> Tensor:
+        return checked_label(label, image, self.classes, values=values)
+
+    def _networks_seeded(
+        self, generator: Generator | None, image: Tensor
+    ) -> AbstractContextManager[None]:
+        """Let networks draw from the generator too, which they do in training mode: dropout."""
+        draw = any(module.training for module in self.modules())
+        return seeded(generator if draw else None, image.device)
 
 
 def probabilities(logits: Tensor) -> Tensor:

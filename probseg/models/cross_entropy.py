@@ -31,8 +31,26 @@ class CrossEntropy:
 
     def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the scalar of logits (B, K, H, W) and a label (B, H, W)."""
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        per_pixel = functional.cross_entropy(logits, label, reduction="none")
+        per_pixel = cross_entropies(logits, label)
         if self.reduction == "pixel-mean":
             return per_pixel.mean()
         return per_pixel.sum(dim=(1, 2)).mean()
+
+
+def cross_entropies(logits: Tensor, label: Tensor) -> Tensor:
+    """Return the cross-entropy of each pixel, in at least single precision.
+
+    A label that is no class makes it NaN. In torch's own it asserts on a GPU, after which nothing
+    runs there any more, or is left out (-100).
+
+    Args:
+        logits: (B, K, H, W).
+        label: (B, H, W) classes, int64.
+
+    Returns:
+        (B, H, W), nats.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    known = label.clamp(0, logits.shape[1] - 1)
+    found = functional.cross_entropy(logits, known, reduction="none")
+    return torch.where(known == label, found, torch.nan)

@@ -40,8 +40,9 @@ class DeterministicModel(ProbabilisticModel):
             InputError: The image or the label is not what the model was built for.
         """
         image = self._image(image, values=False)
-        label = self._label(label, image)
-        return {"cross_entropy": self.cross_entropy(self._logits(image), label)}
+        label = self._label(label, image, values=False)
+        with self._networks_seeded(generator, image):
+            return {"cross_entropy": self.cross_entropy(self._logits(image), label)}
 
     @torch.no_grad()
     def sample(self, image: Tensor, n: int, *, generator: Generator | None = None) -> Tensor:
@@ -52,7 +53,8 @@ class DeterministicModel(ProbabilisticModel):
         """
         image = self._image(image, values=True)
         count = checked_count(n)
-        return probabilities(self._logits(image)).expand(count, -1, -1, -1, -1)
+        with self._networks_seeded(generator, image):
+            return probabilities(self._logits(image)).expand(count, -1, -1, -1, -1)
 
     def _logits(self, image: Tensor) -> Tensor:
         features = self.backbone(padded(image, self.backbone.stride))

@@ -9,10 +9,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
-from torch.nn import functional
 
 from probseg.errors import InputError
-from probseg.inputs import cropped, padded
+from probseg.inputs import cropped, one_hot, padded
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
 from probseg.models.base import ProbabilisticModel, checked_count, probabilities
 from probseg.models.cross_entropy import CrossEntropy
@@ -108,13 +107,17 @@ class LatentVariableModel(ProbabilisticModel):
             InputError: The image or the label is not what the model was built for.
         """
         image = self._image(image, values=False)
-        label = self._label(label, image)
-        with seeded(generator, image.device):
+        label = self._label(label, image, values=False)
+        with self._networks_seeded(generator, image):
             x, y = self._padded(image, label)
             base, projected = self._densities(x, y)
-            logits = self.decoder(self.backbone(x), projected.q.rsample())
+            features = self.backbone(x)
+            with seeded(generator, image.device):
+                latent = projected.q.rsample()
+            logits = self.decoder(features, latent)
             terms = {"cross_entropy": self.cross_entropy(cropped(logits, image), label)}
-            return terms | self._penalties(base, projected)
+            with seeded(generator, image.device):
+                return terms | self._penalties(base, projected)
 
     @torch.no_grad()
     def sample(
@@ -137,11 +140,12 @@ class LatentVariableModel(ProbabilisticModel):
         """
         image = self._image(image, values=True)
         count = checked_count(n)
-        with seeded(generator, image.device):
+        with self._networks_seeded(generator, image):
             x = padded(image, self.backbone.stride)
-            prior = self.sampled_density(x, projected=projected)
-            logits = self.decoder(self.backbone(x), prior.sample((count,)))
-            return probabilities(cropped(logits, image))
+            prior, features = self.sampled_density(x, projected=projected), self.backbone(x)
+            with seeded(generator, image.device):
+                latent = prior.sample((count,))
+            return probabilities(cropped(self.decoder(features, latent), image))
 
     @torch.no_grad()
     def decode(self, image: Tensor, latent: Tensor) -> Tensor:
@@ -186,10 +190,12 @@ class LatentVariableModel(ProbabilisticModel):
             InputError: The image or the label is not what the model was built for.
         """
         image = self._image(image, values=True)
-        label = self._label(label, image)
-        with seeded(generator, image.device):
+        label = self._label(label, image, values=True)
+        with self._networks_seeded(generator, image):
             x, y = self._padded(image, label)
-            latent = self._densities(x, y)[1].q.sample()
+            posterior = self._densities(x, y)[1].q
+            with seeded(generator, image.device):
+                latent = posterior.sample()
             return probabilities(cropped(self.decoder(self.backbone(x), latent), image))
 
     def prior(self, image: Tensor) -> Distribution:
@@ -217,7 +223,7 @@ class LatentVariableModel(ProbabilisticModel):
             InputError: The image or the label is not what the model was built for.
         """
         image = self._image(image, values=True)
-        return self._densities(*self._padded(image, self._label(label, image)))
+        return self._densities(*self._padded(image, self._label(label, image, values=True)))
 
     def _densities(self, image: Tensor, one_hot: Tensor) -> tuple[Pair, Pair]:
         q, own = self.posterior_encoder(torch.cat([image, one_hot], dim=1))
@@ -259,5 +265,5 @@ class LatentVariableModel(ProbabilisticModel):
 
     def _padded(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Return the image and the one-hot label minus one half, padded to the stride."""
-        one_hot = functional.one_hot(label, self.classes).movedim(-1, 1).to(image.dtype) - 0.5
-        return padded(image, self.backbone.stride), padded(one_hot, self.backbone.stride)
+        centred = one_hot(label, self.classes).to(image.dtype) - 0.5
+        return padded(image, self.backbone.stride), padded(centred, self.backbone.stride)
