@@ -114,7 +114,8 @@ def choose_annotator(
         place = (torch.rand(count, generator=generator, device=device) * who.sum(1)).long()
         among = (who.cumsum(1) > place[:, None]).int().argmax(1)
         chosen = torch.where(who.all(1), chosen, among)
-    return masks[torch.arange(count, device=masks.device), chosen.to(masks.device)]
+    chosen = chosen.to(masks.device, non_blocking=True)
+    return masks[torch.arange(count, device=masks.device), chosen]
 
 
 def majority_vote(masks: Tensor, present: Tensor | None = None) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from kornia.enhance import adjust_brightness_accumulative, adjust_gamma
 from kornia.geometry.transform import get_affine_matrix2d, warp_affine
 from torch import Generator, Tensor
 
@@ -75,12 +74,16 @@ def apply(image: Tensor, masks: Tensor, parameters: Draw) -> tuple[Tensor, Tenso
     Returns:
         Image and masks of the same shapes, types and device.
     """
-    parameters = Draw(*(value.to(image.device) for value in parameters))
+    # parameters just drawn, on the CPU, so the host need not wait until they have been copied
+    parameters = Draw(*(value.to(image.device, non_blocking=True) for value in parameters))
     low = image.amin(dim=(1, 2, 3), keepdim=True).clamp(max=0)
     high = image.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1)
     unit = (image - low) / (high - low)
-    unit = adjust_brightness_accumulative(unit, parameters.brightness)
-    unit = adjust_gamma(unit, parameters.gamma)
+    factor, exponent = (
+        value[:, None, None, None].to(image.dtype)
+        for value in (parameters.brightness, parameters.gamma)
+    )
+    unit = (unit * factor).clamp(0, 1) ** exponent
     matrix = affine_matrix(parameters, height=image.shape[2], width=image.shape[3])
     moved = _warp(unit, matrix, mode="bilinear") * (high - low) + low
     return moved, _warp(masks.to(image.dtype), matrix, mode="nearest").to(masks.dtype)
@@ -98,7 +101,8 @@ def affine_matrix(parameters: Draw, *, height: int, width: int) -> Tensor:
 
     Shear first, then rotation and scale, then translation.
     """
-    size = parameters.scale.new_tensor([width, height])
+    # filled on the device: a list of numbers would be copied to it, and waited for
+    size = torch.cat([parameters.scale.new_full((1,), side) for side in (width, height)])
     shear = torch.deg2rad(parameters.shear)
     return get_affine_matrix2d(
         parameters.translation * size,

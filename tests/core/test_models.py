@@ -367,17 +367,6 @@ def test_autocast(name, given):
         torch.testing.assert_close(found, model.prior(image).base_dist.scale, rtol=0.05, atol=0.05)
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("name", ALL)
-def test_on_an_accelerator(name):
-    model = small(name).cuda()
-    image, label = (x.cuda() for x in batch(2, 9, 9))
-    first, second = (model.loss(image, label, generator=generator()) for _ in range(2))
-    assert all(torch.equal(first[key], second[key]) for key in first)
-    total(first).backward()
-    assert model.sample(image, 3).device.type == "cuda"
-
-
 # What users do to models
 
 

@@ -50,17 +50,3 @@ def test_without_a_generator_the_global_state_is_used():
     wanted = torch.rand(4)
     torch.manual_seed(1)
     assert torch.equal(draws(None), wanted)
-
-
-@pytest.mark.gpu
-def test_an_accelerator_follows_the_generator_and_is_left_as_it_was():
-    device = torch.device("cuda", torch.cuda.current_device())
-    before = torch.cuda.get_rng_state(device)
-    found = []
-    for _ in range(2):
-        with seeded(torch.Generator(device).manual_seed(1), device):
-            found.append(torch.rand(4, device=device))
-    assert torch.equal(found[0], found[1])
-    with seeded(generator(), CPU):
-        torch.rand(3)
-    assert torch.equal(torch.cuda.get_rng_state(device), before)

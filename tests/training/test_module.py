@@ -74,17 +74,6 @@ def test_a_missing_device_is_named():
         choose_execution(quick(device="cuda:99"))
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_trains_like_the_cpu():
-    data = Discs(22), Discs(6, seed=1)
-    losses = [
-        fit(make_model(dropout=0.0), *data, quick(device=device)).history[0]["train/loss"]
-        for device in ("cpu", "cuda")
-    ]
-    assert losses[1] == pytest.approx(losses[0], rel=0.05)
-
-
 class Recorder(ToyModel):
     """Remembers what it was given, in training and in validation."""
 
