@@ -66,7 +66,8 @@ def check_labels(name: str, labels: Tensor, classes: int) -> Labels:
     if labels.dtype != torch.uint8:
         labels = labels.long()
     if labels.dtype != torch.uint8 or labels.device.type != "cpu":
-        check_range(name, *torch.stack(labels.aminmax()).tolist(), classes)
+        low, high = torch.stack(labels.aminmax()).tolist()
+        check_range(name, low, high, classes)
     labels = labels.to(torch.uint8 if classes <= 256 else torch.int64)
     return Labels(name, labels.contiguous(), classes)
 

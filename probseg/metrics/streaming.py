@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torchmetrics
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from probseg.interfaces import Evaluation, Metric
@@ -54,7 +54,7 @@ class StreamingMetric(torchmetrics.Metric):
         """Whether the wrapped metric is better when higher."""
         return self.metric.higher_is_better
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], *more: Any, **known: Any) -> Self:
+    def _apply(self, fn: Callable[[Tensor], Tensor], *more: Any, **known: Any) -> nn.Module:
         """Move the sums by ``fn``, or to the CPU where that would have no float64."""
 
         @wraps(fn)  # by whose name torchmetrics knows what converts, as .half() does
@@ -62,8 +62,7 @@ class StreamingMetric(torchmetrics.Metric):
             target = fn(tensor.float()).device
             return fn(tensor) if float64_device(target) == target else tensor.cpu()
 
-        moved: Self = super()._apply(move, *more, **known)
-        return moved
+        return super()._apply(move, *more, **known)
 
     def update(
         self,

@@ -1,0 +1,26 @@
+"""What runs on a device is small and comes from the toys of the core and of training."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# pytest's importlib mode leaves the folders out
+sys.path += [str(Path(__file__).parent / folder) for folder in (".", "../core", "../training")]
+
+
+@pytest.fixture(autouse=True)
+def _full_precision() -> Iterator[None]:
+    """Let GPUs multiply float32 as float32: TF32 keeps ten bits."""
+    import torch
+
+    with warnings.catch_warnings(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        warnings.simplefilter("ignore")  # some versions of torch call these settings old
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        yield
+        torch.set_float32_matmul_precision(before)
