@@ -24,7 +24,7 @@ def fetch(maps: Tensor, classes: int) -> NDArray[np.integer[Any]]:
 def _pack(mask: Tensor) -> Tensor:
     """Return booleans (..., P) as bytes (..., ⌈P / 8⌉), the first pixel in the lowest bit."""
     eights = functional.pad(mask.byte(), (0, -mask.shape[-1] % 8)).unflatten(-1, (-1, 8))
-    packed = eights[..., 0]
+    packed: Tensor = eights[..., 0]
     for bit in range(1, 8):
         packed = packed + eights[..., bit] * (1 << bit)
     return packed

@@ -85,7 +85,6 @@ def _sent(part: Any) -> Any:
 
 
 def _check_together(func: Any, leaves: list[Any]) -> None:
-    if any(
-        isinstance(part, Tensor) and part.ndim and not isinstance(part, There) for part in leaves
-    ):
+    others = (part for part in leaves if isinstance(part, Tensor) and not isinstance(part, There))
+    if any(part.ndim for part in others):
         raise RuntimeError(f"{func}: expected all tensors to be on the same device, mps:0 and cpu")

@@ -87,9 +87,8 @@ def test_costs_of_label_maps_are_the_cpus(classes, device):
     left, right = (torch.randint(0, classes, (3, count, 20, 31)) for count in (7, 4))
     for cost in (kernels.iou_cost, kernels.dice_cost, hausdorff_cost):
         found = cost(left.to(device), right.to(device), classes=classes)
-        assert found.device == device and torch.equal(
-            found.cpu(), cost(left, right, classes=classes)
-        )
+        assert found.device == device
+        assert torch.equal(found.cpu(), cost(left, right, classes=classes))
 
 
 def test_wrong_labels_are_named(device):

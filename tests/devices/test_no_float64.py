@@ -192,10 +192,8 @@ def test_a_collection_moves():
     collection = streaming_collection(probseg.metrics).to("mps")
     for metric in collection.values():
         stream(metric, on_device(evaluation))
-    wanted = {
-        name: value.mean() for name, value in evaluate(evaluation, list(probseg.metrics)).items()
-    }
-    same(collection.compute(), wanted)
+    wanted = evaluate(evaluation, list(probseg.metrics))
+    same(collection.compute(), {name: value.mean() for name, value in wanted.items()})
 
 
 def test_a_stream_is_made_where_this_device_is_the_default():
@@ -213,9 +211,8 @@ def stream(metric: StreamingMetric, evaluation: Evaluation) -> None:
 def moved_there(model: nn.Module) -> nn.Module:
     for module in model.modules():
         for kind in (module._parameters, module._buffers):
-            kind.update(
-                {name: There(one.detach()) for name, one in kind.items() if one is not None}
-            )
+            known = {name: one for name, one in kind.items() if one is not None}
+            kind.update({name: There(one.detach()) for name, one in known.items()})
     return model
 
 
