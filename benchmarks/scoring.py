@@ -13,6 +13,7 @@ from probseg.datasets.annotators import complete
 from probseg.errors import InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.evaluation import evaluate
+from probseg.metrics.precision import to_float64
 
 # Variant ("base", or "projected" prior) to the evaluations whose scores are averaged.
 Answers = Mapping[str, Sequence[Evaluation]]
@@ -46,7 +47,7 @@ class PriorScale:
         """Return the scale of each image's prior, (B,)."""
         if evaluation.prior is None:
             raise InputError("the evaluation has no prior, so it has no scale")
-        return evaluation.prior.stddev.double().mean(-1)
+        return to_float64(evaluation.prior.stddev).mean(-1)
 
 
 @dataclass

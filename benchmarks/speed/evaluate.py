@@ -1,9 +1,9 @@
-"""Metrics of 16 samples and four annotators of an image."""
+"""Metrics of 16 samples, or 100, and four annotators of an image."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import cycle, islice
@@ -19,16 +19,17 @@ from benchmarks.speed.contest import OURS, Contest, Disagreement, Entry, Floor, 
 from benchmarks.speed.masks import evaluations, open_annotations
 from benchmarks.speed.options import Options
 from benchmarks.speed.report import duration
-from probseg.interfaces import Dataset
+from probseg.interfaces import Dataset, Evaluation
 from probseg.metrics.energy import generalised_energy_distance
-from probseg.metrics.evaluation import SharedEvaluation
+from probseg.metrics.evaluation import SharedEvaluation, evaluate
 from probseg.metrics.hausdorff import hausdorff_cost
 from probseg.metrics.matching import hungarian_iou
 
 Scores = NDArray[np.float64]
 EXACT = 1e-6  # single-precision peers
 SURFACES = 0.15  # of the pairs may differ where a peer measures surfaces
-SAMPLES, BATCH = 16, 16
+SAMPLES, MANY, BATCH = 16, 100, 16
+SETS = ("ged", "hungarian-iou")
 
 
 class Task(NamedTuple):
@@ -86,7 +87,9 @@ def contests(options: Options) -> list[Contest]:
     dataset = open_annotations(options.data_root, small=options.small)
     sizes = (2,) if options.small else (BATCH, 1)
     found = [_compare(name, images, dataset, options) for name in TASKS for images in sizes]
-    return [*found, _test_set(dataset, options)]
+    counts = (MANY,) if options.small else (SAMPLES, MANY)
+    several = [_together(count, options) for count in counts]
+    return [*found, _test_set(dataset, options), *several]
 
 
 def _compare(name: str, images: int, dataset: Dataset, options: Options) -> Contest:
@@ -162,6 +165,26 @@ def _test_set(dataset: Dataset, options: Options) -> Contest:
     )
 
 
+def _together(samples: int, options: Options) -> Contest:
+    images = options.size(BATCH, 2)
+    known = {"images": images, "samples": samples, "root": options.data_root}
+    known |= {"small": options.small, "device": options.device}
+    entries = [
+        Entry(name=f"all {len(OF_SAMPLES)}", make=Together, options=known | {"names": OF_SAMPLES}),
+        Entry(name=" and ".join(SETS), make=Together, options=known | {"names": SETS}),
+    ]
+    if options.device != "cpu":
+        there = dict(entries[0].options) | {"device": "cpu"}
+        agree = partial(same, share=0.0)
+        entries.append(Entry(name="all on the CPU", make=Together, options=there, agree=agree))
+    return hold(
+        f"Metrics on {options.device}: {images} images, {samples} samples each",
+        entries,
+        rounds=min(options.rounds, 3),
+        watch=options.watch,
+    )
+
+
 class Case:
     """Samples and annotations of some images.
 
@@ -224,14 +247,7 @@ class TestSet:
         dataset = open_annotations(root, small=small)
         different = min(images, self.DIFFERENT)
         found = evaluations(dataset, different, size=BATCH, samples=SAMPLES)
-        self.batches = [
-            replace(
-                one,
-                probabilities=one.probabilities.to(device),
-                annotations=one.annotations.to(device),
-            )
-            for one in found
-        ]
+        self.batches = [_moved(one, device) for one in found]
         self.turns = math.ceil(images / len(self.batches[0].annotations))
         self.images, self.device = images, device
 
@@ -247,6 +263,33 @@ class TestSet:
     def answer(self) -> Scores:
         """Return the mean scores."""
         return self.run()
+
+
+class Together:
+    """Some metrics of a batch of a model's answers, as they lie on a device."""
+
+    def __init__(
+        self, *, names: Sequence[str], images: int, samples: int, device: str, **where: Any
+    ) -> None:
+        found = evaluations(open_annotations(**where), images, size=images, samples=samples)
+        self.batch, self.names = _moved(next(found), device), names
+
+    def run(self) -> Scores:
+        """Return the scores of every image, a metric a row."""
+        found = evaluate(self.batch, self.names)
+        return torch.stack([*found.values()]).cpu().numpy()
+
+    def answer(self) -> Scores:
+        """Return the scores."""
+        return self.run()
+
+
+def _moved(evaluation: Evaluation, device: str) -> Evaluation:
+    return replace(
+        evaluation,
+        probabilities=evaluation.probabilities.to(device),
+        annotations=evaluation.annotations.to(device),
+    )
 
 
 def same(ours: Scores, theirs: Scores, *, share: float) -> str:

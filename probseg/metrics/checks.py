@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, SupportsInt
 
@@ -12,29 +13,35 @@ from torch import Tensor
 
 from probseg.errors import InputError
 from probseg.interfaces import Evaluation
+from probseg.metrics.packing import fetch
 from probseg.metrics.pieces import pieces
 
 Maps = NDArray[np.integer[Any]]
-_BYTES = torch.uint8, torch.bool
 
 
 class Labels(NamedTuple):
-    """Label maps that can be read, on the CPU."""
+    """Label maps that can be read."""
 
     name: str
-    maps: Maps  # (B, N, H, W), contiguous; in bytes if all classes fit
+    maps: Tensor  # (B, N, H, W), contiguous; in bytes if all classes fit
     classes: int
 
+    @property
+    def device(self) -> torch.device:
+        """Where the maps are. On another device than the CPU their range was checked."""
+        return self.maps.device
+
     def pixels(self) -> Maps:
-        """Return the maps as (B, N, P)."""
-        return self.maps.reshape(*self.maps.shape[:2], -1)
+        """Return the maps as (B, N, P), on the CPU."""
+        maps = self.maps.flatten(2)
+        return maps.numpy() if self.device.type == "cpu" else fetch(maps, self.classes)
 
 
 def check_labels(name: str, labels: Tensor, classes: int) -> Labels:
     """Check that ``labels`` is (B, N, H, W), holds integer classes, and some.
 
-    Of labels in bytes the classes are left for :func:`check_highest`, so that whoever reads them
-    need not read them twice.
+    Of labels in bytes on the CPU the classes are left for :func:`check_highest`, so that whoever
+    reads them need not read them twice.
 
     Raises:
         InputError: It is not.
@@ -54,12 +61,15 @@ def check_labels(name: str, labels: Tensor, classes: int) -> Labels:
             f"{name} holds nothing: its shape is {tuple(labels.shape)}; "
             "give at least one image, one label map and one pixel"
         )
-    if labels.dtype not in _BYTES:
-        check_range(name, *labels.long().aminmax(), classes)
     if labels.dtype == torch.bool:
         labels = labels.view(torch.uint8)
+    if labels.dtype != torch.uint8:
+        labels = labels.long()
+    if labels.dtype != torch.uint8 or labels.device.type != "cpu":
+        low, high = torch.stack(labels.aminmax()).tolist()
+        check_range(name, low, high, classes)
     labels = labels.to(torch.uint8 if classes <= 256 else torch.int64)
-    return Labels(name, labels.cpu().contiguous().numpy(), classes)
+    return Labels(name, labels.contiguous(), classes)
 
 
 def check_range(name: str, low: SupportsInt, high: SupportsInt, classes: int) -> None:
@@ -123,8 +133,7 @@ def check_probabilities(probabilities: Tensor, annotations: Tensor) -> None:
             "draw at least one sample of one image"
         )
     _check_device("probabilities", probabilities, annotations)
-    for (piece,) in pieces(probabilities):
-        _check_distribution(piece)
+    _check_distributions(probabilities)
     if probabilities.shape[2] < 2:
         raise InputError(
             "probabilities must have two classes or more in dimension 2; give the "
@@ -144,21 +153,28 @@ def check_evaluation(evaluation: Evaluation) -> None:
     check_probabilities(evaluation.probabilities, evaluation.annotations)
 
 
-def _check_distribution(probabilities: Tensor) -> None:
+def _check_distributions(probabilities: Tensor) -> None:
     if not probabilities.is_floating_point():
         raise InputError(
             f"probabilities must be floating point, but are {probabilities.dtype}; "
             "turn label maps into probabilities with torch.nn.functional.one_hot"
         )
-    low, high = probabilities.sum(dim=2, dtype=torch.float32).aminmax()
-    if not (low.isfinite() and high.isfinite()):  # one NaN makes both NaN
+    found = torch.stack([_sums(piece) for (piece,) in pieces(probabilities)]).aminmax(dim=0)
+    (low, _, _), (_, high, negative) = torch.stack(found).tolist()  # waits for a device but once
+    if not (math.isfinite(low) and math.isfinite(high)):  # one NaN makes both NaN
         raise InputError("probabilities hold NaN or infinity; look for it in the model's outputs")
     # bfloat16 keeps eight bits: a sum of K rounded probabilities is off by some 2⁻⁸
-    if probabilities.amin() < 0 or low < 0.98 or high > 1.02:
+    if negative or low < 0.98 or high > 1.02:
         raise InputError(
             "probabilities must be at least zero and sum to one over the classes (dimension 2); "
             "if these are logits, take .softmax(dim=2)"
         )
+
+
+def _sums(probabilities: Tensor) -> Tensor:
+    """Return the lowest and the highest sum over the classes, and whether anything is negative."""
+    low, high = probabilities.sum(dim=2, dtype=torch.float32).aminmax()
+    return torch.stack([low, high, (probabilities.amin() < 0).float()])
 
 
 def _check_fit(name: str, left: Tensor, annotations: Tensor) -> None:

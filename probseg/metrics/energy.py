@@ -13,6 +13,7 @@ from probseg.metrics.checks import check_label_pair, check_labels
 from probseg.metrics.evaluation import shared
 from probseg.metrics.kernels import OverlapCost
 from probseg.metrics.overlap import Overlap, iou
+from probseg.metrics.precision import float64_device
 
 CROSS = OverlapCost(iou)
 SAMPLES = OverlapCost(iou, ("labels", "labels"))
@@ -58,7 +59,7 @@ def generalised_energy_distance(
         Székely and Rizzo, Energy statistics: a class of statistics based on distances, 2013.
     """
     sets = check_label_pair(predictions, annotations, classes)
-    overlap, device = Overlap.of(*sets), annotations.device
+    overlap, device = Overlap.of(*sets), float64_device(annotations.device)
     return EnergyDistance(
         cross=_mean_cost(overlap, 0, 1).to(device),
         samples=_mean_cost(overlap, 0, 0).to(device),
@@ -86,7 +87,7 @@ def sample_diversity(labels: Tensor, /, *, classes: int = 2) -> Tensor:
         Monteiro et al., Stochastic Segmentation Networks, 2020, who report it as diversity.
     """
     checked = check_labels("labels", labels, classes)
-    return _mean_cost(Overlap.of(checked), 0, 0).to(labels.device)
+    return _mean_cost(Overlap.of(checked), 0, 0).to(float64_device(labels.device))
 
 
 @dataclass(frozen=True)
@@ -139,4 +140,5 @@ def _mean_cost(overlap: Overlap, left: int, right: int) -> Tensor:
 
 
 def _mean(evaluation: Evaluation, cost: OverlapCost) -> Tensor:
-    return shared(evaluation, cost).mean((1, 2))
+    mean = shared(evaluation, cost).mean((1, 2))
+    return mean.to(float64_device(evaluation.annotations.device))

@@ -28,7 +28,8 @@ def evaluate(
         metrics: Metrics by any name, or registered names.
 
     Returns:
-        Each metric's value per image, (B,) float64, under its name.
+        Each metric's value per image, (B,) float64, under its name; on the evaluation's device, or
+        on the CPU where that has no float64.
 
     Raises:
         InputError: The evaluation's tensors are not what they should be.

@@ -14,6 +14,7 @@ from probseg.errors import OptionError
 from probseg.metrics.checks import check_highest, check_label_pair
 from probseg.metrics.distance import distances
 from probseg.metrics.foreground import extent, highest
+from probseg.metrics.precision import float64_device
 
 OneEmpty = float | Literal["diagonal", "nan"]
 
@@ -33,7 +34,8 @@ def hausdorff_cost(
     it is the mean over the foreground classes, each with these rules.
 
     One distance transform per mask, of the pixels about which the masks of an image differ, serves
-    every pair that the mask is in. Runs on the CPU, whatever the device of the labels.
+    every pair that the mask is in. Runs on the CPU, whatever the device of the labels; from a
+    device they are copied once, as bits.
 
     Args:
         predictions: Label maps (B, N, H, W), integer classes; 0 is background.
@@ -59,7 +61,7 @@ def hausdorff_cost(
         check_highest(sets, seen.max())
         box = extent(seen.reshape(height, width) != 0)
         costs.append(distances(left, right, width, box, classes, undefined))
-    return torch.from_numpy(np.array(costs)).to(annotations.device)
+    return torch.from_numpy(np.array(costs)).to(float64_device(annotations.device))
 
 
 @dataclass(frozen=True)

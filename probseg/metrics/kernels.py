@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -14,7 +14,8 @@ from probseg.metrics.checks import check_label_pair, check_probabilities
 from probseg.metrics.evaluation import SharedEvaluation, shared
 from probseg.metrics.foreground import extent
 from probseg.metrics.overlap import Overlap, Score, dice, iou
-from probseg.metrics.pieces import pieces
+from probseg.metrics.pieces import float64_pieces
+from probseg.metrics.precision import float64_device
 
 EPSILON = 2.0**-23  # of float32: softmax cannot tell smaller probabilities from zero beside one
 
@@ -127,10 +128,9 @@ class OverlapCost:
     between: tuple[Source, Source] = ("labels", "annotations")
 
     def __call__(self, evaluation: Evaluation) -> Tensor:
-        """Return the cost of every pair of the two sets."""
+        """Return the cost of every pair of the two sets, on the CPU, where it was computed."""
         left, right = (_SETS.index(source) for source in self.between)
-        cost = shared(evaluation, overlap).cost(self.score, left, right)
-        return torch.from_numpy(cost).to(evaluation.annotations.device)
+        return torch.from_numpy(shared(evaluation, overlap).cost(self.score, left, right))
 
 
 def overlap(evaluation: Evaluation) -> Overlap:
@@ -164,7 +164,7 @@ def _foreground_cost(
 ) -> Tensor:
     sets = check_label_pair(predictions, annotations, classes)
     cost = Overlap.of(*sets).cost(score, 0, 1)
-    return torch.from_numpy(cost).to(annotations.device)
+    return torch.from_numpy(cost).to(float64_device(annotations.device))
 
 
 def _check_epsilon(epsilon: float) -> None:
@@ -173,7 +173,7 @@ def _check_epsilon(epsilon: float) -> None:
 
 
 def _cross_entropy(probabilities: Tensor, annotations: Tensor, epsilon: float) -> Tensor:
-    sums = [_information(p, y, epsilon) for p, y in pieces(probabilities, annotations)]
+    sums = [_information(p, y, epsilon) for p, y in float64_pieces(probabilities, annotations)]
     return torch.cat(sums) / annotations[0, 0].numel()
 
 
@@ -182,10 +182,17 @@ def _information(probabilities: Tensor, annotations: Tensor, epsilon: float) -> 
     background, *classes = probabilities.unbind(2)
     total = surprise(background, epsilon).sum((2, 3), dtype=torch.float64)[:, :, None]
     # Elsewhere nobody says anything but background. Float64 is beyond autocast's and TF32's reach.
-    top, bottom, start, end = extent((annotations.amax((0, 1)) > 0).cpu().numpy())
-    inside = (..., slice(top, bottom), slice(start, end))
+    inside = _foreground(annotations)
     usual = surprise(background[inside], epsilon).flatten(2).double()
     for k, p in enumerate(classes, start=1):
         more = surprise(p[inside], epsilon).flatten(2).double() - usual
         total = total + more @ (annotations[inside] == k).flatten(2).double().mT
     return total
+
+
+def _foreground(annotations: Tensor) -> tuple[Any, ...]:
+    """Return the index of a box around all foreground; of everything where looking is waiting."""
+    if annotations.device.type != "cpu":
+        return (...,)
+    top, bottom, start, end = extent((annotations.amax((0, 1)) > 0).numpy())
+    return ..., slice(top, bottom), slice(start, end)

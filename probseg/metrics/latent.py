@@ -11,6 +11,7 @@ from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Evaluation
+from probseg.metrics.precision import to_float64
 
 Spectrum = Literal["scale", "variance"]
 
@@ -104,7 +105,7 @@ def active_units(means: Tensor, *, threshold: float = 0.01) -> Tensor:
             "means must be (images, latent dimensions) of two images or more; "
             f"their shape is {tuple(means.shape)}"
         )
-    return means.double().var(dim=0, correction=0) > threshold
+    return to_float64(means).var(dim=0, correction=0) > threshold
 
 
 @dataclass(frozen=True)
@@ -158,9 +159,10 @@ class LatentKL:
 
 
 def _shares(values: Tensor) -> Tensor:
-    values = values.double()
+    values = to_float64(values)
     total = values.sum(-1, keepdim=True)
-    if not (torch.isfinite(values).all() and (values >= 0).all() and (total > 0).all()):
+    good = (values.isfinite() & (values >= 0)).all() & (total > 0).all()
+    if not good:  # asked but once, as an answer is waited for
         raise InputError(
             "singular values must be finite and non-negative, and not all zero; got values from "
             f"{float(values.min())} to {float(values.max())}"
@@ -195,4 +197,4 @@ def _normal(density: Distribution, name: str) -> Normal:
             f"is {density}; give the base density if this is a projected one, and leave "
             "gini and effective-rank out for a model whose densities are others"
         )
-    return Normal(base.loc.double(), base.scale.double(), validate_args=False)
+    return Normal(to_float64(base.loc), to_float64(base.scale), validate_args=False)

@@ -18,6 +18,7 @@ from probseg.metrics.evaluation import shared
 from probseg.metrics.hausdorff import Hausdorff, OneEmpty
 from probseg.metrics.kernels import EPSILON, CrossEntropyCost, OverlapCost, PairCost, iou_cost
 from probseg.metrics.overlap import dice, iou
+from probseg.metrics.precision import float64_device, to_float64
 
 Costs = NDArray[np.float64]
 
@@ -46,9 +47,9 @@ def wasserstein(cost: Tensor) -> Tensor:
     >>> wasserstein(torch.tensor([[[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]])).item()
     0.25
     """
-    costs = cost.detach().double().cpu().numpy()
+    costs = to_float64(cost.detach()).cpu().numpy()
     _check_costs(costs)
-    return torch.from_numpy(_matched_means(costs)).to(cost.device)
+    return torch.from_numpy(_matched_means(costs)).to(float64_device(cost.device))
 
 
 def hungarian_iou(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -> Tensor:
@@ -86,7 +87,7 @@ class Wasserstein:
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return Ŵ of each image, (B,)."""
-        return wasserstein(shared(evaluation, self.cost))
+        return _wasserstein(evaluation, self.cost)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class HungarianIoU:
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return the mean matched IoU of each image, (B,)."""
-        return 1 - wasserstein(shared(evaluation, OverlapCost(iou)))
+        return 1 - _wasserstein(evaluation, OverlapCost(iou))
 
 
 def w_iou() -> Wasserstein:
@@ -127,6 +128,11 @@ def w_cross_entropy(epsilon: float = EPSILON) -> Wasserstein:
         epsilon: Probabilities below it are taken for it.
     """
     return Wasserstein(CrossEntropyCost(epsilon))
+
+
+def _wasserstein(evaluation: Evaluation, cost: Callable[[Evaluation], Tensor]) -> Tensor:
+    values = wasserstein(shared(evaluation, cost))
+    return values.to(float64_device(evaluation.annotations.device))
 
 
 def _check_costs(costs: Costs) -> None:

@@ -11,7 +11,7 @@ from probseg.interfaces import Evaluation
 from probseg.metrics.checks import check_probabilities
 from probseg.metrics.evaluation import SharedEvaluation
 from probseg.metrics.kernels import surprise
-from probseg.metrics.pieces import pieces
+from probseg.metrics.pieces import float64_pieces
 
 
 def normalised_cross_correlation(probabilities: Tensor, annotations: Tensor, /) -> Tensor:
@@ -51,7 +51,7 @@ class NCC:
 
 
 def _correlations(probabilities: Tensor, annotations: Tensor) -> Tensor:
-    return torch.cat([_ncc(*piece) for piece in pieces(probabilities, annotations)])
+    return torch.cat([_ncc(*piece) for piece in float64_pieces(probabilities, annotations)])
 
 
 def _ncc(probabilities: Tensor, annotations: Tensor) -> Tensor:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise, starmap
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from probseg.metrics.checks import Labels, check_highest
 from probseg.metrics.intersections import intersections
+from probseg.metrics.products import products
 
 Counts = NDArray[np.float64]
 Score = Callable[[Counts, Counts], Counts]  # intersections, sums of both sizes -> scores
@@ -32,10 +34,7 @@ class Overlap:
         Raises:
             InputError: A set holds a class that there is not.
         """
-        left, *others = (labels.pixels() for labels in sets)
-        (right,) = others or (left[:, :0],)
-        counts, highest = intersections(left, right, sets[0].classes)
-        check_highest(sets, highest)
+        counts = (_on_cpu if sets[0].device.type == "cpu" else _on_device)(sets)
         ends = accumulate((labels.maps.shape[1] for labels in sets), initial=0)
         return cls(counts, tuple(starmap(slice, pairwise(ends))))
 
@@ -63,6 +62,20 @@ def iou(intersection: Counts, sizes: Counts) -> Counts:
 def dice(intersection: Counts, sizes: Counts) -> Counts:
     """Return the Dice score, 1 where both are empty."""
     return _ratio(2 * intersection, sizes)
+
+
+def _on_cpu(sets: Sequence[Labels]) -> Counts:
+    left, *others = (labels.pixels() for labels in sets)
+    (right,) = others or (left[:, :0],)
+    counts, highest = intersections(left, right, sets[0].classes)
+    check_highest(sets, highest)
+    return counts
+
+
+def _on_device(sets: Sequence[Labels]) -> Counts:
+    maps = torch.cat([labels.maps for labels in sets], dim=1).flatten(2)
+    counts: Counts = products(maps, sets[0].classes).cpu().numpy().astype(np.float64)
+    return counts
 
 
 def _ratio(part: Counts, whole: Counts) -> Counts:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any
 
 import torch
 import torchmetrics
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from probseg.interfaces import Evaluation, Metric
+from probseg.metrics.precision import float64_device
 from probseg.registry import registry
 
 
 class StreamingMetric(torchmetrics.Metric):
     """The mean of a metric over all images seen, on every process.
+
+    Its sums are float64. They move with it as any metric's do, save to a device that has no
+    float64 (``.to("mps")``): from there they stay on the CPU, and images may come from anywhere.
 
     Args:
         metric: A registered name or a ready metric.
@@ -38,14 +43,26 @@ class StreamingMetric(torchmetrics.Metric):
         self.metric: Metric = (
             registry("metrics").create(metric, **options) if isinstance(metric, str) else metric
         )
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        device = float64_device(torch.get_default_device())
+        for name, dtype in (("total", torch.float64), ("count", torch.int64)):
+            zero = torch.zeros((), dtype=dtype, device=device)
+            self.add_state(name, zero, dist_reduce_fx="sum")
 
     # A constant of the class in torchmetrics; here one class serves every metric.
     @property
     def higher_is_better(self) -> bool:  # type: ignore[override]
         """Whether the wrapped metric is better when higher."""
         return self.metric.higher_is_better
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *more: Any, **known: Any) -> nn.Module:
+        """Move the sums by ``fn``, or to the CPU where that would have no float64."""
+
+        @wraps(fn)  # by whose name torchmetrics knows what converts, as .half() does
+        def move(tensor: Tensor) -> Tensor:
+            target = fn(tensor.float()).device
+            return fn(tensor) if float64_device(target) == target else tensor.cpu()
+
+        return super()._apply(move, *more, **known)
 
     def update(
         self,

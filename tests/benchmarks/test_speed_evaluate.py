@@ -12,7 +12,7 @@ import torch
 from benchmarks.scoring import score
 from benchmarks.speed import pairwise
 from benchmarks.speed.contest import Disagreement
-from benchmarks.speed.evaluate import DISTANCES, OVERLAPS, TASKS, TestSet, contests, same
+from benchmarks.speed.evaluate import DISTANCES, OVERLAPS, TASKS, TestSet, Together, contests, same
 from benchmarks.speed.machine import Machine
 from benchmarks.speed.masks import evaluations, open_annotations
 from benchmarks.speed.options import Options
@@ -35,13 +35,14 @@ def evaluation() -> Evaluation:
 def test_every_table_names_who_is_missing_and_what_the_others_took(tmp_path: Path):
     options = Options(machine=Machine({}, 1e9, 1e9, 1e9), rounds=1, small=True, out=tmp_path)
     tables = contests(options)
-    assert [len(table.rows) + len(table.missing) for table in tables] == [2, 2, 2, 1]
-    assert all(table.floor for table in tables)
+    assert [len(table.rows) + len(table.missing) for table in tables] == [2, 2, 2, 1, 2]
+    assert all(table.floor for table in tables[:4])
     assert ("MONAI" in tables[2].missing) == (find_spec("monai") is None)
     for table in tables[:2]:
         assert "times as long (aim:" in table.notes[1]
         assert table.row("torchmetrics").agreement.startswith("to ")
     assert "an image (aim: 60 s for all)" in tables[3].notes[0]
+    assert tables[4].title == "Metrics on cpu: 2 images, 100 samples each"
 
 
 def test_samples_are_probabilities_that_resemble_the_annotations(evaluation):
@@ -81,6 +82,13 @@ def test_scores_that_differ_are_counted_or_refused():
     assert same(ours, theirs, share=0.01) == "1 of 100 distances differ, by 2.0 pixels at most"
     with pytest.raises(Disagreement, match="1 of 100 scores differ, by up to 2"):
         same(ours, theirs, share=0.0)
+
+
+def test_metrics_together_are_the_metrics():
+    known = {"images": 2, "samples": 3, "root": None, "small": True, "device": "cpu"}
+    few = Together(names=("w-iou", "ged"), **known)
+    each = [score([few.batch])[name] for name in few.names]
+    np.testing.assert_array_equal(few.answer(), torch.stack(each))
 
 
 def test_a_test_set_is_scored_over_and_over_until_its_images_are_enough(monkeypatch):
