@@ -13,6 +13,10 @@ from probseg.errors import OptionError
 from probseg.layers import he_initialised, set_class_prior
 
 
+# Bytes of one layer's activations for the samples that a GPU decodes at once.
+AT_ONCE = 64 << 20
+
+
 class FComb(nn.Module):
     r"""Combines features and a latent sample pixel by pixel through 1x1 convolutions.
 
@@ -63,14 +67,22 @@ class FComb(nn.Module):
         samples = shifts.flatten(0, -3)
         if torch.is_grad_enabled() or features.device.type != "cpu":
             shared = self.from_features(features)
-            logits = torch.stack([self._tail(shared, shift) for shift in samples])
+            many = 1 if features.device.type == "cpu" else max(1, AT_ONCE // shared.nbytes)
+            logits = torch.cat([self._several(shared, some) for some in samples.split(many)])
         else:
             precise = features.to(torch.promote_types(features.dtype, torch.float32))
             logits = tiled_logits(precise, self.from_features, samples, [*self.hidden, self.logits])
         return logits.view(*latent.shape[:-2], *logits.shape[1:])
 
+    def _several(self, shared: Tensor, shifts: Tensor) -> Tensor:
+        """Return logits (n, B, K, H, W) of x (B, F, H, W) and n samples' shifts (n, B, F)."""
+        combined = functional.relu(shared + shifts[..., None, None].to(shared.dtype))
+        return self._layers(combined.flatten(0, 1)).unflatten(0, shifts.shape[:2])
+
     def _tail(self, shared: Tensor, shift: Tensor) -> Tensor:
-        combined = functional.relu(shared + shift[:, :, None, None].to(shared.dtype))
+        return self._layers(functional.relu(shared + shift[:, :, None, None].to(shared.dtype)))
+
+    def _layers(self, combined: Tensor) -> Tensor:
         for layer in self.hidden:
             combined = functional.relu(layer(combined))
         logits: Tensor = self.logits(combined)
