@@ -59,7 +59,7 @@ class _Drawing(TorchDispatchMode):
     """Gives a generator to every operation that draws random numbers and was given none."""
 
     def __init__(self, generator: Generator) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._generator = generator
 
     def __torch_dispatch__(
