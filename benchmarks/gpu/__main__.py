@@ -56,7 +56,7 @@ PARTS = {
     "tests": Part("pytest -m gpu", 90),
     "steps": Part("training steps beside the textbook's: eager, CUDA graphs, compiled", 110),
     "sampling": Part("16 and 100 samples beside the textbook's", 35),
-    "profile": Part("where a training step's time goes", 30),
+    "profile": Part("where a training step's time goes", 40),
     "train": Part("punet, 2p-planar and csae on LIDC, profile paper; quick beside it", None, True),
     "scores": Part("GED16, GED100, Gini curves and pictures of what was trained", 70, True),
 }

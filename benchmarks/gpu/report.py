@@ -104,11 +104,10 @@ def _profile(state: Mapping[str, Any]) -> Iterator[str]:
     for model, found in state.items():
         if not isinstance(found, dict):
             continue
-        busy = found["device_busy_seconds"]
-        told = "" if busy is None else f", {busy * 1e3:.2f} ms of it the device computes"
         yield (
-            f"\n{model}, B = {found['batch']}: {found['seconds'] * 1e3:.2f} ms a step{told}; "
-            f"{found['kernels']} kernels.\n"
+            f"\n{model}, B = {found['batch']}: {found['seconds'] * 1e3:.2f} ms a step, in "
+            f"{found['busy_seconds'] * 1e3:.2f} ms of which the device computes; "
+            f"{found['calls']} kernels.\n"
         )
         yield "| operation | calls | µs a step |"
         yield "| --- | ---: | ---: |"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from benchmarks.gpu.state import PartOptions, State, part_options
 
-FOLDER = "tests/devices"
+FILES = sorted(map(str, Path("tests/devices").glob("test_*gpu*.py")))  # quick to collect
 
 
 def run(options: PartOptions) -> int:
@@ -19,7 +20,7 @@ def run(options: PartOptions) -> int:
     if options.device == "cpu":
         environment["PROBSEG_TEST_DEVICE"] = "cpu"
     report = options.out / "tests.xml"
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", FOLDER, f"--junitxml={report}"]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", *FILES, f"--junitxml={report}"]
     arguments = ["-p", "no:cacheprovider", "--durations=10", "-ra"]
     process = subprocess.Popen(
         [*command, *arguments],

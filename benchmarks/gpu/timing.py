@@ -68,6 +68,11 @@ def captured(call: Callable[[], Any]) -> Callable[[], None]:
     with torch.cuda.stream(side):
         for _ in range(3):
             call()
+        torch.cuda.set_sync_debug_mode("error")  # a capture that fails spoils the generator
+        try:
+            call()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):

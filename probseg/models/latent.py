@@ -144,7 +144,7 @@ class LatentVariableModel(ProbabilisticModel):
             x = padded(image, self.backbone.stride)
             prior, features = self.sampled_density(x, projected=projected), self.backbone(x)
             with seeded(generator, image.device):
-                latent = prior.sample((count,))
+                latent = drawn(prior, (count,))
             return probabilities(cropped(self.decoder(features, latent), image))
 
     @torch.no_grad()
@@ -195,7 +195,7 @@ class LatentVariableModel(ProbabilisticModel):
             x, y = self._padded(image, label)
             posterior = self._densities(x, y)[1].q
             with seeded(generator, image.device):
-                latent = posterior.sample()
+                latent = drawn(posterior)
             return probabilities(cropped(self.decoder(self.backbone(x), latent), image))
 
     def prior(self, image: Tensor) -> Distribution:
@@ -267,3 +267,9 @@ class LatentVariableModel(ProbabilisticModel):
         """Return the image and the one-hot label minus one half, padded to the stride."""
         centred = one_hot(label, self.classes).to(image.dtype) - 0.5
         return padded(image, self.backbone.stride), padded(centred, self.backbone.stride)
+
+
+def drawn(density: Distribution, shape: tuple[int, ...] = ()) -> Tensor:
+    """Return a density's samples, reparameterised where it can: torch.normal waits for a GPU."""
+    size = torch.Size(shape)
+    return density.rsample(size) if density.has_rsample else density.sample(size)
