@@ -70,16 +70,21 @@ def bring_wheels(folder: Path) -> list[Path]:
     Raises:
         MissingDataError: pip could not.
     """
-    names = [line.partition("#")[0].strip() for line in WHEELS.read_text().splitlines()]
     platforms = [f"--platform=manylinux_2_{n}_x86_64" for n in GLIBC]
     machine = ["--implementation=cp", f"--python-version={PYTHON}", "--only-binary=:all:"]
-    for name in filter(None, names):
-        where = ["--quiet", "--no-deps", str(name)]
+    for name in names():
+        where = ["--quiet", "--no-deps", name]
         download = ["download", *where, "--dest", str(folder), *machine, *platforms]
         build = ["wheel", *where, "--wheel-dir", str(folder)]
         if _pip(download).returncode and (done := _pip(build)).returncode:
             raise MissingDataError(f"pip has no wheel of {name}: {done.stderr.strip()}")
     return sorted(folder.glob("*.whl"))
+
+
+def names() -> list[str]:
+    """Return the requirements of ``wheels.txt``."""
+    lines = WHEELS.read_text(encoding="utf-8").splitlines()
+    return [name for line in lines if (name := line.partition("#")[0].strip())]
 
 
 def _pip(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,6 @@ from probseg.decoders.tiles import tiled_logits
 from probseg.errors import OptionError
 from probseg.layers import he_initialised, set_class_prior
 
-
 # Bytes of one layer's activations for the samples that a GPU decodes at once.
 AT_ONCE = 64 << 20
 
