@@ -45,9 +45,9 @@ CALLS: dict[str, Callable[[Evaluation], Any]] = {
 }
 WITHIN = {  # what those call with tensors on the device
     *("check_labels", "check_label_pair", "check_probabilities", "check_evaluation"),
-    *("fetch", "overlap", "pieces", "float64_pieces", "products", "surprise"),
+    *("fetch", "overlap", "pieces", "float64_pieces", "products"),
 }
-ELSEWHERE = {"latent_health"}  # has a test of its own
+ELSEWHERE = {"latent_health", "surprise"}  # have tests of their own
 
 
 def maps(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
@@ -123,6 +123,13 @@ def test_every_metric_gives_the_cpus_numbers(name, classes):
 def test_every_function_gives_the_cpus_numbers(name):
     evaluation = example()
     same(CALLS[name](on_device(evaluation)), CALLS[name](evaluation))
+
+
+def test_surprise_stays_there_in_single_precision():
+    probabilities = torch.rand(3, 4)
+    found = kernels.surprise(probabilities.to("mps"))
+    assert found.device == MPS
+    same(found.cpu(), kernels.surprise(probabilities))
 
 
 def takes_tensors(function: Any) -> bool:

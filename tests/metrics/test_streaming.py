@@ -86,6 +86,11 @@ def test_half_precision_does_not_reach_the_sums():
     assert metric.compute().dtype == torch.float64
 
 
+def test_half_precision_of_a_model_around_it_does_not_either():
+    around = torch.nn.ModuleList([StreamingMetric("w-iou")]).half()
+    assert around[0].total.dtype == torch.float64
+
+
 def test_a_collection_keeps_metrics_apart_that_start_equal():
     data = batch(2)
     perfect = torch.nn.functional.one_hot(data["annotations"], 2).movedim(-1, 2).float()
