@@ -94,7 +94,7 @@ def test_labels_that_are_classes_hide_no_divergence():
 def test_a_loop_of_ones_own_can_look_at_labels():
     label = torch.tensor([[[0, 255]]])
     terms = {"kl": torch.tensor(math.nan)}
-    with pytest.raises(InputError, match="values from 0 to 255 at step 3, .* classes 0 to 1"):
+    with pytest.raises(InputError, match=r"values from 0 to 255 at step 3, .* classes 0 to 1"):
         check_finite(terms, label=label, classes=2, step=3)
     with pytest.raises(InputError, match="pass the model, or classes="):
         check_finite(terms, label=label)
