@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import wraps
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 import torchmetrics
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 from probseg.interfaces import Evaluation, Metric
@@ -19,8 +18,8 @@ from probseg.registry import registry
 class StreamingMetric(torchmetrics.Metric):
     """The mean of a metric over all images seen, on every process.
 
-    Its sums are float64. They move with it as any metric's do, save to a device that has no
-    float64 (``.to("mps")``): from there they stay on the CPU, and images may come from anywhere.
+    The sum of the scores is float64. Its bits are kept as an int64, which moves with the metric to
+    any device, those without float64 (``"mps"``) among them, and which ``half()`` leaves alone.
 
     Args:
         metric: A registered name or a ready metric.
@@ -43,26 +42,15 @@ class StreamingMetric(torchmetrics.Metric):
         self.metric: Metric = (
             registry("metrics").create(metric, **options) if isinstance(metric, str) else metric
         )
-        device = float64_device(torch.get_default_device())
-        for name, dtype in (("total", torch.float64), ("count", torch.int64)):
-            zero = torch.zeros((), dtype=dtype, device=device)
-            self.add_state(name, zero, dist_reduce_fx="sum")
+        zero = torch.zeros((), dtype=torch.int64)  # of a float64 zero the bits, too
+        self.add_state("total", zero, dist_reduce_fx=_sum_of_bits)
+        self.add_state("count", zero.clone(), dist_reduce_fx="sum")
 
     # A constant of the class in torchmetrics; here one class serves every metric.
     @property
     def higher_is_better(self) -> bool:  # type: ignore[override]
         """Whether the wrapped metric is better when higher."""
         return self.metric.higher_is_better
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], *more: Any, **known: Any) -> nn.Module:
-        """Move the sums by ``fn``, or to the CPU where that would have no float64."""
-
-        @wraps(fn)  # by whose name torchmetrics knows what converts, as .half() does
-        def move(tensor: Tensor) -> Tensor:
-            target = fn(tensor.float()).device
-            return fn(tensor) if float64_device(target) == target else tensor.cpu()
-
-        return super()._apply(move, *more, **known)
 
     def update(
         self,
@@ -83,12 +71,24 @@ class StreamingMetric(torchmetrics.Metric):
             InputError: The tensors are not what they should be, or do not fit each other.
         """
         scores = self.metric(Evaluation(probabilities, annotations, prior, posterior))
-        self.total = self.total + scores.sum().to(self.total)
+        total = _number(self.total) + scores.sum().to(_number(self.total))
+        self.total = total.view(torch.int64).to(self.total.device)
         self.count = self.count + scores.numel()
 
     def compute(self) -> Tensor:
         """Return the mean over images, a float64 scalar; NaN before the first batch."""
-        return self.total / self.count
+        total = _number(self.total)
+        return total / self.count.to(total.device)
+
+
+def _number(bits: Tensor) -> Tensor:
+    """Return the float64 that an int64 has the bits of, where float64 can be."""
+    return bits.to(float64_device(bits.device)).view(torch.float64)
+
+
+def _sum_of_bits(parts: Tensor) -> Tensor:
+    """Return the bits of the sum of several numbers' bits, (P,), as processes bring them."""
+    return _number(parts).sum().view(torch.int64).to(parts.device)
 
 
 def streaming_collection(names: Iterable[str], **options: Any) -> torchmetrics.MetricCollection:

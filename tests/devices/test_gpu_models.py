@@ -27,6 +27,7 @@ from device_parts import (
 
 import probseg
 from probseg.models.latent import LatentVariableModel
+from probseg.seeding import seeded
 
 pytestmark = pytest.mark.gpu
 
@@ -133,6 +134,14 @@ def test_draws_follow_a_generator_of_any_device(name, source, method):
 
     with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         reproducible(draw, lambda: torch.Generator(source).manual_seed(3))
+
+
+def test_the_same_noise_on_every_device():
+    found = []
+    for device in (torch.device("cpu"), torch.device(DEVICE)):
+        with seeded(torch.Generator().manual_seed(1), device):
+            found.append(torch.zeros(4, device=device).normal_().cpu())
+    assert torch.equal(*found)
 
 
 def test_a_generator_of_another_device_serves_a_model_on_the_cpu():

@@ -88,7 +88,16 @@ def test_half_precision_does_not_reach_the_sums():
 
 def test_half_precision_of_a_model_around_it_does_not_either():
     around = torch.nn.ModuleList([StreamingMetric("w-iou")]).half()
-    assert around[0].total.dtype == torch.float64
+    data, alone = batch(2), StreamingMetric("w-iou")
+    around[0].update(**data)
+    alone.update(**data)
+    assert torch.equal(around[0].compute(), alone.compute())
+
+
+def test_processes_add_their_sums_in_float64():
+    parts = torch.tensor([1.0, 2.0**-50, 3.0], dtype=torch.float64)
+    summed = StreamingMetric("w-iou")._reductions["total"](parts.view(torch.int64))
+    assert torch.equal(summed.view(torch.float64), parts.sum())
 
 
 def test_a_collection_keeps_metrics_apart_that_start_equal():
