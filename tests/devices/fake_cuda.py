@@ -177,11 +177,12 @@ def _number(tensor: Tensor) -> bool:
 
 
 def _place() -> str:
-    """Return the innermost function of probseg that is running."""
+    """Return the innermost function of probseg that is running, and has a name."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         file = Path(frame.f_code.co_filename)
-        if file.is_relative_to(PACKAGE):
+        # since Python 3.12 a list's comprehension is no function any more
+        if file.is_relative_to(PACKAGE) and not frame.f_code.co_name.startswith("<"):
             return f"{file.relative_to(PACKAGE)}:{frame.f_code.co_name}"
         frame = frame.f_back
     return "outside probseg"
