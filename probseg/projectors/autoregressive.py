@@ -7,14 +7,13 @@ from collections.abc import Callable
 from nflows.transforms import (
     CompositeTransform,
     MaskedAffineAutoregressiveTransform,
-    MaskedPiecewiseRationalQuadraticAutoregressiveTransform,
     ReversePermutation,
     Transform,
 )
-from torch import Tensor
 
 from probseg.errors import OptionError
-from probseg.projectors.flow import Direction, Flow
+from probseg.projectors.flow import Flow, in_own_precision
+from probseg.projectors.spline import SplineStep
 
 
 def affine_autoregressive(
@@ -68,7 +67,7 @@ def rational_quadratic(
     """
 
     def step() -> Transform:
-        return MaskedPiecewiseRationalQuadraticAutoregressiveTransform(
+        return SplineStep(
             features,
             hidden_features,
             context_features,
@@ -84,19 +83,6 @@ def _alternating(step: Callable[[], Transform], features: int, steps: int) -> Fl
     if steps < 1:
         raise OptionError(f"a flow needs at least one step, not steps={steps}")
     transforms = [t for _ in range(steps) for t in (step(), ReversePermutation(features))]
-    return Flow(_OwnPrecision(transforms))
-
-
-class _OwnPrecision(CompositeTransform):  # type: ignore[misc]  # nflows has no types
-    """Steps that compute in the type of their weights, which a model in half precision narrows."""
-
-    def forward(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        return self._cast(super().forward, inputs, context)
-
-    def inverse(self, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        return self._cast(super().inverse, inputs, context)
-
-    def _cast(self, run: Direction, inputs: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        own = next(self.parameters()).dtype
-        outputs, log_det = run(inputs.to(own), context.to(own))
-        return outputs.to(inputs.dtype), log_det.to(inputs.dtype)
+    for transform in transforms[::2]:
+        in_own_precision(transform.autoregressive_net)
+    return Flow(CompositeTransform(transforms))

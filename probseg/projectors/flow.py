@@ -17,7 +17,8 @@ class Flow(nn.Module):
     """A projector made of an nflows transform: the density of f(z, c) for z from the base.
 
     Args:
-        transform: Maps (N, L) and a context (N, c) to (N, L) and log-determinants (N,).
+        transform: Maps (N, L) and a context (N, c) to (N, L) and log-determinants (N,). It is
+            given at least single precision, whatever the model is in.
     """
 
     def __init__(self, transform: NflowsTransform) -> None:
@@ -63,6 +64,25 @@ class ConditionalTransform(Transform):
 
     def _run(self, direction: Direction, x: Tensor) -> tuple[Tensor, Tensor]:
         context = self._context.expand(*x.shape[:-1], -1).flatten(0, -2)
-        with torch.autocast(x.device.type, enabled=False):  # densities need full precision
-            y, log_det = direction(x.flatten(0, -2), context.to(x.dtype))
-        return y.view(x.shape), log_det.view(x.shape[:-1])
+        wide = torch.promote_types(x.dtype, torch.float32)  # densities need full precision
+        with torch.autocast(x.device.type, enabled=False):
+            y, log_det = direction(x.flatten(0, -2).to(wide), context.to(wide))
+        return y.view(x.shape).to(x.dtype), log_det.view(x.shape[:-1])
+
+
+def in_own_precision(network: nn.Module) -> None:
+    """Let a network inside a flow compute in its weights' type, and give at least single precision.
+
+    A model in half precision narrows the weights, while the map that they make stays precise.
+    """
+    network.register_forward_pre_hook(_narrow)
+    network.register_forward_hook(_widen)
+
+
+def _narrow(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    own = next(network.parameters()).dtype
+    return tuple(tensor.to(own) for tensor in inputs)
+
+
+def _widen(network: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return output.to(torch.promote_types(output.dtype, torch.float32))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from probseg.errors import OptionError
-from probseg.projectors.flow import Flow
+from probseg.projectors.flow import Flow, in_own_precision
 
 _START = 0.01  # times zuko's initial weights, in the layers that give a step's parameters
 
@@ -39,13 +39,12 @@ def projector(name: str, features: int, context_features: int, steps: int, **opt
     kept = [step for step in flow.transform.transforms if hasattr(step, "hyper")]
     for step in kept:
         _shrink(step.hyper[-1])
+        in_own_precision(step.hyper)
     return Flow(Conditional(zuko.lazy.LazyComposedTransform(*kept)))
 
 
 class Conditional(nn.Module):
     """A lazy transform of zuko, called as :class:`probseg.projectors.flow.Flow` calls one.
-
-    It computes in the type of its weights, which a model in half precision narrows.
 
     Args:
         transform: A ``zuko.lazy.LazyTransform``.
@@ -57,23 +56,18 @@ class Conditional(nn.Module):
 
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return f(z) (N, L) and log |det df/dz| (N,) of z (N, L) and a context (N, c)."""
-        own = self._own()
         with _unvalidated():
-            y, log_det = self.transform(context.to(own)).call_and_ladj(z.to(own))
-        return y.to(z.dtype), log_det.to(z.dtype)
+            mapped: tuple[Tensor, Tensor] = self.transform(context).call_and_ladj(z)
+        return mapped
 
     def inverse(self, y: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return z (N, L) and log |det dz/dy| (N,) of y = f(z), NaN where zuko finds no z."""
-        own = self._own()
         with _unvalidated():
-            transform = self.transform(context.to(own))
-            z = transform.inv(y.to(own))
+            transform = self.transform(context)
+            z = transform.inv(y)
             again, log_det = transform.call_and_ladj(z)
-        found = torch.isclose(again, y.to(own), rtol=1e-3, atol=1e-3).all(-1, keepdim=True)
-        return torch.where(found, z, torch.nan).to(y.dtype), -log_det.to(y.dtype)
-
-    def _own(self) -> torch.dtype:
-        return next(self.parameters()).dtype
+        found = torch.isclose(again, y, rtol=1e-3, atol=1e-3).all(-1, keepdim=True)
+        return torch.where(found, z, torch.nan), -log_det
 
 
 def _shrink(layer: Any) -> None:
