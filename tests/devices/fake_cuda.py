@@ -127,20 +127,19 @@ class _Watch(TorchDispatchMode):
             self._note("a size is read")
             raise
         if func in _COPIES:
-            self._look_at_copy(func, given, result, options)
+            patient = not (options.get("non_blocking") or True in args[2:])
+            self._look_at_copy(given, result, patient)
         elif func in _CHECKS or _picks(func, args):
             self._note("a value is read")
         elif _meet(func, given):
             self._note("a CPU tensor meets the GPU's")
         return result
 
-    def _look_at_copy(
-        self, func: Any, given: list[Tensor], result: Any, options: Mapping[str, Any]
-    ) -> None:
+    def _look_at_copy(self, given: list[Tensor], result: Any, patient: bool) -> None:
         source, target = given[-1], given[0] if len(given) > 1 else result
         if on_gpu(source) and not on_gpu(target):
             self._note("copied to the CPU")
-        elif on_gpu(target) and not on_gpu(source) and not options.get("non_blocking"):
+        elif on_gpu(target) and not on_gpu(source) and patient:
             self._note("copied to the GPU")
 
     def _note(self, what: str) -> None:
@@ -177,11 +176,12 @@ def _number(tensor: Tensor) -> bool:
 
 
 def _place() -> str:
-    """Return the innermost function of probseg that is running."""
+    """Return the innermost function of probseg that is running, and has a name."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         file = Path(frame.f_code.co_filename)
-        if file.is_relative_to(PACKAGE):
+        # since Python 3.12 a list's comprehension is no function any more
+        if file.is_relative_to(PACKAGE) and not frame.f_code.co_name.startswith("<"):
             return f"{file.relative_to(PACKAGE)}:{frame.f_code.co_name}"
         frame = frame.f_back
     return "outside probseg"

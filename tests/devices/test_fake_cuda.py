@@ -32,19 +32,18 @@ from probseg.training.module import TrainingModule
 from probseg.training.parallel import Share
 from probseg.training.settings import TrainingSettings
 
-AMP = [None, torch.bfloat16]
 # POT's network simplex runs on the CPU, so each step waits for the points of its clouds.
 ON_THE_HOST = {"exact-ot"}
 ON_THE_GPU = [d for d in DIVERGENCES if d["name"] not in ON_THE_HOST]
 
 
-def losses(model, *, channels=1, size=9, classes=2):
-    """Return the terms of a model's loss on the fake GPU in both precisions, and the waits."""
+def losses(model, *, size=9, classes=2, amps=(None, torch.bfloat16)):
+    """Return the terms of a model's loss on the fake GPU, and what the host waited for."""
     gpu = FakeCuda()
     gpu.module(model)
-    image, label = map(gpu.tensor, data(size, channels=channels, classes=classes))
+    image, label = map(gpu.tensor, data(size, classes=classes))
     terms = []
-    for amp in AMP:
+    for amp in amps:
         with gpu, autocast(amp):
             terms.append(model.loss(image, label))
     return terms, gpu.waits
@@ -68,7 +67,8 @@ def test_every_model(name, classes):
 @pytest.mark.parametrize("projector", PROJECTORS)
 @pytest.mark.parametrize("name", LATENT)
 def test_every_model_with_every_projector_and_divergence(name, projector, divergence):
-    check_loss(tiny(name, projector=projector, divergence=divergence, gamma=1.0))
+    model = tiny(name, projector=projector, divergence=divergence, gamma=1.0)
+    check_loss(model, amps=[torch.bfloat16])
 
 
 @pytest.mark.parametrize("divergence", ON_THE_GPU, ids=called)
@@ -112,7 +112,7 @@ def test_what_is_solved_on_the_cpu_waits_for_its_points_alone(name):
     with gpu, pytest.raises(RuntimeError, match=re.escape(".numpy() is not supported")):
         model.loss(image, label)
     assert {wait.partition(": ")[::2] for wait in gpu.waits} == {
-        ("copied to the CPU", "divergences/exact.py:<listcomp>")
+        ("copied to the CPU", "divergences/exact.py:__call__")
     }
 
 
@@ -210,19 +210,20 @@ def test_losses_are_looked_at_once_in_fifty_steps():
 # Where the host waits, entry by entry
 
 READ_IMAGE = "a value is read: inputs.py:_all_finite"
+READ_LABEL = "a value is read: inputs.py:checked_label"
 ENTRIES = {
     "loss": [],
     "sample": [READ_IMAGE],
     "decode": [READ_IMAGE],
-    "reconstruct": [READ_IMAGE],
+    "reconstruct": [READ_IMAGE, READ_LABEL, READ_LABEL],
     "prior": [READ_IMAGE],
-    "posterior": [READ_IMAGE],
-    "densities": [READ_IMAGE],
+    "posterior": [READ_IMAGE, READ_LABEL, READ_LABEL],
+    "densities": [READ_IMAGE, READ_LABEL, READ_LABEL],
     "sampled_density": [],
 }
 
 
-def call(model, entry, image, label):
+def call(model, entry, image, label, source):
     given = {
         "sample": (image, 3),
         "decode": (image, torch.zeros(2, 2, model.latent_dim, device=image.device)),
@@ -230,17 +231,19 @@ def call(model, entry, image, label):
         "sampled_density": (image,),
     }
     options = {"projected": False} if entry == "sampled_density" else {}
+    options |= {"generator": source} if entry in ("loss", "sample", "reconstruct") else {}
     return getattr(model, entry)(*given.get(entry, (image, label)), **options)
 
 
 @pytest.mark.parametrize("name", LATENT)
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_where_a_latent_model_waits(name, entry):
+@pytest.mark.parametrize("source", [None, generator()], ids=["global", "from the CPU"])
+def test_where_a_latent_model_waits(name, entry, source):
     gpu = FakeCuda()
     model = gpu.module(tiny(name))
     image, label = map(gpu.tensor, data(16))
     with gpu, autocast(torch.bfloat16):
-        found = call(model, entry, image, label)
+        found = call(model, entry, image, label, source)
         if entry in ("prior", "posterior", "sampled_density"):
             found = [found.rsample((3,)), found.mean, found.log_prob(found.rsample())]
         if entry == "densities":

@@ -140,7 +140,7 @@ class Waits:
             ours = [
                 f"{file.relative_to(PACKAGE)}:{name}"
                 for file, name in frames
-                if file.is_relative_to(PACKAGE)
+                if file.is_relative_to(PACKAGE) and not name.startswith("<")
             ]
             self.places.append(ours[-1] if ours else "outside probseg")
 
