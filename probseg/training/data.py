@@ -58,6 +58,13 @@ class TrainingData(LightningDataModule):
         starts = (turn * size for turn in self.validation_turns)
         return _make_loader(self.validation, [list(indices[s : s + size]) for s in starts])
 
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Move images and masks. Who annotated them stays, for it is read where one is drawn."""
+        image, masks = (part.to(device, non_blocking=True) for part in batch[:2])
+        return Batch(image, masks, batch.present)
+
     @property
     def validation_turns(self) -> list[int]:
         """The numbers of the validation batches that this process takes."""

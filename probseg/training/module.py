@@ -56,13 +56,6 @@ class TrainingModule(LightningModule):
             for network in self.model.children():
                 network.compile()
 
-    def transfer_batch_to_device(
-        self, batch: Batch, device: torch.device, dataloader_idx: int
-    ) -> Batch:
-        """Move images and masks; who annotated them is read where an annotator is drawn, here."""
-        image, masks = (part.to(device, non_blocking=True) for part in batch[:2])
-        return Batch(image, masks, batch.present)
-
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Take a step on a batch, whose randomness follows from the seed and the step.
 

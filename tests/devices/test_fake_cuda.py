@@ -22,11 +22,13 @@ from fake_cuda import FakeCuda, autocast, fakes
 from torch import nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorDeviceMismatchError
 from torch.distributions import Independent, Normal
+from training_toys import Discs
 
 from probseg.datasets.annotators import annotation, complete
 from probseg.interfaces import Batch, Evaluation
 from probseg.registry import named_parameters, registry
 from probseg.training.augmentation import apply, draw
+from probseg.training.data import TrainingData
 from probseg.training.divergence import DivergenceWatch
 from probseg.training.module import TrainingModule
 from probseg.training.parallel import Share
@@ -174,10 +176,10 @@ def test_a_training_step_never_waits(name, somebody_absent, micro_batch, monkeyp
 def test_a_batch_is_handed_over_without_a_wait():
     """All but who annotated it, which is read where an annotator is drawn: on the CPU."""
     gpu = FakeCuda()
-    step = FakeStep(tiny("punet"), TrainingSettings(), gpu)
+    loader = TrainingData(Discs(2), Discs(2), TrainingSettings())
     with gpu:
         batch = Batch(torch.rand(2, 1, 4, 4), torch.ones(2, 3, 4, 4), torch.ones(2, 3).bool())
-        moved = step.transfer_batch_to_device(batch, torch.device("cuda:0"), 0)
+        moved = loader.transfer_batch_to_device(batch, torch.device("cuda:0"), 0)
     assert fakes(moved[:2])
     assert moved.present.device.type == "cpu"
     assert gpu.waits == []
