@@ -21,7 +21,8 @@ def run(options: PartOptions) -> int:
         environment["PROBSEG_TEST_DEVICE"] = "cpu"
     report = options.out / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-m", "gpu", *FILES, f"--junitxml={report}"]
-    arguments = ["-p", "no:cacheprovider", "--durations=10", "-ra"]
+    processes = min(4, (os.cpu_count() or 1) // 2)
+    arguments = ["-p", "no:cacheprovider", "--durations=10", "-ra", f"--numprocesses={processes}"]
     process = subprocess.Popen(
         [*command, *arguments],
         stdout=subprocess.PIPE,
