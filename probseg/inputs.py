@@ -80,7 +80,7 @@ def checked_label(label: Tensor, image: Tensor, classes: int, *, values: bool) -
     _check_device(label, image, "label")
     label = label.long()
     if values or label.device.type == "cpu":
-        low, high = (int(x) for x in label.aminmax())
+        low, high = extremes(label).tolist()
         check_range(low, high, classes)
     return label
 
@@ -97,6 +97,11 @@ def check_range(low: int, high: int, classes: int, *, step: int | None = None) -
             f"the label has values from {low} to {high}{at}, and the model knows classes 0 to "
             f"{classes - 1}; map masks of {{0, 255}} to {{0, 1}}, or build with more classes"
         )
+
+
+def extremes(label: Tensor) -> Tensor:
+    """Return the lowest and the highest value, (2,); without a wait for the device."""
+    return torch.stack([label.min(), label.max()])  # MPS has no aminmax
 
 
 def one_hot(label: Tensor, classes: int) -> Tensor:

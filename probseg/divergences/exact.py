@@ -15,7 +15,8 @@ class ExactOT:
 
     .. math:: \min_\gamma \sum_{ij} \gamma_{ij} \tfrac12 \|x_i - y_j\|^2
 
-    on the scale of the registered ``"sinkhorn"``, of which it is the limit without blur.
+    on the scale of the registered ``"sinkhorn"``, of which it is the limit without blur. POT solves
+    it on the CPU, which each step of a training on an accelerator waits for.
 
     Args:
         samples: N_OT.

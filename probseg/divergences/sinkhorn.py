@@ -6,11 +6,11 @@ import math
 from functools import partial
 
 import torch
-from geomloss import SamplesLoss
 from torch import Tensor
 from torch.distributions import Distribution
 
 from probseg.divergences.clouds import checked, cloud
+from probseg.divergences.geomloss import geomloss, samples_loss
 from probseg.divergences.stacked import stacked, temperatures
 from probseg.errors import OptionError, did_you_mean
 
@@ -60,7 +60,8 @@ class Sinkhorn:
         if solver == "stacked":
             self._solve = partial(stacked, p=p, annealing=temperatures(p, **scales))
         else:
-            self._solve = SamplesLoss("sinkhorn", p=p, **scales, backend="tensorized")
+            samples_loss()  # imported when the model is built, not in its first step
+            self._solve = partial(geomloss, p=p, blur=blur, scaling=scaling, diameter=diameter)
 
     def __call__(self, q: Distribution, p: Distribution) -> Tensor:
         """Return the divergence (B,) of two densities with batch (B,) and event (L,)."""

@@ -15,7 +15,6 @@ from probseg.errors import InputError
 from probseg.interfaces import Batch
 from probseg.metrics.energy import sample_diversity
 from probseg.metrics.latent import active_units, effective_rank, gini, kl_per_dimension
-from probseg.seeding import seeded
 
 _ONE = 1.1  # effective rank: 2 % of the spread in a second dimension
 _ALIKE = 0.1  # of the annotators' diversity
@@ -60,8 +59,8 @@ def latent_health(
     mean itself.
 
     Args:
-        model: Has ``prior(image)`` and ``sample(image, n)``, and perhaps ``posterior``. It is
-            measured as it is, so bring it into evaluation mode.
+        model: Has ``prior(image)``, ``sample(image, n, generator=...)`` and perhaps
+            ``posterior``. It is measured as it is, so bring it into evaluation mode.
         batch: Images with everybody's annotations, on the model's device.
         samples: N of each image.
         generator: Makes samples, and the choice of an annotator, reproducible, and leaves the
@@ -76,11 +75,10 @@ def latent_health(
             "leave this out for such a model"
         )
     image = batch.image
-    with seeded(generator, image.device):
-        label = annotation(batch).long()
-        prior = model.prior(image)
-        posterior = model.posterior(image, label) if hasattr(model, "posterior") else None
-        drawn = model.sample(image, samples)
+    label = annotation(batch, generator=generator).long()
+    prior = model.prior(image)
+    posterior = model.posterior(image, label) if hasattr(model, "posterior") else None
+    drawn = model.sample(image, samples, generator=generator)
     classes = drawn.shape[2]
     scale = prior.stddev.flatten(1)
     return Health(

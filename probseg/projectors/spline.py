@@ -15,8 +15,8 @@ class SplineStep(MaskedPiecewiseRationalQuadraticAutoregressiveTransform):  # ty
     """The step of nflows, with its numbers.
 
     nflows selects what lies between the bounds by a mask, whose count has to be waited for, and
-    checks whether it does. Here the spline takes what is clamped to the bounds, the identity takes
-    its place beyond them, and an index is in range whatever the numbers are.
+    checks whether it does. Here the spline takes zero in place of what lies beyond them, where the
+    identity then takes its place, and an index is in range whatever the numbers are.
     """
 
     def _elementwise(
@@ -28,10 +28,10 @@ class SplineStep(MaskedPiecewiseRationalQuadraticAutoregressiveTransform):  # ty
         x = _knots(widths, bound, least=self.min_bin_width)
         y = _knots(heights, bound, least=self.min_bin_height)
         slopes = _slopes(slopes, least=self.min_derivative)
-        at = inputs.clamp(-bound, bound)
+        inside = (inputs >= -bound) & (inputs <= bound)
+        at = torch.where(inside, inputs, 0.0)
         piece = _piece(_bin(y if inverse else x, at), x, y, slopes)
         outputs, log_slope = (_inverse if inverse else _forward)(at, piece)
-        inside = (inputs >= -bound) & (inputs <= bound)
         outputs = torch.where(inside, outputs, inputs)
         return outputs, torch.where(inside, log_slope, 0.0).sum(-1)
 
@@ -62,7 +62,7 @@ def _slopes(raw: Tensor, *, least: float) -> Tensor:
 
 
 def _bin(knots: Tensor, at: Tensor) -> Tensor:
-    """Return which bin of knots (..., K + 1) each number is in, 0 to K - 1, NaN in the first."""
+    """Return which bin of knots (..., K + 1) each number is in, 0 to K - 1."""
     return (at[..., None] >= knots[..., 1:-1]).sum(-1, keepdim=True)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from probseg.errors import DataError
+from probseg.inputs import extremes
 from probseg.interfaces import Batch, Dataset
 from probseg.training.parallel import Share
 from probseg.training.seeds import Purpose, make_generator
@@ -115,9 +116,14 @@ def _check_batch(batch: Batch, dataset: Dataset) -> None:
             f"nobody annotated an image of data set {dataset.name!r}; "
             "leave it out: probseg.datasets.views.subset"
         )
-    highest = int(batch.masks.max())
-    if highest >= dataset.classes:
+    if batch.masks.is_floating_point() and bool((batch.masks % 1).any()):
         raise DataError(
-            f"a mask of data set {dataset.name!r} holds class {highest}, but the data set declares "
-            f"{dataset.classes} classes (0 to {dataset.classes - 1})"
+            f"a mask of data set {dataset.name!r} holds values between classes; make them whole "
+            "numbers, for example with masks > 0.5"
         )
+    for found in extremes(batch.masks).tolist():
+        if not 0 <= found < dataset.classes:  # nor NaN
+            raise DataError(
+                f"a mask of data set {dataset.name!r} holds class {found}, but the data set "
+                f"declares {dataset.classes} classes (0 to {dataset.classes - 1})"
+            )

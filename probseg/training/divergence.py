@@ -9,7 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from probseg.errors import ProbsegError
+from probseg.errors import InputError, ProbsegError
+from probseg.inputs import check_range, extremes
 
 Name = TypeVar("Name")
 
@@ -25,6 +26,8 @@ def check_finite(
     model: nn.Module | None = None,
     *,
     image: Tensor | None = None,
+    label: Tensor | None = None,
+    classes: int | None = None,
     step: int | None = None,
 ) -> None:
     """Raise if a step of a training loop of your own met NaN or infinity, and name the first.
@@ -42,12 +45,17 @@ lower the learning rate, or check the scale of the images
         model: Whose gradients to look at as well. Leave it out where a gradient scaler (fp16)
             leaves out such steps by itself.
         image: (B, C, H, W), to look at as well; on an accelerator a model does not.
+        label: (B, H, W), to look at first, for the same reason: one out of range makes the
+            cross-entropy NaN.
+        classes: K that the label may have; by default those of ``model``.
         step: To tell.
 
     Raises:
+        InputError: The label has a value that is no class.
         DivergenceError: A term of the loss is not finite, or else a parameter's gradient, or else
             the image. It says as well whether the image or a weight was not finite before.
     """
+    _check_label(label, getattr(model, "classes", None) if classes is None else classes, step)
     known = list(terms.items())
     if model is not None:
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
@@ -79,20 +87,30 @@ class DivergenceWatch:
     Args:
         learning_rate: Named in the error's remedy.
         every: Steps between two looks at an accelerator's values.
+        classes: K of the model, for labels on an accelerator.
     """
 
-    def __init__(self, learning_rate: float, *, every: int = 50) -> None:
+    def __init__(
+        self, learning_rate: float, *, every: int = 50, classes: int | None = None
+    ) -> None:
         self.learning_rate = learning_rate
         self.every = every
+        self.classes = classes
         self._unseen: list[tuple[int, dict[str, Tensor]]] = []
+        self._ranges: list[tuple[int, Tensor]] = []
 
-    def note(self, step: int, values: dict[str, Tensor]) -> None:
-        """Take note of a step's scalars.
+    def note(self, step: int, values: dict[str, Tensor], *, label: Tensor | None = None) -> None:
+        """Take note of a step's scalars, and of the range of its label (B, H, W).
+
+        A label on the CPU was looked at by the model.
 
         Raises:
             DivergenceError: See :meth:`look`.
+            InputError: See :meth:`look`.
         """
         self._unseen.append((step, values))
+        if label is not None and label.device.type != "cpu":
+            self._ranges.append((step, extremes(label)))
         on_cpu = all(value.device.type == "cpu" for value in values.values())
         if on_cpu or len(self._unseen) >= self.every:
             self.look()
@@ -102,14 +120,35 @@ class DivergenceWatch:
 
         Raises:
             DivergenceError: A value is not finite; the first one's step and name are told.
+            InputError: A label has a value that is no class, from which no loss is finite.
         """
         unseen, self._unseen = self._unseen, []
+        ranges, self._ranges = self._ranges, []
+        _check_ranges(ranges, self.classes)
         known = [((step, name), v) for step, values in unseen for name, v in values.items()]
         found = _first(known)
         if found is not None:
             (step, name), number = found
             rate = f"the learning_rate ({self.learning_rate})"
             raise _error(name, number, step=step, rate=rate)
+
+
+def _check_label(label: Tensor | None, classes: int | None, step: int | None) -> None:
+    if label is None:
+        return
+    if classes is None:
+        raise InputError("nobody says which labels there are; pass the model, or classes=")
+    low, high = extremes(label).tolist()
+    check_range(low, high, classes, step=step)
+
+
+def _check_ranges(ranges: Sequence[tuple[int, Tensor]], classes: int | None) -> None:
+    """Check each step's lowest and highest label, all of which come from the device at once."""
+    if classes is None or not ranges:
+        return
+    found = torch.stack([extremes for _, extremes in ranges]).tolist()
+    for (step, _), (low, high) in zip(ranges, found, strict=True):
+        check_range(low, high, classes, step=step)
 
 
 def _first(values: Sequence[tuple[Name, Tensor]]) -> tuple[Name, float] | None:

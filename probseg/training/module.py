@@ -47,7 +47,8 @@ class TrainingModule(LightningModule):
         self.model: Any = model.to(memory_format=self.memory_format)
         self.settings = settings
         self.chunks = Chunks(settings.micro_batch, micro_batch)
-        self.watch = DivergenceWatch(settings.learning_rate)
+        classes = getattr(model, "classes", None)
+        self.watch = DivergenceWatch(settings.learning_rate, classes=classes)
 
     def configure_model(self) -> None:
         """Compile the networks if asked to, in the process that trains them."""
@@ -60,6 +61,7 @@ class TrainingModule(LightningModule):
 
         Raises:
             DivergenceError: A term of the loss is not finite, or else a parameter's gradient.
+            InputError: The label has a value that is no class.
         """
         step = self.global_step
         generator = make_generator(self.settings.seed, Purpose.STEP, step)
@@ -73,7 +75,7 @@ class TrainingModule(LightningModule):
         norm = {"gradient_norm": norms.total}
         self._log("train", terms | norm, len(batch.image))
         gradients = zip(gradient_names(self.model), norms.each.unbind(), strict=True)
-        self.watch.note(step, terms | dict(gradients) | norm)
+        self.watch.note(step, terms | dict(gradients) | norm, label=label)
 
     def optimize(
         self, image: Tensor, label: Tensor, *, place: int = 0, whole: int | None = None
@@ -133,14 +135,16 @@ class TrainingModule(LightningModule):
 
         Raises:
             DivergenceError: A term of the loss, of this batch or of a step before, is not finite.
+            InputError: A label has a value that is no class.
         """
         seed, number = self.settings.seed, self._validation_turns[batch_idx]
         generator = make_generator(seed, Purpose.VALIDATION, number)
         seed_globally(seed, Purpose.VALIDATION_MODEL, number)
-        terms = self.terms(batch.image, annotation(batch, generator=generator))
+        label = annotation(batch, generator=generator)
+        terms = self.terms(batch.image, label)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         self._log("validation", {"loss": loss} | terms, len(batch.image))
-        self.watch.note(self.global_step, terms)
+        self.watch.note(self.global_step, terms, label=label)
         if hasattr(self.model, "prior"):
             scale = self.model.prior(self._laid_out(batch.image)).stddev.float()
             self._log("prior", {"gini": gini(scale).mean()}, len(batch.image))

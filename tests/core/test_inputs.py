@@ -5,9 +5,12 @@ import torch
 from core_parts import batch, generator, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.nn import functional
 
 from probseg.errors import InputError
-from probseg.inputs import cropped, padded
+from probseg.inputs import cropped, one_hot, padded
+from probseg.models.cross_entropy import CrossEntropy, cross_entropies
 
 IMAGE = torch.zeros(2, 1, 8, 8)
 LABEL = torch.zeros(2, 8, 8, dtype=torch.long)
@@ -37,6 +40,10 @@ BAD_LABELS = [
     (LABEL[:1], r"\(B, H, W\) = \(2, 8, 8\) like the image, not \(1, 8, 8\)"),
     (LABEL[..., :7], r"\(2, 8, 8\) like the image, not \(2, 8, 7\)"),
     (LABEL[:, None], r"not \(2, 1, 8, 8\); drop its channel axis with label\[:, 0\]"),
+    (
+        torch.stack([1 - LABEL, LABEL], dim=1),
+        r"not \(2, 2, 8, 8\); if its channels are one-hot .* label\.argmax\(1\)",
+    ),
     (LABEL.float(), r"integer classes, not torch\.float32; convert it with \.long\(\)"),
     (LABEL.to(torch.complex64), r"integer classes, not torch\.complex64"),
     (
@@ -92,6 +99,57 @@ def test_any_integer_label_is_taken(model, dtype):
     wanted = model.loss(image, label, generator=generator())
     found = model.loss(image, label.to(dtype), generator=generator())
     assert {k: v.item() for k, v in found.items()} == {k: v.item() for k, v in wanted.items()}
+
+
+def test_classes_are_compared_as_torch_scatters_them():
+    _, label = batch(3, 5, 7, classes=4)
+    wanted = functional.one_hot(label, 4).movedim(-1, 1)
+    found = one_hot(label, 4)
+    assert torch.equal(found, wanted.bool()) and found.stride() == wanted.stride()
+
+
+def test_a_class_that_is_none_is_in_no_channel():
+    label = torch.tensor([[[0, 255], [-1, 2]]])
+    assert one_hot(label, 3).sum(1).tolist() == [[[1, 0], [0, 1]]]
+
+
+@pytest.mark.parametrize("bad", [2, 255, -1, -100])
+@pytest.mark.parametrize("reduction", ["pixel-sum", "pixel-mean"])
+def test_a_label_that_nobody_looked_at_makes_the_loss_nan_and_asserts_nothing(bad, reduction):
+    logits, (_, label) = torch.randn(2, 2, 8, 8), batch(2, 8, 8)
+    each = cross_entropies(logits, with_value(label, bad))
+    wanted = functional.cross_entropy(logits, label, reduction="none")
+    assert each.isnan().nonzero().tolist() == [[0, 3, 3]]
+    assert torch.equal(each[1], wanted[1])
+    assert CrossEntropy(reduction)(logits, with_value(label, bad)).isnan()
+
+
+@pytest.fixture
+def on_a_gpu():
+    """A model and a batch of fake tensors, which raise where a value is looked at."""
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = small("csae")
+        for module in fake.modules():
+            for name, weight in module._parameters.items():
+                there = mode.from_tensor(weight).detach().to("cuda")
+                module._parameters[name] = torch.nn.Parameter(there)
+        yield fake, torch.rand(2, 1, 16, 16, device="cuda")
+
+
+def test_a_training_step_on_a_gpu_does_not_look_at_its_label(on_a_gpu):
+    fake, image = on_a_gpu
+    terms = fake.loss(image, torch.full((2, 16, 16), 255, device="cuda"))
+    assert {term.device.type for term in terms.values()} == {"cuda"}
+
+
+def test_where_values_may_be_waited_for_a_gpus_label_is_looked_at(on_a_gpu, monkeypatch):
+    fake, image = on_a_gpu
+    # the image's values are looked at first, of which fake tensors have none
+    monkeypatch.setattr("probseg.inputs._all_finite", lambda image: True)
+    label = torch.zeros(2, 16, 16, dtype=torch.long, device="cuda")
+    for look in (fake.reconstruct, fake.posterior, fake.densities):
+        with pytest.raises(DataDependentOutputException):
+            look(image, label)
 
 
 def test_a_projected_prior_that_needs_a_label_is_refused():

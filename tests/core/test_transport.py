@@ -1,6 +1,10 @@
 """Sinkhorn divergences and exact optimal transport against closed forms and other solvers."""
 
 import math
+import os
+import pickle
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -293,3 +297,39 @@ def test_a_model_takes_the_stacked_solver_and_its_contract_holds():
 def test_an_option_out_of_range_is_refused(options, told):
     with pytest.raises(OptionError, match=told):
         Sinkhorn(**options)
+
+
+@pytest.mark.parametrize("solver", ["geomloss", "stacked"])
+def test_pykeops_is_not_imported_where_it_is_installed(solver, tmp_path):
+    package = tmp_path / "pykeops"
+    package.mkdir()
+    (package / "__init__.py").write_text("print('pykeops was imported')")
+    code = (
+        "import sys, torch\n"
+        "from torch.distributions import Independent, Normal\n"
+        "from probseg.divergences.sinkhorn import Sinkhorn\n"
+        f"divergence = Sinkhorn(solver={solver!r})\n"
+        "q, p = (Independent(Normal(torch.full((2, 3), m), 1.0), 1) for m in (0.0, 1.0))\n"
+        "assert divergence(q, p).isfinite().all()\n"
+        "print('ours is done')\n"
+        "import geomloss  # of somebody else, with all that it looks for\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.split("\n")[:2] == ["ours is done", "pykeops was imported"]
+
+
+def test_a_sinkhorn_divergence_travels_to_another_process():
+    again = pickle.loads(pickle.dumps(Sinkhorn(blur=0.1)))
+    q, p = normal(torch.zeros(2, 3), 1.0), normal(torch.ones(2, 3), 1.0)
+    found = []
+    for divergence in (Sinkhorn(blur=0.1), again):
+        torch.manual_seed(0)
+        found.append(divergence(q, p))
+    assert torch.equal(*found)

@@ -12,6 +12,7 @@ from torch import nn
 from training_toys import ToyModel, quick
 
 import probseg
+from probseg.errors import InputError
 from probseg.training import DivergenceError, check_finite, fit
 from probseg.training.divergence import DivergenceWatch
 
@@ -67,6 +68,40 @@ def test_the_same_name_is_looked_at_every_time():
         watch.note(4, far(value))
     with pytest.raises(DivergenceError, match="step 4: kl is nan"):
         watch.note(4, far(1.0))
+
+
+def far_label(*values: int) -> torch.Tensor:
+    return torch.tensor([[list(values)]]).as_subclass(Elsewhere)
+
+
+def test_a_label_on_an_accelerator_is_told_before_the_nan_that_it_makes():
+    watch = DivergenceWatch(0.5, every=3, classes=3)
+    watch.note(0, far(1.0), label=far_label(0, 2))
+    watch.note(1, far(math.nan), label=far_label(-100, 255))  # nobody waits for it
+    words = r"label has values from -100 to 255 at step 1, .* classes 0 to 2; map masks of"
+    with pytest.raises(InputError, match=words):
+        watch.note(2, far(math.nan), label=far_label(0, 1))
+    watch.look()  # nothing is left
+
+
+def test_labels_that_are_classes_hide_no_divergence():
+    watch = DivergenceWatch(0.5, classes=3)
+    watch.note(4, far(math.nan), label=far_label(0, 2))
+    with pytest.raises(DivergenceError, match="step 4: kl is nan"):
+        watch.look()
+
+
+def test_a_loop_of_ones_own_can_look_at_labels():
+    label = torch.tensor([[[0, 255]]])
+    terms = {"kl": torch.tensor(math.nan)}
+    with pytest.raises(InputError, match=r"values from 0 to 255 at step 3, .* classes 0 to 1"):
+        check_finite(terms, label=label, classes=2, step=3)
+    with pytest.raises(InputError, match="pass the model, or classes="):
+        check_finite(terms, label=label)
+    with pytest.raises(InputError, match="classes 0 to 1"):
+        check_finite(terms, ToyModel(), label=label)
+    with pytest.raises(DivergenceError, match="kl is nan"):
+        check_finite(terms, label=label, classes=256)
 
 
 class Rooted(ToyModel):

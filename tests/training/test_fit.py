@@ -18,6 +18,7 @@ from probseg.errors import CheckpointError, DataError, InputError
 from probseg.files import WriteError
 from probseg.interfaces import Batch
 from probseg.training import DivergenceError, FitResult, fit
+from probseg.training.data import _check_batch
 
 
 class Interrupted(Discs):
@@ -249,6 +250,23 @@ def test_bad_data_are_named(train, validation):
     train.images[3, 0, 0, 0] = math.nan
     with pytest.raises(DataError, match="holds NaN or infinity"):
         fit(make_model(), train, validation, quick(validate_every=12))
+
+
+@pytest.mark.parametrize(
+    ("masks", "words"),
+    [
+        (torch.full((1, 2, 4, 4), -1), "holds class -1"),
+        (torch.full((1, 2, 4, 4), 255, dtype=torch.uint8), "holds class 255"),
+        (torch.full((1, 2, 4, 4), 0.7), "holds values between classes"),
+        (torch.full((1, 2, 4, 4), math.nan), "holds values between classes"),
+    ],
+)
+def test_masks_of_no_class_are_refused_before_they_reach_a_device(train, masks, words):
+    with pytest.raises(DataError, match=words):
+        _check_batch(Batch(torch.zeros(1, 1, 4, 4), masks), train)
+    whole = torch.ones(1, 2, 4, 4)
+    for dtype in (torch.bool, torch.int16, torch.float32):
+        _check_batch(Batch(torch.zeros(1, 1, 4, 4), whole.to(dtype)), train)
 
 
 def _without_time(result: FitResult) -> list[dict[str, float]]:

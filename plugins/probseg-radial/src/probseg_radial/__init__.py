@@ -32,7 +32,8 @@ class Radial(nn.Module):
         """Return the density of f(z) for z from ``base``; context is (B, c)."""
         center, reach, growth = self.parameters_of(context).split([self.features, 1, 1], dim=-1)
         a = softplus(reach)
-        return TransformedDistribution(base, RadialTransform(center, a, softplus(growth) - a))
+        step = RadialTransform(center, a, softplus(growth) - a)
+        return TransformedDistribution(base, step, validate_args=False)  # which waits for a device
 
 
 class RadialTransform(Transform):

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import Generator, Size, Tensor, nn
-from torch.nn import functional
 
 from probseg.errors import OptionError
 from probseg.inputs import cropped, padded
 from probseg.interfaces import Backbone
 from probseg.layers import set_class_prior
 from probseg.models.base import ProbabilisticModel, checked_count, probabilities
+from probseg.models.cross_entropy import cross_entropies
 from probseg.seeding import seeded
 from probseg.specs import Part, integer, make
 from probseg_ssn.density import LowRankLogits
@@ -67,9 +67,10 @@ class StochasticSegmentationNetwork(ProbabilisticModel):
             InputError: The image or the label is not what the model was built for.
         """
         image = self._image(image, values=False)
-        label = self._label(label, image)
-        with seeded(generator, image.device):
+        label = self._label(label, image, values=False)
+        with self._networks_seeded(generator, image):
             density = self._density(image)
+        with seeded(generator, image.device):
             deviations = density.deviations(Size([self.samples // 2]))
         logits = density.mean + torch.cat([deviations, -deviations])
         log_likelihood = _log_likelihoods(logits, label).logsumexp(0) - math.log(self.samples)
@@ -84,8 +85,10 @@ class StochasticSegmentationNetwork(ProbabilisticModel):
         """
         image = self._image(image, values=True)
         count = checked_count(n)
+        with self._networks_seeded(generator, image):
+            density = self._density(image)
         with seeded(generator, image.device):
-            return probabilities(self._density(image).rsample((count,)))
+            return probabilities(density.rsample((count,)))
 
     def logits(self, image: Tensor) -> LowRankLogits:
         """Return the density of the logits, batch (B,) and event (K, H, W).
@@ -159,7 +162,7 @@ def _start(layer: nn.Conv2d, bias: float) -> None:
 def _log_likelihoods(logits: Tensor, label: Tensor) -> Tensor:
     """Return log p(label | logits), summed over pixels, (S, B), of logits (S, B, K, H, W)."""
     labels = label.expand(len(logits), *label.shape).flatten(0, 1)
-    per_pixel = functional.cross_entropy(logits.flatten(0, 1), labels, reduction="none")
+    per_pixel = cross_entropies(logits.flatten(0, 1), labels)
     return -per_pixel.sum(dim=(1, 2)).view(logits.shape[:2])
 
 
