@@ -41,7 +41,7 @@ def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -
             f"the image has to be floating, not {image.dtype}; "
             "convert and scale it, for example image.float() / 255"
         )
-    _check_device(image, like, "image")
+    check_device(image, like, "image")
     image = image.to(like.dtype)  # first, for a narrower type makes infinities
     if (values or image.device.type == "cpu") and not _all_finite(image):
         count = int((~image.isfinite()).sum())
@@ -77,7 +77,7 @@ def checked_label(label: Tensor, image: Tensor, classes: int, *, values: bool) -
         raise InputError(
             f"the label has to be integer classes, not {label.dtype}; convert it with .long()"
         )
-    _check_device(label, image, "label")
+    check_device(label, image, "label")
     label = label.long()
     if values or label.device.type == "cpu":
         low, high = extremes(label).tolist()
@@ -141,7 +141,12 @@ def _all_finite(image: Tensor) -> bool:
     return bool((image * 0).sum() == 0)
 
 
-def _check_device(tensor: Tensor, like: Tensor, name: str) -> None:
+def check_device(tensor: Tensor, like: Tensor, name: str) -> None:
+    """Check that a tensor lies where the model does.
+
+    Raises:
+        InputError: It does not; the message names both places.
+    """
     if tensor.device != like.device:
         raise InputError(
             f"the {name} is on {tensor.device} and the model on {like.device}; "

@@ -73,7 +73,7 @@ class _Drawing(TorchDispatchMode):
         if taking is None:
             return _forked(func, args, kwargs, self._generator)
         if _device(args, kwargs).type == self._generator.device.type:
-            return taking(*args, **kwargs, generator=self._generator)
+            return taking(*args, **{**kwargs, "generator": self._generator})
         return _brought(taking, args, kwargs, self._generator)
 
 
@@ -99,7 +99,7 @@ def _brought(func: Any, args: Arguments, kwargs: Keywords, generator: Generator)
     if "device" in kwargs:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     on_cpu: Any = tree_map_only(Tensor, Tensor.cpu, (list(args), dict(kwargs)))
-    drawn = func(*on_cpu[0], **on_cpu[1], generator=generator)
+    drawn = func(*on_cpu[0], **{**on_cpu[1], "generator": generator})
     no_wait = device.type == "cuda"  # the memory is read before the call returns
     if fills:
         return first.copy_(drawn, non_blocking=no_wait)

@@ -91,7 +91,7 @@ def _graph(image: torch.Tensor, count: int) -> Callable[[], Callable[[], Any]]:
         @torch.no_grad()
         def call() -> Any:
             with torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False):
-                latent = made.sampled_density(x, projected=False).sample((count,))
+                latent = made.sampled_density(x, projected=False).rsample((count,))
                 return made.decoder(made.backbone(x), latent).float().softmax(-3)
 
         return captured(call)

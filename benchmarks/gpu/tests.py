@@ -22,7 +22,15 @@ def run(options: PartOptions) -> int:
     report = options.out / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-m", "gpu", *FILES, f"--junitxml={report}"]
     processes = min(4, (os.cpu_count() or 1) // 2)
-    arguments = ["-p", "no:cacheprovider", "--durations=10", "-ra", f"--numprocesses={processes}"]
+    arguments = [
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:benchmark",
+        "--durations=10",
+        "-ra",
+        f"--numprocesses={processes}",
+    ]
     process = subprocess.Popen(
         [*command, *arguments],
         stdout=subprocess.PIPE,

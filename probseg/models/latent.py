@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
 from probseg.errors import InputError
-from probseg.inputs import cropped, one_hot, padded
+from probseg.inputs import check_device, cropped, one_hot, padded
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
 from probseg.models.base import ProbabilisticModel, checked_count, probabilities
 from probseg.models.cross_entropy import CrossEntropy
@@ -160,7 +160,7 @@ class LatentVariableModel(ProbabilisticModel):
 
         Raises:
             InputError: The image is not what the model was built for, or the latents are not L
-                numbers for each image.
+                numbers for each image, or lie on another device.
         """
         image = self._image(image, values=True)
         wanted = (len(image), self.latent_dim)
@@ -169,6 +169,7 @@ class LatentVariableModel(ProbabilisticModel):
                 f"latents of these images are (..., {wanted[0]}, {wanted[1]}), "
                 f"not {tuple(latent.shape)}"
             )
+        check_device(latent, image, "latent sample")
         x = padded(image, self.backbone.stride)
         return probabilities(cropped(self.decoder(self.backbone(x), latent), image))
 

@@ -178,3 +178,11 @@ def test_a_generator_on_another_device_is_refused():
     with pytest.raises(InputError, match=r"generator is on cuda:1 and the model on cpu; .*'cpu'"):
         with seeded(Elsewhere(), CPU):
             pass
+
+
+def test_none_is_as_good_as_no_generator():
+    with seeded(generator(1), CPU):
+        found = torch.rand(4, generator=None), torch.randint(9, (4,), generator=None)
+    own = generator(1)
+    assert torch.equal(found[0], torch.rand(4, generator=own))
+    assert torch.equal(found[1], torch.randint(9, (4,), generator=own))

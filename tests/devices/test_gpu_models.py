@@ -20,12 +20,14 @@ from device_parts import (
     gradients,
     learn,
     on,
+    only_cuda,
     reproducible,
     tiny,
     with_divergence,
 )
 
 import probseg
+from probseg.errors import InputError
 from probseg.models.latent import LatentVariableModel
 from probseg.seeding import seeded
 
@@ -139,15 +141,16 @@ def test_draws_follow_a_generator_of_any_device(name, source, method):
 def test_the_same_noise_on_every_device():
     found = []
     for device in (torch.device("cpu"), torch.device(DEVICE)):
-        with seeded(torch.Generator().manual_seed(1), device):
-            found.append(torch.zeros(4, device=device).normal_().cpu())
+        with seeded(generator(1), device):
+            drawn = torch.zeros(4, device=device).normal_(), torch.rand(4, device=device)
+            found.append(torch.cat(drawn).cpu())
     assert torch.equal(*found)
 
 
-def test_a_generator_of_another_device_serves_a_model_on_the_cpu():
-    model, image = tiny("punet"), data()[0]
-    source = lambda: torch.Generator(DEVICE).manual_seed(3)  # noqa: E731
-    reproducible(lambda given: model.sample(image, 3, generator=given), source)
+@only_cuda
+def test_a_gpu_s_generator_serves_no_model_on_the_cpu():
+    with pytest.raises(InputError, match=r"generator is on cuda.* and the model on cpu"):
+        tiny("punet").sample(data()[0], 3, generator=torch.Generator(DEVICE))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -37,12 +37,20 @@ def losses(result, key="train/loss"):
     return [record[key] for record in result.history]
 
 
-@pytest.mark.parametrize("augment", [False, True])
-def test_a_gpu_trains_like_the_cpu(augment):
+def test_a_gpu_trains_like_the_cpu():
     """Its noise is another, so in a toy whose latents hardly count the losses are near."""
-    here, there = (run(device, augment=augment)[0] for device in ("cpu", DEVICE))
+    here, there = (run(device, augment=False)[0] for device in ("cpu", DEVICE))
     assert losses(there)[0] == pytest.approx(losses(here)[0], rel=0.05)
     assert losses(there)[-1] < losses(there)[0]
+
+
+def test_a_gpu_trains_on_the_cpu_s_augmented_images():
+    """What is drawn comes from the CPU; without latents the losses differ by rounding alone."""
+    here, there = (
+        run(device, tiny("deterministic"), augment=True, precision="fp32")[0]
+        for device in ("cpu", DEVICE)
+    )
+    assert losses(there) == pytest.approx(losses(here), rel=0.01)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -196,7 +204,7 @@ def test_nan_on_the_device_alone_ends_the_run_by_name(name):
 
 @only_cuda
 def test_a_batch_too_large_is_halved_and_training_finishes():
-    """The allocator may take what half a batch needs, and a little more."""
+    """The allocator may take what half a batch needs and a little more, the cached included."""
     wide = {**UNET, "channels": [32, 64], "convolutions": 3}
     train = Discs(16, size=128), Discs(4, seed=1, size=128)
     settings = quick(device=DEVICE, batch_size=16, max_steps=2, validate_every=1, augment=False)
@@ -207,12 +215,13 @@ def test_a_batch_too_large_is_halved_and_training_finishes():
         model = tiny("deterministic", backbone=wide)
         halved = quick(**{**vars(settings), "micro_batch": micro_batch})
         assert fit(model, *train, halved, progress=False).micro_batch is None
-        return torch.cuda.max_memory_reserved()
+        return torch.cuda.max_memory_allocated()
 
     whole, half = peak(16), peak(8)
+    assert whole > 1.3 * half
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction((0.4 * whole + 0.6 * half) / total)
+    torch.cuda.set_per_process_memory_fraction(1.15 * half / total)
     try:
         result = fit(tiny("deterministic", backbone=wide), *train, settings, progress=False)
     finally:
