@@ -18,7 +18,7 @@ from benchmarks.speed.textbook import TextbookPUNet, copy_weights
 from probseg.training.allocator import kept_memory
 from probseg.training.module import TrainingModule
 from probseg.training.precision import Execution, choose_execution
-from probseg.training.settings import TrainingSettings
+from probseg.training.settings import Precision, TrainingSettings
 from probseg.training.step import accumulate, clip, images_at_once
 
 # glibc's settings under which freed memory stays in the process; the library does this by itself.
@@ -129,6 +129,7 @@ class Ours:
         device: "cpu" or "cuda".
         model: A recipe's name.
         plain: In fp32 and NCHW, the batch as a whole, without kept memory.
+        precision: Where it is not plain; the settings' own choice by default.
         compiled: With torch.compile.
         capturable: With an optimizer whose step a CUDA graph can hold.
         **options: Of the model.
@@ -142,12 +143,14 @@ class Ours:
         device: str,
         model: str = "punet",
         plain: bool = False,
+        precision: Precision = "auto",
         compiled: bool = False,
         capturable: bool = False,
         **options: Any,
     ) -> None:
         off: dict[str, Any] = {"precision": "fp32", "channels_last": False, "micro_batch": batch}
-        self.settings = TrainingSettings(device=device, compile=compiled, **(off if plain else {}))
+        chosen = off if plain else {"precision": precision}
+        self.settings = TrainingSettings(device=device, compile=compiled, **chosen)
         self.execution = choose_execution(self.settings)
         self.module = TrainingModule(
             build(model, **options).to(device),

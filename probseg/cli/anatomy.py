@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import FlopCounterMode
 
-from probseg.cli.tracing import Flow, Tracer, parts_of
+from probseg.cli.tracing import Flow, Tracer, memory_of, parts_of
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,14 @@ def _train(model: Any, image: Tensor, label: Tensor) -> tuple[Flow, int, int]:
     with _saved(model) as kept, tracer.running():
         terms = model.loss(image, label)
     flow = tracer.flow(terms)
+    read = sum(size for memory, size in kept.items() if not memory.expired())
     with FlopCounterMode(display=False) as counter:
         torch.autograd.grad(
             torch.stack(list(terms.values())).sum(),
             [one for one in model.parameters() if one.requires_grad],
             allow_unused=True,
         )
-    return flow, counter.get_total_flops(), sum(kept.values())
+    return flow, counter.get_total_flops(), read
 
 
 def _sample(model: Any, image: Tensor, samples: int) -> tuple[Flow, Tensor]:
@@ -113,15 +115,15 @@ def _sample(model: Any, image: Tensor, samples: int) -> tuple[Flow, Tensor]:
 
 
 @contextmanager
-def _saved(model: nn.Module) -> Iterator[dict[int, int]]:
-    """Yield the bytes, by place, that are kept for the backward pass, without the weights."""
-    kept: dict[int, int] = {}
-    weights = {one.untyped_storage().data_ptr() for one in model.parameters()}
+def _saved(model: nn.Module) -> Iterator[dict[StorageWeakRef, int]]:
+    """Yield the bytes, by memory, that are kept for the backward pass, without the weights."""
+    kept: dict[StorageWeakRef, int] = {}
+    weights = set(map(memory_of, model.parameters()))
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
+        memory = memory_of(tensor)
+        if memory not in weights:
+            kept[memory] = tensor.untyped_storage().nbytes()
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -49,7 +50,7 @@ class Tracer(TorchDispatchMode):
         self._counter = FlopCounterMode(display=False)
         self._flops: Counter[str] = Counter()
         self._inside = [0]  # depth of calls of modules
-        self._sources: dict[int, Sources] = {}  # by the place of a tensor's memory
+        self._sources: dict[StorageWeakRef, Sources] = {}  # by the memory of a tensor
         self._nodes: dict[str, Node] = {}
         for name, tensor in inputs.items():
             self._add(Node(name, (), shapes(tensor)), [tensor])
@@ -61,7 +62,7 @@ class Tracer(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         sources = self._union(_tensors(tree_leaves((args, kwargs))))
         for tensor in _tensors(tree_leaves(result)):
-            self._sources[_place(tensor)] = sources
+            self._sources[memory_of(tensor)] = sources
         return result
 
     @contextmanager
@@ -104,8 +105,8 @@ class Tracer(TorchDispatchMode):
         yield module.register_forward_hook(leave, with_kwargs=True)
 
     def _note(self, name: str, given: list[Tensor], result: Any) -> None:
-        old = set(map(_place, given))
-        new = [tensor for tensor in _inner(result) if _place(tensor) not in old]
+        old = set(map(memory_of, given))
+        new = [tensor for tensor in _inner(result) if memory_of(tensor) not in old]
         if new:  # else it passes on what it was given
             self._add(Node(name, self._names(self._union(given)), shapes(result)), new)
 
@@ -118,13 +119,13 @@ class Tracer(TorchDispatchMode):
             name = known[0].name
         self._nodes.setdefault(name, node._replace(name=name))
         for tensor in tensors:
-            self._sources[_place(tensor)] = frozenset({name})
+            self._sources[memory_of(tensor)] = frozenset({name})
 
     def _names(self, sources: Sources) -> tuple[str, ...]:
         return tuple(name for name in self._nodes if name in sources)
 
     def _union(self, tensors: Any) -> Sources:
-        return frozenset().union(*(self._sources.get(_place(x), frozenset()) for x in tensors))
+        return frozenset().union(*(self._sources.get(memory_of(x), frozenset()) for x in tensors))
 
 
 def parts_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -138,6 +139,15 @@ def parts_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield from ((f"{whole}.{n}", one) for n, one in child.named_children())
         else:
             yield whole, child
+
+
+def memory_of(tensor: Tensor) -> StorageWeakRef:
+    """Return what tells a tensor's memory from all other, and is the same for its views.
+
+    An address would not do: the next tensor takes that of one which is gone. While this reference
+    is held no other memory equals it, and the memory itself is free to go.
+    """
+    return StorageWeakRef(tensor.untyped_storage())
 
 
 def shapes(result: Any) -> str:
@@ -160,10 +170,6 @@ def shapes(result: Any) -> str:
 
 def _plain(name: str) -> str:
     return name.partition(" #")[0]
-
-
-def _place(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:

@@ -37,17 +37,28 @@ def test_the_textbook_samples_probabilities():
 
 def test_a_step_changes_the_weights_and_is_ours_only_in_layout():
     plain = train.Ours(batch=2, size=16, device="cpu", plain=True)
-    fast = train.Ours(batch=2, size=16, device="cpu")
-    said = train._agree(train.ROUNDED)(fast.answer(), plain.answer())
+    fast = train.Ours(batch=2, size=16, device="cpu", precision="fp32")
+    said = train._agree(train.SAME)(fast.answer(), plain.answer())
     assert "loss and gradient to" in said
     before = [p.detach().clone() for p in fast.module.parameters()]
     fast.run()
     assert all(not torch.equal(p, b) for p, b in zip(fast.module.parameters(), before, strict=True))
 
 
+def test_a_step_in_bf16_is_ours_but_for_rounding():
+    # an image of 16 × 16 is one pixel in the depth, and its gradient passes all roundings
+    known = {"batch": 4, "size": 64, "device": "cpu"}
+    plain = train.Ours(**known, plain=True).answer()
+    rounded = train.Ours(**known, precision="bf16").answer()
+    assert "bf16 against fp32" in train._agree(train.ROUNDED)(rounded, plain)
+    with pytest.raises(Disagreement):
+        train._agree(train.SAME)(rounded, plain)
+
+
 def test_another_network_is_noticed():
-    ours = train.Ours(batch=2, size=16, device="cpu").answer()
+    ours = train.Ours(batch=2, size=16, device="cpu", precision="fp32").answer()
     other = train.Textbook(batch=2, size=16, device="cpu")
+    train._agree(train.SAME)(ours, other.answer())
     with torch.no_grad():
         other.model.last.weight.mul_(1.5)
     with pytest.raises(Disagreement, match="loss or gradient differ"):

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import probseg
 from probseg.cli.anatomy import dissect
 from probseg.cli.assignments import assigned
+from probseg.cli.tracing import Tracer
 from probseg.errors import OptionError
 
 SMALL = {"channels": [4, 8], "convolutions": 1}
@@ -94,6 +95,44 @@ def test_sampling_needs_no_projector_and_no_posterior(anatomy):
     gives = {node.name: node.gives for node in anatomy.sampling.nodes}
     assert gives["prior_encoder"] == "Normal (1, 6), (1, 8)"
     assert gives["samples"] == "(5, 1, 2, 32, 32)"
+
+
+class Forgetful(torch.nn.Module):
+    """Its second part reads a constant, made where something of the image has just lain."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.Identity(), torch.nn.Linear(16, 16)
+        self.memory = bytearray(64)
+
+    def forward(self, image):
+        lost = torch.frombuffer(self.memory, dtype=torch.float32)
+        lost.copy_(self.first(image))
+        place = lost.data_ptr()
+        del lost
+        self.memory[:] = bytes(64)
+        constant = torch.frombuffer(self.memory, dtype=torch.float32)
+        assert constant.data_ptr() == place
+        return self.second(constant)
+
+
+def test_a_tensor_at_the_address_of_a_lost_one_has_its_own_sources():
+    model, image = Forgetful(), torch.rand(16)
+    tracer = Tracer(model, {"image": image})
+    with torch.no_grad(), tracer.running():
+        output = model(image)
+    assert _reads(tracer.flow({"output": output})) == {
+        "image": set(),
+        "second": set(),
+        "output": {"second"},
+    }
+
+
+@pytest.mark.parametrize("name", ["csae", "punet"])
+def test_a_model_is_the_same_however_often_it_is_taken_apart(name):
+    model = probseg.build(name, **OPTIONS)
+    found = [dissect(model, size=16, samples=3) for _ in range(6)]
+    assert all(one == found[0] for one in found)
 
 
 def test_what_is_kept_for_the_gradients_grows_with_the_image(csae):
