@@ -13,6 +13,7 @@ from benchmarks.gpu.timing import captured, forget, timed
 from benchmarks.speed.train import Ours, Textbook
 
 MODELS = ("punet", "2p-planar", "csae")
+GEOMLOSS = {"name": "sinkhorn", "solver": "geomloss"}
 
 
 class Contestant(NamedTuple):
@@ -54,6 +55,8 @@ def contestants(options: PartOptions) -> Iterator[Contestant]:
         yield Contestant("textbook", batch, _plain(Textbook, known))
         for model in MODELS:
             yield Contestant(f"{model}, eager", batch, _plain(Ours, known | {"model": model}))
+        slower = known | {"model": "csae", "divergence": GEOMLOSS}
+        yield Contestant("csae with GeomLoss's solver, eager", batch, _plain(Ours, slower))
         yield Contestant("textbook, bf16", batch, _plain(Textbook, known | {"bf16": True}))
         if device == "cuda":
             for model in MODELS:

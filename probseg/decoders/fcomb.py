@@ -76,7 +76,8 @@ class FComb(nn.Module):
     def _several(self, shared: Tensor, shifts: Tensor) -> Tensor:
         """Return logits (n, B, K, H, W) of x (B, F, H, W) and n samples' shifts (n, B, F)."""
         combined = functional.relu(shared + shifts[..., None, None].to(shared.dtype))
-        return self._layers(combined.flatten(0, 1)).unflatten(0, shifts.shape[:2])
+        logits = self._layers(combined.flatten(0, 1))
+        return logits.view(*shifts.shape[:2], *logits.shape[1:])
 
     def _tail(self, shared: Tensor, shift: Tensor) -> Tensor:
         return self._layers(functional.relu(shared + shift[:, :, None, None].to(shared.dtype)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -14,7 +15,7 @@ from probseg.divergences.geomloss import geomloss, samples_loss
 from probseg.divergences.stacked import stacked, temperatures
 from probseg.errors import OptionError, did_you_mean
 
-_SOLVERS = ("geomloss", "stacked")
+_SOLVERS = ("auto", "geomloss", "stacked")
 
 
 class Sinkhorn:
@@ -33,7 +34,9 @@ class Sinkhorn:
         diameter: First scale of the annealing, in latent units.
         weights: ``"uniform"``, or ``"density"`` for samples weighed by their normalised density.
         solver: ``"geomloss"``, or ``"stacked"``, which goes through the same iterations in a
-            few large operations and is several times faster for few samples.
+            few large operations and is several times faster for few samples; ``"auto"`` takes
+            GeomLoss on a CPU and the other one on a GPU, where GeomLoss's launches would double
+            the time of a training step.
 
     Raises:
         OptionError: No sample, unknown weights or solver, or a scale out of range.
@@ -52,16 +55,16 @@ class Sinkhorn:
         scaling: float = 0.5,
         diameter: float = 100.0,
         weights: str = "uniform",
-        solver: str = "geomloss",
+        solver: str = "auto",
     ) -> None:
         self.samples, self.weights = checked(samples, weights)
         scales = {"blur": blur, "scaling": scaling, "diameter": diameter}
         _check(solver, p, **scales)
-        if solver == "stacked":
-            self._solve = partial(stacked, p=p, annealing=temperatures(p, **scales))
-        else:
+        self.solver = solver
+        self._stacked = partial(stacked, p=p, annealing=temperatures(p, **scales))
+        self._geomloss = partial(geomloss, p=p, blur=blur, scaling=scaling, diameter=diameter)
+        if solver != "stacked":
             samples_loss()  # imported when the model is built, not in its first step
-            self._solve = partial(geomloss, p=p, blur=blur, scaling=scaling, diameter=diameter)
 
     def __call__(self, q: Distribution, p: Distribution) -> Tensor:
         """Return the divergence (B,) of two densities with batch (B,) and event (L,)."""
@@ -69,8 +72,12 @@ class Sinkhorn:
         y, b = cloud(p, self.samples, self.weights)
         # GeomLoss leaves autograd switched on, whatever it was before
         with torch.set_grad_enabled(torch.is_grad_enabled()):
-            divergence: Tensor = self._solve(a, x, b, y)
+            divergence: Tensor = self._solver(x.device)(a, x, b, y)
         return divergence
+
+    def _solver(self, device: torch.device) -> Callable[..., Tensor]:
+        on_gpu = self.solver == "auto" and device.type != "cpu"
+        return self._stacked if on_gpu or self.solver == "stacked" else self._geomloss
 
 
 def _check(solver: str, p: int, *, blur: float, scaling: float, diameter: float) -> None:

@@ -275,6 +275,21 @@ def test_sinkhorn_is_geomloss_with_the_settings_of_the_paper():
     torch.testing.assert_close(Sinkhorn()(Cloud(x), Cloud(y)), wanted)
 
 
+def test_geomloss_solves_on_a_cpu_and_the_stacked_solver_elsewhere(monkeypatch):
+    def refuse(*points, **scales):
+        raise AssertionError("GeomLoss")
+
+    monkeypatch.setattr("probseg.divergences.sinkhorn.geomloss", refuse)
+    divergence = Sinkhorn()
+    for device in ("cpu", "meta"):  # meta stands for any other device
+        one = Independent(Normal(torch.zeros(2, 6, device=device), 1.0, validate_args=False), 1)
+        if device == "cpu":
+            with pytest.raises(AssertionError, match="GeomLoss"):
+                divergence(one, one)
+        else:
+            assert divergence(one, one).shape == (2,)
+
+
 def test_a_model_takes_the_stacked_solver_and_its_contract_holds():
     stacked = {"name": "sinkhorn", "solver": "stacked"}
     check("divergence", stacked)
