@@ -20,19 +20,20 @@ def write_summary(out: Path) -> None:
 
 def summary(out: Path) -> str:
     """Return the page."""
-    sections = (
-        ("", _environment(read_state(out, "environment"))),
-        ("Tests", _tests(read_state(out, "tests"))),
-        ("Training steps", _steps(read_state(out, "steps"))),
-        ("Sampling", _sampling(read_state(out, "sampling"))),
-        ("Where a step's time goes", _profile(read_state(out, "profile"))),
-        ("Training", _training(read_state(out, "train"), read_state(out, "scores"))),
-    )
+    sections = {
+        "Machine": _environment(read_state(out, "environment")),
+        "Tests": _tests(read_state(out, "tests")),
+        "Steps": _steps(read_state(out, "steps")),
+        "Sampling": _sampling(read_state(out, "sampling")),
+        "Profile": _profile(read_state(out, "profile")),
+        "Training": _training(read_state(out, "train"), read_state(out, "scores")),
+    }
     parts = ["`python -m benchmarks.gpu`"]
-    for title, lines in sections:
-        text = "\n".join(lines)
-        if text:
-            parts.append(f"### {title}\n\n{text}" if title else text)
+    for title, lines in sections.items():
+        text = "\n".join(lines).strip()
+        if text:  # the documentation includes a section by the name in its marks
+            start, end = (f"<!-- --8<-- [{mark}:{title.lower()}] -->" for mark in ("start", "end"))
+            parts.append(f"## {title}\n\n{start}\n\n{text}\n\n{end}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -44,7 +45,8 @@ def _environment(state: Mapping[str, Any]) -> Iterator[str]:
     if state["small"]:
         yield "**A rehearsal: tiny sizes; no use as figures.**\n"
     yield f"{known['machine']['device']}; {known['machine']['cores']} cores. {versions}."
-    yield f"Code {known['git']['revision'] or 'of unknown revision'}."
+    changed = " with changes" if known["git"]["dirty"] else ""
+    yield f"Code {known['git']['revision'] or 'of unknown revision'}{changed}."
     if "measured" in state:
         measured = state["measured"]
         yield (
@@ -74,7 +76,8 @@ def _sampling(state: Mapping[str, Any]) -> Iterator[str]:
     timed = _timed(state)
     for case in dict.fromkeys(key[0] for key in timed):
         count, _, images = case.partition("×")
-        yield f"\n{count} samples of {images} images, from the images on\n"
+        several = "image" if images == "1" else "images"
+        yield f"\n{count} samples of {images} {several}, from the images on\n"
         yield from _table({name: row for (c, name), row in timed.items() if c == case})
 
 
@@ -120,11 +123,9 @@ def _training(state: Mapping[str, Any], scores: Mapping[str, Any]) -> Iterator[s
     if not models:
         return
     first = next(iter(models.values()))
-    yield f"{state.get('dataset', '')}, `{state.get('commands', {}).get('paper', '')}`, "
-    yield (
-        f"stopped by the time. {first.get('images', 0)} of {first.get('of', 0)} test images, "
-        "split by patient.\n"
-    )
+    command = state.get("commands", {}).get("paper", "")
+    yield f"`python -m benchmarks.run {command}`, ended by the time that there was; seed 0."
+    yield f"{first.get('images', 0)} of {first.get('of', 0)} test images, split by patient.\n"
     columns = ("ged", "hungarian-iou", "diversity")
     yield (
         "| | steps | seconds | validation loss | Gini σ | GED16 | HM-IoU16 | diversity16 "
@@ -146,7 +147,5 @@ def _is_row(row: Any) -> bool:
 
 
 def _means(row: Mapping[str, Any], count: str) -> Mapping[str, float]:
-    found: Mapping[str, float] = (
-        row.get("samples", {}).get(count, {}).get("means", {}).get("base", {})
-    )
+    found: Mapping[str, float] = row.get("means", {}).get(count, {}).get("base", {})
     return found

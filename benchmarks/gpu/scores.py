@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from benchmarks.results import finite, means
 from benchmarks.scoring import Scorer, Scores, batches
 from probseg import load
 from probseg.datasets.views import Subset
+from probseg.files import atomic_file
 from probseg.interfaces import Dataset
 from probseg.metrics.evaluation import evaluate
 from probseg.training.precision import choose_execution
@@ -53,9 +55,10 @@ def run(options: PartOptions) -> None:
             str(MANY): _score_many(many, test),
         }
         told = {"images": len(test), "of": len(data.test), "seconds": time.monotonic() - started}
-        each = {count: _described(values) for count, values in scores.items()}
-        state[name] = state.values[name] | told | {"samples": each}
-        print(name, told, {n: s["means"] for n, s in each.items()}, flush=True)
+        write_images(options.out, name, scores)
+        each = {count: means(finite(values)) for count, values in scores.items()}
+        state[name] = state.values[name] | told | {"means": each}
+        print(name, told, each, flush=True)
         _draw_samples(albums, options.out)
     state["finished"] = True
 
@@ -110,9 +113,10 @@ def _score_many(predict: ModelPredictor, test: Dataset) -> Scores:
     return scores
 
 
-def _described(scores: Scores) -> dict[str, Any]:
-    plain = finite(scores)
-    return {"means": means(plain), "scores": plain}
+def write_images(out: Path, name: str, scores: Mapping[str, Scores]) -> None:
+    """Write each image's scores, which take some megabytes, beside the page's numbers."""
+    with atomic_file(out / f"scores-{name}.json.gz") as file:
+        file.write_bytes(gzip.compress(json.dumps(finite(scores)).encode(), mtime=0))
 
 
 def _data(training: Path, options: PartOptions) -> Data:

@@ -38,7 +38,7 @@ def run(options: PartOptions) -> int:
     dataset = "lidc" if options.data_root is not None else "contours"
     chosen = ("paper",) if options.small else tuple(RUNS)
     commands = {name: _command(name, dataset, options) for name in chosen}
-    state["commands"] = {name: " ".join(command[1:]) for name, command in commands.items()}
+    state["commands"] = {name: " ".join(_what(name, dataset)) for name in chosen}
     state["dataset"] = dataset
     started = time.monotonic()
     processes = {name: _start(name, command, options) for name, command in commands.items()}
@@ -63,12 +63,16 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def _command(name: str, dataset: str, options: PartOptions) -> list[str]:
-    arguments = [*RUNS[name], "--datasets", dataset, "--models", *MODELS, "--baselines"]
+    arguments = _what(name, dataset)
     if options.data_root is not None:
         arguments += ["--data-root", str(options.data_root)]
     arguments += ["--device", options.device, "--out", str(options.out / f"run-{name}")]
     arguments += SMALL if options.small else ["--workers", str(len(MODELS))]
     return [sys.executable, "-m", "benchmarks.run", *arguments]
+
+
+def _what(name: str, dataset: str) -> list[str]:
+    return [*RUNS[name], "--datasets", dataset, "--models", *MODELS, "--baselines"]
 
 
 def _start(name: str, command: list[str], options: PartOptions) -> subprocess.Popen[Any]:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.special import logsumexp
+from torch.distributions import Independent, Normal
 
 import probseg
 from probseg.divergences.exact import ExactOT
@@ -282,7 +283,8 @@ def test_geomloss_solves_on_a_cpu_and_the_stacked_solver_elsewhere(monkeypatch):
     monkeypatch.setattr("probseg.divergences.sinkhorn.geomloss", refuse)
     divergence = Sinkhorn()
     for device in ("cpu", "meta"):  # meta stands for any other device
-        one = Independent(Normal(torch.zeros(2, 6, device=device), 1.0, validate_args=False), 1)
+        zero = torch.zeros(2, 6, device=device)
+        one = Independent(Normal(zero, torch.ones_like(zero), validate_args=False), 1)
         if device == "cpu":
             with pytest.raises(AssertionError, match="GeomLoss"):
                 divergence(one, one)
