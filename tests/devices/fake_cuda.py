@@ -9,8 +9,9 @@ the code goes on:
 * a copy from the GPU, or a copy to it that does not say ``non_blocking=True``;
 * a tensor of the CPU, even of no dimensions, that meets one of the GPU.
 
-A result whose size depends on values (``nonzero``, a boolean index) has no answer; torch raises.
-A backward pass needs a real GPU.
+Float64 that is made on the GPU, which other devices do not have, is written down as well. A result
+whose size depends on values (``nonzero``, a boolean index) has no answer; torch raises. A backward
+pass needs a real GPU.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class FakeCuda:
         truth: What a boolean that is read is said to be, on the CPU or on the GPU.
 
     Attributes:
-        waits: What the host waited for, ``"what: file:function"`` of probseg, in order.
+        waits: What the host waited for, ``"what: file:function"`` of probseg, in order; and where
+            float64 was made.
     """
 
     def __init__(self, *, truth: bool = True) -> None:
@@ -133,6 +135,8 @@ class _Watch(TorchDispatchMode):
             self._note("a value is read")
         elif _meet(func, given):
             self._note("a CPU tensor meets the GPU's")
+        if _double(result) and not _double(given):
+            self._note("float64 is made")
         return result
 
     def _look_at_copy(self, given: list[Tensor], result: Any, patient: bool) -> None:
@@ -169,6 +173,12 @@ def _meet(func: Any, given: list[Tensor]) -> bool:
     if func.overloadpacket in _FILLING:
         given = [tensor for tensor in given if not _number(tensor)]
     return any(map(on_gpu, given)) and not all(map(on_gpu, given))
+
+
+def _double(tensors: Any) -> bool:
+    """Whether one of several is in double precision on the GPU."""
+    leaves = [leaf for leaf in tree_leaves(tensors) if isinstance(leaf, Tensor)]
+    return any(on_gpu(leaf) and leaf.dtype == torch.float64 for leaf in leaves)
 
 
 def _number(tensor: Tensor) -> bool:

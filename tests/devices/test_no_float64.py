@@ -1,4 +1,4 @@
-"""Every metric on a device without float64 gives the CPU's numbers, in float64 on the CPU."""
+"""On a device without float64 metrics, models and augmentation give what they give on the CPU."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ from typing import Any
 
 import pytest
 import torch
+from device_parts import (
+    DIVERGENCES,
+    LATENT,
+    MODELS,
+    PROJECTORS,
+    called,
+    data,
+    tiny,
+    with_divergence,
+)
 from no_float64 import MPS, There, Without64
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
@@ -22,6 +32,7 @@ from probseg.interfaces import Batch, Evaluation
 from probseg.metrics import energy, hausdorff, health, kernels, latent, matching, ncc, precision
 from probseg.metrics.evaluation import evaluate, shared
 from probseg.metrics.streaming import StreamingMetric, streaming_collection
+from probseg.training.augmentation import apply, draw
 
 CALLS: dict[str, Callable[[Evaluation], Any]] = {
     "generalised_energy_distance": lambda e: energy.generalised_energy_distance(*maps(e)),
@@ -234,3 +245,39 @@ def test_the_latent_space_of_a_model_there():
     torch.manual_seed(1)
     found = health.latent_health(moved_there(model), there).values()
     assert found == pytest.approx(wanted, abs=1e-5) and len(found) > 5
+
+
+@pytest.mark.parametrize("projector", PROJECTORS)
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_computes_there_what_it_does_here(name, projector):
+    options = {"projector": projector} if name in LATENT else {}
+    model, (image, label) = tiny(name, **options), data(16)
+    generator = torch.Generator()
+    wanted = model.loss(image, label, generator=generator.manual_seed(1))
+    sampled = model.sample(image, 3, generator=generator.manual_seed(2))
+    moved_there(model)
+    image, label = image.to("mps"), label.to("mps")
+    found = model.loss(image, label, generator=generator.manual_seed(1))
+    for term, value in found.items():
+        torch.testing.assert_close(value.detach().cpu(), wanted[term].detach())
+    there = model.sample(image, 3, generator=generator.manual_seed(2))
+    torch.testing.assert_close(there.cpu(), sampled)
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES, ids=called)
+def test_every_divergence_computes_there_what_it_does_here(divergence):
+    model, (image, label) = with_divergence(divergence), data(16)
+    generator = torch.Generator()
+    wanted = model.loss(image, label, generator=generator.manual_seed(1))["divergence"].detach()
+    moved_there(model)
+    there = model.loss(image.to("mps"), label.to("mps"), generator=generator.manual_seed(1))
+    torch.testing.assert_close(there["divergence"].detach().cpu(), wanted)
+
+
+def test_augmentation_there():
+    image, masks = torch.rand(3, 1, 16, 16), torch.randint(0, 2, (3, 4, 16, 16)).byte()
+    parameters = draw(3, torch.Generator().manual_seed(0))
+    wanted = apply(image, masks, parameters)
+    found = apply(image.to("mps"), masks.to("mps"), parameters)
+    for there, here in zip(found, wanted, strict=True):
+        torch.testing.assert_close(there.cpu(), here)
