@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from probseg.decoders.tiles import tiled_logits
 from probseg.errors import OptionError
-from probseg.layers import he_initialised, set_class_prior
+from probseg.layers import he_initialised, in_single_precision, set_class_prior
 
 
 class FComb(nn.Module):
@@ -65,7 +65,7 @@ class FComb(nn.Module):
             shared = self.from_features(features)
             logits = torch.stack([self._tail(shared, shift) for shift in samples])
         else:
-            precise = features.to(torch.promote_types(features.dtype, torch.float32))
+            precise = in_single_precision(features)
             logits = tiled_logits(precise, self.from_features, samples, [*self.hidden, self.logits])
         return logits.view(*latent.shape[:-2], *logits.shape[1:])
 

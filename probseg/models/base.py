@@ -6,11 +6,11 @@ import os
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
-import torch
 from torch import Generator, Tensor, nn
 
 from probseg.errors import CheckpointError, InputError
 from probseg.inputs import checked_image, checked_label
+from probseg.layers import in_single_precision
 from probseg.specs import integer
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class ProbabilisticModel(nn.Module, ABC):
 
 def probabilities(logits: Tensor) -> Tensor:
     """Return the softmax over classes (..., K, H, W) in at least single precision."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=-3)
+    return in_single_precision(logits).softmax(dim=-3)
 
 
 def checked_count(n: int) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from probseg.errors import OptionError, did_you_mean
+from probseg.layers import in_single_precision
 
 REDUCTIONS = ("pixel-sum", "pixel-mean")
 
@@ -31,8 +31,8 @@ class CrossEntropy:
 
     def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the scalar of logits (B, K, H, W) and a label (B, H, W)."""
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        per_pixel = functional.cross_entropy(logits, label, reduction="none")
+        precise = in_single_precision(logits)
+        per_pixel = functional.cross_entropy(precise, label, reduction="none")
         if self.reduction == "pixel-mean":
             return per_pixel.mean()
         return per_pixel.sum(dim=(1, 2)).mean()
