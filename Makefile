@@ -1,4 +1,4 @@
-# setup, bench, test, lint and docs, each from nothing: the environment is made when it is needed.
+# setup, bench, test, oldest, lint and docs, each from nothing: the environment is made when it is needed.
 # `make VENV=/path/to/venv test` uses (or creates) another environment than .venv.
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,13 +7,18 @@ BENCH_ARGS ?= --datasets contours --profile quick
 GPU_KIT ?= gpu-kit
 PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=8 --dist=worksteal -m "not slow"
 
+# What the oldest versions have to pass: all parts, the metrics, training and its files.
+OLDEST ?= $(VENV)-oldest
+OLDEST_TESTS ?= tests/contracts/test_builtins.py tests/core tests/metrics tests/sharing \
+	tests/training/test_augmentation.py tests/training/test_fit.py tests/training/test_step.py
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One stamp per extra, newer than pyproject.toml once that extra is installed.
 stamp = $(VENV)/.probseg-$(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test plugins lint format docs gpu-kit clean
+.PHONY: help setup bench test oldest plugins lint format docs gpu-kit clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -23,8 +28,13 @@ setup: $(call stamp,dev) $(call stamp,docs) ## create the environment with every
 bench: $(call stamp,bench) ## train, evaluate and picture the three models on the embedded data
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS) --out $(BENCH_OUT)
 
-test: $(call stamp,dev) ## run the tests with coverage
+test: $(call stamp,dev) ## run the tests with coverage, with the newest versions
+	$(BIN)/python -m pip list --disable-pip-version-check
 	$(BIN)/python -m pytest --cov=probseg --cov-report=term $(PYTEST_ARGS)
+
+oldest: $(OLDEST)/.probseg-oldest ## run a part of the tests with the oldest versions that pyproject.toml admits
+	$(BIN)/uv pip list --python $(OLDEST)/bin/python
+	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS) $(OLDEST_TESTS)
 
 plugins: $(call stamp,dev) ## run each plugin's own tests, where that plugin alone is installed
 	$(BIN)/python -m pytest -m slow tests/project/test_plugins.py
@@ -52,4 +62,11 @@ $(BIN)/python:
 
 $(call stamp,%): pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[$*]'
+	@touch $@
+
+# The bound of torchvision, which others need, keeps torch at its own.
+$(OLDEST)/.probseg-oldest: pyproject.toml $(call stamp,dev)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(OLDEST)
+	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct \
+		--editable '.[dev]' 'torchvision>=0.21'
 	@touch $@

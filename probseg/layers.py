@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from probseg.errors import OptionError, did_you_mean
 
@@ -73,6 +73,12 @@ def check_widths(channels: Sequence[int], convolutions: int) -> tuple[int, ...]:
             "give at least one level of at least one channel and convolution"
         )
     return widths
+
+
+def in_single_precision(tensor: Tensor) -> Tensor:
+    """Return a floating tensor in float32, or as it is if it is more precise."""
+    # torch 2.6 cannot read back an exported program that calls torch.promote_types
+    return tensor.to(max(tensor.dtype, torch.float32, key=lambda kind: kind.itemsize))
 
 
 def _normalisation(norm: str | None, channels: int) -> list[nn.Module]:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from probseg.decoders.tiles import tiled_logits
 from probseg.errors import OptionError
-from probseg.layers import he_initialised, set_class_prior
+from probseg.layers import he_initialised, in_single_precision, set_class_prior
 
 # Bytes of one layer's activations for the samples that a GPU decodes at once.
 AT_ONCE = 64 << 20
@@ -69,7 +69,7 @@ class FComb(nn.Module):
             many = 1 if features.device.type == "cpu" else max(1, AT_ONCE // shared.nbytes)
             logits = torch.cat([self._several(shared, some) for some in samples.split(many)])
         else:
-            precise = features.to(torch.promote_types(features.dtype, torch.float32))
+            precise = in_single_precision(features)
             logits = tiled_logits(precise, self.from_features, samples, [*self.hidden, self.logits])
         return logits.view(*latent.shape[:-2], *logits.shape[1:])
 

@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Independent, Normal
 from torch.nn import functional
 
 from probseg.errors import OptionError
-from probseg.layers import check_widths, convolution_block
+from probseg.layers import check_widths, convolution_block, in_single_precision
 
 
 class AxisAligned(nn.Module):
@@ -66,8 +66,7 @@ class AxisAligned(nn.Module):
             return self._density(self.head(context)), context
 
     def _density(self, parameters: Tensor) -> Distribution:
-        parameters = parameters.to(torch.promote_types(parameters.dtype, torch.float32))
-        mean, raw = parameters.chunk(2, dim=-1)
+        mean, raw = in_single_precision(parameters).chunk(2, dim=-1)
         log_scale = self.log_scale_bound * torch.tanh(raw / self.log_scale_bound)
         normal = Normal(mean, log_scale.exp(), validate_args=False)
         return Independent(normal, 1, validate_args=False)

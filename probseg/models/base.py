@@ -7,11 +7,11 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self
 
-import torch
 from torch import Generator, Tensor, nn
 
 from probseg.errors import CheckpointError, InputError
 from probseg.inputs import checked_image, checked_label
+from probseg.layers import in_single_precision
 from probseg.seeding import seeded
 from probseg.specs import integer
 
@@ -133,7 +133,7 @@ class ProbabilisticModel(nn.Module, ABC):
 
 def probabilities(logits: Tensor) -> Tensor:
     """Return the softmax over classes (..., K, H, W) in at least single precision."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=-3)
+    return in_single_precision(logits).softmax(dim=-3)
 
 
 def checked_count(n: int) -> int:

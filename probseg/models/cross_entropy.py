@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from probseg.errors import OptionError, did_you_mean
+from probseg.layers import in_single_precision
 
 REDUCTIONS = ("pixel-sum", "pixel-mean")
 
@@ -50,7 +51,7 @@ def cross_entropies(logits: Tensor, label: Tensor) -> Tensor:
     Returns:
         (B, H, W), nats.
     """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = in_single_precision(logits)
     known = label.clamp(0, logits.shape[1] - 1)
     found = functional.cross_entropy(logits, known, reduction="none")
     return torch.where(known == label, found, torch.nan)

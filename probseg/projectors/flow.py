@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, TransformedDistribution, constraints
 from torch.distributions.transforms import Transform
 
+from probseg.layers import in_single_precision
+
 Direction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -85,4 +87,4 @@ def _narrow(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...
 
 
 def _widen(network: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    return output.to(torch.promote_types(output.dtype, torch.float32))
+    return in_single_precision(output)

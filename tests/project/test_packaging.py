@@ -63,6 +63,6 @@ def test_make_installs_once(plan, tmp_path):
     assert "benchmarks.run" in again and "pip install" not in again and "-m venv" not in again
 
 
-@pytest.mark.parametrize("target", ["setup", "bench", "test", "lint", "docs"])
+@pytest.mark.parametrize("target", ["setup", "bench", "test", "oldest", "lint", "docs"])
 def test_make_has_the_target(plan, target):
     assert plan(target)
