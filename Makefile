@@ -1,4 +1,4 @@
-# setup, bench, test, oldest, lint and docs, each from nothing: the environment is made when it is needed.
+# setup, bench, test, oldest, lint and docs, each from nothing: environments are made when needed.
 # `make VENV=/path/to/venv test` uses (or creates) another environment than .venv.
 PYTHON ?= python3
 VENV ?= .venv
