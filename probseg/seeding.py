@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from probseg.errors import InputError
 Arguments = Sequence[Any]
 Keywords = Mapping[str, Any]
 
-_forking = Lock()
+_forking = RLock()  # a fork inside one: seeded() inside seeded()
 
 
 @contextmanager
@@ -74,6 +74,8 @@ class _Drawing(TorchDispatchMode):
             return _forked(func, args, kwargs, self._generator)
         if _device(args, kwargs).type == self._generator.device.type:
             return taking(*args, **{**kwargs, "generator": self._generator})
+        if self._generator.device.type != "cpu":  # what is wanted on the CPU, beside a GPU
+            return _forked(func, args, kwargs, self._generator)
         return _brought(taking, args, kwargs, self._generator)
 
 
@@ -103,6 +105,8 @@ def _brought(func: Any, args: Arguments, kwargs: Keywords, generator: Generator)
     no_wait = device.type == "cuda"  # the memory is read before the call returns
     if fills:
         return first.copy_(drawn, non_blocking=no_wait)
+    if "out" in kwargs:
+        return kwargs["out"].resize_(drawn.shape).copy_(drawn, non_blocking=no_wait)
     return drawn.to(device, non_blocking=no_wait)
 
 
