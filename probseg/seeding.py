@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from probseg.errors import InputError
+from probseg.transfer import moved
 
 Arguments = Sequence[Any]
 Keywords = Mapping[str, Any]
@@ -102,12 +103,10 @@ def _brought(func: Any, args: Arguments, kwargs: Keywords, generator: Generator)
         kwargs = {**kwargs, "device": torch.device("cpu")}
     on_cpu: Any = tree_map_only(Tensor, Tensor.cpu, (list(args), dict(kwargs)))
     drawn = func(*on_cpu[0], **{**on_cpu[1], "generator": generator})
-    no_wait = device.type == "cuda"  # the memory is read before the call returns
+    there = moved(drawn, device)
     if fills:
-        return first.copy_(drawn, non_blocking=no_wait)
-    if "out" in kwargs:
-        return kwargs["out"].resize_(drawn.shape).copy_(drawn, non_blocking=no_wait)
-    return drawn.to(device, non_blocking=no_wait)
+        return first.copy_(there)
+    return kwargs["out"].resize_(there.shape).copy_(there) if "out" in kwargs else there
 
 
 def _forked(func: Any, args: Arguments, kwargs: Keywords, generator: Generator) -> Any:
