@@ -85,13 +85,13 @@ def checked_label(label: Tensor, image: Tensor, classes: int, *, values: bool) -
     return label
 
 
-def check_range(low: int, high: int, classes: int, *, step: int | None = None) -> None:
+def check_range(low: float, high: float, classes: int, *, step: int | None = None) -> None:
     """Check the lowest and the highest value of a label, of a step of training if it is known.
 
     Raises:
         InputError: One of them is no class.
     """
-    if low < 0 or high >= classes:
+    if not (low >= 0 and high < classes):  # nor NaN
         at = "" if step is None else f" at step {step}"
         raise InputError(
             f"the label has values from {low} to {high}{at}, and the model knows classes 0 to "

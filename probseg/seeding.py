@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import torch
@@ -14,11 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from probseg.errors import InputError
+from probseg.transfer import moved
 
 Arguments = Sequence[Any]
 Keywords = Mapping[str, Any]
 
-_forking = Lock()
+_forking = RLock()  # a fork inside one: seeded() inside seeded()
 
 
 @contextmanager
@@ -74,6 +75,8 @@ class _Drawing(TorchDispatchMode):
             return _forked(func, args, kwargs, self._generator)
         if _device(args, kwargs).type == self._generator.device.type:
             return taking(*args, **{**kwargs, "generator": self._generator})
+        if self._generator.device.type != "cpu":  # what is wanted on the CPU, beside a GPU
+            return _forked(func, args, kwargs, self._generator)
         return _brought(taking, args, kwargs, self._generator)
 
 
@@ -100,10 +103,10 @@ def _brought(func: Any, args: Arguments, kwargs: Keywords, generator: Generator)
         kwargs = {**kwargs, "device": torch.device("cpu")}
     on_cpu: Any = tree_map_only(Tensor, Tensor.cpu, (list(args), dict(kwargs)))
     drawn = func(*on_cpu[0], **{**on_cpu[1], "generator": generator})
-    no_wait = device.type == "cuda"  # the memory is read before the call returns
+    there = moved(drawn, device)
     if fills:
-        return first.copy_(drawn, non_blocking=no_wait)
-    return drawn.to(device, non_blocking=no_wait)
+        return first.copy_(there)
+    return kwargs["out"].resize_(there.shape).copy_(there) if "out" in kwargs else there
 
 
 def _forked(func: Any, args: Arguments, kwargs: Keywords, generator: Generator) -> Any:

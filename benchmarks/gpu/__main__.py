@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.gpu.report import write_summary
-from benchmarks.gpu.state import read_state
+from benchmarks.gpu.state import State, read_state
 
 # Nothing but Python is imported here: the kit is installed first.
 
@@ -106,7 +106,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--minutes is {options.minutes:g}; it is more than zero")
     if options.kit is not None and not options.kit.is_dir():
         parser.error(f"--kit {options.kit} is no folder; make it with make gpu-kit")
+    if options.data_root is not None and not options.data_root.is_dir():
+        parser.error(f"--data-root {options.data_root} is no folder; give the one that holds LIDC")
+    if (fault := _begin(options.out, small=options.small)) is not None:
+        parser.error(fault)
     return Run(options).run()
+
+
+def _begin(out: Path, *, small: bool) -> str | None:
+    """Make the folder; return why nothing can be measured into it, if so."""
+    other = read_state(out, "run").get("small", read_state(out, "environment").get("small", small))
+    if other != small:
+        kind, way = ("a rehearsal", "--small") if other else ("real figures", "no --small")
+        return f"--out {out} holds {kind}, made with {way}; give another folder"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        State(out, "run")["small"] = small
+    except OSError as error:
+        return f"--out {out} cannot be written: {error.strerror}"
+    return None
 
 
 class Run:
@@ -125,7 +143,15 @@ class Run:
         """Run the parts and return the exit status."""
         chosen = [name for name in PARTS if name in self.options.parts or not self.options.parts]
         self._install()
-        self._begin_to_unpack()
+        if not {"train", "scores"}.isdisjoint(chosen):
+            self._begin_to_unpack()
+        try:
+            return self._all(chosen)
+        finally:
+            if self.unpacking is not None:  # the run was interrupted
+                self.unpacking.terminate()
+
+    def _all(self, chosen: Sequence[str]) -> int:
         failed = []
         for place, name in enumerate(chosen):
             if read_state(self.out, name).get("finished") and not PARTS[name].again:
@@ -193,9 +219,12 @@ class Run:
             wheels = sorted((self.options.kit / "wheels").glob("*.whl"))
             if wheels and not site.is_dir():
                 self._tell(f"installing {len(wheels)} wheels")
-                options = ["--quiet", "--no-index", "--no-deps", "--target", str(site)]
+                half = site.with_name("site-half")  # what an interrupted run leaves is not taken
+                options = ["--quiet", "--no-index", "--no-deps", "--upgrade", "--target", str(half)]
                 command = [sys.executable, "-m", "pip", "install", *options, *map(str, wheels)]
-                subprocess.run(command, check=True)
+                if subprocess.run(command, check=False).returncode:  # pip said why
+                    raise SystemExit(f"cannot install {self.options.kit}/wheels into {half}")
+                half.rename(site)
             paths.append(str(site))
         paths += [path for path in [self.environment.get("PYTHONPATH")] if path]
         self.environment |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
@@ -203,7 +232,10 @@ class Run:
     def _begin_to_unpack(self) -> None:
         """Unpack the kit's data beside the first parts, where all of it is there."""
         kit = self.options.kit
-        if kit is None or (kit / "data").is_dir() or not (kit / "lidc.tar.xz.json").exists():
+        if kit is None or (kit / "data").is_dir():
+            return
+        if not (kit / "lidc.tar.xz.json").exists():
+            self._tell(f"no LIDC is in {kit}: lidc.tar.xz.json is missing")
             return
         command = [sys.executable, "unpack.py", "lidc.tar.xz", "--into", "incoming"]
         self.unpacking = subprocess.Popen(command, cwd=kit.absolute())
@@ -211,9 +243,11 @@ class Run:
     def _wait_for_data(self) -> None:
         if self.unpacking is None:
             return
-        if self.unpacking.wait() == 0:  # else it said why, and the other data serve
+        if self.unpacking.wait() == 0:
             kit = self.options.kit.absolute()
             (kit / "incoming" / "data").rename(kit / "data")
+        else:  # it said why
+            self._tell(f"LIDC is not taken from {self.options.kit}")
         self.unpacking = None
 
     def _tell(self, text: str) -> None:
@@ -225,13 +259,21 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGTERM)
+        _end(process)
+        return None
+    except BaseException:  # the run is interrupted, and nothing goes on without it
+        _end(process)
+        raise
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a part and all that it started."""
+    os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(GRACE)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    return None
 
 
 def _tail(path: Path, lines: int = 15) -> str:
@@ -240,4 +282,5 @@ def _tail(path: Path, lines: int = 15) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())

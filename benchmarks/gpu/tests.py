@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.gpu.state import PartOptions, State, part_options
@@ -21,7 +22,6 @@ def run(options: PartOptions) -> int:
         environment["PROBSEG_TEST_DEVICE"] = "cpu"
     report = options.out / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-m", "gpu", *FILES, f"--junitxml={report}"]
-    processes = min(4, (os.cpu_count() or 1) // 2)
     arguments = [
         "-p",
         "no:cacheprovider",
@@ -29,8 +29,9 @@ def run(options: PartOptions) -> int:
         "no:benchmark",
         "--durations=10",
         "-ra",
-        f"--numprocesses={processes}",
     ]
+    if find_spec("xdist") is not None:
+        arguments.append(f"--numprocesses={min(4, (os.cpu_count() or 1) // 2)}")
     process = subprocess.Popen(
         [*command, *arguments],
         stdout=subprocess.PIPE,

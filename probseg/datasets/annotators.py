@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 
 from probseg.errors import DataError, MissingDataError, OptionError, did_you_mean, listing
 from probseg.interfaces import Batch
+from probseg.transfer import moved
 
 Annotator = Literal["random", "majority", "staple"] | int
 NAMES: tuple[str, ...] = ("random", "majority", "staple")
@@ -114,8 +115,7 @@ def choose_annotator(
         place = (torch.rand(count, generator=generator, device=device) * who.sum(1)).long()
         among = (who.cumsum(1) > place[:, None]).int().argmax(1)
         chosen = torch.where(who.all(1), chosen, among)
-    chosen = chosen.to(masks.device, non_blocking=True)
-    return masks[torch.arange(count, device=masks.device), chosen]
+    return masks[torch.arange(count, device=masks.device), moved(chosen, masks.device)]
 
 
 def majority_vote(masks: Tensor, present: Tensor | None = None) -> Tensor:

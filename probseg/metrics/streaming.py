@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torchmetrics
@@ -74,6 +74,10 @@ class StreamingMetric(torchmetrics.Metric):
         total = _number(self.total) + scores.sum().to(_number(self.total))
         self.total = total.view(torch.int64).to(self.total.device)
         self.count = self.count + scores.numel()
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> Self:
+        """Change nothing: the sum stays float64, and its bits are no number to convert."""
+        return self
 
     def compute(self) -> Tensor:
         """Return the mean over images, a float64 scalar; NaN before the first batch."""

@@ -8,6 +8,8 @@ import torch
 from kornia.geometry.transform import get_affine_matrix2d, warp_affine
 from torch import Generator, Tensor
 
+from probseg.transfer import moved
+
 Interval = tuple[float, float]
 
 
@@ -74,8 +76,7 @@ def apply(image: Tensor, masks: Tensor, parameters: Draw) -> tuple[Tensor, Tenso
     Returns:
         Image and masks of the same shapes, types and device.
     """
-    # parameters just drawn, on the CPU, so the host need not wait until they have been copied
-    parameters = Draw(*(value.to(image.device, non_blocking=True) for value in parameters))
+    parameters = Draw(*(moved(value, image.device) for value in parameters))
     low = image.amin(dim=(1, 2, 3), keepdim=True).clamp(max=0)
     high = image.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1)
     unit = (image - low) / (high - low)
@@ -85,8 +86,8 @@ def apply(image: Tensor, masks: Tensor, parameters: Draw) -> tuple[Tensor, Tenso
     )
     unit = (unit * factor).clamp(0, 1) ** exponent
     matrix = affine_matrix(parameters, height=image.shape[2], width=image.shape[3])
-    moved = _warp(unit, matrix, mode="bilinear") * (high - low) + low
-    return moved, _warp(masks.to(image.dtype), matrix, mode="nearest").to(masks.dtype)
+    warped = _warp(unit, matrix, mode="bilinear") * (high - low) + low
+    return warped, _warp(masks.to(image.dtype), matrix, mode="nearest").to(masks.dtype)
 
 
 def augment(

@@ -17,6 +17,7 @@ from probseg.interfaces import Batch, Dataset
 from probseg.training.parallel import Share
 from probseg.training.seeds import Purpose, make_generator
 from probseg.training.settings import TrainingSettings
+from probseg.transfer import moved
 
 
 class TrainingData(LightningDataModule):
@@ -62,7 +63,7 @@ class TrainingData(LightningDataModule):
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
         """Move images and masks. Who annotated them stays, for it is read where one is drawn."""
-        image, masks = (part.to(device, non_blocking=True) for part in batch[:2])
+        image, masks = (moved(part, device) for part in batch[:2])
         return Batch(image, masks, batch.present)
 
     @property
@@ -116,7 +117,7 @@ def _check_batch(batch: Batch, dataset: Dataset) -> None:
             f"nobody annotated an image of data set {dataset.name!r}; "
             "leave it out: probseg.datasets.views.subset"
         )
-    if batch.masks.is_floating_point() and bool((batch.masks % 1).any()):
+    if batch.masks.is_floating_point() and bool((batch.masks % 1 > 0).any()):
         raise DataError(
             f"a mask of data set {dataset.name!r} holds values between classes; make them whole "
             "numbers, for example with masks > 0.5"

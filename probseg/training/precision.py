@@ -58,6 +58,17 @@ def _choose_device(name: str, count: int) -> torch.device:
         many = f"{count} of " if count > 1 else ""
         raise OptionError(
             f"{many}device {name!r} is not on this machine, which has "
-            f"{present['cuda']} CUDA device(s); ask for 'auto' or 'cpu'"
+            f"{present['cuda']} CUDA device(s){_why_none(device)}; ask for 'auto' or 'cpu'"
         )
     return device
+
+
+def _why_none(device: torch.device) -> str:
+    """Say what torch says of CUDA that it cannot use: no driver, one too old, built without."""
+    if device.type != "cuda" or torch.cuda.is_available():
+        return ""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return f" ({str(error).splitlines()[0].rstrip('.')})"
+    return ""

@@ -27,6 +27,8 @@ def run(tmp_path, *arguments):
         (["sampling", "step"], "no part is called 'step'"),
         (["--minutes", "0"], "more than zero"),
         (["--kit", "nowhere"], "make gpu-kit"),
+        (["--data-root", "nowhere"], "--data-root nowhere is no folder"),
+        (["--out", "/dev/null/out"], "--out /dev/null/out cannot be written: Not a directory"),
     ],
 )
 def test_a_wrong_choice_is_told(capsys, arguments, told):
@@ -95,6 +97,52 @@ def test_a_part_that_fails_is_told_and_costs_the_others_nothing(tmp_path, capfd,
     told = capfd.readouterr().out
     assert "no model was trained yet" in told
     assert read_state(running.out, "environment")["finished"]
+
+
+def test_a_rehearsal_and_real_figures_are_kept_apart(tmp_path, capsys):
+    known = ["--minutes", "0.01", "environment", "--out"]
+    assert main(["--small", *known, str(tmp_path)]) == main([*known, str(tmp_path / "real")]) == 0
+    for arguments, told in (
+        ([*known, str(tmp_path)], "holds a rehearsal"),
+        (["--small", *known, str(tmp_path / "real")], "holds real figures"),
+    ):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert told in capsys.readouterr().err
+
+
+def test_a_run_that_is_ended_takes_its_part_along(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.gpu", "--small", "--out", str(tmp_path), "steps"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert "steps" in process.stdout.readline()
+        began = time.monotonic()
+        while not (children := _children(process.pid)) and time.monotonic() - began < 30:
+            time.sleep(0.1)
+        time.sleep(1)  # the part has begun, and the command waits for it
+        process.terminate()
+        assert process.wait(30) == 143
+    assert len(children) == 1
+    assert not any(_alive(child) for child in children)
+
+
+def _children(number):
+    listed = Path(f"/proc/{number}/task/{number}/children")
+    if not listed.exists():
+        pytest.skip("the system does not list a process's children")
+    return [int(child) for child in listed.read_text().split()]
+
+
+def _alive(number):
+    return Path(f"/proc/{number}").exists()
+
+
+def test_wheels_that_were_not_all_installed_are_no_site(tmp_path):
+    (tmp_path / "kit" / "wheels").mkdir(parents=True)
+    (tmp_path / "kit" / "wheels" / "broken-1-py3-none-any.whl").write_bytes(b"no zip")
+    running = run(tmp_path, "--kit", str(tmp_path / "kit"), "environment")
+    with pytest.raises(SystemExit, match="cannot install"):
+        running.run()
+    assert not (tmp_path / "kit" / "site").exists()
 
 
 def test_a_file_is_whole_at_any_moment(tmp_path):

@@ -5,6 +5,7 @@ import torch
 from core_parts import batch, generator, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn import functional
 
@@ -127,15 +128,16 @@ def test_a_label_that_nobody_looked_at_makes_the_loss_nan_and_asserts_nothing(ba
 @pytest.fixture
 def on_a_gpu():
     """A model and a batch of fake tensors, which raise where a value is looked at."""
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        fake = small("csae")
+    fake = small("csae")  # outside: torch looks at values where it draws the first weights
+    with FakeTensorMode(allow_non_fake_inputs=True):
         for module in fake.modules():
-            for name, weight in module._parameters.items():
-                there = mode.from_tensor(weight).detach().to("cuda")
-                module._parameters[name] = torch.nn.Parameter(there)
+            for name, weight in module.named_parameters(recurse=False):
+                there = nn.Parameter(torch.empty(weight.shape, device="cuda"))
+                module.register_parameter(name, there)
         yield fake, torch.rand(2, 1, 16, 16, device="cuda")
 
 
+@pytest.mark.skipif(torch.__version__ < "2.7", reason="its fake GPU asks for a driver")
 def test_a_training_step_on_a_gpu_does_not_look_at_its_label(on_a_gpu):
     fake, image = on_a_gpu
     terms = fake.loss(image, torch.full((2, 16, 16), 255, device="cuda"))

@@ -108,6 +108,19 @@ def test_whoever_draws_follows_and_leaves_the_global_state_alone(draw):
     assert not torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_fork_inside_a_fork_ends():
+    def draw():
+        with seeded(generator(1), CPU), seeded(generator(2), CPU):
+            found.append(torch.native_dropout(torch.ones(50), 0.5, True)[0])
+
+    found = []
+    for _ in range(2):
+        thread = threading.Thread(target=draw, daemon=True)
+        thread.start()
+        thread.join(60)
+    assert len(found) == 2 and torch.equal(*found)
+
+
 def test_gradients_pass_through_what_is_drawn():
     scale = torch.tensor([1.0, 2.0], requires_grad=True)
     with seeded(generator(), CPU):
@@ -163,6 +176,8 @@ def test_a_generator_on_the_cpu_draws_there_for_any_device():
     with FakeTensorMode(), seeded(generator(1), torch.device("cuda")):
         there = torch.zeros(4, device="cuda")
         drawn = there.normal_(), torch.rand(3, device="cuda"), torch.randn_like(there)
+        assert torch.randn(4, out=there) is there
+        assert torch.normal(there, there, out=torch.empty(0, device="cuda")).shape == (4,)
     assert {tensor.device.type for tensor in drawn} == {"cuda"}
 
 

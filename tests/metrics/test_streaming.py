@@ -94,6 +94,15 @@ def test_half_precision_of_a_model_around_it_does_not_either():
     assert torch.equal(around[0].compute(), alone.compute())
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16])
+def test_another_type_of_the_states_does_not_reach_the_sums(kind):
+    data, alone = batch(2), StreamingMetric("w-iou")
+    alone.update(**data)
+    for metric in (StreamingMetric("w-iou"), streaming_collection(["w-iou"])["w-iou"]):
+        metric.update(**data)
+        assert torch.equal(metric.set_dtype(kind).compute(), alone.compute())
+
+
 def test_processes_add_their_sums_in_float64():
     parts = torch.tensor([1.0, 2.0**-50, 3.0], dtype=torch.float64)
     summed = StreamingMetric("w-iou")._reductions["total"](parts.view(torch.int64))

@@ -258,7 +258,7 @@ def test_bad_data_are_named(train, validation):
         (torch.full((1, 2, 4, 4), -1), "holds class -1"),
         (torch.full((1, 2, 4, 4), 255, dtype=torch.uint8), "holds class 255"),
         (torch.full((1, 2, 4, 4), 0.7), "holds values between classes"),
-        (torch.full((1, 2, 4, 4), math.nan), "holds values between classes"),
+        (torch.full((1, 2, 4, 4), math.nan), "holds class nan"),
     ],
 )
 def test_masks_of_no_class_are_refused_before_they_reach_a_device(train, masks, words):

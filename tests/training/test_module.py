@@ -74,6 +74,15 @@ def test_a_missing_device_is_named():
         choose_execution(quick(device="cuda:99"))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch can use CUDA here")
+def test_of_a_gpu_that_torch_cannot_use_the_reason_is_told():
+    with pytest.raises((RuntimeError, AssertionError)) as asked:  # no driver, one too old, no CUDA
+        torch.zeros(1, device="cuda")
+    with pytest.raises(OptionError) as told:
+        choose_execution(quick(device="cuda"))
+    assert str(asked.value).splitlines()[0].rstrip(".") in str(told.value)
+
+
 class Recorder(ToyModel):
     """Remembers what it was given, in training and in validation."""
 
