@@ -147,7 +147,7 @@ def test_bf16_has_the_loss_and_gradient_of_fp32_to_three_percent(name):
     assert 0 < torch.stack(errors).mean() < 0.03, errors
 
 
-def one_step(name, seed, *, bf16):
+def noisy_step(name, seed, *, bf16):
     torch.manual_seed(0)
     model = build(name)
     image, label = torch.rand(4, 1, 32, 32), torch.randint(2, (4, 32, 32))
