@@ -181,7 +181,7 @@ class Run:
         began = time.monotonic()
         with (self.out / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", f"benchmarks.gpu.{name}", *self._arguments(seconds)],
+                [sys.executable, "-m", "benchmarks.gpu.part", name, *self._arguments(seconds)],
                 **{"cwd": ROOT, "env": self.environment, "stdout": log, "stderr": log},
                 start_new_session=True,
             )

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from importlib.metadata import distributions
 
 from benchmarks import provenance
-from benchmarks.gpu.state import PartOptions, State, part_options
+from benchmarks.gpu.part import PartOptions
+from benchmarks.gpu.state import State
 
 
 def run(options: PartOptions) -> None:
@@ -44,7 +45,3 @@ def _torch() -> dict[str, object]:
         "cudnn": torch.backends.cudnn.version(),
         "capability": torch.cuda.get_device_capability() if cuda else None,
     }
-
-
-if __name__ == "__main__":
-    run(part_options())

@@ -7,7 +7,8 @@ from typing import Any
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.gpu.state import PartOptions, State, part_options
+from benchmarks.gpu.part import PartOptions
+from benchmarks.gpu.state import State
 from benchmarks.gpu.timing import timed
 from benchmarks.speed.machine import wait
 from benchmarks.speed.train import Ours
@@ -53,7 +54,3 @@ def _profile(model: str, options: PartOptions, *, batch: int, size: int) -> dict
             for row in rows[:ROWS]
         ],
     }
-
-
-if __name__ == "__main__":
-    run(part_options())

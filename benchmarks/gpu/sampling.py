@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from benchmarks.gpu.state import PartOptions, State, part_options
+from benchmarks.gpu.part import PartOptions
+from benchmarks.gpu.state import State
 from benchmarks.gpu.timing import captured, forget, timed
 from benchmarks.speed.sample import model
 from benchmarks.speed.textbook import TextbookPUNet, copy_weights
@@ -102,7 +103,3 @@ def _graph(image: torch.Tensor, count: int) -> Callable[[], Callable[[], Any]]:
 def _laid_out(image: torch.Tensor) -> tuple[Any, torch.Tensor]:
     made: nn.Module = model().to(image.device, memory_format=torch.channels_last)
     return made, image.contiguous(memory_format=torch.channels_last)
-
-
-if __name__ == "__main__":
-    run(part_options())

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import provenance
-from benchmarks.gpu.state import PartOptions, State, part_options
+from benchmarks.gpu.part import PartOptions
+from benchmarks.gpu.state import State
 from benchmarks.material import Data, open_dataset, prepare, thin
 from benchmarks.pictures import Album, choose
 from benchmarks.predictors import ModelPredictor
@@ -146,7 +147,3 @@ def _draw_samples(albums: Mapping[str, Album], out: Path) -> None:
     places = next(iter(albums.values())).pages
     cases = [case_of({name: album.pages[p] for name, album in albums.items()}) for p in places]
     write_figure(out / "samples.png", overview(cases, title="test images, profile paper, fold 0"))
-
-
-if __name__ == "__main__":
-    run(part_options())

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,40 +43,3 @@ class State:
     def __contains__(self, key: str) -> bool:
         """Whether a value is set."""
         return key in self.values
-
-
-class PartOptions(argparse.Namespace):
-    """What a part is told."""
-
-    out: Path
-    seconds: float
-    small: bool
-    data_root: Path | None
-    deadline: float  # of time.monotonic()
-
-    @property
-    def device(self) -> str:
-        """Where to measure: on "cuda", or on the "cpu" in a rehearsal without a GPU."""
-        import torch
-
-        if torch.cuda.is_available():
-            return "cuda"
-        if self.small:
-            return "cpu"
-        raise SystemExit("torch sees no CUDA device here; --small rehearses on the CPU")
-
-    def left(self) -> float:
-        """Return the seconds that are left."""
-        return self.deadline - time.monotonic()
-
-
-def part_options(arguments: Sequence[str] | None = None) -> PartOptions:
-    """Read a part's command line."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--data-root", type=Path)
-    parser.add_argument("--small", action="store_true")
-    options = parser.parse_args(arguments, PartOptions())
-    options.deadline = time.monotonic() + options.seconds
-    return options

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.gpu.state import PartOptions, State, part_options
+from benchmarks.gpu.part import PartOptions
+from benchmarks.gpu.state import State
 from benchmarks.gpu.timing import captured, forget, timed
 from benchmarks.speed.train import Ours, Textbook
 
@@ -79,7 +80,3 @@ def _plain(make: Any, options: dict[str, Any]) -> Callable[[], Callable[[], Any]
 
 def _graphed(options: dict[str, Any]) -> Callable[[], Callable[[], Any]]:
     return lambda: captured(Ours(**options, capturable=True).step)
-
-
-if __name__ == "__main__":
-    run(part_options())

@@ -8,7 +8,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.gpu.state import PartOptions, State, part_options
+from benchmarks.gpu.part import PartOptions
+from benchmarks.gpu.state import State
 
 FILES = sorted(map(str, Path("tests/devices").glob("test_*gpu*.py")))  # quick to collect
 
@@ -50,7 +51,3 @@ def run(options: PartOptions) -> int:
     state["status"] = status
     state["finished"] = status == 0
     return status
-
-
-if __name__ == "__main__":
-    sys.exit(run(part_options()))

@@ -14,7 +14,8 @@ import time
 from types import FrameType
 from typing import Any
 
-from benchmarks.gpu.state import PartOptions, State, part_options
+from benchmarks.gpu.part import PartOptions
+from benchmarks.gpu.state import State
 
 MODELS = ("punet", "2p-planar", "csae")
 RESERVE = 12  # seconds before the end, for processes to end in good order
@@ -78,7 +79,3 @@ def _what(name: str, dataset: str) -> list[str]:
 def _start(name: str, command: list[str], options: PartOptions) -> subprocess.Popen[Any]:
     log = (options.out / f"run-{name}.log").open("ab")
     return subprocess.Popen(command, stdout=log, stderr=log)
-
-
-if __name__ == "__main__":
-    sys.exit(run(part_options()))

@@ -31,6 +31,9 @@ COMMANDS = (  # of `python -m`
     "benchmarks.pack",
     "benchmarks.unpack",
     "benchmarks.share",
+    "benchmarks.gpu",
+    "benchmarks.gpu.kit",
+    "benchmarks.gpu.part",
     "benchmarks.cli",
     "probseg",
 )

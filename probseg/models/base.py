@@ -120,7 +120,7 @@ class ProbabilisticModel(nn.Module, ABC):
     def _image(self, image: Tensor, *, values: bool) -> Tensor:
         return checked_image(image, self.in_channels, next(self.parameters()), values=values)
 
-    def _label(self, label: Tensor, image: Tensor, *, values: bool) -> Tensor:
+    def _label(self, label: Tensor, image: Tensor, *, values: bool = False) -> Tensor:
         return checked_label(label, image, self.classes, values=values)
 
     def _networks_seeded(

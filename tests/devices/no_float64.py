@@ -18,6 +18,7 @@ REFUSED = (
     "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64. "
     "Please use float32 instead."
 )
+_NAMING = torch.device, torch._C._nn._parse_to  # they name a device and make nothing there
 _ANYWHERE = Tensor.copy_, Tensor.to, Tensor.__getitem__, Tensor.__setitem__  # mix places
 
 
@@ -52,6 +53,8 @@ class Without64(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func in _NAMING:
+            return func(*args, **kwargs)
         leaves = tree_leaves((args, kwargs))
         if func is Tensor.tolist:
             return _held(args[0]).tolist()  # which torch refuses of subclasses

@@ -199,7 +199,7 @@ def test_a_stream_moves_and_adds_up(moved):
     if moved == "after":
         metric.to("mps")
     same(metric.compute(), scores.mean())
-    assert metric.total.device == metric.count.device == torch.device("mps")
+    assert metric.total.device == metric.count.device == MPS
     metric.reset()
     stream(metric, on_device(second))
     same(metric.compute(), scores[3:].mean())
@@ -217,7 +217,7 @@ def test_a_collection_moves():
 def test_a_stream_is_made_where_this_device_is_the_default():
     with torch.device("mps"):
         metric = StreamingMetric("gini")
-    assert metric.total.device == torch.device("mps")
+    assert metric.total.device == MPS
 
 
 def stream(metric: StreamingMetric, evaluation: Evaluation) -> None:

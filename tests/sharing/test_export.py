@@ -108,8 +108,28 @@ def test_a_model_without_latents_says_so():
         export.to_program(tiny("deterministic"))
 
 
+@UNTRACED
+@pytest.mark.parametrize("projector", ["planar", "affine-autoregressive", "rational-quadratic"])
+def test_a_program_passes_the_flow(projector):
+    model = tiny("csae", projector=projector)
+    program = export.to_program(model, projected=True).module()
+    for size in SIZES:
+        image, noise = inputs(model, *size)
+        wanted = expected(model, image, noise, projected=True)
+        torch.testing.assert_close(program(image, noise), wanted, rtol=1e-4, atol=1e-5)
+
+
+class Deciding(torch.nn.Module):
+    """A projector that does one thing or another, as the values say."""
+
+    def forward(self, base, context):
+        scale = 2.0 if bool(context.sum() > 0) else 3.0
+        return TransformedDistribution(base, AffineTransform(0.0, scale, event_dim=1))
+
+
 def test_a_flow_that_cannot_be_written_says_so():
-    model = tiny("csae", projector="rational-quadratic")
+    model = tiny("csae")
+    model.prior_projector = Deciding()
     export.to_program(model)  # the base prior passes no flow
     with pytest.raises(ExportError, match="cannot be written as a program"):
         export.to_program(model, projected=True)

@@ -136,23 +136,28 @@ def test_a_wrong_micro_batch_is_refused(value):
 
 @pytest.mark.parametrize("name", ["punet", "2p-planar", "csae"])
 def test_bf16_has_the_loss_and_gradient_of_fp32_to_three_percent(name):
-    """On the paper's networks, with the same noise; densities and divergences stay in fp32."""
-    losses, directions = [], []
-    for bf16 in (False, True):
-        torch.manual_seed(0)
-        model = build(name)
-        image, label = torch.rand(4, 1, 32, 32), torch.randint(2, (4, 32, 32))
-        noise = torch.Generator().manual_seed(1)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            terms = model.loss(image, label, generator=noise)
-        assert all(term.dtype == torch.float32 for term in terms.values())
-        loss = sum(terms.values())
-        loss.backward()
-        losses.append(loss.item())
-        directions.append(gradients(model))
-    assert losses[1] == pytest.approx(losses[0], rel=0.03)
-    error = (directions[1] - directions[0]).norm() / directions[0].norm()
-    assert 0 < error < 0.03, error
+    """On the paper's networks, averaged over the noise; densities and divergences stay in fp32."""
+    errors = []
+    for seed in range(4):
+        (loss, direction), (rounded, turned) = (
+            one_step(name, seed, bf16) for bf16 in (False, True)
+        )
+        assert rounded == pytest.approx(loss, rel=0.03)
+        errors.append((turned - direction).norm() / direction.norm())
+    assert 0 < torch.stack(errors).mean() < 0.03, errors
+
+
+def noisy_step(name, seed, *, bf16):
+    torch.manual_seed(0)
+    model = build(name)
+    image, label = torch.rand(4, 1, 32, 32), torch.randint(2, (4, 32, 32))
+    noise = torch.Generator().manual_seed(seed)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        terms = model.loss(image, label, generator=noise)
+    assert all(term.dtype == torch.float32 for term in terms.values())
+    loss = sum(terms.values())
+    loss.backward()
+    return loss.item(), gradients(model)
 
 
 def test_a_compiled_model_takes_the_same_step(train, validation):
