@@ -34,8 +34,9 @@ def seeded(generator: Generator | None, device: torch.device) -> Iterator[None]:
     The few operations that torch gives no generator (dropout on a GPU) are run one at a time from
     a fork of the device's random state, which another thread that draws without a generator at
     that moment would see. Every operation inside costs some microseconds more, and compiled
-    networks may run uncompiled: put the drawing inside and the networks outside. Nothing is done
-    for ``None``.
+    networks may run uncompiled: put the drawing inside and the networks outside. What the backward
+    pass computes once more (``torch.utils.checkpoint``) draws other numbers there, for this is over
+    by then. Nothing is done for ``None``.
 
     Args:
         generator: On the CPU or on ``device``.

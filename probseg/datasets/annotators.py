@@ -164,9 +164,9 @@ def staple(masks: Tensor, present: Tensor | None = None) -> Tensor:
 
 
 def presence(masks: Tensor, present: Tensor | None) -> Tensor:
-    """Return who annotated what, (B, A) bool; None means everybody."""
+    """Return who annotated what, (B, A) bool, where the masks are; None means everybody."""
     if present is not None:
-        return present
+        return present.to(masks.device)  # a batch in training keeps it on the CPU
     return torch.ones(masks.shape[:2], dtype=torch.bool, device=masks.device)
 
 

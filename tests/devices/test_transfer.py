@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from training_toys import Discs, quick
 
-from probseg.datasets.annotators import choose_annotator
+from probseg.datasets.annotators import annotation, choose_annotator, complete
 from probseg.interfaces import Batch
 from probseg.training.augmentation import Draw, apply, draw
 from probseg.training.data import TrainingData
@@ -47,6 +47,18 @@ def test_a_training_batch_on_its_way_to_mps_is_waited_for() -> None:
         chosen = choose_annotator(there.masks, generator())
     assert {image.device, chosen.device} == {MPS}
     assert seen.kinds == []
+
+
+@pytest.mark.parametrize("annotator", ["majority", 1])
+def test_who_annotated_is_found_where_the_masks_are(annotator: str | int) -> None:
+    here = batch()._replace(present=torch.tensor([[True, True, False, True]] * 3))
+    training = TrainingData(Discs(4), Discs(2), quick())
+    with Without64():
+        there = training.transfer_batch_to_device(here, MPS, 0)
+        (cut,) = complete(there)
+        found = annotation(there, annotator)
+    assert cut.masks.device == found.device == MPS
+    assert torch.equal(found.held, annotation(here, annotator))
 
 
 def test_what_comes_back_to_the_cpu_is_waited_for() -> None:
