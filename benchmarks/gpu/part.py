@@ -31,6 +31,13 @@ class PartOptions(argparse.Namespace):
             return "cpu"
         raise SystemExit("torch sees no CUDA device here; --small rehearses on the CPU")
 
+    @property
+    def device_name(self) -> str:
+        """Return the name of the card, or "cpu"."""
+        import torch
+
+        return torch.cuda.get_device_name() if self.device == "cuda" else self.device
+
     def left(self) -> float:
         """Return the seconds that are left."""
         return self.deadline - time.monotonic()

@@ -19,10 +19,10 @@ ROWS = 25
 
 def run(options: PartOptions) -> None:
     """Profile a few steps of the PU-Net and the cSAE; each is written at once."""
-    state = State(options.out, "profile")
+    state = State(options.out, "profile", device=options.device_name)
     size, batch = (16, 2) if options.small else (128, 32)
     for model in ("csae", "punet"):
-        if model not in state:
+        if not state.has(model):
             state[model] = _profile(model, options, batch=batch, size=size)
     state["finished"] = True
 

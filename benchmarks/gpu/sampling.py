@@ -27,11 +27,11 @@ class Contestant(NamedTuple):
 
 def run(options: PartOptions) -> None:
     """Time every contestant; each is written at once."""
-    state = State(options.out, "sampling")
+    state = State(options.out, "sampling", device=options.device_name)
     state["size"] = 16 if options.small else 128
     for contestant in contestants(options):
         key = f"{contestant.count}×{contestant.batch}/{contestant.name}"
-        if key in state:
+        if state.has(key):
             continue
         forget()
         try:

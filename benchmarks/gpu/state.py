@@ -26,11 +26,17 @@ class State:
         out: Folder of the run.
         part: Name of the part.
         keep: Go on from what an earlier run wrote.
+        device: What is measured; what was measured on another one is not kept.
     """
 
-    def __init__(self, out: Path, part: str, *, keep: bool = True) -> None:
+    def __init__(
+        self, out: Path, part: str, *, keep: bool = True, device: str | None = None
+    ) -> None:
         self.path = out / f"{part}.json"
         self.values: dict[str, Any] = read_state(out, part) if keep else {}
+        if device is not None and self.values.get("device") != device:
+            self.values = {}
+            self["device"] = device
 
     def __setitem__(self, key: str, value: Any) -> None:
         """Set a value and write the file."""
@@ -40,6 +46,6 @@ class State:
         scratch.write_text(text + "\n", encoding="utf-8")
         scratch.replace(self.path)
 
-    def __contains__(self, key: str) -> bool:
-        """Whether a value is set."""
-        return key in self.values
+    def has(self, key: str) -> bool:
+        """Return whether a value is there that is no error's."""
+        return key in self.values and "error" not in self.values[key]

@@ -6,8 +6,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import torch
-
 from benchmarks.gpu.part import PartOptions
 from benchmarks.gpu.state import State
 from benchmarks.gpu.timing import captured, forget, timed
@@ -27,12 +25,11 @@ class Contestant(NamedTuple):
 
 def run(options: PartOptions) -> None:
     """Time every contestant, the ones worth most first; each is written at once."""
-    state = State(options.out, "steps")
+    state = State(options.out, "steps", device=options.device_name)
     state["size"] = 16 if options.small else 128
-    state["device"] = torch.cuda.get_device_name() if options.device == "cuda" else options.device
     for contestant in contestants(options):
         key = f"{contestant.batch}/{contestant.name}"
-        if key in state:
+        if state.has(key):
             continue
         forget()
         try:

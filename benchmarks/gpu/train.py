@@ -35,6 +35,8 @@ SMALL = [
 
 def run(options: PartOptions) -> int:
     """Start both runs, end them when the time is over, and return 1 if one failed by itself."""
+    if options.data_root is None and not options.small:
+        raise SystemExit("LIDC is not here: give --data-root, or a --kit that has it")
     state = State(options.out, "train")
     dataset = "lidc" if options.data_root is not None else "contours"
     chosen = ("paper",) if options.small else tuple(RUNS)

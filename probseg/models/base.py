@@ -126,9 +126,20 @@ class ProbabilisticModel(nn.Module, ABC):
     def _networks_seeded(
         self, generator: Generator | None, image: Tensor
     ) -> AbstractContextManager[None]:
-        """Let networks draw from the generator too, which they do in training mode: dropout."""
-        draw = any(module.training for module in self.modules())
+        """Let networks that may draw random numbers draw from the generator too.
+
+        What :func:`probseg.seeding.seeded` costs is saved where all modules are of libraries whose
+        layers draw in training mode only, and are in evaluation mode.
+        """
+        draw = any(module.training or _library(module) not in _QUIET for module in self.modules())
         return seeded(generator if draw else None, image.device)
+
+
+_QUIET = {"probseg", "segmentation_models_pytorch", "timm", "torch", "torchvision"}
+
+
+def _library(module: nn.Module) -> str:
+    return type(module).__module__.partition(".")[0]
 
 
 def probabilities(logits: Tensor) -> Tensor:

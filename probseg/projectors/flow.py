@@ -66,9 +66,9 @@ class ConditionalTransform(Transform):
 
     def _run(self, direction: Direction, x: Tensor) -> tuple[Tensor, Tensor]:
         context = self._context.expand(*x.shape[:-1], -1).flatten(0, -2)
-        wide = torch.promote_types(x.dtype, torch.float32)  # densities need full precision
+        wide = in_single_precision(x.flatten(0, -2))  # densities need full precision
         with torch.autocast(x.device.type, enabled=False):
-            y, log_det = direction(x.flatten(0, -2).to(wide), context.to(wide))
+            y, log_det = direction(wide, context.to(wide.dtype))
         return y.view(x.shape).to(x.dtype), log_det.view(x.shape[:-1])
 
 

@@ -151,8 +151,17 @@ def test_a_file_is_whole_at_any_moment(tmp_path):
     state["b"] = {"c": [1, 2]}
     assert json.loads((tmp_path / "steps.json").read_text()) == {"a": 1, "b": {"c": [1, 2]}}
     assert [path.name for path in tmp_path.iterdir()] == ["steps.json"]
-    assert "a" in State(tmp_path, "steps")
-    assert "a" not in State(tmp_path, "steps", keep=False)
+    assert State(tmp_path, "steps").has("b")
+    assert not State(tmp_path, "steps", keep=False).has("b")
+
+
+def test_what_failed_or_was_measured_on_another_card_is_measured_again(tmp_path):
+    state = State(tmp_path, "steps", device="H100")
+    state["32/textbook"] = {"seconds": 1.0}
+    state["32/csae, eager"] = {"error": "out of memory"}
+    again = State(tmp_path, "steps", device="H100")
+    assert again.has("32/textbook") and not again.has("32/csae, eager")
+    assert not State(tmp_path, "steps", device="H200").has("32/textbook")
 
 
 def test_the_page_has_ratios_to_the_textbook_and_what_failed(tmp_path):

@@ -431,3 +431,23 @@ def test_the_class_prior_starts_the_cross_entropy_at_the_entropy():
     torch.nn.init.zeros_(model.decoder.logits.weight)
     found = model.loss(image, torch.ones_like(label))["cross_entropy"].item()
     assert found == pytest.approx(-64 * math.log(0.1), rel=1e-5)
+
+
+class Noisy(torch.nn.Module):
+    """A backbone of somebody's, which draws in evaluation mode too."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.stride, self.out_channels = network, 1, network.out_channels
+
+    def forward(self, image):
+        return functional.dropout(self.network(image), 0.5, training=True)
+
+
+def test_networks_that_draw_in_evaluation_mode_follow_the_generator():
+    model, (image, _) = small("punet").eval(), batch(2, 8, 8)
+    model.backbone = Noisy(model.backbone)
+    before = torch.get_rng_state()
+    samples = [model.sample(image, 2, generator=generator(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(samples[0], samples[1]) and not torch.equal(samples[0], samples[2])
+    assert torch.equal(torch.get_rng_state(), before)

@@ -172,6 +172,7 @@ def test_dropout_in_a_network_follows_the_generator(name):
         assert torch.equal(first, again) and not torch.equal(first, other)
 
 
+@pytest.mark.skipif(torch.__version__ < "2.7", reason="its fake GPU asks for a driver")
 def test_a_generator_on_the_cpu_draws_there_for_any_device():
     with FakeTensorMode(), seeded(generator(1), torch.device("cuda")):
         there = torch.zeros(4, device="cuda")
