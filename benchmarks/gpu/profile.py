@@ -9,7 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.part import PartOptions
 from benchmarks.gpu.state import State
-from benchmarks.gpu.timing import timed
+from benchmarks.gpu.timing import REHEARSAL, timed
 from benchmarks.speed.machine import wait
 from benchmarks.speed.train import Ours
 
@@ -21,7 +21,7 @@ def run(options: PartOptions) -> None:
     """Profile a few steps of the PU-Net and the cSAE; each is written at once."""
     state = State(options.out, "profile", device=options.device_name)
     size, batch = (16, 2) if options.small else (128, 32)
-    for model in ("csae", "punet"):
+    for model in ("csae",) if options.small else ("csae", "punet"):
         if not state.has(model):
             state[model] = _profile(model, options, batch=batch, size=size)
     state["finished"] = True
@@ -30,7 +30,7 @@ def run(options: PartOptions) -> None:
 def _profile(model: str, options: PartOptions, *, batch: int, size: int) -> dict[str, Any]:
     device = options.device
     step = Ours(model=model, batch=batch, size=size, device=device).step
-    plain = timed(step, device, seconds=0.2)
+    plain = timed(step, device, **(REHEARSAL if options.small else {"seconds": 0.2}))
     cuda = device == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with profile(activities=activities) as profiled:

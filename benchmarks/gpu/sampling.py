@@ -11,9 +11,11 @@ from torch import nn
 
 from benchmarks.gpu.part import PartOptions
 from benchmarks.gpu.state import State
-from benchmarks.gpu.timing import captured, forget, timed
+from benchmarks.gpu.timing import REHEARSAL, captured, forget, timed
 from benchmarks.speed.sample import model
 from benchmarks.speed.textbook import TextbookPUNet, copy_weights
+
+SHORT: dict[str, Any] = {"seconds": 0.4}
 
 
 class Contestant(NamedTuple):
@@ -36,7 +38,7 @@ def run(options: PartOptions) -> None:
         forget()
         try:
             call = contestant.make()
-            state[key] = timed(call, options.device, seconds=0.1 if options.small else 0.4)
+            state[key] = timed(call, options.device, **(REHEARSAL if options.small else SHORT))
             del call
         except Exception as error:  # the others are worth having without it
             traceback.print_exc()

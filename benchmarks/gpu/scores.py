@@ -29,6 +29,7 @@ FEW, MANY = 16, 100  # samples
 OF_MANY = ("ged", "hungarian-iou", "diversity")
 BATCH = {FEW: 32, MANY: 16}  # images
 TRIED = 64  # images that tell how many fit the time
+REHEARSED = 8  # images
 SPLIT = {"split": "patient"}  # as the profile has it
 
 
@@ -45,7 +46,8 @@ def run(options: PartOptions) -> None:
         raise SystemExit("no model was trained yet: run the part train first")
     data = _data(next(iter(folders.values())), options)
     predictors = {name: _predictors(folder, options) for name, folder in folders.items()}
-    images = _images(data.test, next(iter(predictors.values())), len(folders), options)
+    first = next(iter(predictors.values()))
+    images = REHEARSED if options.small else _images(data.test, first, len(folders), options)
     test = Subset(data.test, thin(range(len(data.test)), images, seed=0))
     albums = {}
     for name, (few, many) in predictors.items():

@@ -13,30 +13,34 @@ import torch
 from benchmarks.speed.machine import wait
 
 BLOCKS = 7
+REHEARSAL = {"seconds": 0.0, "blocks": 1}
 
 
-def timed(call: Callable[[], Any], device: str, *, seconds: float = 1.0) -> dict[str, Any]:
+def timed(
+    call: Callable[[], Any], device: str, *, seconds: float = 1.0, blocks: int = BLOCKS
+) -> dict[str, Any]:
     """Return the seconds of a call, in blocks long enough for the clock, and the peak memory.
 
     Args:
         call: Gives the device something to do and does not wait for it.
         device: "cuda" or "cpu".
         seconds: What all blocks take together, about.
+        blocks: How many.
     """
-    for _ in range(3):
+    for _ in range(min(3, blocks)):
         call()
     cuda = device.startswith("cuda")
     if cuda:
         torch.cuda.reset_peak_memory_stats()
     once = _block(call, 1, device)
-    calls = max(1, int(seconds / BLOCKS / max(once, 1e-6)))
-    blocks = [_block(call, calls, device) for _ in range(BLOCKS)]
+    calls = max(1, int(seconds / blocks / max(once, 1e-6)))
+    taken = [_block(call, calls, device) for _ in range(blocks)]
     peak = torch.cuda.max_memory_allocated() / 2**20 if cuda else None
     return {
-        "seconds": statistics.median(blocks),
-        "lowest": min(blocks),
-        "highest": max(blocks),
-        "calls": calls * BLOCKS,
+        "seconds": statistics.median(taken),
+        "lowest": min(taken),
+        "highest": max(taken),
+        "calls": calls * blocks,
         "peak_mb": peak,
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from device_parts import only_cuda
 from no_float64 import MPS, There, Without64
 from torch import Tensor
 from torch.distributions import Independent, Normal
@@ -152,6 +153,7 @@ def test_little_is_copied_and_no_more_often_for_more_images(device):
 
 
 @pytest.mark.gpu
+@only_cuda
 def test_a_batch_of_a_hundred_samples_is_computed_a_part_at_a_time():
     logits = torch.randn(32, 100, 1, 16, 16, device="cuda").repeat_interleave(8, 3)
     foreground = logits.repeat_interleave(8, 4).sub_(2).sigmoid_()
