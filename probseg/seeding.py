@@ -104,10 +104,12 @@ def _brought(func: Any, args: Arguments, kwargs: Keywords, generator: Generator)
         kwargs = {**kwargs, "device": torch.device("cpu")}
     on_cpu: Any = tree_map_only(Tensor, Tensor.cpu, (list(args), dict(kwargs)))
     drawn = func(*on_cpu[0], **{**on_cpu[1], "generator": generator})
-    there = moved(drawn, device)
+    no_wait = device.type == "cuda"  # as in moved()
     if fills:
-        return first.copy_(there)
-    return kwargs["out"].resize_(there.shape).copy_(there) if "out" in kwargs else there
+        return first.copy_(drawn, non_blocking=no_wait)
+    if "out" in kwargs:
+        return kwargs["out"].resize_(drawn.shape).copy_(drawn, non_blocking=no_wait)
+    return moved(drawn, device)
 
 
 def _forked(func: Any, args: Arguments, kwargs: Keywords, generator: Generator) -> Any:
