@@ -61,7 +61,7 @@ class _Drawing(TorchDispatchMode):
     """Gives a generator to every operation that draws random numbers and was given none."""
 
     def __init__(self, generator: Generator) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has not annotated it
         self._generator = generator
 
     def __torch_dispatch__(

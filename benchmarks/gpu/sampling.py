@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from torch import nn
 
 from benchmarks.gpu.part import PartOptions
 from benchmarks.gpu.state import State
-from benchmarks.gpu.timing import REHEARSAL, captured, forget, timed
+from benchmarks.gpu.timing import REHEARSAL, captured, measure
 from benchmarks.speed.sample import model
 from benchmarks.speed.textbook import TextbookPUNet, copy_weights
 
@@ -31,20 +30,8 @@ def run(options: PartOptions) -> None:
     """Time every contestant; each is written at once."""
     state = State(options.out, "sampling", device=options.device_name)
     state["size"] = 16 if options.small else 128
-    for contestant in contestants(options):
-        key = f"{contestant.count}×{contestant.batch}/{contestant.name}"
-        if state.has(key):
-            continue
-        forget()
-        try:
-            call = contestant.make()
-            state[key] = timed(call, options.device, **(REHEARSAL if options.small else SHORT))
-            del call
-        except Exception as error:  # the others are worth having without it
-            traceback.print_exc()
-            state[key] = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
-        print(key, state.values[key], flush=True)
-    state["finished"] = True
+    named = ((f"{c.count}×{c.batch}/{c.name}", c.make) for c in contestants(options))
+    measure(state, named, options.device, REHEARSAL if options.small else SHORT)
 
 
 def contestants(options: PartOptions) -> Iterator[Contestant]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from benchmarks.gpu.part import PartOptions
 from benchmarks.gpu.state import State
-from benchmarks.gpu.timing import REHEARSAL, captured, forget, timed
+from benchmarks.gpu.timing import REHEARSAL, captured, measure
 from benchmarks.speed.train import Ours, Textbook
 
 MODELS = ("punet", "2p-planar", "csae")
@@ -28,20 +27,8 @@ def run(options: PartOptions) -> None:
     """Time every contestant, the ones worth most first; each is written at once."""
     state = State(options.out, "steps", device=options.device_name)
     state["size"] = 16 if options.small else 128
-    for contestant in contestants(options):
-        key = f"{contestant.batch}/{contestant.name}"
-        if state.has(key):
-            continue
-        forget()
-        try:
-            call = contestant.make()
-            state[key] = timed(call, options.device, **(REHEARSAL if options.small else LONG))
-            del call
-        except Exception as error:  # the others are worth having without it
-            traceback.print_exc()
-            state[key] = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
-        print(key, state.values[key], flush=True)
-    state["finished"] = True
+    named = ((f"{c.batch}/{c.name}", c.make) for c in contestants(options))
+    measure(state, named, options.device, REHEARSAL if options.small else LONG)
 
 
 def contestants(options: PartOptions) -> Iterator[Contestant]:

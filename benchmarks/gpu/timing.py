@@ -5,12 +5,16 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
+from benchmarks.gpu.state import State
 from benchmarks.speed.machine import wait
+
+Make = Callable[[], Callable[[], Any]]  # returns what gives the device something to do
 
 BLOCKS = 7
 REHEARSAL = {"seconds": 0.0, "blocks": 1}
@@ -43,6 +47,30 @@ def timed(
         "calls": calls * blocks,
         "peak_mb": peak,
     }
+
+
+def measure(
+    state: State, contestants: Iterable[tuple[str, Make]], device: str, known: dict[str, Any]
+) -> None:
+    """Time contestants that no earlier run has timed; each is written at once.
+
+    Args:
+        state: What is known so far.
+        contestants: A name, and what makes a call that does not wait.
+        device: "cuda" or "cpu".
+        known: More of :func:`timed`.
+    """
+    for name, make in contestants:
+        if state.has(name):
+            continue
+        forget()
+        try:
+            state[name] = timed(make(), device, **known)
+        except Exception as error:  # the others are worth having without it
+            traceback.print_exc()
+            state[name] = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
+        print(name, state.values[name], flush=True)
+    state["finished"] = True
 
 
 def _block(call: Callable[[], Any], calls: int, device: str) -> float:

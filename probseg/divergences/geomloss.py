@@ -42,11 +42,16 @@ def samples_loss() -> Callable[..., Any]:
     with _importing:
         loaded = "geomloss" in sys.modules or "pykeops" in sys.modules
         if loaded or importlib.util.find_spec("pykeops") is None:
-            return importlib.import_module("geomloss").SamplesLoss  # type: ignore[no-any-return]
+            return _load()
         sys.modules["pykeops"] = None  # type: ignore[assignment]  # as import has it: not there
         try:
-            return importlib.import_module("geomloss").SamplesLoss  # type: ignore[no-any-return]
+            return _load()
         finally:
             for name in [name for name in sys.modules if name.split(".")[0] == "geomloss"]:
                 del sys.modules[name]
             del sys.modules["pykeops"]
+
+
+def _load() -> Callable[..., Any]:
+    samples_loss: Callable[..., Any] = importlib.import_module("geomloss").SamplesLoss
+    return samples_loss

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
+# nflows ships no annotations, so its class is of type Any.
 class SplineStep(MaskedPiecewiseRationalQuadraticAutoregressiveTransform):  # type: ignore[misc]
     """The step of nflows, with its numbers.
 
