@@ -9,14 +9,14 @@ from itertools import chain, groupby, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.choices import Parser
-from benchmarks.validation import ChoiceError
+from benchmarks.suite.choices import Parser
+from benchmarks.suite.validation import ChoiceError
 from probseg.errors import ProbsegError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from benchmarks.comparison import Line
+    from benchmarks.reports.comparison import Line
 
 EXAMPLES = """
 examples:
@@ -75,8 +75,8 @@ def run(options: argparse.Namespace) -> None:
     """
     from rich.console import Console
 
-    from benchmarks.comparison import changed_settings, compare_runs, read_run
-    from benchmarks.html.comparison import write_comparison
+    from benchmarks.reports.comparison import changed_settings, compare_runs, read_run
+    from benchmarks.reports.html.comparison import write_comparison
 
     first, second = read_run(options.first), read_run(options.second)
     lines, settings = compare_runs(first, second), changed_settings(first, second)
@@ -100,7 +100,7 @@ def to_rich(lines: Sequence[Line]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from benchmarks.html.comparison import texts
+    from benchmarks.reports.html.comparison import texts
 
     table = Table(title=lines[0].dataset, title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("", "metric"):

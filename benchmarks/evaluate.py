@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import probseg
-from benchmarks import choices
-from benchmarks.choices import Parser
-from benchmarks.validation import ChoiceError, choose
+from benchmarks.suite import choices
+from benchmarks.suite.choices import Parser
+from benchmarks.suite.validation import ChoiceError, choose
 from probseg.errors import ProbsegError
 
 if TYPE_CHECKING:
@@ -111,9 +111,9 @@ def run(options: argparse.Namespace) -> None:
     """
     from rich.console import Console
 
-    from benchmarks.material import open_dataset
-    from benchmarks.scorecard import make_scorecard, to_rich
-    from probseg.files import write_json
+    from benchmarks.jobs.material import open_dataset
+    from benchmarks.jobs.scorecard import make_scorecard, to_rich
+    from probseg.utils.atomic_files import write_json
 
     checkpoint = _file(options.checkpoint)
     model: Any = probseg.load(checkpoint)
@@ -131,7 +131,7 @@ def _file(checkpoint: Path) -> Path:
 
 
 def _view(dataset: Dataset, options: argparse.Namespace) -> Dataset:
-    from benchmarks.material import FOLDS, thin
+    from benchmarks.jobs.material import FOLDS, thin
     from probseg.datasets.splits import split
     from probseg.datasets.views import CentreCrop, Subset
 

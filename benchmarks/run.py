@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import choices, listing, scale
-from benchmarks.cells import Cell, plan
-from benchmarks.choices import Parser
-from benchmarks.signals import sigterm_interrupts
-from benchmarks.suite import Profile, Suite, read_suite, with_installed
-from benchmarks.suite_files import find
-from benchmarks.validation import ChoiceError, choose
+from benchmarks.execution import scale
+from benchmarks.execution.signals import sigterm_interrupts
+from benchmarks.jobs.cells import Cell, plan
+from benchmarks.suite import choices, listing
+from benchmarks.suite.choices import Parser
+from benchmarks.suite.definition import Profile, Suite, read_suite, with_installed
+from benchmarks.suite.files import find
+from benchmarks.suite.validation import ChoiceError, choose
 from probseg.errors import ProbsegError
 
 # torch is imported only once there is something to run: --help and mistakes answer at once.
@@ -120,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.dry_run or options.estimate:
             return _preview(cells, profile, options, size)
         with sigterm_interrupts():
-            from benchmarks.session import run
+            from benchmarks.execution.session import run
 
             return run(cells, suite, profile, options, scale=size)
     except KeyboardInterrupt:
@@ -136,11 +137,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _preview(
     cells: list[Cell], profile: Profile, options: argparse.Namespace, size: scale.Scale
 ) -> int:
-    from benchmarks.preview import preview
+    from benchmarks.execution.preview import preview
 
     estimates = None
     if options.estimate:
-        from benchmarks.session import estimate
+        from benchmarks.execution.session import estimate
 
         estimates = estimate(cells, options, scale=size)
     return preview(cells, profile, options.out, width=size.workers, estimates=estimates)

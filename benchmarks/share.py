@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.choices import Parser
-from benchmarks.results import Result, read_result
+from benchmarks.jobs.results import Result, read_result
+from benchmarks.suite.choices import Parser
 from probseg.errors import DataError, ProbsegError, listing
 
 if TYPE_CHECKING:
-    from probseg.cards import Card
+    from probseg.sharing.cards import Card
 
 RESULT = "result.json"
 EXAMPLES = """
@@ -83,7 +83,7 @@ def card_of(result: Result) -> Card:
     Raises:
         DataError: The cell did not finish, or trained nothing.
     """
-    from probseg.cards import Card
+    from probseg.sharing.cards import Card
 
     if result["status"] != "finished" or result["training"] is None:
         raise DataError(f"the result {result['key']} is of no model that was trained to its end")

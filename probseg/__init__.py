@@ -38,7 +38,7 @@ def load(path: str | os.PathLike[str], **parts: Any) -> ProbabilisticModel:
     Raises:
         CheckpointError: The file is missing, corrupt or not one of ours.
     """
-    from probseg.checkpoints import load as load_checkpoint  # torch, only once it is needed
+    from probseg.sharing.checkpoint import load as load_checkpoint  # torch, only once it is needed
 
     return load_checkpoint(path, **parts)
 
@@ -51,7 +51,7 @@ def from_pretrained(
     Args:
         pretrained_model_name_or_path: A folder that ``model.save_pretrained`` or the benchmark
             wrote, or the id of a repository such as ``"somebody/csae-lidc"``.
-        **options: As of :func:`probseg.hub.from_pretrained`: ``revision``, ``cache_dir``,
+        **options: As of :func:`probseg.sharing.hub.from_pretrained`: ``revision``, ``cache_dir``,
             ``local_files_only``, …
 
     Raises:
@@ -59,7 +59,7 @@ def from_pretrained(
         HubError: The repository cannot be read.
         MissingPluginError: A part is of a package that is not installed.
     """
-    from probseg.hub import from_pretrained as load_folder
+    from probseg.sharing.hub import from_pretrained as load_folder
 
     return load_folder(pretrained_model_name_or_path, **options)
 

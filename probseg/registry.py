@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import entrypoints
 
-from probseg.annotations import annotation_of, fits
 from probseg.errors import OptionError, PluginError, UnknownNameError, did_you_mean, listing
+from probseg.options import annotation_of, fits
 
 Constructor = Callable[..., Any]
 C = TypeVar("C", bound=Constructor)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.choices import Parser
-from benchmarks.validation import ChoiceError
+from benchmarks.suite.choices import Parser
+from benchmarks.suite.validation import ChoiceError
 from probseg.errors import ProbsegError
 
 # torch is imported only once there is something to read: --help and mistakes answer at once.

@@ -9,9 +9,9 @@ from rich.console import Console
 import probseg
 from benchmarks.data.catalogue import entry
 from benchmarks.data.opening import check_choices, open_named
-from probseg.datasets.progress import progress_bar
 from probseg.errors import MissingDataError, OptionError, ProbsegError
-from probseg.files import WriteError
+from probseg.utils.atomic_files import WriteError
+from probseg.utils.progress import progress_bar
 
 
 def run(options: argparse.Namespace) -> int:
@@ -49,7 +49,7 @@ def check(name: str, options: argparse.Namespace, console: Console) -> bool:
 def _report(name: str, options: argparse.Namespace, console: Console) -> bool:
     from benchmarks.data import survey_tables as tables
     from benchmarks.data.survey import survey
-    from probseg.datasets.packed import PackedDataset
+    from probseg.datasets.cache.packed import PackedDataset
 
     dataset = open_named(name, options, on_fault="skip")
     if isinstance(dataset, PackedDataset):

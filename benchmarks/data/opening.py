@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import probseg
-from benchmarks.choices import assigned
-from benchmarks.validation import ChoiceError, choose
+from benchmarks.suite.choices import assigned
+from benchmarks.suite.validation import ChoiceError, choose
 from probseg.registry import named_parameters
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def open_named(name: str, options: argparse.Namespace, **defaults: Any) -> Datas
     Raises:
         ProbsegError: It is not there, damaged, or has no such option.
     """
-    from benchmarks.material import open_dataset
+    from benchmarks.jobs.material import open_dataset
 
     takes = named_parameters(probseg.datasets[name])
     fitting = {key: value for key, value in defaults.items() if key in takes}

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from benchmarks.data.opening import check_choices, open_named
-from benchmarks.validation import ChoiceError
+from benchmarks.suite.validation import ChoiceError
 
 if TYPE_CHECKING:
-    from probseg.datasets.packed import PackedDataset
+    from probseg.datasets.cache.packed import PackedDataset
 
 Window = str | tuple[float, float]
 OF_CT = ("spacing", "window")  # options that only raw CT has
@@ -76,7 +76,7 @@ def window(text: str) -> Window:
 
 
 def _from_dicom(options: argparse.Namespace) -> PackedDataset:
-    from probseg.datasets.lidc_dicom import prepare_lidc
+    from probseg.datasets.lidc.dicom import prepare_lidc
 
     named = options.window in (None, "lung")  # the default there
     chosen = {} if named else {"window": window(options.window)}
@@ -93,8 +93,8 @@ def _from_dataset(options: argparse.Namespace) -> PackedDataset:
 
 
 def _check_free(out: Path) -> None:
-    from probseg.datasets.lidc_dicom import MISSING
-    from probseg.datasets.packed import ARRAYS, META
+    from probseg.datasets.cache.packed import ARRAYS, META
+    from probseg.datasets.lidc.dicom import MISSING
 
     names = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
     if names and not {META} <= names <= {META, *ARRAYS, MISSING}:  # it would all be replaced

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks.choices import check_seeds
 from benchmarks.data.opening import annotators_of, check_choices, name_of, open_named
-from benchmarks.validation import ChoiceError
+from benchmarks.suite.choices import check_seeds
+from benchmarks.suite.validation import ChoiceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +33,8 @@ def run(options: argparse.Namespace) -> int:
         ProbsegError: The data are not there or damaged, or the sheet cannot be written.
     """
     _check(options)
-    from benchmarks.material import thin
-    from benchmarks.report.figures import write_figure
+    from benchmarks.jobs.material import thin
+    from benchmarks.reports.figures import write_figure
     from probseg.datasets.views import CentreCrop
 
     dataset = open_named(options.name, options, on_fault="skip")

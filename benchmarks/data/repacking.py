@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from probseg.datasets.packed import ARRAYS, META, PackedDataset
-from probseg.datasets.packing import pack
-from probseg.datasets.sources import Block
-from probseg.files import atomic_folder
+from probseg.datasets.cache.packed import ARRAYS, META, PackedDataset
+from probseg.datasets.cache.packing import pack
+from probseg.datasets.cache.sources import Block
 from probseg.interfaces import Dataset
+from probseg.utils.atomic_files import atomic_folder
 
 CHUNK = 64  # samples
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from benchmarks.data.catalogue import Entry
 from benchmarks.data.opening import annotators_of, name_of
 from benchmarks.data.survey import Survey
-from probseg.datasets.sources import told
+from probseg.datasets.cache.sources import told
 
 TOLD = 3  # samples that a finding names
 

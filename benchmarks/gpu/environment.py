@@ -8,9 +8,9 @@ import sys
 from dataclasses import asdict
 from importlib.metadata import distributions
 
-from benchmarks import provenance
 from benchmarks.gpu.part import PartOptions
 from benchmarks.gpu.state import State
+from benchmarks.jobs import provenance
 
 
 def run(options: PartOptions) -> None:

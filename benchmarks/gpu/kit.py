@@ -12,14 +12,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks.pack import data_entry, pack
+from benchmarks.jobs.material import open_dataset
 from probseg.errors import MissingDataError, ProbsegError
 
 WHEELS = Path(__file__).with_name("wheels.txt")
 PYTHON = "3.12"  # of the GPU machine
 GLIBC = (17, 24, 27, 28, 31, 34)  # manylinux_2_N, each of which pip takes by itself only
-PART = 45 << 20  # bytes
+PART = "45M"  # what `split --bytes` takes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,10 +59,34 @@ def make(out: Path, data_root: Path | None) -> None:
         print("no data: give --data-root or PROBSEG_DATA to take LIDC along")
         return
     print("compressing LIDC, which takes some minutes", flush=True)
-    parts = pack([data_entry("lidc", Path(data_root))], out / "lidc.tar.xz", PART)
+    parts = pack(Path(data_root), out / "lidc.tar.xz.")
     for part in parts:
         print(f"{part}: {_megabytes([part])}")
     print(f"in all {_megabytes([*wheels, *parts])} in {out}")
+
+
+def pack(data_root: Path, prefix: Path) -> list[Path]:
+    """Write the packed cache of LIDC as a compressed archive in parts, and return the parts.
+
+    ``cat lidc.tar.xz.* | tar -xJ`` unpacks them.
+
+    Args:
+        data_root: Where LIDC lies.
+        prefix: What the names of the parts begin with.
+
+    Raises:
+        MissingDataError: LIDC is not there, or the parts cannot be written.
+    """
+    dataset: Any = open_dataset({"name": "lidc"}, data_root)
+    for old in prefix.parent.glob(f"{prefix.name}*"):  # of a larger archive before
+        old.unlink()
+    tar = ["tar", "-cJf", "-", "-C", str(dataset.folder.parent), dataset.folder.name]
+    split = ["split", f"--bytes={PART}", "--numeric-suffixes", "--suffix-length=3", "-"]
+    with subprocess.Popen(tar, stdout=subprocess.PIPE) as archive:
+        done = subprocess.run([*split, str(prefix)], stdin=archive.stdout, check=False)
+    if archive.returncode or done.returncode:
+        raise MissingDataError(f"tar and split could not write {prefix}*")
+    return sorted(prefix.parent.glob(f"{prefix.name}*"))
 
 
 def bring_wheels(folder: Path) -> list[Path]:

@@ -9,21 +9,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import provenance
 from benchmarks.gpu.part import PartOptions
 from benchmarks.gpu.state import State
-from benchmarks.material import Data, open_dataset, prepare, thin
-from benchmarks.pictures import Album, choose
-from benchmarks.predictors import ModelPredictor
-from benchmarks.results import finite, means
-from benchmarks.scoring import Scorer, Scores, batches
+from benchmarks.jobs import provenance
+from benchmarks.jobs.material import Data, open_dataset, prepare, thin
+from benchmarks.jobs.pictures import Album, choose
+from benchmarks.jobs.predictors import ModelPredictor
+from benchmarks.jobs.results import finite, means
+from benchmarks.jobs.scoring import Scorer, Scores, batches
 from probseg import load
 from probseg.datasets.views import Subset
-from probseg.files import atomic_file
 from probseg.interfaces import Dataset
 from probseg.metrics.evaluation import evaluate
 from probseg.training.precision import choose_execution
 from probseg.training.settings import TrainingSettings
+from probseg.utils.atomic_files import atomic_file
 
 FEW, MANY = 16, 100  # samples
 OF_MANY = ("ged", "hungarian-iou", "diversity")
@@ -130,7 +130,7 @@ def _data(training: Path, options: PartOptions) -> Data:
 
 
 def _draw_gini(values: Mapping[str, Any], names: Sequence[str], out: Path) -> None:
-    from benchmarks.report.figures import write_figure
+    from benchmarks.reports.figures import write_figure
     from probseg.plots import gini_curves
 
     curves = {}
@@ -143,8 +143,8 @@ def _draw_gini(values: Mapping[str, Any], names: Sequence[str], out: Path) -> No
 
 
 def _draw_samples(albums: Mapping[str, Album], out: Path) -> None:
-    from benchmarks.report.figures import case_of, write_figure
-    from benchmarks.report.overview import overview
+    from benchmarks.reports.figures import case_of, write_figure
+    from benchmarks.reports.overview import overview
 
     places = next(iter(albums.values())).pages
     cases = [case_of({name: album.pages[p] for name, album in albums.items()}) for p in places]

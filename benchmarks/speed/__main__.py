@@ -10,9 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import choices
-from benchmarks.choices import Parser
-from benchmarks.validation import ChoiceError, choose
+from benchmarks.suite import choices
+from benchmarks.suite.choices import Parser
+from benchmarks.suite.validation import ChoiceError, choose
 from probseg.errors import MissingDataError, ProbsegError
 
 if TYPE_CHECKING:

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.scoring import OF_SAMPLES, score
+from benchmarks.jobs.scoring import OF_SAMPLES, score
 from benchmarks.speed import pairwise
 from benchmarks.speed.contest import OURS, Contest, Disagreement, Entry, Floor, hold
 from benchmarks.speed.masks import evaluations, open_annotations
 from benchmarks.speed.options import Options
 from benchmarks.speed.report import duration
 from probseg.interfaces import Dataset, Evaluation
-from probseg.metrics.energy import generalised_energy_distance
 from probseg.metrics.evaluation import SharedEvaluation, evaluate
+from probseg.metrics.ged import generalised_energy_distance
 from probseg.metrics.hausdorff import hausdorff_cost
 from probseg.metrics.matching import hungarian_iou
 

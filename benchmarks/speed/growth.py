@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from benchmarks.scoring import OF_SAMPLES
+from benchmarks.jobs.scoring import OF_SAMPLES
 from benchmarks.speed import sample, train
 from benchmarks.speed.contest import Contest, Entry, hold
 from benchmarks.speed.options import Options
@@ -36,7 +36,7 @@ def contests(options: Options) -> list[Contest]:
     axes = _axes(options)
     found = [_measure(axis, options) for axis in axes]
     if options.out is not None:
-        from benchmarks.report.figures import write_figure
+        from benchmarks.reports.figures import write_figure
 
         write_figure(options.out / "growth.png", draw(axes, found))
     return found

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import provenance
+from benchmarks.jobs import provenance
 
 _MATRIX, _SMALL_MATRIX = 2048, 256
 _BYTES, _SMALL_BYTES = 1 << 28, 1 << 20  # more than any cache; less

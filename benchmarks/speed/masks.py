@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, shift
 from torch import Tensor
 
-from benchmarks.material import open_dataset, prepare
+from benchmarks.jobs.material import open_dataset, prepare
 from probseg.datasets.annotators import complete
 from probseg.errors import MissingDataError
 from probseg.interfaces import Dataset, Evaluation

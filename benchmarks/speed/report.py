@@ -12,7 +12,7 @@ from rich.table import Table
 
 from benchmarks.speed.contest import Contest, Row
 from benchmarks.speed.machine import Machine
-from probseg.files import atomic_file, write_json
+from probseg.utils.atomic_files import atomic_file, write_json
 
 SCHEMA_VERSION = 1
 HEADINGS = ("", "median", "spread", "times ours", "memory", "agreement")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import probseg
-from probseg.metrics.energy import generalised_energy_distance
+from probseg.metrics.ged import generalised_energy_distance
 from probseg.metrics.latent import effective_rank, gini
 from probseg.metrics.matching import hungarian_iou
 from probseg.plots import COLOURS, INK, MUTED

@@ -54,7 +54,7 @@ def read_spec(spec: str) -> dict[str, Any]:
     """
     path = Path(spec)
     if path.suffix == ".safetensors" or path.is_dir():
-        from probseg.checkpoints import read_spec as read_checkpoint
+        from probseg.sharing.checkpoint import read_spec as read_checkpoint
 
         return read_checkpoint(path / "model.safetensors" if path.is_dir() else path)
     if path.suffix not in FILES:

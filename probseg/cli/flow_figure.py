@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Patch
 
-from probseg.files import atomic_file
+from probseg.utils.atomic_files import atomic_file
 
 if TYPE_CHECKING:
     from probseg.cli.anatomy import Anatomy

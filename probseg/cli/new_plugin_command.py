@@ -11,8 +11,8 @@ from string import Template
 import probseg
 from probseg.cli.kinds import registry_of, singular
 from probseg.errors import OptionError
-from probseg.files import atomic_folder
 from probseg.kinds import KINDS
+from probseg.utils.atomic_files import atomic_folder
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 # Template to the file that is made of it; the part's own template depends on its kind.

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import probseg
-from probseg.datasets.progress import progress_bar
 from probseg.errors import DataError, OptionError, ProbsegError
+from probseg.utils.progress import progress_bar
 
 if TYPE_CHECKING:
     from probseg.cli.scaling import Scaling
@@ -54,7 +54,7 @@ def _folders(options: argparse.Namespace) -> dict[Path, Path]:
         OptionError: An image is of no kind that can be read, or two would go to one folder.
         DataError: One was predicted before, and nobody said what to do about that.
     """
-    from probseg.datasets.pictures import SUFFIXES, stem_and_suffix
+    from probseg.datasets.formats.images import SUFFIXES, stem_and_suffix
 
     names = {file: stem_and_suffix(file.name) for file in dict.fromkeys(options.images)}
     for file, (_, suffix) in names.items():

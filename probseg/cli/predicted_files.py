@@ -12,10 +12,10 @@ from PIL import Image as Pillow
 
 from probseg.cli.sampling import Predicted
 from probseg.cli.scaling import Image
-from probseg.datasets.nifti import nibabel
-from probseg.datasets.orientation import Upright
+from probseg.datasets.formats.nifti import nibabel
+from probseg.datasets.formats.orientation import Upright
 from probseg.errors import ProbsegError
-from probseg.files import atomic_folder, write_json
+from probseg.utils.atomic_files import atomic_folder, write_json
 
 _WHITE = 65535  # of 16-bit PNG
 

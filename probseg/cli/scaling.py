@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.datasets.pictures import Picture, read_picture, stem_and_suffix
-from probseg.datasets.places import named
-from probseg.datasets.resize import check_finite, stretch
+from probseg.datasets.cache.places import named
+from probseg.datasets.formats.images import Picture, read_picture, stem_and_suffix
+from probseg.datasets.formats.resize import check_finite, stretch
 from probseg.errors import DataError, OptionError
 
 _LARGEST = 1 << 28  # bytes of a file

@@ -12,10 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from probseg import interfaces
-from probseg.annotations import annotation_of
 from probseg.cli.docstrings import Docstring, parse
 from probseg.cli.kinds import registry_of, singular
 from probseg.cli.output import print_json, print_rows
+from probseg.options import annotation_of
 from probseg.registry import Constructor, named_parameters
 
 # The protocol that parts of a kind follow, and what the model's composition passes to them.

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from probseg.errors import DataError, MissingDataError, OptionError, did_you_mean, listing
 from probseg.interfaces import Batch
-from probseg.transfer import moved
+from probseg.utils.transfer import moved
 
 Annotator = Literal["random", "majority", "staple"] | int
 NAMES: tuple[str, ...] = ("random", "majority", "staple")

@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from probseg.datasets.annotators import annotation, complete
 from probseg.errors import InputError
 from probseg.interfaces import Batch
-from probseg.metrics.energy import sample_diversity
+from probseg.metrics.ged import sample_diversity
 from probseg.metrics.latent import active_units, effective_rank, gini, kl_per_dimension
 
 _ONE = 1.1  # effective rank: 2 % of the spread in a second dimension

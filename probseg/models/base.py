@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 from torch import Generator, Tensor, nn
 
 from probseg.errors import CheckpointError, InputError
-from probseg.inputs import checked_image, checked_label
 from probseg.layers import in_single_precision
-from probseg.seeding import seeded
 from probseg.specs import integer
+from probseg.tensors import checked_image, checked_label
+from probseg.utils.seeding import seeded
 
 if TYPE_CHECKING:
-    from probseg.cards import Card
+    from probseg.sharing.cards import Card
 
 
 class ProbabilisticModel(nn.Module, ABC):
@@ -57,7 +57,7 @@ class ProbabilisticModel(nn.Module, ABC):
         Raises:
             WriteError: The file cannot be written; none is left behind.
         """
-        from probseg.checkpoints import save  # checkpoints import the models that they load
+        from probseg.sharing.checkpoint import save  # checkpoints import the models that they load
 
         save(self, path)
 
@@ -76,7 +76,7 @@ class ProbabilisticModel(nn.Module, ABC):
         Raises:
             WriteError: The folder holds something else, or cannot be written.
         """
-        from probseg.hub import save_pretrained
+        from probseg.sharing.hub import save_pretrained
 
         save_pretrained(self, save_directory, card=card)
 
@@ -85,7 +85,7 @@ class ProbabilisticModel(nn.Module, ABC):
 
         Args:
             repo_id: Such as ``"somebody/csae-lidc"``; made where there is none.
-            **options: As of :func:`probseg.hub.push_to_hub`.
+            **options: As of :func:`probseg.sharing.hub.push_to_hub`.
 
         Returns:
             Where the commit can be seen.
@@ -93,7 +93,7 @@ class ProbabilisticModel(nn.Module, ABC):
         Raises:
             HubError: The repository cannot be written.
         """
-        from probseg.hub import push_to_hub
+        from probseg.sharing.hub import push_to_hub
 
         return push_to_hub(self, repo_id, **options)
 
@@ -105,9 +105,9 @@ class ProbabilisticModel(nn.Module, ABC):
 
         Raises:
             CheckpointError: It is a model of another class than this one.
-            ProbsegError: See :func:`probseg.hub.from_pretrained`.
+            ProbsegError: See :func:`probseg.sharing.hub.from_pretrained`.
         """
-        from probseg.hub import from_pretrained
+        from probseg.sharing.hub import from_pretrained
 
         model = from_pretrained(pretrained_model_name_or_path, **options)
         if not isinstance(model, cls):
@@ -128,8 +128,8 @@ class ProbabilisticModel(nn.Module, ABC):
     ) -> AbstractContextManager[None]:
         """Let networks that may draw random numbers draw from the generator too.
 
-        What :func:`probseg.seeding.seeded` costs is saved where all modules are of libraries whose
-        layers draw in training mode only, and are in evaluation mode.
+        The cost of :func:`probseg.utils.seeding.seeded` is saved where all modules are in
+        evaluation mode and come from libraries whose layers draw in training mode only.
         """
         draw = any(module.training or _library(module) not in _QUIET for module in self.modules())
         return seeded(generator if draw else None, image.device)

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from probseg.inputs import cropped, padded
 from probseg.interfaces import Backbone
 from probseg.layers import set_class_prior
 from probseg.models.base import ProbabilisticModel, checked_count, probabilities
 from probseg.models.cross_entropy import CrossEntropy
 from probseg.specs import Part, integer, make
+from probseg.tensors import cropped, padded
 
 
 class DeterministicModel(ProbabilisticModel):

@@ -11,12 +11,12 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
 from probseg.errors import InputError
-from probseg.inputs import check_device, cropped, one_hot, padded
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
 from probseg.models.base import ProbabilisticModel, checked_count, probabilities
 from probseg.models.cross_entropy import CrossEntropy
 from probseg.projectors.identity import Identity
-from probseg.seeding import seeded
+from probseg.tensors import check_device, cropped, one_hot, padded
+from probseg.utils.seeding import seeded
 
 Space = Literal["base", "projected"]
 FlowContext = Literal["image", "own", "posterior"]

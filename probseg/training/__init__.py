@@ -6,36 +6,29 @@ that needs them; settings and :func:`check_finite`, for a loop of your own, do n
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from probseg.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from probseg.training.chunks import MemoryLimitError
-    from probseg.training.divergence import DivergenceError, check_finite
+    from probseg.training.finite import DivergenceError, check_finite
     from probseg.training.fitting import FitResult, fit
-    from probseg.training.health import LatentHealth
+    from probseg.training.latent_health import LatentHealth
     from probseg.training.settings import TrainingSettings
 
-_HOMES = {
-    "DivergenceError": "divergence",
-    "FitResult": "fitting",
-    "LatentHealth": "health",
-    "MemoryLimitError": "chunks",
-    "TrainingSettings": "settings",
-    "check_finite": "divergence",
-    "fit": "fitting",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(_HOMES)
-
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "DivergenceError": "finite",
+        "FitResult": "fitting",
+        "LatentHealth": "latent_health",
+        "MemoryLimitError": "chunks",
+        "TrainingSettings": "settings",
+        "check_finite": "finite",
+        "fit": "fitting",
+    },
+)
 
 __all__ = [
     "DivergenceError",

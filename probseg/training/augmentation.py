@@ -8,7 +8,7 @@ import torch
 from kornia.geometry.transform import get_affine_matrix2d, warp_affine
 from torch import Generator, Tensor
 
-from probseg.transfer import moved
+from probseg.utils.transfer import moved
 
 Interval = tuple[float, float]
 

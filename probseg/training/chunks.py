@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from probseg.errors import ProbsegError
-from probseg.training.step import Gradients, Loss, accumulate, has_batch_norm, images_at_once
+from probseg.training.gradients import Gradients, Loss, accumulate, has_batch_norm, images_at_once
 
 logger = logging.getLogger("probseg.training")
 
@@ -48,7 +48,7 @@ class Chunks:
         backward: Callable[[Tensor], Any],
         begin: Callable[[int], Any] = lambda place: None,
     ) -> Gradients:
-        """Add the gradients of a batch's loss; see :func:`probseg.training.step.accumulate`.
+        """Add the gradients of a batch's loss; see :func:`probseg.training.gradients.accumulate`.
 
         Raises:
             MemoryLimitError: One image at a time is too much, or other processes share the step.

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from probseg.errors import DataError
-from probseg.inputs import extremes
 from probseg.interfaces import Batch, Dataset
+from probseg.tensors import extremes
 from probseg.training.parallel import Share
 from probseg.training.seeds import Purpose, make_generator
 from probseg.training.settings import TrainingSettings
-from probseg.transfer import moved
+from probseg.utils.transfer import moved
 
 
 class TrainingData(LightningDataModule):

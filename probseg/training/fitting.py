@@ -15,7 +15,6 @@ from torch import nn
 
 from probseg.datasets.views import Annotated
 from probseg.errors import InputError
-from probseg.files import sweep, write_json
 from probseg.interfaces import Dataset
 from probseg.training.allocator import kept_memory
 from probseg.training.data import TrainingData
@@ -29,6 +28,7 @@ from probseg.training.rounds import CODE, LAST, MONITOR, Record, RoundKeeper, be
 from probseg.training.seeds import preserved_state
 from probseg.training.settings import TrainingSettings
 from probseg.training.trainer import Shown, make_trainer
+from probseg.utils.atomic_files import sweep, write_json
 
 # These may differ between a run and the one that goes on from it; the end of a cosine may not.
 _CHANGEABLE = {

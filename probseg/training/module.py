@@ -16,11 +16,11 @@ from probseg.interfaces import Batch
 from probseg.metrics.latent import gini
 from probseg.training.augmentation import Draw, apply, draw
 from probseg.training.chunks import Chunks
-from probseg.training.divergence import DivergenceWatch, gradient_names
+from probseg.training.finite import DivergenceWatch, gradient_names
+from probseg.training.gradients import Norms, clip
 from probseg.training.parallel import Share, agree, alone, average
 from probseg.training.seeds import Purpose, make_generator, seed_globally
 from probseg.training.settings import TrainingSettings
-from probseg.training.step import Norms, clip
 
 
 class TrainingModule(LightningModule):

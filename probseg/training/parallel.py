@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from probseg.errors import ProbsegError
 from probseg.training.allocator import kept_memory
-from probseg.training.divergence import DivergenceError
+from probseg.training.finite import DivergenceError
 from probseg.training.quiet import quiet_lightning
 
 

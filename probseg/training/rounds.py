@@ -12,9 +12,9 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from probseg.checkpoints import save
-from probseg.files import atomic_file, write_json
-from probseg.interrupts import deferred_interrupts
+from probseg.sharing.checkpoint import save
+from probseg.utils.atomic_files import atomic_file, write_json
+from probseg.utils.interrupts import deferred_interrupts
 
 # Raised when a checkpoint comes to hold other things, or the same settings to train otherwise: no
 # run goes on from one of another number. The revision would change with every line of prose.

@@ -1,15 +1,11 @@
 """A suite so small that real cells train in a second, and one finished run of it."""
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves the folder out
-
 from forks import forked
 
-from benchmarks import estimate, workers
+from benchmarks.execution import estimate, workers
 from benchmarks.speed.workers import Worker
 
 SUITE = """

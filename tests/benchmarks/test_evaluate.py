@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.evaluate import main
-from benchmarks.results import read_result
+from benchmarks.jobs.results import read_result
 
 SAME = ["--samples", "4", "--batch", "3", "--seed", "0", "--device", "cpu"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.results import read_result, write_result
+from benchmarks.jobs.results import read_result, write_result
 from benchmarks.run import main
 from probseg.datasets.splits import Split
 from probseg.training.rounds import RoundKeeper

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import probseg
-from benchmarks.results import read_result
+from benchmarks.jobs.results import read_result
 from benchmarks.share import card_of, main
 from probseg.errors import DataError
 

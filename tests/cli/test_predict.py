@@ -10,8 +10,8 @@ from PIL import Image
 
 import probseg
 from probseg.cli.sampling import predict
-from probseg.datasets.nifti import read_nifti
-from probseg.datasets.orientation import Upright
+from probseg.datasets.formats.nifti import read_nifti
+from probseg.datasets.formats.orientation import Upright
 
 SMALL = {"channels": [4, 8], "convolutions": 1}
 OPTIONS = {"backbone": {"name": "unet", **SMALL}, "encoder": {"name": "axis-aligned", **SMALL}}

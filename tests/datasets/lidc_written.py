@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from probseg.datasets.packing import pack
-from probseg.datasets.sources import Block
+from probseg.datasets.cache.packing import pack
+from probseg.datasets.cache.sources import Block
 
 
 class Cases(NamedTuple):

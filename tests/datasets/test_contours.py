@@ -13,10 +13,10 @@ from scipy.ndimage import binary_fill_holes
 from scipy.spatial.distance import cdist
 
 from probseg.datasets.contours import contours, draw_masks
-from probseg.datasets.lidc_database import Annotation, Contour, Scan, find_database, read_scans
-from probseg.datasets.nodules import Nodule, cluster
-from probseg.datasets.rasterise import rasterise
-from probseg.datasets.rendering import render, window_around
+from probseg.datasets.contours.rendering import render, window_around
+from probseg.datasets.lidc.database import Annotation, Contour, Scan, find_database, read_scans
+from probseg.datasets.lidc.nodules import Nodule, cluster
+from probseg.datasets.lidc.rasterise import rasterise
 from probseg.errors import DataError, MissingDataError
 
 RATINGS = {"subtlety": 4, "calcification": 6, "margin": 4, "spiculation": 1, "texture": 5}

@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 from pydicom import Dataset
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
-from probseg.datasets.dicom import read_header, read_hounsfield
+from probseg.datasets.formats.dicom import read_header, read_hounsfield
 from probseg.errors import DataError
 
 from .dicom_series import ct

@@ -15,8 +15,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 import probseg
+from probseg.datasets.cache.packed import PackedDataset
 from probseg.datasets.folder import folder
-from probseg.datasets.packed import PackedDataset
 from probseg.errors import DataError, MissingDataError, OptionError
 
 ITK = np.diag([-0.5, -0.25, 1.0, 1.0])

@@ -12,8 +12,8 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
+from probseg.datasets.cache.packed import PackedDataset
 from probseg.datasets.lidc import lidc
-from probseg.datasets.packed import PackedDataset
 from probseg.errors import DataError, MissingDataError
 from probseg.interfaces import Dataset
 

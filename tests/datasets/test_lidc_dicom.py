@@ -12,10 +12,10 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from PIL import Image
 
-from probseg.datasets import lidc_dicom
-from probseg.datasets.dicom import read_hounsfield
-from probseg.datasets.lidc_dicom import LidcDicom, prepare_lidc
-from probseg.datasets.packed import PackedDataset
+from probseg.datasets.cache.packed import PackedDataset
+from probseg.datasets.formats.dicom import read_hounsfield
+from probseg.datasets.lidc import dicom as lidc_dicom
+from probseg.datasets.lidc.dicom import LidcDicom, prepare_lidc
 from probseg.errors import DataError, MissingDataError, OptionError
 
 from .dicom_series import box, ct, write_database

@@ -22,8 +22,8 @@ from lidc_written import (
 )
 from numpy.testing import assert_array_equal
 
+from probseg.datasets.cache.packed import PackedDataset
 from probseg.datasets.lidc import lidc
-from probseg.datasets.packed import PackedDataset
 from probseg.errors import DataError, MissingDataError, OptionError
 
 

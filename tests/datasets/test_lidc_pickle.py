@@ -12,8 +12,8 @@ import pytest
 import torch
 from lidc_written import entries, random_cases, write_pickle
 
-from probseg.datasets import lidc_pickle
 from probseg.datasets.lidc import lidc
+from probseg.datasets.lidc import pickle as lidc_pickle
 from probseg.errors import DataError, MissingDataError
 
 CASES = random_cases(4)
@@ -146,7 +146,7 @@ def test_a_pickle_of_something_else_is_no_lidc(content: Any, tmp_path: Path) -> 
 
 
 def test_several_processes_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("probseg.datasets.packing._WORTH_PROCESSES", 2)
+    monkeypatch.setattr("probseg.datasets.cache.packing._WORTH_PROCESSES", 2)
     cases = random_cases(40)
     path = write_pickle(tmp_path / "a.pickle", entries(cases))
     dataset = lidc(path, cache=tmp_path / "cache")

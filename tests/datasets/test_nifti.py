@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from numpy.testing import assert_array_equal
 
-from probseg.datasets.nifti import Volume, read_nifti
-from probseg.datasets.orientation import Upright
+from probseg.datasets.formats.nifti import Volume, read_nifti
+from probseg.datasets.formats.orientation import Upright
 from probseg.errors import DataError
 
 

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from probseg.datasets import packing
-from probseg.datasets.growing import GrowingArray
-from probseg.datasets.packed import PackedDataset
-from probseg.datasets.packing import cache_root, find_or_pack
-from probseg.datasets.sources import Block
+from probseg.datasets.cache import packing
+from probseg.datasets.cache.growing import GrowingArray
+from probseg.datasets.cache.packed import PackedDataset
+from probseg.datasets.cache.packing import cache_root, find_or_pack
+from probseg.datasets.cache.sources import Block
 from probseg.errors import DataError, ProbsegError
 
 

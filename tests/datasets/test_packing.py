@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from probseg.datasets import packing
-from probseg.datasets.packed import ARRAYS
-from probseg.datasets.packing import find_or_pack
-from probseg.datasets.sources import Block
+from probseg.datasets.cache import packing
+from probseg.datasets.cache.packed import ARRAYS
+from probseg.datasets.cache.packing import find_or_pack
+from probseg.datasets.cache.sources import Block
 from probseg.errors import DataError, OptionError
-from probseg.files import WriteError
+from probseg.utils.atomic_files import WriteError
 
 
 class Rows:
@@ -223,7 +223,7 @@ def test_a_read_only_folder_without_a_cache_says_so(read_only: Path) -> None:
 def test_opening_a_cache_imports_no_torch_and_little_memory(tmp_path: Path) -> None:
     folder = find_or_pack(Rows(), tmp_path / "rows").folder
     code = (
-        "import sys; from probseg.datasets.packed import PackedDataset; "
+        "import sys; from probseg.datasets.cache.packed import PackedDataset; "
         f"print(len(PackedDataset({str(folder)!r})), 'torch' in sys.modules, "
         "open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
     )

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_array_equal
 
-from probseg.datasets.plain_pickle import load_plain
+from probseg.datasets.formats.plain_pickle import load_plain
 from probseg.errors import DataError
 
 KINDS = [np.bool_, np.uint8, np.int64, np.float16, np.float32, np.float64, np.dtype(">f4")]

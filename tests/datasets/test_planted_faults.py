@@ -26,9 +26,9 @@ from fault_whole import plant_whole
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from probseg.datasets.cache.packed import PackedDataset
 from probseg.datasets.folder import folder as load_folder
 from probseg.datasets.lidc import lidc
-from probseg.datasets.packed import PackedDataset
 from probseg.datasets.qubiq import qubiq as load_qubiq
 from probseg.errors import DataError
 

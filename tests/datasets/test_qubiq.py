@@ -14,7 +14,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import probseg
-from probseg.datasets.packed import PackedDataset
+from probseg.datasets.cache.packed import PackedDataset
 from probseg.datasets.qubiq import SUBSETS, qubiq
 from probseg.errors import DataError, MissingDataError, OptionError
 

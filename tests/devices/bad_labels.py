@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-sys.path.append(str(Path(__file__).parent / "../core"))
+sys.path.append(str(Path(__file__).parent / "../helpers"))
 
 from device_parts import LATENT, MODELS, data, on, tiny
 

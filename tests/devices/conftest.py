@@ -1,4 +1,4 @@
-"""What runs on a device is small and comes from the toys of the core and of training."""
+"""What runs on a device is small and comes from tests/helpers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-# pytest's importlib mode leaves the folders out
-sys.path += [str(Path(__file__).parent / folder) for folder in (".", "../core", "../training")]
+sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves the folder out
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from core_parts import ENCODER, UNET, batch, generator
+from small_models import ENCODER, UNET, batch, generator
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from core_parts import NET, generator
 from device_parts import (
     DIVERGENCES,
     LATENT,
@@ -19,6 +18,7 @@ from device_parts import (
     with_divergence,
 )
 from fake_cuda import FakeCuda, autocast, fakes
+from small_models import NET, generator
 from torch import nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 from torch.distributions import Independent, Normal
@@ -29,7 +29,7 @@ from probseg.interfaces import Batch, Evaluation
 from probseg.registry import named_parameters, registry
 from probseg.training.augmentation import apply, draw
 from probseg.training.data import TrainingData
-from probseg.training.divergence import DivergenceWatch
+from probseg.training.finite import DivergenceWatch
 from probseg.training.module import TrainingModule
 from probseg.training.parallel import Share
 from probseg.training.settings import TrainingSettings

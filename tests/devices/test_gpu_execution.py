@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from core_parts import UNET, generator, total
 from device_parts import (
     DEVICE,
     DIVERGENCES,
@@ -28,13 +27,14 @@ from device_parts import (
     with_divergence,
 )
 from lightning.pytorch import Callback
+from small_models import UNET, generator, total
 from torch.optim import Adam
 from training_toys import Discs, quick
 
 import probseg
 from probseg.training import fit
 from probseg.training.augmentation import apply, draw
-from probseg.training.step import accumulate, clip
+from probseg.training.gradients import accumulate, clip
 
 pytestmark = pytest.mark.gpu
 

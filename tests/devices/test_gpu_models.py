@@ -6,7 +6,6 @@ import copy
 
 import pytest
 import torch
-from core_parts import NET, generator, shaken
 from device_parts import (
     DEVICE,
     DIVERGENCES,
@@ -25,11 +24,12 @@ from device_parts import (
     tiny,
     with_divergence,
 )
+from small_models import NET, generator, shaken
 
 import probseg
 from probseg.errors import InputError
 from probseg.models.latent import LatentVariableModel
-from probseg.seeding import seeded
+from probseg.utils.seeding import seeded
 
 pytestmark = pytest.mark.gpu
 

@@ -7,9 +7,9 @@ import json
 
 import pytest
 import torch
-from core_parts import UNET, generator
 from device_parts import DEVICE, MODELS, SameNoise, close, only_cuda, tiny
 from lightning.pytorch import Callback
+from small_models import UNET, generator
 from training_toys import Discs, make_model, quick
 
 from probseg.datasets.annotators import annotation
@@ -17,7 +17,7 @@ from probseg.interfaces import Batch
 from probseg.metrics.health import latent_health
 from probseg.training import DivergenceError, LatentHealth, fit
 from probseg.training.augmentation import apply, draw
-from probseg.training.step import accumulate, clip
+from probseg.training.gradients import accumulate, clip
 
 pytestmark = pytest.mark.gpu
 

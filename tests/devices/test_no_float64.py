@@ -29,7 +29,8 @@ from torch.utils._pytree import tree_leaves
 import probseg
 from probseg.errors import InputError
 from probseg.interfaces import Batch, Evaluation
-from probseg.metrics import energy, hausdorff, health, kernels, latent, matching, ncc, precision
+from probseg.metrics import ged as energy
+from probseg.metrics import hausdorff, health, kernels, latent, matching, ncc, precision
 from probseg.metrics.evaluation import evaluate, shared
 from probseg.metrics.streaming import StreamingMetric, streaming_collection
 from probseg.training.augmentation import apply, draw

@@ -11,7 +11,8 @@ from torch.distributions import Independent, Normal
 import probseg
 from probseg.errors import InputError, OptionError, UnknownNameError
 from probseg.interfaces import Evaluation, Metric
-from probseg.metrics import energy, kernels, matching
+from probseg.metrics import ged as energy
+from probseg.metrics import kernels, matching
 from probseg.metrics.evaluation import SharedEvaluation, evaluate, shared
 from probseg.metrics.kernels import PairCost, iou_cost
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from probseg.errors import InputError
 from probseg.metrics.checks import check_label_pair
-from probseg.metrics.energy import sample_diversity
 from probseg.metrics.foreground import extent, highest
+from probseg.metrics.ged import sample_diversity
 from probseg.metrics.hausdorff import hausdorff_cost
 from probseg.metrics.kernels import iou_cost
 from probseg.metrics.overlap import Overlap

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 
 import probseg
-from probseg.checkpoints import _digest
 from probseg.errors import ProbsegError
+from probseg.sharing.checkpoint import _digest
 
 SECONDS = 10.0  # of the processor, for one case; a hang ends the process, native code or not
 

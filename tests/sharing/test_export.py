@@ -9,9 +9,9 @@ from tiny import tiny
 from torch.distributions import Independent, MultivariateNormal, Normal, TransformedDistribution
 from torch.distributions.transforms import AffineTransform, TanhTransform
 
-from probseg import export
 from probseg.errors import ExportError
-from probseg.noise import from_noise
+from probseg.sharing import export
+from probseg.sharing.noise import from_noise
 
 # Torch's exporters are a lot of Python: one model shows which lines of ours are reached.
 UNTRACED = pytest.mark.untraced

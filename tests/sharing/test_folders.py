@@ -9,9 +9,9 @@ import torch
 from tiny import tiny
 
 import probseg
-from probseg.cards import Card
 from probseg.errors import CheckpointError
-from probseg.files import WriteError
+from probseg.sharing.cards import Card
+from probseg.utils.atomic_files import WriteError
 
 FILES = {"README.md", "config.json", "model.safetensors"}
 

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 import probseg
-from probseg import descriptions
-from probseg.checkpoints import read_description
 from probseg.errors import CheckpointError
+from probseg.sharing import config as descriptions
+from probseg.sharing.checkpoint import read_description
 
 FROZEN = Path(__file__).parent / "frozen"
 FILES = sorted(p.name for p in FROZEN.glob("*.safetensors") if "answer" not in p.name)

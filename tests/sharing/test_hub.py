@@ -10,8 +10,8 @@ from local_hub import Hub, serving
 from tiny import tiny
 
 import probseg
-from probseg.cards import Card
 from probseg.errors import CheckpointError, HubError
+from probseg.sharing.cards import Card
 
 REPOSITORY = "somebody/tiny-csae"
 

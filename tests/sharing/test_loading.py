@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from tiny import PARTS, package, tiny, written
 
 import probseg
-from probseg.checkpoints import read_description
-from probseg.descriptions import MAX_BYTES, MAX_DEPTH, parsed
 from probseg.errors import CheckpointError, MissingPluginError, OptionError, ProbsegError
-from probseg.requirements import Requirement
+from probseg.sharing.checkpoint import read_description
+from probseg.sharing.config import MAX_BYTES, MAX_DEPTH, parsed
+from probseg.sharing.plugins import Requirement
 
 
 @pytest.fixture(scope="module")

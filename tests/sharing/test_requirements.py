@@ -3,7 +3,7 @@
 import pytest
 
 import probseg
-from probseg.requirements import Requirement, requirements
+from probseg.sharing.plugins import Requirement, requirements
 
 
 @pytest.fixture

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves the folder out
-
 from training_toys import Discs
 
 

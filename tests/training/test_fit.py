@@ -15,10 +15,10 @@ from torch import Tensor
 from training_toys import Discs, ToyModel, make_model, quick
 
 from probseg.errors import CheckpointError, DataError, InputError
-from probseg.files import WriteError
 from probseg.interfaces import Batch
 from probseg.training import DivergenceError, FitResult, fit
 from probseg.training.data import _check_batch
+from probseg.utils.atomic_files import WriteError
 
 
 class Interrupted(Discs):

@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.optim import Adam
 
 import probseg
-from probseg.training.step import accumulate, clip
+from probseg.training.gradients import accumulate, clip
 
 STEPS = int(os.environ.get("PROBSEG_STEPS", "10"))
 NET = {"channels": [4, 8], "convolutions": 1}

@@ -9,13 +9,13 @@ import torch
 from torch import Generator, Size, Tensor, nn
 
 from probseg.errors import OptionError
-from probseg.inputs import cropped, padded
 from probseg.interfaces import Backbone
 from probseg.layers import set_class_prior
 from probseg.models.base import ProbabilisticModel, checked_count, probabilities
 from probseg.models.cross_entropy import cross_entropies
-from probseg.seeding import seeded
 from probseg.specs import Part, integer, make
+from probseg.tensors import cropped, padded
+from probseg.utils.seeding import seeded
 from probseg_ssn.density import LowRankLogits
 
 _START = 0.1  # times the usual initial weights, of what makes samples differ

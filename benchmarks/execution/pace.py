@@ -1,0 +1,89 @@
+"""How long cells take: from the rounds that they, or others like them, have kept."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.jobs.cells import Cell
+
+Paces = Mapping[str, float]  # kind of cell to seconds a step
+
+
+def kind(cell: Cell) -> str:
+    """Return what cells share that differ in nothing but fold and seed."""
+    return Cell({**cell.config, "fold": None, "seed": None}).key
+
+
+def rounds(cell: Cell, out: Path) -> list[dict[str, Any]]:
+    """Return the records of a cell's validation rounds so far; none where none can be read."""
+    path = cell.folder(out) / "training" / "history.json"
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return records if isinstance(records, list) else []
+
+
+def max_steps(cell: Cell) -> int:
+    """Return after how many steps a cell's training ends at the latest, 0 without training."""
+    if not cell.trained:
+        return 0
+    if "max_steps" in cell.config["training"]:
+        return int(cell.config["training"]["max_steps"])
+    from probseg.training.settings import TrainingSettings  # imports torch
+
+    return TrainingSettings.max_steps
+
+
+def paces(cells: Iterable[Cell], out: Path) -> dict[str, float]:
+    """Return the seconds a step of each kind of cell that was trained a round, with validation."""
+    seen: dict[str, list[float]] = {}
+    for cell in cells:
+        records = rounds(cell, out)
+        if cell.trained and records:
+            last = records[-1]
+            seen.setdefault(kind(cell), []).append(last["seconds"] / last["step"])
+    return {name: statistics.fmean(values) for name, values in seen.items()}
+
+
+def seconds_left(cells: Sequence[Cell], out: Path, known: Paces, *, width: int) -> float | None:
+    """Return how long cells will train if none stops early, or nothing where no pace is known.
+
+    Args:
+        cells: Those that are not done.
+        out: Folder of the run.
+        known: Seconds a step; a kind that has none counts as the mean of the others.
+        width: Cells at once.
+    """
+    if not known:
+        return None
+    usual = statistics.fmean(known.values())
+    each = [steps_left(cell, out) * known.get(kind(cell), usual) for cell in cells]
+    return max([sum(each) / max(width, 1), *each], default=0.0)
+
+
+def steps_left(cell: Cell, out: Path) -> int:
+    """Return the steps until a cell's training ends at the latest."""
+    records = rounds(cell, out)
+    return max(0, max_steps(cell) - int(records[-1]["step"])) if records else max_steps(cell)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it.
+
+    >>> duration(42), duration(660), duration(7500), duration(200_000)
+    ('42 s', '11 min', '2 h 5 min', '2 days 8 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} days {hours % 24} h"

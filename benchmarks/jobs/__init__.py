@@ -1,0 +1,1 @@
+"""One experiment: its data, training, scores, pictures and result."""

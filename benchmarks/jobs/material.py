@@ -1,0 +1,86 @@
+"""The data of a cell: a data set, cropped, split, and thinned where the profile says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import probseg
+from benchmarks.jobs.cells import FOLDS
+from probseg.datasets.splits import Split, split
+from probseg.datasets.views import CentreCrop, Subset
+from probseg.interfaces import Dataset
+from probseg.registry import named_parameters
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set and what trains, validates and tests."""
+
+    source: Dataset  # as it was opened
+    split: Split
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+    test_index: Sequence[int]  # into the source
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a result says of its data."""
+        return {
+            "fingerprint": self.source.fingerprint,
+            "provenance": self.source.provenance,
+            "split": f"by {self.split.by}, seed {self.split.seed}, {self.split.folds} folds",
+            "train": len(self.train),
+            "validation": len(self.validation),
+            "test": len(self.test),
+            "channels": self.source.channels,
+            "classes": self.source.classes,
+            "annotators": self.source.annotators,
+        }
+
+
+def open_dataset(options: Mapping[str, Any], root: Path | None) -> Dataset:
+    """Open a data set from its name and options; one that lies on the disk gets the data root.
+
+    Raises:
+        MissingDataError: It is not on this disk; the message says how to get it.
+        DataError: It is incomplete or damaged.
+    """
+    name, given = options["name"], {k: v for k, v in options.items() if k != "name"}
+    if root is not None and "root" in named_parameters(probseg.datasets[name]):
+        given["root"] = root / given["root"] if "root" in given else root
+    dataset: Dataset = probseg.datasets.create(name, **given)
+    return dataset
+
+
+def prepare(dataset: Dataset, settings: Mapping[str, Any], fold: int | None) -> Data:
+    """Crop and split a data set as a cell's ``data`` settings say."""
+    seed, by = settings.get("split_seed", 0), settings.get("split", "patient")
+    sides = split(dataset.groups, fold=fold or 0, folds=FOLDS, seed=seed, by=by)
+    view = CentreCrop(dataset, settings["crop"]) if "crop" in settings else dataset
+    validation = thin(sides.validation, settings.get("validation_images"), seed=seed)
+    test = thin(sides.test, settings.get("images"), seed=seed)
+    return Data(
+        source=dataset,
+        split=sides,
+        train=Subset(view, sides.train),
+        validation=Subset(view, validation),
+        test=Subset(view, test),
+        test_index=test,
+    )
+
+
+def thin(indices: Sequence[int], limit: int | None, *, seed: int) -> list[int]:
+    """Return at most ``limit`` of the indices, drawn without replacement, in ascending order.
+
+    >>> thin([3, 5, 8], None, seed=0)
+    [3, 5, 8]
+    """
+    if limit is None or limit >= len(indices):
+        return list(indices)
+    chosen = np.random.default_rng(seed).choice(len(indices), size=limit, replace=False)
+    return [indices[i] for i in np.sort(chosen)]

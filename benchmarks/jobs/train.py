@@ -1,0 +1,79 @@
+"""Training one cell's model, resumed where it was interrupted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import probseg
+from benchmarks.execution.aside import set_aside
+from benchmarks.execution.place import Place
+from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.material import Data
+from probseg.errors import CheckpointError
+from probseg.interfaces import Dataset
+from probseg.sharing.checkpoint import save
+from probseg.training.fitting import FitResult, fit
+from probseg.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and how it got there."""
+
+    model: Any
+    fit: FitResult
+    settings: TrainingSettings
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a result says of the training, beside the history."""
+        return {
+            "spec": self.model.spec,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "steps": self.fit.steps,
+            "best_step": self.fit.best_step,
+            "best_validation_loss": self.fit.best_validation_loss,
+            "stopped_early": self.fit.stopped_early,
+            "micro_batch": self.fit.micro_batch,
+        }
+
+
+def train(cell: Cell, data: Data, place: Place) -> Trained:
+    """Train a cell's model, going on where an earlier run stopped, and save it.
+
+    Raises:
+        ProbsegError: The model cannot be built or trained as the config says.
+    """
+    settings = training_settings(cell, place)
+    folder = cell.folder(place.out)
+    model = build_model(cell, data.source)
+    try:
+        done = _fit(model, data, settings, folder / "training")
+    except CheckpointError as error:  # of other code or data, or damaged
+        set_aside(folder / "training", error)
+        model = build_model(cell, data.source)
+        done = _fit(model, data, settings, folder / "training")
+    save(model, folder / "model.safetensors")
+    return Trained(model, done, settings)
+
+
+def _fit(model: Any, data: Data, settings: TrainingSettings, out: Path) -> FitResult:
+    # The view of the whole run stands where training's own bar would.
+    return fit(model, data.train, data.validation, settings, out=out, progress=False)
+
+
+def build_model(cell: Cell, dataset: Dataset) -> Any:
+    """Return a cell's model before training, for the channels and classes of a data set."""
+    torch.manual_seed(cell.config["seed"])  # of the initial weights
+    shape = {"in_channels": dataset.channels, "classes": dataset.classes}
+    return probseg.build(**{**shape, **cell.config["model"]})
+
+
+def training_settings(cell: Cell, place: Place) -> TrainingSettings:
+    """Return how a cell is trained at a place."""
+    config = cell.config
+    here = {"device": place.device, "devices": place.devices}
+    return TrainingSettings.from_mapping({**config["training"], "seed": config["seed"], **here})

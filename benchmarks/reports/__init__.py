@@ -1,0 +1,1 @@
+"""Reports of finished experiments: tables, figures, statistics and HTML pages."""

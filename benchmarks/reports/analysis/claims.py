@@ -1,0 +1,163 @@
+"""The claims of the paper, and a verdict on each from the results that are there.
+
+A claim is "reproduced" where its rule holds in results of the paper's setting, "not reproduced"
+where it does not, and "not tested" where no such results can say. Results of another setting are
+told, but decide nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmarks.reports.analysis import words
+from benchmarks.reports.analysis.correlation import KERNELS
+from benchmarks.reports.analysis.curves import LowerThroughout, MoreVolatile, RisesEarly
+from benchmarks.reports.analysis.evidence import Evidence, Judgement
+from benchmarks.reports.analysis.reference import Published, published
+from benchmarks.reports.analysis.rules import Best, Correlated, Discardable, Spread
+from benchmarks.reports.analysis.setting import PROFILE, departures, reservations
+
+Outcome = Literal["reproduced", "not reproduced", "not tested"]
+RIVALS = ("punet", "2p-planar")
+# Section 5.2, of the PU-Net's samples.
+UNDERESTIMATED = ("qubiq-brain-growth", "qubiq-brain-tumor")
+OVERESTIMATED = ("qubiq-pancreas", "qubiq-pancreatic-lesion")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the results say of one claim on one data set, in plain language."""
+
+    claim: str
+    dataset: str
+    source: str  # where the paper claims it
+    outcome: Outcome
+    why: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper on one data set, and the rule that decides it."""
+
+    text: str
+    dataset: str
+    source: str
+    rows: Sequence[str]  # that must have been run
+    rule: Callable[[Evidence], Judgement]
+
+
+def claims() -> list[Claim]:
+    """Return every claim; who is best in which metric is read from the paper's own tables."""
+    return [claim for table in published() for claim in _of_dataset(table)]
+
+
+def _of_dataset(table: Published) -> Iterator[Claim]:
+    yield from _of_table(table)
+    if table.number == 1:  # of Table 2's data set the paper says that the index tells nothing
+        yield from _of_index(table)
+        yield from _of_training(table.dataset)
+    yield from _of_samples(table.dataset)
+
+
+def _of_table(table: Published) -> Iterator[Claim]:
+    data, source = table.dataset, f"Table {table.number}"
+    for metric in KERNELS:
+        if table.lowest(metric) == "csae":
+            text = f"The cSAE has the lowest {words.metric(metric)} of the three models"
+            yield Claim(text, data, source, words.PAPER_ROWS, Best("csae", RIVALS, metric))
+    if table.value("2p-planar", "w-iou").mean < table.value("punet", "w-iou").mean:
+        text = "A flow on the posterior alone (2p-planar) lowers the PU-Net's Ŵ (1 − IoU)"
+        rule = Best("2p-planar", ("punet",), "w-iou")
+        yield Claim(text, data, source, ("2p-planar", "punet"), rule)
+
+
+def _of_index(table: Published) -> Iterator[Claim]:
+    data, source = table.dataset, "§5.1 and Table 1"
+    text = "The cSAE retains the singular values most: the lowest Gini index of the three models"
+    yield Claim(text, data, source, words.PAPER_ROWS, Best("csae", RIVALS, "gini"))
+    if table.value("2p-planar", "gini").mean < table.value("punet", "gini").mean:
+        text = "A flow on the posterior alone (2p-planar) lowers the PU-Net's Gini index"
+        rule = Best("2p-planar", ("punet",), "gini")
+        yield Claim(text, data, source, ("2p-planar", "punet"), rule)
+    text = "The Gini index is correlated with Ŵ: the lower, the better"
+    yield Claim(text, data, "§5.1", words.PAPER_ROWS, Correlated())
+
+
+def _of_training(data: str) -> Iterator[Claim]:
+    source = "§5.1 and Figure 3"
+    text = "The PU-Net's singular values vanish early in training: its Gini index rises"
+    yield Claim(text, data, source, ("punet",), RisesEarly("punet"))
+    for row in ("2p-planar", "csae"):
+        name, rows = words.model(row), (row, "punet")
+        text = f"The {name}'s Gini index is below the PU-Net's all through training"
+        yield Claim(text, data, source, rows, LowerThroughout(*rows))
+        text = f"The {name}'s Gini index is more volatile than the PU-Net's"
+        yield Claim(text, data, source, rows, MoreVolatile(*rows))
+
+
+def _of_samples(data: str) -> Iterator[Claim]:
+    text = "The cSAE's uncertainty agrees best with the annotators' disagreement (NCC)"
+    yield Claim(text, data, "§5.2", words.PAPER_ROWS, Best("csae", RIVALS, "ncc"))
+    if data.startswith((*UNDERESTIMATED, *OVERESTIMATED)):
+        more = data in OVERESTIMATED
+        text = f"The PU-Net {'over' if more else 'under'}estimates the annotators' disagreement"
+        yield Claim(text, data, "§5.2", ("punet",), Spread("punet", more=more))
+    text = "The cSAE's flows can be discarded at test time: its base prior answers as well"
+    yield Claim(text, data, "§4", ("csae",), Discardable("csae"))
+
+
+def verdicts(evidence: Iterable[Evidence]) -> list[Verdict]:
+    """Judge every claim of the paper.
+
+    Args:
+        evidence: Of every experiment that was run, of any profile.
+    """
+    evidence = list(evidence)
+    return [_verdict(claim, evidence) for claim in claims()]
+
+
+def _verdict(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
+    outcome, why = _judge(claim, [e for e in evidence if e.experiment.dataset == claim.dataset])
+    return Verdict(claim.text, claim.dataset, claim.source, outcome, why)
+
+
+def _judge(claim: Claim, evidence: Sequence[Evidence]) -> tuple[Outcome, str]:
+    covering = [e for e in evidence if all(row in e.experiment.rows for row in claim.rows)]
+    if not covering:
+        return "not tested", _missing(claim, evidence)
+    best = min(
+        covering, key=lambda e: (len(_departures(claim, e)), e.experiment.profile != PROFILE)
+    )
+    holds, why = claim.rule(best)
+    apart = _departures(claim, best)
+    if apart:
+        return "not tested", _informal(holds, why, apart)
+    if holds is None:
+        return "not tested", why
+    return ("reproduced" if holds else "not reproduced"), _reserved(claim, best, why)
+
+
+def _departures(claim: Claim, evidence: Evidence) -> list[str]:
+    told = [d for row in claim.rows for d in departures(evidence.experiment, row)]
+    return list(dict.fromkeys(told))
+
+
+def _missing(claim: Claim, evidence: Sequence[Evidence]) -> str:
+    if not evidence:
+        return f"No results on {words.dataset(claim.dataset)}."
+    ran = set.intersection(*(set(e.experiment.rows) for e in evidence))
+    absent = ", ".join(words.model(row) for row in claim.rows if row not in ran)
+    return f"No results of {absent} on {words.dataset(claim.dataset)}."
+
+
+def _informal(holds: bool | None, why: str, apart: Sequence[str]) -> str:
+    tendency = {True: "There it is borne out", False: "There it is not borne out", None: "There"}
+    told = f"The results are of another setting than the paper's ({'; '.join(apart)})."
+    return f"{told} {tendency[holds]}: {why}"
+
+
+def _reserved(claim: Claim, evidence: Evidence, why: str) -> str:
+    told = [r for row in claim.rows for r in reservations(evidence.experiment, row)]
+    return why + (f" With reservations: {'; '.join(dict.fromkeys(told))}." if told else "")

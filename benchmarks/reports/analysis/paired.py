@@ -1,0 +1,203 @@
+"""Paired tests between models over the test images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import reduce
+from itertools import combinations
+
+import numpy as np
+from scipy import stats
+
+from benchmarks.reports.analysis.experiments import Experiment, Groups, Paired, Values
+from benchmarks.reports.analysis.resampling import mean_interval
+from benchmarks.reports.analysis.words import PAPER_ROWS
+from benchmarks.reports.tables import COLUMNS
+
+# Hungarian-matched IoU is 1 − Ŵ (1 − IoU): a test of it would only repeat that one.
+TESTED = [column for column in COLUMNS if column.best and column.metric != "hungarian-iou"]
+BETTER = {column.metric: column.best for column in TESTED} | {"ncc": "high"}
+LEVEL = 0.05
+FEW = 13  # images, of which scipy's test is exact with ties too, but takes seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How two paired samples differ."""
+
+    images: int
+    groups: int  # patients
+    first_mean: float
+    second_mean: float
+    difference: float  # first − second, mean over images
+    low: float  # 95 % bootstrap interval of the difference, patients resampled; NaN for one
+    high: float
+    rank_biserial: float  # from −1, first is lower everywhere, to 1, it is higher everywhere
+    p: float  # Wilcoxon signed-rank, two-sided
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedTest(Comparison):
+    """How two rows differ in one metric on the test images of a data set."""
+
+    profile: str
+    dataset: str
+    metric: str
+    first: str
+    second: str
+    cells: int  # folds and seeds that were averaged, image by image, before the test
+    adjusted: float  # p after Holm's correction over its family
+
+    @property
+    def swapped(self) -> PairedTest:
+        """The same test with the other row first."""
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            first_mean=self.second_mean,
+            second_mean=self.first_mean,
+            difference=-self.difference,
+            low=-self.high,
+            high=-self.low,
+            rank_biserial=-self.rank_biserial,
+        )
+
+    @property
+    def lower(self) -> str | None:
+        """The row that is lower, where interval and adjusted p agree that one is."""
+        if not self.adjusted < LEVEL or not self.low * self.high > 0:
+            return None
+        return self.first if self.difference < 0 else self.second
+
+    @property
+    def better(self) -> str | None:
+        """The row that is better, where interval and adjusted p agree that one is."""
+        if self.lower is None or BETTER.get(self.metric, "low") == "low":
+            return self.lower
+        return self.second if self.lower == self.first else self.first
+
+
+def compare(first: Values, second: Values, groups: Groups) -> Comparison:
+    """Compare two samples of the same images.
+
+    Args:
+        first: One value an image (N,).
+        second: The other value of the same images (N,).
+        groups: Patient of each image (N,), the unit that the bootstrap resamples.
+
+    References:
+        Wilcoxon, "Individual comparisons by ranking methods", 1945; Kerby, "The simple difference
+        formula", 2014 (the matched-pairs rank-biserial correlation).
+    """
+    differences = first - second
+    low, high = mean_interval(differences, groups)
+    return Comparison(
+        images=len(differences),
+        groups=len(np.unique(groups)),
+        first_mean=float(first.mean()),
+        second_mean=float(second.mean()),
+        difference=float(differences.mean()),
+        low=low,
+        high=high,
+        rank_biserial=rank_biserial(differences),
+        p=signed_rank(differences),
+    )
+
+
+def signed_rank(differences: Values) -> float:
+    """Return p of Wilcoxon's two-sided test, of few images from every choice of their signs.
+
+    >>> signed_rank(np.array([1.0, 2.0, 3.0]))
+    0.25
+    """
+    ranks = _signed_ranks(differences)
+    if not len(ranks):
+        return 1.0
+    if len(differences) > FEW:
+        return float(stats.wilcoxon(differences).pvalue)
+    sums = reduce(np.add.outer, np.stack((ranks, -ranks), axis=1))  # (2, 2, …), one axis a sign
+    return float((np.abs(sums) >= abs(ranks.sum())).mean())
+
+
+def rank_biserial(differences: Values) -> float:
+    """Return ``(W+ − W−) / (W+ + W−)``, 0 where nothing differs.
+
+    >>> rank_biserial(np.array([1.0, 2.0, -3.0, 0.0]))
+    0.0
+    """
+    ranks = _signed_ranks(differences)
+    return float(ranks.sum() / np.abs(ranks).sum()) if len(ranks) else 0.0
+
+
+def _signed_ranks(differences: Values) -> Values:
+    changed = differences[differences != 0]
+    ranks: Values = np.sign(changed) * stats.rankdata(np.abs(changed))
+    return ranks
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Return p values adjusted by Holm's step-down procedure, in the order given.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+
+    References:
+        Holm, "A simple sequentially rejective multiple test procedure", 1979.
+    """
+    p = np.asarray(ps, dtype=float)
+    order = p.argsort(kind="stable")
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = steps.clip(max=1)
+    return [float(value) for value in adjusted]
+
+
+def paired_tests(experiment: Experiment) -> list[PairedTest]:
+    """Compare every two trained rows in every metric in which one can be better.
+
+    The comparisons among the paper's three models are one family of Holm's correction, and those
+    with other rows another, so that an ablation beside them does not change their p values.
+    """
+    rows = sorted(experiment.trained, key=_paper_first)
+    papers = [r for r in rows if r in PAPER_ROWS]
+    pairs = list(combinations(rows, 2))
+    families = (
+        [pair for pair in pairs if set(pair) <= set(papers)],
+        [pair for pair in pairs if not set(pair) <= set(papers)],
+    )
+    return [test for family in families for test in _family(experiment, family)]
+
+
+def _paper_first(row: str) -> int:
+    return PAPER_ROWS.index(row) if row in PAPER_ROWS else len(PAPER_ROWS)
+
+
+def _family(experiment: Experiment, pairs: Iterable[tuple[str, str]]) -> list[PairedTest]:
+    tests = [_test(experiment, *pair, metric) for pair in pairs for metric in BETTER]
+    found = [test for test in tests if test is not None]
+    adjusted = holm([test.p for test in found])
+    return [replace(test, adjusted=p) for test, p in zip(found, adjusted, strict=True)]
+
+
+def _test(experiment: Experiment, first: str, second: str, metric: str) -> PairedTest | None:
+    pair = experiment.paired((first, metric), (second, metric))
+    if pair is None:
+        return None
+    comparison = of_pair(pair)
+    return PairedTest(
+        **asdict(comparison),
+        profile=experiment.profile,
+        dataset=experiment.dataset,
+        metric=metric,
+        first=first,
+        second=second,
+        cells=pair.cells,
+        adjusted=comparison.p,
+    )
+
+
+def of_pair(pair: Paired) -> Comparison:
+    """Compare the two sides of a pair."""
+    return compare(pair.first, pair.second, pair.groups)

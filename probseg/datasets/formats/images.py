@@ -1,0 +1,140 @@
+"""Pictures of anybody's: PNG, TIFF, NumPy and NIfTI files, read exactly or refused."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from probseg.datasets.formats.nifti import read_nifti
+from probseg.datasets.formats.orientation import Upright
+from probseg.datasets.formats.png import check_whole
+from probseg.errors import DataError
+
+SUFFIXES = (".nii.gz", ".nii", ".npy", ".png", ".tiff", ".tif")
+_PICTURES = {".png": "PNG", ".tiff": "TIFF", ".tif": "TIFF"}
+_LARGEST = 1 << 26  # pixels
+_CHANNELS = 16  # more are a volume's slices
+_BITS = 258  # TIFF's tag BitsPerSample
+
+
+class Picture(NamedTuple):
+    """Pixels as they are stored."""
+
+    pixels: NDArray[Any]  # (C, H, W)
+    spacing: NDArray[np.floating[Any]]  # (2,) mm between rows and columns, NaN where unknown
+    upright: Upright | None = None  # how NIfTI voxels became this picture
+
+
+def stem_and_suffix(file: str) -> tuple[str, str]:
+    """Split a file's name before the suffix of a kind that can be read; it is empty for others.
+
+    >>> stem_and_suffix("case 1.b.NII.gz")
+    ('case 1.b', '.nii.gz')
+    """
+    suffix = next((suffix for suffix in SUFFIXES if file.lower().endswith(suffix)), "")
+    return file[: len(file) - len(suffix)], suffix
+
+
+def read_picture(data: bytes, suffix: str, image: Picture | None = None) -> Picture:
+    """Decode one picture.
+
+    Args:
+        data: The file's bytes.
+        suffix: One of ``SUFFIXES``.
+        image: What the picture is a mask of. NIfTI voxels are turned as this image's were.
+
+    Raises:
+        DataError: The bytes are no whole picture of that kind, or not one that can be told exactly.
+    """
+    if not data:
+        raise DataError("is empty")
+    if suffix.startswith(".nii"):
+        return _nifti(data, image)
+    if image and image.upright:
+        raise DataError("is no NIfTI file while its image is: nothing says how the two lie")
+    mask = image is not None
+    pixels = _numpy(data) if suffix == ".npy" else _decode(data, _PICTURES[suffix], mask)
+    if pixels.ndim not in (2, 3) or not pixels.size:
+        raise DataError(f"has the shape {pixels.shape}, not (H, W) or (H, W, C)")
+    return Picture(_few_channels(np.atleast_3d(pixels).transpose(2, 0, 1)), np.full(2, np.nan))
+
+
+def _nifti(data: bytes, image: Picture | None) -> Picture:
+    if image and not image.upright:
+        raise DataError("is a NIfTI file while its image is not: nothing says how the two lie")
+    volume = read_nifti(data, flat=True)
+    upright = (image and image.upright) or Upright(volume, axis=2)
+    return Picture(_few_channels(upright(volume)[0]), upright.spacing, upright)
+
+
+def _few_channels(pixels: NDArray[Any]) -> NDArray[Any]:
+    if len(pixels) > _CHANNELS:
+        raise DataError(
+            f"has {len(pixels)} channels, more than {_CHANNELS}; "
+            "if it is a volume, save its slices one by one"
+        )
+    return pixels
+
+
+def _numpy(data: bytes) -> NDArray[Any]:
+    """Decode an array, after looking whether the file is as long as its header claims."""
+    try:
+        file = io.BytesIO(data)
+        version = np.lib.format.read_magic(file)
+        reader = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, _, kind = reader(file)
+        if kind.kind not in "buif":
+            raise DataError(f"has elements of type {kind}, not real numbers")
+        if math.prod(shape) * kind.itemsize > len(data):
+            raise DataError(f"is truncated: it claims {'x'.join(map(str, shape))} elements")
+        return np.load(io.BytesIO(data), allow_pickle=False)  # type: ignore[no-any-return]
+    except DataError:
+        raise
+    except Exception as error:  # a header is parsed as Python, which fails in many ways
+        raise DataError("is no whole NumPy file") from error
+
+
+def _decode(data: bytes, kind: str, mask: bool) -> NDArray[Any]:
+    try:
+        if kind == "PNG":
+            check_whole(data)
+        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+            _check(image, data, mask)
+            return np.asarray(image)
+    except DataError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise DataError("claims far too many pixels") from error
+    except Exception as error:  # Pillow's decoders raise errors of any type at damaged files
+        raise DataError(f"is no whole {kind} file") from error
+
+
+def _check(image: Image.Image, data: bytes, mask: bool) -> None:
+    """Refuse, before anything is decoded, what Pillow would not give as it is stored."""
+    if image.width * image.height > _LARGEST:
+        raise DataError(f"claims {image.height}x{image.width} pixels, more than {_LARGEST}")
+    if getattr(image, "n_frames", 1) > 1:
+        raise DataError("has several pages; save them one by one")
+    bits = _bits(image, data)
+    if image.mode == "RGB" and bits > 8:
+        raise DataError(f"is RGB of {bits} bits a channel; save it as .npy, (H, W, 3)")
+    if image.mode == "L" and bits < 8:  # which Pillow would stretch to 0 … 255
+        raise DataError(f"is grey of {bits} bits; save it with 8")
+    if image.mode == "P" and not mask:  # its numbers are no brightness
+        raise DataError("is a picture with a palette; save it as grey or RGB")
+    if image.mode not in ("1", "L", "I;16", "I;16B", "I", "F", "P", "RGB"):
+        raise DataError(f"is a picture of mode {image.mode!r}; save it as grey or RGB")
+
+
+def _bits(image: Image.Image, data: bytes) -> int:
+    if image.format == "PNG":
+        return data[24]  # of the header, which is always the first chunk
+    return max(image.tag_v2.get(_BITS, (1,)))  # type: ignore[attr-defined,no-any-return]

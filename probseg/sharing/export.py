@@ -1,0 +1,210 @@
+"""The sampler as a program of its own, for torch.export and ONNX: (image, noise) -> samples.
+
+What is exported draws no random numbers: whoever runs it passes standard normal noise (n, B, L).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from probseg.errors import ExportError
+from probseg.models.base import ProbabilisticModel, probabilities
+from probseg.models.latent import LatentVariableModel
+from probseg.sharing.noise import from_noise
+from probseg.utils.atomic_files import atomic_file
+
+if TYPE_CHECKING:
+    from torch.onnx import ONNXProgram
+
+_IMAGES, _SAMPLES, _STRIDES = 2, 3, 4  # of the example; each differs from one, which is special
+_LARGEST = 2**14  # samples, images or strides
+
+
+class Sampler(nn.Module):
+    """A model's sampler as a pure function of an image and noise.
+
+    Args:
+        model: Whose.
+        projected: Sample the projected prior in place of the base prior.
+
+    Raises:
+        ExportError: The model is no latent-variable model.
+    """
+
+    def __init__(self, model: ProbabilisticModel, *, projected: bool = False) -> None:
+        super().__init__()
+        if not isinstance(model, LatentVariableModel):
+            raise ExportError(
+                f"only latent-variable models have a sampler from noise, and "
+                f"{model.spec['name']!r} is a {type(model).__name__}; "
+                "'punet', '2p-planar' and 'csae' are such models"
+            )
+        self.model = model
+        self.projected = projected
+
+    def forward(self, image: Tensor, noise: Tensor) -> Tensor:
+        """Return probabilities (n, B, K, H, W).
+
+        Args:
+            image: (B, C, H, W), whose sides the backbone's stride divides.
+            noise: (n, B, L), standard normal.
+
+        Raises:
+            ExportError: The prior cannot be sampled from noise.
+        """
+        density = self.model.sampled_density(image, projected=self.projected)
+        latent = from_noise(density, noise)
+        features = self.model.backbone(image)
+        # as one batch, since a decoder may loop over the samples, whose number is left open
+        samples, images = noise.shape[:2]  # not len(), which would fix their number
+        repeated = features.expand(samples, -1, -1, -1, -1).flatten(0, 1)
+        logits = self.model.decoder(repeated, latent.flatten(0, 1))
+        return probabilities(logits).reshape(samples, images, *logits.shape[1:])
+
+
+def to_program(model: ProbabilisticModel, *, projected: bool = False) -> ExportedProgram:
+    """Return the sampler as a program of ``torch.export``.
+
+    Batch, number of samples, height and width are open; the backbone's stride must divide the
+    sides.
+
+    Args:
+        model: A latent-variable model; it is exported in evaluation mode.
+        projected: Sample the projected prior in place of the base prior.
+
+    Returns:
+        A program whose ``module()(image, noise)`` returns probabilities (n, B, K, H, W).
+
+    Raises:
+        ExportError: The model has no such sampler, or a part cannot be written as a program.
+    """
+    sampler = Sampler(model, projected=projected)
+    with _in_evaluation(model), _quiet(), torch.no_grad():
+        image, noise = _example(sampler.model)
+        sizes = _open_sizes(sampler.model)
+        sampler(image, noise)  # what fails here fails with its own words
+        try:
+            return torch.export.export(sampler, (image, noise), dynamic_shapes=sizes, strict=False)
+        except Exception as error:  # of many kinds, depending on what the part does
+            raise ExportError(
+                f"the sampler of {model.spec['name']!r} cannot be written as a program: "
+                f"{_first_line(error)}; one of its parts decides by the values of tensors"
+            ) from error
+
+
+def save_program(
+    model: ProbabilisticModel, path: str | os.PathLike[str], *, projected: bool = False
+) -> None:
+    """Write :func:`to_program` to a file, for ``torch.export.load``, atomically.
+
+    Raises:
+        ExportError: The model has no such sampler, or a part cannot be written as a program.
+        WriteError: The file cannot be written; none is left behind.
+    """
+    content = io.BytesIO()
+    torch.export.save(to_program(model, projected=projected), content)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
+
+
+def save_onnx(
+    model: ProbabilisticModel, path: str | os.PathLike[str], *, projected: bool = False
+) -> None:
+    """Write the sampler as ONNX, with inputs ``image`` and ``noise`` and output ``probabilities``.
+
+    The file's metadata carry the model's spec as ``probseg.spec`` and the number that has to divide
+    the image's sides as ``probseg.stride``. It needs the extra ``export``.
+
+    Args:
+        model: A latent-variable model; it is exported in evaluation mode.
+        path: The file.
+        projected: Sample the projected prior in place of the base prior.
+
+    Raises:
+        ExportError: The model has no such sampler, or a part cannot be written as a program.
+        WriteError: The file cannot be written; none is left behind.
+    """
+    program = _as_onnx(to_program(model, projected=projected))
+    stride = _example(model)[0].shape[-1] // _STRIDES
+    program.model.metadata_props.update(
+        {"probseg.spec": json.dumps(model.spec), "probseg.stride": str(stride)}
+    )
+    with atomic_file(path) as temporary:
+        program.save(str(temporary), external_data=False)
+
+
+def _as_onnx(program: ExportedProgram) -> ONNXProgram:
+    try:
+        import onnxscript  # noqa: F401  # whose absence torch reports in other words
+    except ImportError as error:
+        raise ExportError("ONNX needs more packages: pip install 'probseg[export]'") from error
+    with _quiet():
+        try:
+            found = torch.onnx.export(
+                program,
+                input_names=["image", "noise"],
+                output_names=["probabilities"],
+                dynamo=True,
+                verbose=False,
+            )
+        except Exception as error:  # of many kinds, depending on what has no counterpart
+            raise ExportError(f"ONNX has no counterpart: {_first_line(error)}") from error
+    assert found is not None
+    return found
+
+
+def _example(model: Any) -> tuple[Tensor, Tensor]:
+    like = next(model.parameters())
+    side = _STRIDES * model.backbone.stride
+    image = torch.zeros(_IMAGES, model.in_channels, side, side).to(like)
+    return image, torch.zeros(_SAMPLES, _IMAGES, model.latent_dim).to(like)
+
+
+def _open_sizes(model: Any) -> dict[str, dict[int, Any]]:
+    images, samples = Dim("images", max=_LARGEST), Dim("samples", max=_LARGEST)
+    rows, columns = Dim("rows", max=_LARGEST), Dim("columns", max=_LARGEST)
+    stride = model.backbone.stride
+    return {
+        "image": {0: images, 2: stride * rows, 3: stride * columns},
+        "noise": {0: samples, 1: images},
+    }
+
+
+@contextmanager
+def _in_evaluation(model: nn.Module) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from reporting on its own insides."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

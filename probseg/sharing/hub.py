@@ -1,0 +1,220 @@
+"""Models that travel: a folder with weights, description and card, on a disk or on a hub.
+
+The functions take the keywords of huggingface-hub's ``ModelHubMixin``. The mixin itself does not
+fit: it calls a class with what it found in ``config.json``, while our models come from ``build``,
+and it writes file by file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probseg.errors import CheckpointError, HubError, ProbsegError
+from probseg.sharing.cards import Card
+from probseg.sharing.checkpoint import describe, load, read_description
+from probseg.sharing.config import from_config
+from probseg.utils.atomic_files import WriteError, atomic_folder
+
+if TYPE_CHECKING:
+    from probseg.models.base import ProbabilisticModel
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+_REASON = 400  # characters of what the hub's client says
+
+
+def save_pretrained(
+    model: ProbabilisticModel, save_directory: str | os.PathLike[str], *, card: Card | None = None
+) -> None:
+    """Write a model as a folder of weights, description and model card, whole or not at all.
+
+    A model that was saved there before is replaced; its ``README.md`` stays where no card is given.
+
+    Args:
+        model: What to save.
+        save_directory: The folder.
+        card: What the model's card says; by default it says what is not known.
+
+    Raises:
+        WriteError: The folder holds something else, or cannot be written.
+    """
+    final = Path(save_directory)
+    _check_replaceable(final)
+    with atomic_folder(final) as folder:
+        model.save(folder / WEIGHTS)
+        config = json.dumps(describe(model).document(), indent=2)
+        (folder / CONFIG).write_text(config + "\n", encoding="utf-8")
+        if card is None and (final / CARD).exists():
+            shutil.copyfile(final / CARD, folder / CARD)
+        else:
+            text = (card or Card()).text(model)
+            (folder / CARD).write_text(text, encoding="utf-8")
+
+
+def from_pretrained(
+    pretrained_model_name_or_path: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    force_download: bool = False,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+    **parts: Any,
+) -> ProbabilisticModel:
+    """Return the model in a folder, or in a repository of a hub, in evaluation mode on the CPU.
+
+    Nothing that comes with the model is run.
+
+    Args:
+        pretrained_model_name_or_path: A folder that ``save_pretrained`` or the benchmark wrote, or
+            the id of a repository such as ``"somebody/csae-lidc"``.
+        revision: Branch, tag or commit of the repository.
+        cache_dir: Where downloads are kept.
+        force_download: Download again what is kept.
+        local_files_only: Take what is kept, without the network.
+        token: For a private repository; by default the one that ``hf auth login`` stored.
+        **parts: The parts that were given as ready objects when the model was built.
+
+    Raises:
+        CheckpointError: There is no model in the folder, or it is damaged.
+        HubError: The repository cannot be read.
+        MissingPluginError: A part is of a package that is not installed.
+        ProbsegError: The description needs a part that nobody offers, or cannot be built.
+    """
+    source = Path(pretrained_model_name_or_path)
+    if source.is_file():
+        raise CheckpointError(f"{source} is a file and no folder; read it with probseg.load")
+    if source.is_dir():
+        return _from_folder(source, parts)
+    if isinstance(pretrained_model_name_or_path, Path):
+        raise CheckpointError(f"there is no folder {source}")
+    folder = _downloaded(
+        os.fspath(pretrained_model_name_or_path),
+        revision=revision,
+        cache_dir=cache_dir,
+        force_download=force_download,
+        local_files_only=local_files_only,
+        token=token,
+    )
+    return _from_folder(folder, parts)
+
+
+def push_to_hub(
+    model: ProbabilisticModel,
+    repo_id: str,
+    *,
+    card: Card | None = None,
+    commit_message: str = "Push model using probseg",
+    private: bool | None = None,
+    token: str | None = None,
+    branch: str | None = None,
+    create_pr: bool | None = None,
+) -> str:
+    """Write a model to a repository of a hub, which is made where there is none.
+
+    A ``README.md`` that is there stays where no card is given.
+
+    Args:
+        model: What to save.
+        repo_id: Such as ``"somebody/csae-lidc"``.
+        card: What the model's card says; by default it says what is not known.
+        commit_message: Of the one commit.
+        private: Whether a new repository is private.
+        token: By default the one that ``hf auth login`` stored.
+        branch: To push to, ``"main"`` by default.
+        create_pr: Whether to ask for the change in place of making it.
+
+    Returns:
+        Where the commit can be seen.
+
+    Raises:
+        HubError: The repository cannot be written.
+    """
+    doing = f"the repository {repo_id!r} cannot be written"
+    with tempfile.TemporaryDirectory() as scratch, _as_hub_error(doing):
+        from huggingface_hub import HfApi
+
+        folder = Path(scratch) / "model"
+        save_pretrained(model, folder, card=card)
+        api = HfApi(token=token, library_name="probseg")
+        repository = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        keep = card is None and api.file_exists(repository, CARD, revision=branch)
+        return str(
+            api.upload_folder(
+                repo_id=repository,
+                folder_path=folder,
+                commit_message=commit_message,
+                revision=branch,
+                create_pr=create_pr,
+                ignore_patterns=[CARD] if keep else None,
+            )
+        )
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Check that writing the folder loses nothing but a model that was saved there.
+
+    Raises:
+        WriteError: It would.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise WriteError(f"cannot write {folder}: it is a file; choose another folder")
+    others = sorted({entry.name for entry in folder.iterdir()} - {WEIGHTS, CONFIG, CARD})
+    if others:
+        raise WriteError(
+            f"cannot write {folder}: it holds {others[0]!r}, which is no part of a saved model; "
+            "choose another folder"
+        )
+    if not any(folder.iterdir()):
+        return
+    try:
+        from_config(folder / CONFIG)
+    except CheckpointError as error:
+        raise WriteError(
+            f"cannot write {folder}: what it holds is no model of probseg; choose another folder"
+        ) from error
+
+
+def _from_folder(folder: Path, parts: dict[str, Any]) -> ProbabilisticModel:
+    weights, config = folder / WEIGHTS, folder / CONFIG
+    if not weights.is_file():
+        raise CheckpointError(
+            f"there is no model in {folder}: it has no {WEIGHTS}, which save_pretrained writes"
+        )
+    if config.exists() and from_config(config) != read_description(weights):
+        raise CheckpointError(
+            f"{config} and {weights} describe different models; save the model anew, or copy both "
+            "again from where they came"
+        )
+    return load(weights, **parts)
+
+
+def _downloaded(repo_id: str, **options: Any) -> Path:
+    with _as_hub_error(f"{repo_id!r} is no folder here, and no repository that can be read"):
+        from huggingface_hub import snapshot_download
+
+        return Path(
+            snapshot_download(
+                repo_id, allow_patterns=[WEIGHTS, CONFIG], library_name="probseg", **options
+            )
+        )
+
+
+@contextmanager
+def _as_hub_error(doing: str) -> Iterator[None]:
+    """Raise whatever the hub's client raises, of which there are many kinds, as one."""
+    try:
+        yield
+    except ProbsegError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise HubError(f"{doing}: {reason[:_REASON]}") from error

@@ -1,0 +1,120 @@
+"""Writing that never leaves half a file under its final name."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from probseg.errors import ProbsegError
+from probseg.utils.interrupts import deferred_interrupts
+
+
+def _usual_permissions() -> int:
+    mask = os.umask(0)  # can be read only by setting it
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+_READABLE = _usual_permissions()
+_REPLACED = "replaced"
+_RANDOM = "[a-z0-9_]{8}"  # how the names of scratch folders end
+_SCRATCH = re.compile(rf"\.(.+)\.{_RANDOM}")
+
+
+class WriteError(ProbsegError, OSError):
+    """A result that could not be written."""
+
+
+@contextmanager
+def reporting(final: Path) -> Iterator[None]:
+    """Raise what goes wrong with writing ``final`` as :class:`WriteError`, with the remedy."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(
+            f"cannot write {final}: {reason}; free some space or choose another folder "
+            "(nothing was left behind)"
+        ) from error
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` and rename it to ``path`` if the block succeeds.
+
+    Raises:
+        WriteError: The disk is full, read-only or the folder cannot be made.
+    """
+    final = Path(path)
+    with reporting(final), _scratch_folder(final) as folder:
+        temporary = folder / final.name
+        yield temporary
+        temporary.chmod(_READABLE)  # some writers keep a file to its owner
+        os.replace(temporary, final)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path`` and rename it to ``path`` if the block succeeds.
+
+    A folder that already stands at ``path`` is replaced.
+
+    Raises:
+        WriteError: The disk is full, read-only or the folder cannot be made.
+    """
+    final = Path(path)
+    with reporting(final), _scratch_folder(final) as folder:
+        temporary = folder / final.name
+        temporary.mkdir()
+        yield temporary
+        with deferred_interrupts():  # between the two, nothing stands at the path
+            if final.exists():
+                os.replace(final, folder / _REPLACED)
+            os.replace(temporary, final)
+
+
+def write_json(path: str | os.PathLike[str], data: Any) -> None:
+    """Write ``data`` as indented JSON, atomically; NaN and infinity are refused.
+
+    Raises:
+        WriteError: The file cannot be written.
+    """
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def leftovers(path: str | os.PathLike[str]) -> list[Path]:
+    """Return what killed writers of ``path`` left beside it, and those at work have there."""
+    final = Path(path)
+    made = re.compile(rf"\.{re.escape(final.name)}\.{_RANDOM}")
+    return [entry for entry in final.parent.iterdir() if made.fullmatch(entry.name)]
+
+
+def sweep(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed writers left in ``folder``, in which nobody may be writing meanwhile."""
+    for entry in Path(folder).glob(".*"):
+        made = _SCRATCH.fullmatch(entry.name)
+        if made and entry.is_dir() and {e.name for e in entry.iterdir()} <= {made[1], _REPLACED}:
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+@contextmanager
+def _scratch_folder(final: Path) -> Iterator[Path]:
+    final.parent.mkdir(parents=True, exist_ok=True)
+    folder = final.parent / f".{final.name}.{secrets.token_hex(4)}"
+    try:  # holds the making of it too, so that Ctrl-C meanwhile leaves nothing
+        folder.mkdir(mode=0o700)
+        yield folder
+    finally:
+        with deferred_interrupts():
+            shutil.rmtree(folder, ignore_errors=True)

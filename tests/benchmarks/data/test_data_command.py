@@ -1,0 +1,247 @@
+"""``python -m benchmarks.data`` as a user runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+import probseg
+from benchmarks.data.__main__ import main
+from benchmarks.data.catalogue import CATALOGUE, _read, entry
+from benchmarks.data.check_command import check
+from benchmarks.data.list_command import state
+from benchmarks.data.preview_command import draw_sheet
+from benchmarks.jobs.material import open_dataset
+from probseg.datasets.cache.packed import PackedDataset
+
+SHAPES = ["ambiguous-shapes", "--set", "samples=20", "size=24"]
+PARTS = ("images", *(f"mask-{k}" for k in range(4)))
+
+
+@pytest.fixture
+def slices(tmp_path: Path) -> Path:
+    """A data root with LIDC in the layout "slices": three patients of two slices each."""
+    root, random = tmp_path / "data", np.random.default_rng(0)
+    for patient in range(1, 4):
+        for number in range(2):
+            for part in PARTS:
+                folder = root / f"LIDC-IDRI-{patient:04}" / "nodule-0" / part
+                folder.mkdir(parents=True, exist_ok=True)
+                pixels = np.zeros((128, 128), np.uint8)
+                pixels[50:70, 50:70] = 255
+                if part == "images":
+                    pixels = random.integers(0, 256, (128, 128), np.uint8)
+                Image.fromarray(pixels).save(folder / f"slice-{number}.png")
+    return root
+
+
+def words(text: str) -> str:
+    return " ".join(text.replace("│", " ").split())
+
+
+def test_list_names_every_data_set_and_how_to_get_it(slices, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["list", "--data-root", str(slices)]) == 0
+    told = words(capsys.readouterr().out)
+    assert all(name in told for name in probseg.datasets)
+    assert "yes: LIDC-IDRI-000" in told
+    assert "qubiq21.grand-challenge.org" in told
+    assert "cancerimagingarchive.net" not in told  # it is here
+
+
+def test_what_is_found_depends_on_the_data_root(slices, tmp_path):
+    assert state("lidc", slices).startswith("yes")
+    assert state("lidc", tmp_path / "elsewhere") == "no"
+    assert state("lidc", None) == "not looked for"
+    assert state("lidc", Path(__file__)) == "not looked for"
+    assert state("ambiguous-shapes", None) == "embedded"
+
+
+def test_a_data_set_that_the_catalogue_has_not_speaks_for_itself():
+    @probseg.datasets.register("mine")
+    def mine(root: str | None = None) -> None:
+        """Return my own images.
+
+        More about them.
+        """
+
+    try:
+        assert entry("mine").what == "Return my own images."
+        assert state("mine", Path()) == "not looked for"
+    finally:
+        probseg.datasets.unregister("mine")
+
+
+def test_the_catalogue_has_table_3():
+    rows = {  # transcribed from the paper: samples, annotators, channels; all are 128 x 128
+        "lidc": (15096, 4, 1),
+        "qubiq-pancreas": (869, 2, 1),
+        "qubiq-pancreatic-lesion": (156, 2, 1),
+        "qubiq-brain-growth": (39, 7, 1),
+        **{f"qubiq-brain-tumor-{task}": (32, 7, 4) for task in (1, 2, 3)},
+    }
+    columns = ("samples", "annotators", "channels")
+    known = {name: entry.table3 for name, entry in _read().items() if entry.table3}
+    assert {name: tuple(row[c] for c in columns) for name, row in known.items()} == rows
+    assert all(row["size"] == [128, 128] for row in known.values()), CATALOGUE
+
+
+def test_check_tells_what_was_found_beside_table_3(slices, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main(["check", "lidc", "--data-root", str(slices)]) == 0
+    told = words(capsys.readouterr().out)
+    assert "samples 6 15,096 differs" in told
+    assert "size 128×128 128×128 annotators 4 4 channels 1 1" in told
+    assert "groups 3" in told
+    assert "samples a group 2" in told
+    assert "mean pairwise IoU 1.000" in told
+    assert "worth a look" not in told
+
+
+def test_check_names_what_was_left_out_and_ends_with_1(slices, capsys):
+    (slices / "LIDC-IDRI-0002/nodule-0/mask-1/slice-1.png").write_bytes(b"")
+    assert main(["check", "lidc", "--data-root", str(slices)]) == 1
+    told = capsys.readouterr().out
+    assert "left out, 1 in all" in told
+    assert "LIDC-IDRI-0002" in told.partition("left out")[2]
+
+
+def test_only_what_was_asked_for_has_to_be_here(tmp_path, capsys):
+    assert main(["check", "lidc", "--data-root", str(tmp_path)]) == 1
+    asked_for_none = Namespace(names=[], set=[], data_root=tmp_path)
+    assert check("lidc", asked_for_none, Console())
+    assert words(capsys.readouterr().out).count("not here: lidc") == 2
+
+
+def test_preview_draws_who_annotated_in_colours_that_the_legend_explains(tmp_path):
+    dataset = open_dataset({"name": "ambiguous-shapes", "samples": 6}, None)
+    out = tmp_path / "sheet.png"
+    assert main(["preview", *SHAPES, "--out", str(out), "--samples", "6"]) == 0
+    with Image.open(out) as sheet:
+        assert min(sheet.size) > 300
+        assert len(sheet.convert("RGB").getcolors(10**7)) > 500
+    figure = draw_sheet(dataset, {0: "one", 3: "two"}, list("abcd"), Namespace(channel=0, seed=0))
+    drawn = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in drawn] == ["one", "two"]
+    (legend,) = figure.legends
+    colours = [line.get_color() for line in legend.get_lines()]
+    assert len(set(colours)) == 4
+    assert [text.get_text()[-1] for text in legend.get_texts()] == list("abcd")
+
+
+def test_preview_shows_augmentations(tmp_path):
+    out = tmp_path / "sheet.png"
+    assert main(["preview", *SHAPES, "--out", str(out), "--augment", "--samples", "1"]) == 0
+    first = out.read_bytes()
+    assert main(["preview", *SHAPES, "--out", str(out), "--augment", "--samples", "1"]) == 0
+    assert out.read_bytes() == first
+    with Image.open(out) as sheet:
+        assert sheet.width > 3 * sheet.height
+
+
+@pytest.mark.parametrize("name", ["ambiguous-shapes", "lidc"])
+def test_prepare_packs_what_the_data_set_holds(name, slices, tmp_path, capsys):
+    out = tmp_path / "packed"
+    given = SHAPES if name == "ambiguous-shapes" else [name, "--data-root", str(slices)]
+    command = ["prepare", *given, "--out", str(out)]
+    assert main(command) == 0
+    packed = PackedDataset(out)
+    options = {"samples": 20, "size": 24} if name == "ambiguous-shapes" else {}
+    dataset = open_dataset({"name": name, **options}, slices)
+    every = range(len(dataset))
+    assert len(packed) == len(dataset)
+    assert list(packed.groups) == list(dataset.groups)
+    found, expected = packed.__getitems__(every), dataset.__getitems__(every)
+    assert torch.equal(found.masks, expected.masks)
+    rounding = 2**-11 if name == "ambiguous-shapes" else 0  # half a step of float16 below 1
+    torch.testing.assert_close(found.image, expected.image, rtol=0, atol=rounding)
+    assert f"{len(dataset)} samples" in capsys.readouterr().out
+    assert main(command) == 0  # again, onto what is there
+
+
+def test_a_prepared_folder_is_a_data_root(slices, tmp_path):
+    out = tmp_path / "packed"
+    command = ["prepare", "lidc", "--data-root", str(slices), "--out", str(out)]
+    assert main(command) == main(command) == 0
+    assert len(open_dataset({"name": "lidc"}, out)) == 6
+    assert state("lidc", out) == "yes: meta.json"
+    (out / "thesis.txt").write_text("mine")
+    assert main(command) == 2
+
+
+def test_prepare_leaves_other_folders_alone(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert main(["prepare", *SHAPES, "--out", str(tmp_path)]) == 2
+    assert "holds other files" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["check", "lidcc"], "did you mean 'lidc'"),
+        (["check", "lidc", "--data-root", "/no/such"], "--data-root /no/such does not exist"),
+        (["check", "lidc", "--set", "size"], "--set takes KEY=VALUE"),
+        (["check", "--set", "size=64", "lidc"], "anything else comes before --set"),
+        (["chek"], "invalid choice: 'chek'"),
+        (["preview", "lidc"], "--out"),
+        (["preview", *SHAPES, "--out", "sheet.jpg"], "call it FILE.png"),
+        (["preview", *SHAPES, "--out", "s.png", "--samples", "0"], "at least 1"),
+        (["preview", *SHAPES, "--out", "s.png", "--crop", "0"], "at least 1"),
+        (["preview", *SHAPES, "--out", "s.png", "--channel", "1"], "--channel is 1"),
+        (["prepare", *SHAPES, "--out", __file__], "is a file"),
+        (["prepare", *SHAPES, "--out", "x", "--spacing", "1"], "give --dicom DIR too"),
+        (["prepare", *SHAPES, "--out", "x", "--dicom", "."], "--dicom is for lidc"),
+        (["prepare", "lidc", "--out", "x", "--dicom", "/no/such"], "is no folder"),
+        (["prepare", "lidc", "--out", "x", "--dicom", ".", "--window", "lungs"], "'lungs'"),
+        (["prepare", "lidc", "--out", "x", "--dicom", ".", "--window=400,-1000"], "LOW first"),
+        (["prepare", "lidc", "--out", "x", "--dicom", ".", "--spacing", "-1"], "positive"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(arguments, told, capsys):
+    try:
+        status = main(arguments)
+    except SystemExit as left:
+        status = left.code
+    assert status == 2
+    captured = capsys.readouterr().err
+    assert told in captured
+    assert captured.count("\n") == 1
+
+
+def test_missing_data_are_one_line_and_status_1(tmp_path, capsys):
+    arguments = ["preview", "lidc", "--data-root", str(tmp_path), "--out", str(tmp_path / "s.png")]
+    assert main(arguments) == 1
+    assert "LIDC-IDRI-XXXX" in capsys.readouterr().err
+
+
+def test_an_unknown_option_of_the_data_set_is_named(capsys):
+    assert main(["check", "ambiguous-shapes", "--set", "sise=3"]) == 1
+    told = words(capsys.readouterr().out)
+    assert "not checked: ambiguous-shapes" in told
+    assert "did you mean 'size'" in told
+
+
+def test_help_and_mistakes_import_no_torch():
+    script = """
+import sys
+from benchmarks.data.__main__ import main
+for arguments in (["--help"], ["check", "--help"], ["prepare", "--help"], ["check", "lidcc"]):
+    try:
+        main(arguments)
+    except SystemExit:
+        pass
+assert "torch" not in sys.modules
+"""
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("examples:") == 3

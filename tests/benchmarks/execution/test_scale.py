@@ -1,0 +1,249 @@
+"""Cells in one process, in several and on a Ray cluster: the same tables, and lost ones retried."""
+
+import importlib.util
+import io
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves the folder out
+
+from killing import start
+from scale_toys import Deadly, descendants, is_alive, open_files
+
+from benchmarks.execution import cluster, pace
+from benchmarks.execution.place import Place
+from benchmarks.execution.progress import Progress
+from benchmarks.execution.work import Started, Work
+from benchmarks.execution.workers import Workers
+from benchmarks.jobs.results import finished, read_result
+from benchmarks.run import main, make_parser, make_plan
+from benchmarks.suite.validation import ChoiceError
+
+LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+STEPS = 100  # enough that a process can be killed among them
+SETTINGS = ["--set", f"max_steps={STEPS}", "validate_every=20"]
+
+
+@pytest.fixture
+def arguments(suite_file: Path) -> Callable[..., list[str]]:
+    def make(out: Path, *more: str) -> list[str]:
+        start = ["--suite", str(suite_file), "--datasets", "ambiguous-shapes", "--device", "cpu"]
+        rows = ["--profile", "quick", "--models", "punet", "--baselines", "always-empty"]
+        scale = ["--folds", "0", "1", "--threads", "1", "--out", str(out), *more]
+        return [*start, *rows, *scale, *SETTINGS]
+
+    return make
+
+
+@pytest.fixture
+def cells(arguments, tmp_path: Path):
+    return make_plan(make_parser().parse_args(arguments(tmp_path)))[2]
+
+
+@pytest.fixture(scope="module")
+def serial_run(suite_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run in one process; tests must not change it."""
+    out = tmp_path_factory.mktemp("serial")
+    command = ["--suite", str(suite_file), "--datasets", "ambiguous-shapes", "--device", "cpu"]
+    command += ["--profile", "quick", "--models", "punet", "--baselines", "always-empty"]
+    command += ["--folds", "0", "1", "--threads", "1", "--out", str(out)]
+    assert main([*command, *SETTINGS]) == 0
+    return out
+
+
+def tables(out: Path) -> list[bytes]:
+    return [(out / name).read_bytes() for name in ("table.md", "table.csv")]
+
+
+def wait_for(out: Path, name: str, key: str = "") -> Path:
+    """Wait until the training of some cell, or of the one with this key, has written a file."""
+    deadline = time.monotonic() + 200
+    while not (kept := list(out.glob(f"cells/*/*/*/*{key}/training/{name}"))):
+        assert time.monotonic() < deadline, f"no {name}"
+        time.sleep(0.005)
+    return kept[0]
+
+
+def kill_one_at_work(out: Path, parent: int) -> threading.Thread:
+    """Kill, once, the first process that keeps a round, found by the lock of its cell."""
+
+    def watch() -> None:
+        key = wait_for(out, "run.json").parents[1].name.rpartition("-")[2]
+        found = [pid for pid in descendants(parent) if f"{key}.lock" in open_files(pid)]
+        wait_for(out, "history.json", key)
+        os.kill(found[0], signal.SIGKILL)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+@LINUX
+@pytest.mark.usefixtures("quick_starts")
+def test_two_workers_of_which_one_is_killed_make_the_tables_of_one_process(
+    arguments, serial_run: Path, tmp_path: Path, capsys
+) -> None:
+    killer = kill_one_at_work(tmp_path, os.getpid())
+    assert main(arguments(tmp_path, "--workers", "2")) == 0
+    killer.join(timeout=1)
+    assert not killer.is_alive()
+    told = " ".join(capsys.readouterr().out.split())
+    assert "its process died and is begun again" in told
+    assert tables(tmp_path) == tables(serial_run)
+    threads = {
+        read_result(path)["provenance"]["machine"]["threads"]
+        for path in tmp_path.glob("cells/**/result.json")
+    }
+    assert threads == {1}
+
+
+@LINUX
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+def test_a_ray_cluster_of_which_a_worker_is_killed_makes_the_tables_of_one_process(
+    arguments, serial_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # by default 15: starved beside other tests
+    run = start(arguments(tmp_path, "--ray", "auto"), tmp_path)
+    killer = kill_one_at_work(tmp_path, run.pid)
+    run.join(timeout=540)  # on a busy machine; alone it takes less than one
+    run.kill()
+    assert run.exitcode == 0
+    killer.join(timeout=1)
+    assert not killer.is_alive()
+    assert tables(tmp_path) == tables(serial_run)
+    assert not list(tmp_path.glob(".driver-*"))
+
+
+@LINUX
+def test_workers_end_with_the_process_that_started_them(arguments, tmp_path: Path) -> None:
+    run = start([*arguments(tmp_path, "--workers", "2"), "max_steps=100000"], tmp_path)
+    try:
+        wait_for(tmp_path, "history.json")
+        workers = descendants(run.pid)
+    finally:
+        run.kill()
+        run.join()
+    assert workers
+    deadline = time.monotonic() + 60
+    while any(map(is_alive, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("quick_starts")
+def test_a_cell_whose_process_dies_every_time_is_given_up(cells, tmp_path: Path) -> None:
+    work = Deadly(Place(tmp_path), None)
+    events = list(Workers(1, attempts=2)(work, cells[:1]))
+    assert [type(event).__name__ for event in events] == ["Started", "Retried", "Done"]
+    assert events[-1].result is None
+    assert "its process died 2 times" in events[-1].error
+
+
+def test_a_machine_that_shares_no_disk_sends_the_files_of_its_cell(
+    cells, serial_run: Path, tmp_path: Path
+) -> None:
+    work = Work(Place(tmp_path, threads=1), None)
+    delivery = cluster.do(work, cells[0], tmp_path / "no-such-mark")
+    assert not list(tmp_path.iterdir())
+    assert {"result.json", "pictures.npz", "split.json", "model.safetensors"} < set(delivery.files)
+    cluster.gather(delivery.files, cells[0].folder(tmp_path))
+    there, here = finished(cells[0], tmp_path), finished(cells[0], serial_run)
+    assert there["scores"] == here["scores"]
+    (tmp_path / "mark").touch()
+    assert cluster.do(work, cells[0], tmp_path / "mark").files == {}
+
+
+def test_cells_that_fit_on_no_machine_are_refused() -> None:
+    machines = [{"CPU": 4.0}, {"CPU": 2.0, "GPU": 1.0}]
+    cluster.check_fits({"CPU": 2.0, "GPU": 0.5}, machines)
+    with pytest.raises(ChoiceError, match="4 CPUs and 1 GPUs, which no machine"):
+        cluster.check_fits({"CPU": 4.0, "GPU": 1.0}, machines)
+    assert cluster.room({"CPU": 2.0, "GPU": 0.5}, {"CPU": 16.0, "GPU": 1.0}) == 2
+    assert cluster.room({"CPU": 2.0, "GPU": 0.0}, {"CPU": 16.0}) == 8
+
+
+@pytest.mark.parametrize(
+    ("choice", "told"),
+    [
+        (["--workers", "0"], "--workers is 0"),
+        (["--threads", "-1"], "--threads is -1"),
+        (["--workers", "2", "--devices", "2"], "--workers and --devices do not go together"),
+        (["--gpus-per-cell", "0.5"], "comes with --ray"),
+        (["--ray", "auto", "--gpus-per-cell", "1.5"], "a fraction of one GPU, or a whole number"),
+        (["--devices", "99"], "has none for each of them"),
+    ],
+)
+def test_a_scale_that_makes_no_sense_is_one_line(choice, told, arguments, tmp_path, capsys) -> None:
+    assert main(arguments(tmp_path, *choice)) == 2
+    captured = capsys.readouterr().err
+    assert told in captured
+    assert captured.count("\n") == 1
+
+
+def write_rounds(cell, out: Path, steps: int, seconds: float) -> None:
+    path = cell.folder(out) / "training" / "history.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps([{"step": steps, "seconds": seconds, "validation/loss": 1.25}]))
+
+
+def test_the_time_left_is_that_of_the_steps_left_at_the_pace_of_cells_alike(cells, tmp_path):
+    first, second, _ = cells
+    assert pace.kind(first) == pace.kind(second)
+    assert first.key != second.key
+    assert pace.seconds_left(cells, tmp_path, pace.paces(cells, tmp_path), width=1) is None
+    write_rounds(first, tmp_path, steps=20, seconds=10.0)
+    known = pace.paces(cells, tmp_path)
+    assert known == {pace.kind(first): 0.5}
+    assert pace.seconds_left(cells, tmp_path, known, width=1) == (80 + 100) * 0.5
+    # two at once: not before the longer one is over
+    assert pace.seconds_left(cells, tmp_path, known, width=2) == 100 * 0.5
+
+
+def test_the_view_shows_what_runs_and_how_far_it_is(cells, tmp_path: Path) -> None:
+    write_rounds(cells[0], tmp_path, steps=20, seconds=10.0)
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    progress = Progress(console, tmp_path, cells)
+    progress.begin(cells[0])
+    progress.begin(cells[1])
+    progress.end(cells[2], failed=True)
+    with console.capture() as capture:
+        console.print(progress)
+    told = capture.get()
+    assert "3 cells: 1 failed, 2 running, 0 waiting · at most 50 s left" in told
+    assert "step 20/100, round 1, validation 1.25" in told
+    assert "step 0/100, round 0" in told
+
+
+@pytest.mark.usefixtures("quick_starts")
+def test_an_estimate_is_measured_and_leaves_nothing(arguments, tmp_path: Path, capsys) -> None:
+    assert main(arguments(tmp_path / "out", "--estimate")) == 0
+    told = capsys.readouterr().out
+    assert "GiB" in told
+    assert "3 to run, at most" in told
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("quick_starts")
+def test_an_estimate_without_data_says_so(arguments, tmp_path: Path, capsys) -> None:
+    (tmp_path / "data").mkdir()
+    more = ["--data-root", str(tmp_path / "data"), "--estimate", "--datasets", "lidc"]
+    assert main(arguments(tmp_path / "out", *more)) == 0
+    assert "no estimate: " in capsys.readouterr().out
+
+
+def test_started_cells_come_in_the_order_of_the_plan(cells, tmp_path: Path) -> None:
+    from benchmarks.execution.work import serial
+
+    events = list(serial(Work(Place(tmp_path, threads=1), None), cells[2:]))
+    assert isinstance(events[0], Started)
+    assert events[1].result["status"] == "finished"

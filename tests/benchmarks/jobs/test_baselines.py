@@ -1,0 +1,84 @@
+"""Baselines against closed forms and brute force."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.jobs.baselines import BASELINES
+from benchmarks.jobs.scoring import score
+from probseg.errors import DataError
+
+
+@pytest.fixture
+def masks() -> torch.Tensor:
+    """Annotations (4, 3, 6, 6): some empty, one image on which everybody agrees on nothing."""
+    generator = torch.Generator().manual_seed(3)
+    drawn = (torch.rand(4, 3, 6, 6, generator=generator) > 0.6).to(torch.uint8)
+    drawn[0, 1] = 0
+    drawn[1, :2] = 0
+    drawn[2] = 0
+    return drawn
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    union = np.logical_or(a, b).sum()
+    return 1 - np.logical_and(a, b).sum() / union if union else 0.0
+
+
+def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.array([[distance(x, y) for y in b] for x in a])
+
+
+def matched(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean cost of the best matching, both sets repeated to the product of their sizes."""
+    cost = np.repeat(np.repeat(distances(a, b), len(b), axis=0), len(a), axis=1)
+    couples = (enumerate(order) for order in permutations(range(len(cost))))
+    return min(np.mean([cost[couple] for couple in matching]) for matching in couples)
+
+
+def energy(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * distances(a, b).mean() - distances(a, a).mean() - distances(b, b).mean()
+
+
+def test_always_empty_is_right_where_an_annotator_saw_nothing(masks) -> None:
+    scores = score(list(BASELINES["always-empty"](masks, 2)))
+    present = (masks.flatten(2).sum(2) > 0).double().mean(1)
+    torch.testing.assert_close(scores["w-iou"], present)
+    torch.testing.assert_close(scores["w-dice"], present)
+    torch.testing.assert_close(scores["hungarian-iou"], 1 - present)
+    torch.testing.assert_close(scores["w-hausdorff"], present * np.hypot(6, 6))
+    spread = torch.tensor([distances(m, m).mean() for m in masks.numpy()])
+    torch.testing.assert_close(scores["ged"], 2 * present - spread)
+    assert not scores["diversity"].any()
+
+
+def test_annotators_equal_brute_force_over_who_is_left_out(masks) -> None:
+    scores = score(list(BASELINES["annotators"](masks, 2)))
+    for image, (w, ged) in enumerate(zip(scores["w-iou"], scores["ged"], strict=True)):
+        everybody = masks[image].numpy()
+        others = [np.delete(everybody, one, axis=0) for one in range(3)]
+        assert w == pytest.approx(np.mean([matched(rest, everybody) for rest in others]))
+        assert ged == pytest.approx(np.mean([energy(rest, everybody) for rest in others]))
+
+
+def test_annotators_ged_has_its_closed_form(masks) -> None:
+    # with D the mean over pairs of different annotators: D / (A (A - 1))
+    scores = score(list(BASELINES["annotators"](masks, 2)))
+    pairs = torch.tensor([distances(m, m).sum() / 6 for m in masks.numpy()])
+    torch.testing.assert_close(scores["ged"], pairs / 6)
+
+
+def test_one_annotator_equals_brute_force_against_the_others(masks) -> None:
+    scores = score(list(BASELINES["one-annotator"](masks, 2)))
+    for image, (w, ged) in enumerate(zip(scores["w-iou"], scores["ged"], strict=True)):
+        everybody = masks[image].numpy()
+        sides = [(everybody[[one]], np.delete(everybody, one, axis=0)) for one in range(3)]
+        assert w == pytest.approx(np.mean([distances(a, b).mean() for a, b in sides]))
+        assert ged == pytest.approx(np.mean([energy(a, b) for a, b in sides]))
+
+
+def test_leaving_one_out_needs_two(masks) -> None:
+    with pytest.raises(DataError, match="two"):
+        list(BASELINES["annotators"](masks[:, :1], 2))

@@ -1,0 +1,117 @@
+"""Two runs side by side."""
+
+import json
+from pathlib import Path
+
+import html5lib
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks.compare import main
+from benchmarks.jobs.results import result_path, write_result
+from benchmarks.reports.comparison import changed_settings, compare_runs, read_run
+from benchmarks.suite.validation import ChoiceError
+
+
+@pytest.fixture(scope="module")
+def first(make_run):
+    return make_run(("lidc",), ("punet", "csae", "always-empty"), pictures=0)
+
+
+@pytest.fixture(scope="module")
+def second(make_run, first):
+    """The first run with another β, whose csae is better by 0.1 ± 0.01 in Ŵ (1 − IoU)."""
+    run = make_run(("lidc",), ("csae", "2p-planar"), pictures=0, beta=3)
+    draw = np.random.default_rng(3)
+    old = {r["config"]["fold"]: r for c, r in first.finished if c.row == "csae"}
+    for cell, result in run.finished:
+        if cell.row == "csae":
+            before = np.array(old[cell.config["fold"]]["scores"]["base"]["w-iou"])
+            result["scores"]["base"]["w-iou"] = (before - draw.normal(0.1, 0.01, 12)).tolist()
+            result["means"]["base"]["w-iou"] = float(np.mean(result["scores"]["base"]["w-iou"]))
+            write_result(result_path(cell, run.folder), result)
+    return run
+
+
+def lines(first, second):
+    return compare_runs(read_run(first.folder), read_run(second.folder))
+
+
+def test_rows_of_the_same_name_are_matched(first, second) -> None:
+    found = lines(first, second)
+    assert {line.row for line in found} == {"csae"}
+    assert len(found) == 7
+
+
+def test_a_difference_is_that_of_the_paired_images(first, second) -> None:
+    line = next(one for one in lines(first, second) if one.column.metric == "w-iou")
+    sides = [
+        np.mean([r["scores"]["base"]["w-iou"] for c, r in run.finished if c.row == "csae"], axis=0)
+        for run in (second, first)
+    ]
+    assert line.paired.difference == pytest.approx(np.mean(sides[0] - sides[1]))
+    assert line.paired.p == pytest.approx(stats.wilcoxon(*sides).pvalue)
+    assert line.change == pytest.approx(-0.1, abs=0.01)
+    assert line.outcome == "better"
+
+
+def test_better_turns_to_worse_when_the_runs_change_sides(first, second) -> None:
+    there, back = (
+        {line.column.metric: line for line in found}
+        for found in (lines(first, second), lines(second, first))
+    )
+    assert back["w-iou"].outcome == "worse"
+    for metric, line in there.items():
+        assert back[metric].change == pytest.approx(-line.change)
+        assert back[metric].paired.low == pytest.approx(-line.paired.high, abs=5e-3)
+
+
+def test_a_run_equals_itself(first) -> None:
+    found = lines(first, first)
+    assert all(line.change == 0 and line.outcome == "" for line in found)
+    assert changed_settings(read_run(first.folder), read_run(first.folder)) == []
+
+
+def test_other_data_are_not_paired(first, make_run) -> None:
+    other = make_run(("lidc",), ("csae",), pictures=0)
+    for cell, result in other.finished:
+        data = {**result["data"], "fingerprint": "6" * 64}
+        write_result(result_path(cell, other.folder), {**result, "data": data})
+    assert all(line.paired is None and line.outcome == "" for line in lines(first, other))
+
+
+def test_settings_that_differ_are_listed_with_their_rows(first, second) -> None:
+    (setting,) = changed_settings(read_run(first.folder), read_run(second.folder))
+    assert (setting.name, setting.first, setting.second) == ("model.beta", "10", "3")
+    assert setting.rows == ["lidc · csae"]
+
+
+def test_the_command_prints_and_writes_a_page(first, second, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "compare.html"
+    assert main([str(first.folder), str(second.folder), "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "better" in told and "differs: model.beta: 10 → 3" in told
+    text = out.read_text(encoding="utf-8")
+    html5lib.HTMLParser(strict=True).parse(text)
+    assert "model.beta" in text and "B's is better in 1 and worse in 0" in text
+
+
+def test_an_unreadable_result_is_named_and_left_out(make_run, capsys, tmp_path) -> None:
+    run = make_run(("lidc",), ("csae",), pictures=0)
+    path = result_path(run.finished[0][0], run.folder)
+    path.write_text(json.dumps({"schema": 99}), encoding="utf-8")
+    out = str(tmp_path / "compare.html")
+    assert main([str(run.folder), str(run.folder), "--out", out]) == 0
+    assert "schema 99" in capsys.readouterr().out
+    assert len(read_run(run.folder).cells) == 1
+
+
+def test_folders_without_results_and_runs_without_a_common_row_are_refused(
+    first, make_run, tmp_path: Path, capsys
+) -> None:
+    assert main([str(first.folder), str(tmp_path)]) == 1
+    assert "no finished cell" in capsys.readouterr().err
+    other = make_run(("ambiguous-shapes",), ("csae",), pictures=0)
+    with pytest.raises(ChoiceError, match="share no row"):
+        lines(first, other)

@@ -1,0 +1,192 @@
+"""The report as a file: valid, closed to the network, and true to the numbers."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import html5lib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+from scipy import ndimage
+
+from benchmarks.jobs.cells import Cell
+from benchmarks.reports.html import charts, sheets, write_report
+from benchmarks.reports.html.findings import number
+from probseg.plots import palette
+
+EVIL = '<script>alert("1")</script>'
+masks = arrays(
+    np.uint8, st.tuples(st.integers(2, 9), st.integers(2, 9)), elements=st.integers(0, 3)
+)
+
+
+class Elements(HTMLParser):
+    """Every element, its attributes, and the text inside scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found, self.scripts, self._script = [], [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.found.append((tag, dict(attrs)))
+        self._script = tag == "script"
+        if self._script:
+            self.scripts.append("")
+
+    def handle_data(self, data) -> None:
+        if self._script:
+            self.scripts[-1] += data
+
+    def handle_endtag(self, tag) -> None:
+        self._script = False
+
+
+@pytest.fixture(scope="module")
+def path(make_report) -> Path:
+    return make_report()
+
+
+@pytest.fixture(scope="module")
+def text(path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def renamed(run, row: str):
+    """The run with a row of another name."""
+    cells = [(Cell({**cell.config, "row": row}), result) for cell, result in run.finished]
+    return [(cell, {**result, "config": cell.config}) for cell, result in cells]
+
+
+def pixels(uri: str) -> np.ndarray:
+    data = base64.b64decode(uri.removeprefix("data:image/webp;base64,"))
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA")).astype(int)
+
+
+def test_the_page_is_valid_html(text) -> None:
+    html5lib.HTMLParser(strict=True).parse(text)  # raises at the first fault
+    ids = [attributes["id"] for _, attributes in Elements(text).found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_labels_and_links_lead_to_something(text) -> None:
+    found = [attributes for _, attributes in Elements(text).found]
+    ids = {attributes.get("id") for attributes in found}
+    named = {name for a in found for name in (a.get("aria-labelledby") or "").split()}
+    linked = {a["href"][1:] for a in found if (a.get("href") or "").startswith("#")}
+    assert named and named <= ids
+    assert linked and linked <= ids
+
+
+def test_the_page_names_no_other_place_and_its_policy_allows_none(text) -> None:
+    page = Elements(text)
+    places = [a[key] for _, a in page.found for key in ("src", "href", "xlink:href") if key in a]
+    assert places and all(place.startswith(("#", "data:")) for place in places)
+    assert "@import" not in text and not re.search(r"url\((?!#)", text)
+    policy = next(a["content"] for _, a in page.found if a.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
+    code = page.scripts[-1]
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+
+
+def test_names_are_text_wherever_they_stand(make_run, tmp_path, text) -> None:
+    run = make_run(("ambiguous-shapes",), ("csae",))
+    finished = renamed(run, EVIL)
+    for cell, _ in run.finished:
+        new = next(c for c, _ in finished if c.config["fold"] == cell.config["fold"])
+        new.folder(tmp_path).mkdir(parents=True)
+        (cell.folder(run.folder) / "pictures.npz").rename(new.folder(tmp_path) / "pictures.npz")
+    path = write_report(finished, tmp_path, tmp_path, competing=[EVIL], notes={EVIL: EVIL})
+    page = Elements(path.read_text(encoding="utf-8"))
+    *data, code = page.scripts
+    assert code == Elements(text).scripts[-1]  # the page's own script and no other
+    assert "alert" not in code
+    assert any(EVIL in json.loads(script).get("models", {}) for script in data[-3:])
+    html5lib.HTMLParser(strict=True).parse(path.read_text(encoding="utf-8"))
+    assert not any(tag == "b" and attributes for tag, attributes in page.found)
+
+
+def test_missing_values_are_dashes_that_sort_nowhere(make_report) -> None:
+    assert number(float("nan"), ".2f").sort is number(None, ".2f").sort is None
+    assert number(-0.5, "+.2f").text == "−0.50"
+    text = make_report(rows=("punet", "annotators")).read_text(encoding="utf-8")
+    assert "NaN" not in re.sub(r"<script>.*?</script>", "", text, flags=re.S)
+    assert 'data-sort="nan"' not in text and 'data-sort="None"' not in text
+
+
+def test_a_run_of_baselines_alone_has_neither_curves_nor_samples(make_report) -> None:
+    text = make_report(rows=("always-empty",), pictures=0).read_text(encoding="utf-8")
+    html5lib.HTMLParser(strict=True).parse(text)
+    assert 'id="curves"' not in text and 'id="samples"' not in text
+    assert 'id="tables"' in text and 'id="provenance"' in text
+
+
+def test_the_same_results_make_the_same_bytes(make_run, tmp_path) -> None:
+    run = make_run(("lidc",), ("punet",))
+    pages = []
+    for name in ("one", "other"):
+        out = tmp_path / name
+        pages.append(write_report(run.finished, run.folder, out, competing=[], notes={}))
+    assert pages[0].read_bytes() == pages[1].read_bytes()
+
+
+def test_provenance_names_every_revision_and_setting(make_run, tmp_path) -> None:
+    one, other = make_run(rows=("punet",)), make_run(rows=("csae",), revision="fedcba9876543210")
+    finished = [*one.finished, *other.finished]
+    text = write_report(finished, one.folder, tmp_path, competing=[], notes={}).read_text("utf-8")
+    for fact in ("0123456789abcdef", "fedcba9876543210", "an abacus", "torch 2.6.0", "by patient"):
+        assert fact in text
+    assert "not &lt;b&gt;real&lt;/b&gt;" in text
+    assert "&#34;latent_dim&#34;: 6" in text
+
+
+def test_a_chart_carries_mean_and_deviation_over_the_cells() -> None:
+    curves = [([0, 10], [0.1, 0.3]), ([0, 20], [0.2, 0.6])]
+    (curve,) = charts.gini_chart("lidc", {"csae": curves}).curves
+    assert curve["mean"][0] == pytest.approx(0.15)
+    assert curve["mean"][50] == pytest.approx((0.2 + 0.4) / 2)
+    assert curve["sd"][100] == pytest.approx(0.15)
+    assert curve["colour"] == palette(["csae"])["csae"]
+
+
+def test_a_chart_says_where_its_time_axis_lies() -> None:
+    chart = charts.gini_chart("lidc", {"csae": [([0, 1], [0.1, 0.2])]})
+    width = float(re.search(r'viewBox="0 0 ([\d.]+)', chart.svg)[1])
+    box = re.search(
+        r'<clipPath id="lidc-\w+">\s*<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', chart.svg
+    )
+    left, wide = map(float, box.groups())
+    assert chart.left == pytest.approx(left / width, abs=1e-4)
+    assert chart.right == pytest.approx((left + wide) / width, abs=1e-4)
+    assert "from 0.1 to 0.2" in chart.summary
+
+
+@given(masks)
+@settings(max_examples=30, deadline=None)
+def test_a_segmentation_is_filled_and_bordered_and_clear_elsewhere(labels) -> None:
+    shown = pixels(sheets._outlined(labels, "#0072B2"))
+    cross = ndimage.generate_binary_structure(2, 1)
+    inner = np.zeros(labels.shape, dtype=bool)
+    for name in (1, 2, 3):
+        inner |= ndimage.binary_erosion(labels == name, cross)
+    opacity = np.where(labels == 0, 0, np.where(inner, 90, 255))
+    assert np.array_equal(shown[..., 3], opacity)
+    assert (shown[labels == 1][:, :3] == [0x00, 0x72, 0xB2]).all()
+
+
+def test_maps_and_images_are_shown_on_their_scales() -> None:
+    ramp = np.linspace(0, 1, 64).reshape(8, 8)
+    lightness = pixels(sheets._map(ramp, 1.0))[..., :3].sum(-1).ravel()
+    assert (np.diff(lightness) > 0).all()
+    assert np.array_equal(pixels(sheets._map(ramp / 2, 0.5)), pixels(sheets._map(ramp, 1.0)))
+    grey = pixels(sheets._grey(np.stack([ramp, 1 - ramp])))[..., 0].ravel()
+    assert grey[0] == 0 and grey[-1] == 255 and (np.diff(grey) >= 0).all()

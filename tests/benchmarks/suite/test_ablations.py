@@ -1,0 +1,61 @@
+"""The ablations that come with the benchmark: what they plan, and a cell of each that trains."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import probseg
+from benchmarks.jobs.results import read_result
+from benchmarks.run import main, make_parser, make_plan
+from benchmarks.suite.definition import read_suite
+from benchmarks.suite.files import find, suites
+
+ABLATIONS = [name for name in suites() if name != "suite"]
+TINY = [
+    *("images=3", "validation_images=3", "n_eval=2", "evaluation_batch=2", "crop=16"),
+    *("n_ot=3", "latent_dim=2", "batch_size=2", "max_steps=1", "validate_every=1"),
+    'backbone={ name = "unet", channels = [4, 8], convolutions = 1 }',
+    'encoder={ name = "axis-aligned", channels = [4, 8], convolutions = 1 }',
+]
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_a_plan_has_every_row_once_and_no_two_are_the_same_experiment(name: str, capsys) -> None:
+    command = ["--suite", name, "--datasets", "contours", "--profile", "quick"]
+    assert main([*command, "--dry-run"]) == 0
+    suite, _, cells = make_plan(make_parser().parse_args(command))
+    assert suite.file.data["description"]
+    trained = [cell for cell in cells if cell.trained]
+    assert tuple(cell.row for cell in trained) == suite.all["models"]
+    experiments = [(cell.config["model"], cell.config["evaluation"]) for cell in trained]
+    assert all(experiments.count(one) == 1 for one in experiments)
+    assert f"{len(cells)} cells" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_every_row_has_a_finite_loss(name: str) -> None:
+    command = ["--suite", name, "--datasets", "contours", "--profile", "quick", "--set", *TINY]
+    _, _, cells = make_plan(make_parser().parse_args(command))
+    torch.manual_seed(0)
+    image, label = torch.randn(2, 1, 32, 32), torch.randint(2, (2, 32, 32))
+    for cell in cells:
+        if cell.trained:
+            model = probseg.build(**cell.config["model"])
+            assert torch.stack(list(model.loss(image, label).values())).isfinite().all(), cell.row
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_the_last_row_of_a_suite_trains(name: str, tmp_path: Path) -> None:
+    row = read_suite(find(name)).all["models"][-1]
+    what = ["--suite", name, "--models", row, "--baselines", "--datasets", "ambiguous-shapes"]
+    how = ["--profile", "quick", "--device", "cpu", "--out", str(tmp_path), "--set", *TINY]
+    assert main([*what, *how]) == 0
+    (path,) = tmp_path.glob("cells/**/result.json")
+    result = read_result(path)
+    assert (result["status"], result["config"]["row"]) == ("finished", row)
+    assert result["training"]["steps"] == 1
+
+
+def test_ablations_say_no_hyper_parameters_of_a_profile() -> None:
+    assert not [name for name in ABLATIONS if "profiles" in read_suite(find(name)).file.data]
