@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.jobs.results import Result, read_result
 from benchmarks.suite.choices import Parser
-from probseg.errors import DataError, ProbsegError, listing
+from probseg.errors import DataError, ProbsegError
+from probseg.options import listing
 
 if TYPE_CHECKING:
     from probseg.sharing.cards import Card

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
-
 
 class ProbsegError(Exception):
     """Any error that probseg raises on purpose; its text is meant for the user."""
@@ -54,25 +51,6 @@ class ExportError(ProbsegError, ValueError):
     """A model that cannot be written as a program."""
 
 
-def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest known name, or an empty string.
-
-    >>> did_you_mean("plannar", ["identity", "planar"])
-    "; did you mean 'planar'?"
-    """
-    nearest = get_close_matches(str(name).lower(), list(known), n=1)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
-
-
-def listing(names: Iterable[str]) -> str:
-    """Return the names in order, separated by commas, or ``"none"``.
-
-    >>> listing(["planar", "identity"])
-    'identity, planar'
-    """
-    return ", ".join(sorted(names)) or "none"
-
-
 __all__ = [
     "CheckpointError",
     "DataError",
@@ -85,6 +63,4 @@ __all__ = [
     "PluginError",
     "ProbsegError",
     "UnknownNameError",
-    "did_you_mean",
-    "listing",
 ]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from probseg.errors import OptionError, did_you_mean
+from probseg.errors import OptionError
+from probseg.options import did_you_mean
 
 
 def convolution_block(
@@ -52,7 +53,7 @@ def set_class_prior(layer: nn.Conv2d, class_prior: Sequence[float]) -> None:
     frequencies = torch.tensor(list(class_prior), dtype=torch.float64)
     if len(frequencies) != layer.out_channels or not bool((frequencies > 0).all()):
         raise OptionError(
-            f"class_prior={list(class_prior)} has to be {layer.out_channels} positive numbers, "
+            f"class_prior={list(class_prior)} must be {layer.out_channels} positive numbers, "
             "one per class"
         )
     assert layer.bias is not None

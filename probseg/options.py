@@ -1,9 +1,14 @@
-"""Whether a value is what a parameter's annotation says, as far as plain types go."""
+"""Options that users give: checked against what is known, with the nearest right one named."""
 
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
+
+from probseg.errors import OptionError
 
 _PLAIN: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
@@ -13,6 +18,127 @@ _PLAIN: dict[str, tuple[type, ...]] = {
     "None": (type(None),),
 }
 _SEQUENCES = ("Sequence", "list", "tuple")
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the nearest known name, or an empty string.
+
+    >>> did_you_mean("plannar", ["identity", "planar"])
+    "; did you mean 'planar'?"
+    """
+    nearest = get_close_matches(str(name).lower(), list(known), n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def listing(names: Iterable[str]) -> str:
+    """Return the names in order, separated by commas, or ``"none"``.
+
+    >>> listing(["planar", "identity"])
+    'identity, planar'
+    """
+    return ", ".join(sorted(names)) or "none"
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """Return the message for a name that is not among the known ones.
+
+    >>> unknown("projector", "plannar", ["planar", "identity"])
+    "no projector is called 'plannar'; did you mean 'planar'? Known: identity, planar"
+    """
+    names = list(known)
+    hint = did_you_mean(name, names) or ";"
+    return f"no {kind} is called {name!r}{hint} Known: {listing(names)}"
+
+
+def check_choice(option: str, value: object, choices: Collection[object]) -> None:
+    """Check that the value of an option is one of its choices.
+
+    Raises:
+        OptionError: It is not; the message names the nearest choice and all of them.
+    """
+    # the type as well, since 1 == True
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        hint = did_you_mean(value, [choice for choice in choices if isinstance(choice, str)])
+        shown = ", ".join(map(repr, choices))
+        raise OptionError(f"{option} must be one of {shown}, not {value!r}{hint}")
+
+
+def check_integer(option: str, value: Any, *, low: int = 1) -> int:
+    """Return the value of an option that must be an integer of at least ``low``.
+
+    Raises:
+        OptionError: It is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise OptionError(f"{option} must be an integer of at least {low}, not {value!r}")
+    return value
+
+
+def check_number(option: str, value: Any, *, positive: bool = True) -> float:
+    """Return the value of an option that must be a positive finite number, or zero as well.
+
+    Raises:
+        OptionError: It is not.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if 0 < value < math.inf or (value == 0 and not positive):
+            return value
+    kind = "positive" if positive else "non-negative"
+    raise OptionError(f"{option} must be a {kind} finite number, not {value!r}")
+
+
+def check_options(
+    constructor: Callable[..., Any], options: Mapping[str, Any], *, owner: str
+) -> None:
+    """Check by its signature that ``constructor`` takes ``options``, and needs no others.
+
+    Raises:
+        OptionError: An option is unknown, of a type that its annotation excludes, or a required one
+            is missing.
+    """
+    named = check_given(constructor, options, owner=owner)
+    missing = [n for n, p in named.items() if p.default is p.empty and n not in options]
+    if missing:
+        raise OptionError(f"{owner} needs {listing(missing)}")
+
+
+def check_given(
+    constructor: Callable[..., Any], options: Mapping[str, Any], *, owner: str
+) -> dict[str, inspect.Parameter]:
+    """Check that ``constructor`` takes ``options``, perhaps with others; return its own by name.
+
+    Raises:
+        OptionError: An option is unknown or of a type that its annotation excludes.
+    """
+    parameters = named_parameters(constructor)
+    named = {n: p for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
+    for option, value in options.items():
+        if option in named:
+            _check_type(value, named[option], owner)
+        elif named.keys() == parameters.keys():
+            raise OptionError(
+                f"{owner} has no option {option!r}{did_you_mean(option, named)}; "
+                f"it takes: {listing(named)}"
+            )
+    return named
+
+
+def named_parameters(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the parameters of ``constructor`` that can be given by name."""
+    parameters = inspect.signature(constructor).parameters
+    return {
+        name: parameter
+        for name, parameter in parameters.items()
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL)
+    }
+
+
+def _check_type(value: Any, parameter: inspect.Parameter, owner: str) -> None:
+    annotation = annotation_of(parameter)
+    if not fits(value, annotation):
+        raise OptionError(
+            f"option {parameter.name!r} of {owner} must be {annotation}, not {value!r}"
+        )
 
 
 def annotation_of(parameter: inspect.Parameter) -> str:

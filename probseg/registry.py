@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,11 +12,32 @@ from typing import Any, NamedTuple, TypeVar
 
 import entrypoints
 
-from probseg.errors import OptionError, PluginError, UnknownNameError, did_you_mean, listing
-from probseg.options import annotation_of, fits
+from probseg.errors import OptionError, PluginError, UnknownNameError
+from probseg.options import check_options, unknown
 
 Constructor = Callable[..., Any]
 C = TypeVar("C", bound=Constructor)
+
+# The singular of a kind of part, and its registry.
+KINDS = {
+    "model": "models",
+    "backbone": "backbones",
+    "encoder": "encoders",
+    "projector": "projectors",
+    "divergence": "divergences",
+    "decoder": "decoders",
+    "dataset": "datasets",
+    "metric": "metrics",
+}
+# An option of a model that is a part, and the registry that its names are looked up in.
+PARTS = {
+    "backbone": "backbones",
+    "encoder": "encoders",
+    "projector": "projectors",
+    "divergence": "divergences",
+    "decoder": "decoders",
+    "kl": "divergences",
+}
 
 
 class Offer(NamedTuple):
@@ -121,10 +141,7 @@ class Registry(ModuleType, Mapping[str, Constructor]):
             return self._local[name]
         offers = self.offers().get(name) if isinstance(name, str) else None
         if not offers:
-            raise UnknownNameError(
-                f"no {self.kind} is called {name!r}{did_you_mean(name, self)}; "
-                f"known: {listing(self)}"
-            )
+            raise UnknownNameError(unknown(self.kind, name, self))
         if len(offers) > 1:
             everybody = " and ".join(map(str, offers))
             raise PluginError(f"{self.kind} {name!r} is offered by {everybody}; uninstall one")
@@ -170,58 +187,6 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         for offer in _plugins(self.__name__, *_search_path()):
             offers.setdefault(offer.entry.name, []).append(offer)
         return offers
-
-
-def check_options(constructor: Constructor, options: Mapping[str, Any], *, owner: str) -> None:
-    """Check by its signature that ``constructor`` takes ``options``, and needs no others.
-
-    Raises:
-        OptionError: An option is unknown, of a type that its annotation excludes, or a required one
-            is missing.
-    """
-    named = check_given(constructor, options, owner=owner)
-    missing = [n for n, p in named.items() if p.default is p.empty and n not in options]
-    if missing:
-        raise OptionError(f"{owner} needs {listing(missing)}")
-
-
-def check_given(
-    constructor: Constructor, options: Mapping[str, Any], *, owner: str
-) -> dict[str, inspect.Parameter]:
-    """Check that ``constructor`` takes ``options``, perhaps with others; return its own by name.
-
-    Raises:
-        OptionError: An option is unknown or of a type that its annotation excludes.
-    """
-    parameters = named_parameters(constructor)
-    named = {n: p for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
-    for option, value in options.items():
-        if option in named:
-            _check_type(value, named[option], owner)
-        elif named.keys() == parameters.keys():
-            raise OptionError(
-                f"{owner} has no option {option!r}{did_you_mean(option, named)}; "
-                f"it takes: {listing(named)}"
-            )
-    return named
-
-
-def named_parameters(constructor: Constructor) -> dict[str, inspect.Parameter]:
-    """Return the parameters of ``constructor`` that can be given by name."""
-    parameters = inspect.signature(constructor).parameters
-    return {
-        name: parameter
-        for name, parameter in parameters.items()
-        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL)
-    }
-
-
-def _check_type(value: Any, parameter: inspect.Parameter, owner: str) -> None:
-    annotation = annotation_of(parameter)
-    if not fits(value, annotation):
-        raise OptionError(
-            f"option {parameter.name!r} of {owner} has to be {annotation}, not {value!r}"
-        )
 
 
 def _search_path() -> tuple[tuple[str, int], ...]:

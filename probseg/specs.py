@@ -9,7 +9,8 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from probseg.errors import OptionError, ProbsegError
-from probseg.registry import Constructor, Registry, named_parameters, registry
+from probseg.options import named_parameters
+from probseg.registry import Constructor, Registry, registry
 
 Part = Any  # a name, a mapping {"name": ..., **options} or a ready object
 Spec = dict[str, Any]
@@ -100,17 +101,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return {"object": _type_name(value)}
-
-
-def integer(option: str, value: Any, *, low: int = 1) -> int:
-    """Return ``value`` once it is sure to be an integer of at least ``low``.
-
-    Raises:
-        OptionError: It is not.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise OptionError(f"{option} has to be an integer of at least {low}, not {value!r}")
-    return value
 
 
 def _create(parts: Registry, part: Spec, known: Mapping[str, Any]) -> Made:

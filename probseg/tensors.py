@@ -23,10 +23,10 @@ def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -
         InputError: The image is of another rank, size, type or device, or not finite.
     """
     if not isinstance(image, Tensor):
-        raise InputError(f"the image has to be a torch.Tensor, not {type(image).__name__}")
+        raise InputError(f"the image must be a torch.Tensor, not {type(image).__name__}")
     if image.ndim != 4:
         raise InputError(
-            f"the image has to be (B, C, H, W), not {tuple(image.shape)}; "
+            f"the image must be (B, C, H, W), not {tuple(image.shape)}; "
             "add a batch or channel axis with image[None]"
         )
     if image.shape[1] != channels:
@@ -38,7 +38,7 @@ def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -
         raise InputError(f"the image is empty: its shape is {tuple(image.shape)}")
     if not image.is_floating_point():
         raise InputError(
-            f"the image has to be floating, not {image.dtype}; "
+            f"the image must be floating, not {image.dtype}; "
             "convert and scale it, for example image.float() / 255"
         )
     check_device(image, like, "image")
@@ -66,16 +66,16 @@ def checked_label(label: Tensor, image: Tensor, classes: int, *, values: bool) -
         InputError: The label is of another rank, size, type or device, or out of range.
     """
     if not isinstance(label, Tensor):
-        raise InputError(f"the label has to be a torch.Tensor, not {type(label).__name__}")
+        raise InputError(f"the label must be a torch.Tensor, not {type(label).__name__}")
     wanted = (image.shape[0], *image.shape[2:])
     if label.shape != wanted:
         raise InputError(
-            f"the label has to be (B, H, W) = {tuple(wanted)} like the image, "
+            f"the label must be (B, H, W) = {tuple(wanted)} like the image, "
             f"not {tuple(label.shape)}{_hint(label, classes)}"
         )
     if label.is_floating_point() or label.is_complex():
         raise InputError(
-            f"the label has to be integer classes, not {label.dtype}; convert it with .long()"
+            f"the label must be integer classes, not {label.dtype}; convert it with .long()"
         )
     check_device(label, image, "label")
     label = label.long()

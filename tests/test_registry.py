@@ -124,7 +124,7 @@ def test_register_without_brackets_is_refused():
 
 
 def test_an_unknown_name_suggests_the_nearest():
-    wanted = r"no projector is called 'plannar'; did you mean 'planar'\?; known: .*identity.*planar"
+    wanted = r"no projector is called 'plannar'; did you mean 'planar'\? Known: .*identity.*planar"
     with pytest.raises(UnknownNameError, match=wanted) as caught:
         probseg.projectors["plannar"]
     assert isinstance(caught.value, KeyError) and not str(caught.value).startswith('"')

@@ -24,12 +24,12 @@ def with_value(tensor, value):
 
 
 BAD_IMAGES = [
-    (IMAGE.numpy(), r"image has to be a torch\.Tensor, not ndarray"),
-    (IMAGE[0], r"image has to be \(B, C, H, W\), not \(1, 8, 8\); add .* image\[None\]"),
+    (IMAGE.numpy(), r"image must be a torch\.Tensor, not ndarray"),
+    (IMAGE[0], r"image must be \(B, C, H, W\), not \(1, 8, 8\); add .* image\[None\]"),
     (IMAGE.expand(2, 3, 8, 8), "image has 3 channels and the model takes 1; .* in_channels=3"),
     (IMAGE[:0], r"image is empty: its shape is \(0, 1, 8, 8\)"),
     (IMAGE[..., :0], "image is empty"),
-    (IMAGE.to(torch.uint8), r"has to be floating, not torch\.uint8; .* image\.float\(\) / 255"),
+    (IMAGE.to(torch.uint8), r"must be floating, not torch\.uint8; .* image\.float\(\) / 255"),
     (with_value(IMAGE, float("nan")), "1 values that are NaN or infinite in .*nan_to_num"),
     (with_value(IMAGE, float("inf")), "1 values that are NaN or infinite"),
     (with_value(IMAGE, -float("inf")), "1 values that are NaN or infinite"),
@@ -37,7 +37,7 @@ BAD_IMAGES = [
     (IMAGE.to("meta"), r"image is on meta and the model on cpu; move it with \.to\('cpu'\)"),
 ]
 BAD_LABELS = [
-    (LABEL.numpy(), r"label has to be a torch\.Tensor, not ndarray"),
+    (LABEL.numpy(), r"label must be a torch\.Tensor, not ndarray"),
     (LABEL[:1], r"\(B, H, W\) = \(2, 8, 8\) like the image, not \(1, 8, 8\)"),
     (LABEL[..., :7], r"\(2, 8, 8\) like the image, not \(2, 8, 7\)"),
     (LABEL[:, None], r"not \(2, 1, 8, 8\); drop its channel axis with label\[:, 0\]"),
@@ -90,7 +90,7 @@ def test_a_bad_label(model, label, text):
 
 @pytest.mark.parametrize("count", [0, -1, 2.0, "3"])
 def test_a_bad_number_of_samples(model, count):
-    with pytest.raises(InputError, match="number of samples has to be a positive integer, not"):
+    with pytest.raises(InputError, match="number of samples must be a positive integer, not"):
         model.sample(IMAGE, count)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import probseg
-from probseg.registry import named_parameters
+from probseg.options import named_parameters
 
 CATALOGUE = Path(__file__).with_name("catalogue.toml")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import probseg
 from benchmarks.suite.choices import assigned
 from benchmarks.suite.validation import ChoiceError, choose
-from probseg.registry import named_parameters
+from probseg.options import named_parameters
 
 if TYPE_CHECKING:
     from probseg.interfaces import Dataset

@@ -14,7 +14,7 @@ from benchmarks.jobs.cells import FOLDS
 from probseg.datasets.splits import Split, split
 from probseg.datasets.views import CentreCrop, Subset
 from probseg.interfaces import Dataset
-from probseg.registry import named_parameters
+from probseg.options import named_parameters
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from typing import Any
 import probseg
 from benchmarks.suite.settings import MODEL, OF_PARTS, names
 from benchmarks.suite.validation import Fault, unknown
-from probseg.errors import did_you_mean, listing
-from probseg.kinds import PARTS
-from probseg.registry import Constructor, named_parameters, registry
+from probseg.options import did_you_mean, listing, named_parameters
+from probseg.registry import PARTS, Constructor, registry
 
 Path = tuple[str | int, ...]
 

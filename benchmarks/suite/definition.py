@@ -12,8 +12,8 @@ import probseg
 from benchmarks.suite.checks import option_faults, reference_faults
 from benchmarks.suite.files import DEFAULT_SUITE, SuiteFile, lay_over, load
 from benchmarks.suite.settings import MODEL, OF_PARTS
-from probseg.kinds import PARTS
-from probseg.registry import Constructor, named_parameters, registry
+from probseg.options import named_parameters
+from probseg.registry import PARTS, Constructor, registry
 
 
 @dataclass(frozen=True)

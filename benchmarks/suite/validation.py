@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from probseg.errors import ProbsegError, did_you_mean, listing
+from probseg.errors import ProbsegError
+from probseg.options import did_you_mean, listing
 
 SCHEMAS = Path(__file__).parent / "schemas"
 

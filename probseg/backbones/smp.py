@@ -9,8 +9,8 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
-from probseg.errors import InputError, OptionError, did_you_mean, listing
-from probseg.registry import named_parameters
+from probseg.errors import InputError, OptionError
+from probseg.options import did_you_mean, listing, named_parameters
 from probseg.specs import fetches_weights
 
 

@@ -13,7 +13,7 @@ from probseg.cli.assignments import assigned
 from probseg.cli.docstrings import plain
 from probseg.cli.kinds import registry_of, singular
 from probseg.cli.output import print_json
-from probseg.registry import check_given
+from probseg.options import check_given
 
 if TYPE_CHECKING:
     from probseg.testing import Check

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 import probseg
 from probseg.cli import parsing
 from probseg.cli.parser import Parser
-from probseg.errors import OptionError, ProbsegError, UnknownNameError
 
 # torch is imported only once there is something to compute: --help, list and mistakes answer at
 # once.
@@ -58,16 +56,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
     module = import_module(f"probseg.cli.{options.command.replace('-', '_')}_command")
-    try:
-        return int(module.run(options))
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read the output has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (UnknownNameError, OptionError) as error:
-        return int(options.parser.complain(error))
-    except ProbsegError as error:
-        print(f"{options.parser.prog}: {error}", file=sys.stderr)
-        return 1
+    parser_of_command: Parser = options.parser
+    return parser_of_command.run(lambda: int(module.run(options)))

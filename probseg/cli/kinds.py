@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from probseg.errors import UnknownNameError, did_you_mean, listing
-from probseg.kinds import KINDS
-from probseg.registry import Registry, registry
+from probseg.errors import UnknownNameError
+from probseg.options import did_you_mean, listing
+from probseg.registry import KINDS, Registry, registry
 
 CLAIMS = {"agreement": "metrics", "matching": "metrics"}  # what a metric may claim besides
 

@@ -11,8 +11,7 @@ from probseg.cli.output import print_json, print_rows
 from probseg.cli.reading import summary
 from probseg.cli.trial import faults
 from probseg.errors import PluginError
-from probseg.kinds import KINDS
-from probseg.registry import Offer
+from probseg.registry import KINDS, Offer
 
 BUILTIN = "probseg"
 

@@ -11,7 +11,7 @@ from string import Template
 import probseg
 from probseg.cli.kinds import registry_of, singular
 from probseg.errors import OptionError
-from probseg.kinds import KINDS
+from probseg.registry import KINDS
 from probseg.utils.atomic_files import atomic_folder
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
-from probseg.errors import did_you_mean
+from probseg.errors import OptionError, ProbsegError, UnknownNameError
+from probseg.options import did_you_mean
 
 _CHOICE = re.compile(r"invalid choice: '?(?P<given>[^' ]*)'? \(choose from (?P<known>.*)\)")
 
@@ -23,6 +26,26 @@ class Parser(argparse.ArgumentParser):
         """Print what is wrong and return status 2."""
         print(f"{self.prog}: {message} (--help explains)", file=sys.stderr)
         return 2
+
+    def run(self, function: Callable[[], int]) -> int:
+        """Call a command's function and return the exit status, with errors in one line.
+
+        The status is 2 where the arguments make no sense, 1 where something cannot be read or does
+        not hold, 130 after Ctrl-C.
+        """
+        try:
+            return function()
+        except KeyboardInterrupt:
+            print("\ninterrupted", file=sys.stderr)
+            return 130
+        except BrokenPipeError:  # whoever read the output has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except (UnknownNameError, OptionError) as error:
+            return self.complain(error)
+        except ProbsegError as error:
+            print(f"{self.prog}: {error}", file=sys.stderr)
+            return 1
 
 
 def _helpful(message: str) -> str:

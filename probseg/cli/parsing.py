@@ -9,7 +9,7 @@ from typing import Any
 from probseg.cli.kinds import CLAIMS, registry_of, singular
 from probseg.cli.parser import Parser
 from probseg.errors import UnknownNameError
-from probseg.kinds import KINDS
+from probseg.registry import KINDS
 
 Commands = Any  # argparse's subparsers, whose class is private
 

@@ -15,8 +15,8 @@ from probseg import interfaces
 from probseg.cli.docstrings import Docstring, parse
 from probseg.cli.kinds import registry_of, singular
 from probseg.cli.output import print_json, print_rows
-from probseg.options import annotation_of
-from probseg.registry import Constructor, named_parameters
+from probseg.options import annotation_of, named_parameters
+from probseg.registry import Constructor
 
 # The protocol that parts of a kind follow, and what the model's composition passes to them.
 PROTOCOLS = {

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from probseg.errors import DataError, MissingDataError, OptionError, did_you_mean, listing
+from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.interfaces import Batch
+from probseg.options import did_you_mean, listing
 from probseg.utils.transfer import moved
 
 Annotator = Literal["random", "majority", "staple"] | int

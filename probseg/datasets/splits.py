@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from probseg.errors import DataError, OptionError, did_you_mean, listing
+from probseg.errors import DataError, OptionError
+from probseg.options import did_you_mean, listing
 
 UNITS = ("patient", "image")
 

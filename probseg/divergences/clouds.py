@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.distributions import Distribution
 
-from probseg.errors import OptionError, did_you_mean
+from probseg.errors import OptionError
+from probseg.options import did_you_mean
 
 _WEIGHTS = ("uniform", "density")
 

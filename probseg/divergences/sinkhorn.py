@@ -13,7 +13,8 @@ from torch.distributions import Distribution
 from probseg.divergences.clouds import checked, cloud
 from probseg.divergences.geomloss import geomloss, samples_loss
 from probseg.divergences.stacked import stacked, temperatures
-from probseg.errors import OptionError, did_you_mean
+from probseg.errors import OptionError
+from probseg.options import did_you_mean
 
 _SOLVERS = ("auto", "geomloss", "stacked")
 
@@ -90,6 +91,6 @@ def _check(solver: str, p: int, *, blur: float, scaling: float, diameter: float)
         raise OptionError(f"the exponent of the cost is 1 or 2, not p={p}")
     for name, scale in {"blur": blur, "diameter": diameter}.items():
         if not 0 < scale < math.inf:
-            raise OptionError(f"{name} has to be positive and finite, not {scale}")
+            raise OptionError(f"{name} must be positive and finite, not {scale}")
     if not 0 < scaling < 1:
-        raise OptionError(f"scaling has to be between 0 and 1, not {scaling}")
+        raise OptionError(f"scaling must be between 0 and 1, not {scaling}")

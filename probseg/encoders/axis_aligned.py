@@ -45,7 +45,7 @@ class AxisAligned(nn.Module):
         super().__init__()
         widths = check_widths(channels, convolutions)
         if not log_scale_bound > 0:
-            raise OptionError(f"log_scale_bound has to be positive, not {log_scale_bound}")
+            raise OptionError(f"log_scale_bound must be positive, not {log_scale_bound}")
         self.context_features = widths[-1]
         self.log_scale_bound = log_scale_bound
         self.blocks = nn.ModuleList(

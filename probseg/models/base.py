@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from probseg.errors import CheckpointError, InputError
 from probseg.layers import in_single_precision
-from probseg.specs import integer
+from probseg.options import check_integer
 from probseg.tensors import checked_image, checked_label
 from probseg.utils.seeding import seeded
 
@@ -32,8 +32,8 @@ class ProbabilisticModel(nn.Module, ABC):
     def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__()
         self.spec = spec
-        self.in_channels: int = integer("in_channels", spec["in_channels"])
-        self.classes: int = integer("classes", spec["classes"], low=2)
+        self.in_channels: int = check_integer("in_channels", spec["in_channels"])
+        self.classes: int = check_integer("classes", spec["classes"], low=2)
 
     @abstractmethod
     def loss(
@@ -154,5 +154,5 @@ def checked_count(n: int) -> int:
         InputError: It is not a positive integer.
     """
     if not isinstance(n, int) or n < 1:
-        raise InputError(f"the number of samples has to be a positive integer, not {n!r}")
+        raise InputError(f"the number of samples must be a positive integer, not {n!r}")
     return n

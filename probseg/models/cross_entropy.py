@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from probseg.errors import OptionError, did_you_mean
+from probseg.errors import OptionError
 from probseg.layers import in_single_precision
+from probseg.options import did_you_mean
 
 REDUCTIONS = ("pixel-sum", "pixel-mean")
 

@@ -11,7 +11,8 @@ from probseg.interfaces import Backbone
 from probseg.layers import set_class_prior
 from probseg.models.base import ProbabilisticModel, checked_count, probabilities
 from probseg.models.cross_entropy import CrossEntropy
-from probseg.specs import Part, integer, make
+from probseg.options import check_integer
+from probseg.specs import Part, make
 from probseg.tensors import cropped, padded
 
 
@@ -82,7 +83,7 @@ def deterministic(
         UnknownNameError: No backbone has that name.
         OptionError: An option is of the wrong type or out of range.
     """
-    integer("in_channels", in_channels)
+    check_integer("in_channels", in_channels)
     made = make("backbones", backbone, Backbone, in_channels=in_channels)
     spec = {
         "name": "deterministic",

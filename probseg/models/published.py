@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, TypeGuard
 
-from probseg.errors import OptionError, did_you_mean
+from probseg.errors import OptionError
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
 from probseg.models.latent import FlowContext, LatentVariableModel, Parts, Penalty, Space
-from probseg.specs import Made, Part, Spec, integer, make
+from probseg.options import check_integer, did_you_mean
+from probseg.specs import Made, Part, Spec, make
 
 _CHOICES = {
     "project": ("posterior", "both"),
@@ -74,11 +75,11 @@ class Choices:
                 without a divergence.
         """
         for option, low in {"in_channels": 1, "classes": 2, "latent_dim": 1}.items():
-            integer(option, getattr(self, option), low=low)
+            check_integer(option, getattr(self, option), low=low)
         for option, known in _CHOICES.items():
             _check_choice(option, getattr(self, option), known)
         if not isinstance(self.shared_flow, bool):
-            raise OptionError(f"shared_flow has to be True or False, not {self.shared_flow!r}")
+            raise OptionError(f"shared_flow must be True or False, not {self.shared_flow!r}")
         for option in ("beta", "gamma"):
             _check_weight(option, getattr(self, option))
         if self.gamma and self.divergence is None:
@@ -255,7 +256,7 @@ def _check_choice(option: str, value: Any, known: Sequence[str]) -> None:
 
 def _check_weight(option: str, value: Any) -> None:
     if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise OptionError(f"{option} has to be a finite number of at least 0, not {value!r}")
+        raise OptionError(f"{option} must be a finite number of at least 0, not {value!r}")
 
 
 punet = Recipe(

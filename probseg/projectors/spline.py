@@ -15,7 +15,7 @@ from torch.nn import functional
 class SplineStep(MaskedPiecewiseRationalQuadraticAutoregressiveTransform):  # type: ignore[misc]
     """The step of nflows, with its numbers.
 
-    nflows selects what lies between the bounds by a mask, whose count has to be waited for, and
+    nflows selects what lies between the bounds by a mask, whose count must be waited for, and
     checks whether it does. Here the spline takes zero in place of what lies beyond them, where the
     identity then takes its place, and an index is in range whatever the numbers are.
     """

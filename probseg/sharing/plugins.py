@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from probseg.errors import CheckpointError, MissingPluginError
-from probseg.kinds import KINDS, PARTS
-from probseg.registry import Registry, registry
+from probseg.registry import KINDS, PARTS, Registry, registry
 from probseg.specs import Spec
 
 _KEYS = KINDS | PARTS  # of a description, under which a part stands

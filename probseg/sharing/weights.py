@@ -113,7 +113,7 @@ class _Budget(TorchFunctionMode):
         """Count an operation, and the numbers that it is to make or to fill, before it runs."""
         options = kwargs or {}
         tensors = [argument for argument in args if isinstance(argument, Tensor)]
-        if func in _MAKERS or tensors:  # the rest are settings, which have to be set back
+        if func in _MAKERS or tensors:  # the rest are settings, which must be set back
             made = _asked(args, options) if func in _MAKERS else 0
             self._spend(made, max((tensor.numel() for tensor in tensors), default=0))
         return func(*args, **options)

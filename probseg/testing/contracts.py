@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from probseg.errors import UnknownNameError, did_you_mean, listing
+from probseg.errors import UnknownNameError
+from probseg.options import did_you_mean, listing
 from probseg.testing import (
     backbones,
     datasets,

@@ -88,7 +88,7 @@ def _part(wanted: str) -> tuple[str, str]:
     """Return kind and name from ``KIND:NAME``, or from a name that only one kind has."""
     from probseg.cli.kinds import registry_of, singular
     from probseg.errors import ProbsegError
-    from probseg.kinds import KINDS
+    from probseg.registry import KINDS
 
     given, colon, name = wanted.rpartition(":")
     try:
@@ -104,8 +104,9 @@ def _part(wanted: str) -> tuple[str, str]:
 
 def _only(kinds: list[str], name: str) -> str:
     from probseg.cli.kinds import registry_of
-    from probseg.errors import UnknownNameError, did_you_mean
-    from probseg.kinds import KINDS
+    from probseg.errors import UnknownNameError
+    from probseg.options import did_you_mean
+    from probseg.registry import KINDS
 
     if len(kinds) == 1:
         return kinds[0]

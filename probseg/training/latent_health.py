@@ -60,7 +60,7 @@ class LatentHealth(Callback):
         counts = {"images": images, "samples": samples, "patience": patience}
         for name, count in (counts | ({} if every is None else {"every": every})).items():
             if count < 1:
-                raise OptionError(f"{name} has to be at least 1, not {count}")
+                raise OptionError(f"{name} must be at least 1, not {count}")
         self.probe = probe if isinstance(probe, Batch) else _some(probe, images)
         self.every = every
         self.samples = samples

@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import nn
 
-from probseg.errors import CheckpointError, listing
+from probseg.errors import CheckpointError
+from probseg.options import listing
 from probseg.training.rounds import (
     BEST,
     LAST,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from probseg.datasets.annotators import Annotator, check_annotator
-from probseg.errors import OptionError, did_you_mean, listing
+from probseg.errors import OptionError
+from probseg.options import check_choice, check_integer, check_number, did_you_mean, listing
 
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["auto", "bf16", "fp32"]
@@ -77,21 +77,21 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         """Refuse values that could not train."""
         for name in ("batch_size", "max_steps", "patience", "devices"):
-            _check_count(name, getattr(self, name), least=1)
+            check_integer(name, getattr(self, name), low=1)
         if self.validate_every is not None:
-            _check_count("validate_every", self.validate_every, least=1)
+            check_integer("validate_every", self.validate_every, low=1)
         if self.micro_batch != "auto":
-            _check_count("micro_batch", self.micro_batch, least=1)
-        _check_count("seed", self.seed, least=0)
+            check_integer("micro_batch", self.micro_batch, low=1)
+        check_integer("seed", self.seed, low=0)
         for name in ("learning_rate", "clip"):
-            _check_number(name, getattr(self, name), positive=True)
-        _check_number("weight_decay", self.weight_decay, positive=False)
+            check_number(name, getattr(self, name), positive=True)
+        check_number("weight_decay", self.weight_decay, positive=False)
         check_annotator(self.annotator)
-        _check_choice("augment", self.augment, (True, False))
-        _check_choice("compile", self.compile, (True, False))
-        _check_choice("schedule", self.schedule, ("constant", "cosine"))
-        _check_choice("precision", self.precision, ("auto", "bf16", "fp32"))
-        _check_choice("channels_last", self.channels_last, ("auto", True, False))
+        check_choice("augment", self.augment, (True, False))
+        check_choice("compile", self.compile, (True, False))
+        check_choice("schedule", self.schedule, ("constant", "cosine"))
+        check_choice("precision", self.precision, ("auto", "bf16", "fp32"))
+        check_choice("channels_last", self.channels_last, ("auto", True, False))
         _check_device(self.device)
         _check_devices(self)
 
@@ -117,27 +117,6 @@ validate_every, weight_decay
                 message = f"unknown training setting {name!r}{hint} Known: {listing(known)}"
                 raise OptionError(message)
         return cls(**settings)
-
-
-def _check_count(name: str, value: object, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise OptionError(f"{name} must be a whole number of at least {least}, not {value!r}")
-
-
-def _check_number(name: str, value: object, *, positive: bool) -> None:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if 0 < value < math.inf or (value == 0 and not positive):
-            return
-    kind = "positive" if positive else "non-negative"
-    raise OptionError(f"{name} must be a {kind} finite number, not {value!r}")
-
-
-def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    # the type as well, since 1 == True
-    if not any(type(value) is type(choice) and value == choice for choice in choices):
-        hint = did_you_mean(value, [choice for choice in choices if isinstance(choice, str)])
-        shown = ", ".join(map(repr, choices))
-        raise OptionError(f"{name} must be one of {shown}, not {value!r}{hint}")
 
 
 def _check_device(device: object) -> None:

@@ -33,7 +33,7 @@ from probseg.datasets.qubiq import qubiq as load_qubiq
 from probseg.errors import DataError
 
 FAULTY = {EITHER, UNSEEN, SPOILED}
-SECONDS = 20  # in which a tree of four small pictures has to be loaded
+SECONDS = 20  # in which a tree of four small pictures must be loaded
 TREES = int(os.environ.get("PROBSEG_FUZZ", "140"))
 
 

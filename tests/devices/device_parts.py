@@ -17,7 +17,8 @@ from small_models import ENCODER, UNET, batch, generator
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from probseg.registry import named_parameters, registry
+from probseg.options import named_parameters
+from probseg.registry import registry
 
 DEVICE = os.environ.get("PROBSEG_TEST_DEVICE", "cuda")
 

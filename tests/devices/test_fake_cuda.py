@@ -26,7 +26,8 @@ from training_toys import Discs
 
 from probseg.datasets.annotators import annotation, complete
 from probseg.interfaces import Batch, Evaluation
-from probseg.registry import named_parameters, registry
+from probseg.options import named_parameters
+from probseg.registry import registry
 from probseg.training.augmentation import apply, draw
 from probseg.training.data import TrainingData
 from probseg.training.finite import DivergenceWatch

@@ -304,9 +304,9 @@ def test_a_model_takes_the_stacked_solver_and_its_contract_holds():
     [
         ({"solver": "stack"}, "no solver is called 'stack'; did you mean 'stacked'"),
         ({"p": 3}, "1 or 2, not p=3"),
-        ({"blur": 0.0}, "blur has to be positive"),
-        ({"diameter": float("inf")}, "diameter has to be positive and finite"),
-        ({"scaling": 1.0}, "scaling has to be between 0 and 1"),
+        ({"blur": 0.0}, "blur must be positive"),
+        ({"diameter": float("inf")}, "diameter must be positive and finite"),
+        ({"scaling": 1.0}, "scaling must be between 0 and 1"),
         ({"samples": 0}, "at least one sample"),
         ({"weights": "density2"}, "did you mean 'density'"),
     ],

@@ -31,12 +31,12 @@ def test_a_table_of_toml_becomes_settings():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, not 0"),
-        ({"batch_size": 2.0}, "batch_size must be a whole number"),
-        ({"max_steps": True}, "max_steps must be a whole number"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1, not 0"),
+        ({"batch_size": 2.0}, "batch_size must be an integer"),
+        ({"max_steps": True}, "max_steps must be an integer"),
         ({"patience": -1}, "patience must be"),
         ({"validate_every": 0}, "validate_every must be"),
-        ({"seed": -1}, "seed must be a whole number of at least 0"),
+        ({"seed": -1}, "seed must be an integer of at least 0"),
         ({"learning_rate": 0}, "learning_rate must be a positive finite number, not 0"),
         ({"learning_rate": "1e-3"}, "learning_rate must be a positive"),
         ({"clip": math.inf}, "clip must be a positive finite"),

@@ -149,9 +149,9 @@ def test_it_learns_the_distribution_of_ambiguous_shapes(tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"rank": 0}, "rank has to be"),
-        ({"samples": 5}, "samples has to be even"),
-        ({"log_scale_bound": 0.0}, "log_scale_bound has to be positive"),
+        ({"rank": 0}, "rank must be"),
+        ({"samples": 5}, "samples must be even"),
+        ({"log_scale_bound": 0.0}, "log_scale_bound must be positive"),
         ({"ranks": 3}, "did you mean 'rank'"),
         ({"class_prior": [1.0]}, "2 positive numbers"),
     ],

@@ -30,7 +30,8 @@ from probseg.datasets.cache.sources import (
     only_annotated,
     told,
 )
-from probseg.errors import DataError, OptionError, did_you_mean, listing
+from probseg.errors import DataError, OptionError
+from probseg.options import did_you_mean, listing
 from probseg.utils.atomic_files import WriteError, atomic_folder, leftovers, write_json
 from probseg.utils.progress import progress_bar
 

@@ -9,7 +9,8 @@ from probseg.datasets.cache.packed import PackedDataset
 from probseg.datasets.cache.packing import cache_root, find_or_pack
 from probseg.datasets.cache.sources import OnFault
 from probseg.datasets.lidc.layouts import LAYOUTS, PACKED, find, known_layouts
-from probseg.errors import MissingDataError, listing
+from probseg.errors import MissingDataError
+from probseg.options import listing
 
 
 def lidc(

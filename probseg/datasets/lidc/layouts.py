@@ -17,7 +17,8 @@ from probseg.datasets.lidc.dicom import LidcDicom
 from probseg.datasets.lidc.pickle import LidcPickle
 from probseg.datasets.lidc.pngs import LidcPngs
 from probseg.datasets.lidc.slices import LidcSlices
-from probseg.errors import DataError, MissingDataError, OptionError, did_you_mean, listing
+from probseg.errors import DataError, MissingDataError, OptionError
+from probseg.options import did_you_mean, listing
 
 PACKED = "packed"
 

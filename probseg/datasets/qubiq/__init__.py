@@ -11,7 +11,8 @@ from probseg.datasets.cache.places import cache_folder, find_place, open_tree
 from probseg.datasets.cache.sources import OnFault
 from probseg.datasets.formats.resize import check_size
 from probseg.datasets.qubiq.cases import QubiqCases, Subset, worth_entering
-from probseg.errors import OptionError, did_you_mean, listing
+from probseg.errors import OptionError
+from probseg.options import did_you_mean, listing
 
 SUBSETS = {
     subset.folder: subset

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from probseg.errors import OptionError
-from probseg.registry import check_options
+from probseg.options import check_options
 
 
 class Network(nn.Module):

@@ -13,7 +13,8 @@ from probseg.interfaces import Backbone
 from probseg.layers import set_class_prior
 from probseg.models.base import ProbabilisticModel, checked_count, probabilities
 from probseg.models.cross_entropy import cross_entropies
-from probseg.specs import Part, integer, make
+from probseg.options import check_integer
+from probseg.specs import Part, make
 from probseg.tensors import cropped, padded
 from probseg.utils.seeding import seeded
 from probseg_ssn.density import LowRankLogits
@@ -37,7 +38,7 @@ class StochasticSegmentationNetwork(ProbabilisticModel):
 
     def __init__(self, backbone: Backbone, *, spec: dict[str, Any]) -> None:
         super().__init__(spec)
-        self.rank: int = integer("rank", spec["rank"])
+        self.rank: int = check_integer("rank", spec["rank"])
         self.samples: int = _checked_samples(spec["samples"])
         self.log_scale_bound: float = _checked_bound(spec["log_scale_bound"])
         self.backbone = backbone
@@ -137,7 +138,7 @@ def ssn(
         Monteiro et al., "Stochastic Segmentation Networks: Modelling Spatially Correlated Aleatoric
         Uncertainty", NeurIPS 2020; rank and samples as in the authors' configuration.
     """
-    integer("in_channels", in_channels)
+    check_integer("in_channels", in_channels)
     made = make("backbones", backbone, Backbone, in_channels=in_channels)
     spec = {
         "name": "ssn",
@@ -167,12 +168,12 @@ def _log_likelihoods(logits: Tensor, label: Tensor) -> Tensor:
 
 
 def _checked_samples(samples: int) -> int:
-    if integer("samples", samples, low=2) % 2:
-        raise OptionError(f"samples has to be even, as half of them mirror the rest, not {samples}")
+    if check_integer("samples", samples, low=2) % 2:
+        raise OptionError(f"samples must be even, as half of them mirror the rest, not {samples}")
     return samples
 
 
 def _checked_bound(bound: float) -> float:
     if not 0 < bound < math.inf:
-        raise OptionError(f"log_scale_bound has to be positive and finite, not {bound}")
+        raise OptionError(f"log_scale_bound must be positive and finite, not {bound}")
     return bound
