@@ -82,6 +82,11 @@ def in_single_precision(tensor: Tensor) -> Tensor:
     return tensor.to(max(tensor.dtype, torch.float32, key=lambda kind: kind.itemsize))
 
 
+def probabilities(logits: Tensor) -> Tensor:
+    """Return the softmax over classes (..., K, H, W) in at least single precision."""
+    return in_single_precision(logits).softmax(dim=-3)
+
+
 def _normalisation(norm: str | None, channels: int) -> list[nn.Module]:
     if norm is None:
         return []

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from probseg.errors import OptionError, ProbsegError
@@ -15,7 +13,15 @@ from probseg.registry import Constructor, Registry, registry
 Part = Any  # a name, a mapping {"name": ..., **options} or a ready object
 Spec = dict[str, Any]
 
-_RESTORING = ContextVar("restoring", default=False)
+
+class StoredWeights(str):
+    """The name of pretrained weights that need not be fetched: the file of the model holds them.
+
+    While a model is loaded, the options ``weights`` and ``..._weights`` of its parts are such
+    strings.
+    """
+
+    __slots__ = ()
 
 
 def build(name: str, **options: Any) -> Any:
@@ -44,19 +50,17 @@ def build(name: str, **options: Any) -> Any:
     return registry("models").create(name, **options)
 
 
-@contextmanager
-def weights_from_a_file() -> Iterator[None]:
-    """Within it, parts are built whose weights a file will give, so that none fetches its own."""
-    token = _RESTORING.set(True)
-    try:
-        yield
-    finally:
-        _RESTORING.reset(token)
+def with_stored_weights(spec: Spec) -> Spec:
+    """Return a spec whose pretrained weights, of all its parts, are :class:`StoredWeights`."""
+    return {option: _stored(option, value) for option, value in spec.items()}
 
 
-def fetches_weights() -> bool:
-    """Whether a part may download pretrained weights: not while a model is loaded."""
-    return not _RESTORING.get()
+def _stored(option: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return with_stored_weights(value)
+    if isinstance(value, str) and (option == "weights" or option.endswith("_weights")):
+        return StoredWeights(value)
+    return value
 
 
 class Made(NamedTuple):
@@ -94,6 +98,8 @@ def make(kinds: str, part: Part, interface: type, **known: Any) -> Made:
 
 def plain(value: Any) -> Any:
     """Return ``value`` as JSON-able data; an object becomes a note of its type."""
+    if isinstance(value, StoredWeights):
+        return str(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from probseg.errors import InputError, OptionError
 from probseg.options import did_you_mean, listing, named_parameters
-from probseg.specs import fetches_weights
+from probseg.specs import StoredWeights
 
 
 class SegmentationModel(nn.Module):
@@ -55,7 +55,7 @@ class SegmentationModel(nn.Module):
             self.network = smp.create_model(
                 arch,
                 encoder,
-                encoder_weights if fetches_weights() else None,
+                None if isinstance(encoder_weights, StoredWeights) else encoder_weights,
                 in_channels,
                 classes=features,
                 **options,

@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from probseg.interfaces import Backbone
-from probseg.layers import set_class_prior
-from probseg.models.base import ProbabilisticModel, checked_count, probabilities
+from probseg.layers import probabilities, set_class_prior
+from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.cross_entropy import CrossEntropy
 from probseg.options import check_integer
 from probseg.specs import Part, make

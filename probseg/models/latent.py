@@ -12,7 +12,8 @@ from torch.distributions import Distribution
 
 from probseg.errors import InputError
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
-from probseg.models.base import ProbabilisticModel, checked_count, probabilities
+from probseg.layers import probabilities
+from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.cross_entropy import CrossEntropy
 from probseg.projectors.identity import Identity
 from probseg.tensors import check_device, cropped, one_hot, padded

@@ -10,8 +10,8 @@ from torch import Generator, Size, Tensor, nn
 
 from probseg.errors import OptionError
 from probseg.interfaces import Backbone
-from probseg.layers import set_class_prior
-from probseg.models.base import ProbabilisticModel, checked_count, probabilities
+from probseg.layers import probabilities, set_class_prior
+from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.cross_entropy import cross_entropies
 from probseg.options import check_integer
 from probseg.specs import Part, make
