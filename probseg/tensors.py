@@ -1,4 +1,4 @@
-"""Checks on what users pass to a model, and the padding that lets any size through."""
+"""Checks of the images and labels that users pass to a model; padding, one-hot labels, copies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from probseg.errors import InputError
 
 
 def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -> Tensor:
-    """Return ``image`` in the type of ``like`` once it is sure to be (B, C, H, W), finite floats.
+    """Check that an image is (B, C, H, W) and finite, and return it in the type of ``like``.
 
     Args:
         image: (B, C, H, W) floating.
@@ -53,7 +53,7 @@ def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -
 
 
 def checked_label(label: Tensor, image: Tensor, classes: int, *, values: bool) -> Tensor:
-    """Return ``label`` as int64 once it is sure to be (B, H, W) classes that fit the image.
+    """Check that a label is (B, H, W) classes and fits the image, and return it as int64.
 
     Args:
         label: (B, H, W) integer classes.
@@ -67,10 +67,10 @@ def checked_label(label: Tensor, image: Tensor, classes: int, *, values: bool) -
     """
     if not isinstance(label, Tensor):
         raise InputError(f"the label must be a torch.Tensor, not {type(label).__name__}")
-    wanted = (image.shape[0], *image.shape[2:])
-    if label.shape != wanted:
+    shape = (image.shape[0], *image.shape[2:])
+    if label.shape != shape:
         raise InputError(
-            f"the label must be (B, H, W) = {tuple(wanted)} like the image, "
+            f"the label must be (B, H, W) = {shape} like the image, "
             f"not {tuple(label.shape)}{_hint(label, classes)}"
         )
     if label.is_floating_point() or label.is_complex():
@@ -85,8 +85,21 @@ def checked_label(label: Tensor, image: Tensor, classes: int, *, values: bool) -
     return label
 
 
+def check_device(tensor: Tensor, like: Tensor, name: str) -> None:
+    """Check that a tensor lies where the model does.
+
+    Raises:
+        InputError: It does not; the message names both places.
+    """
+    if tensor.device != like.device:
+        raise InputError(
+            f"the {name} is on {tensor.device} and the model on {like.device}; "
+            f"move it with .to({str(like.device)!r})"
+        )
+
+
 def check_range(low: float, high: float, classes: int, *, step: int | None = None) -> None:
-    """Check the lowest and the highest value of a label, of a step of training if it is known.
+    """Check the lowest and the highest value of a label; ``step`` is the training step, if any.
 
     Raises:
         InputError: One of them is no class.
@@ -94,7 +107,7 @@ def check_range(low: float, high: float, classes: int, *, step: int | None = Non
     if not (low >= 0 and high < classes):  # nor NaN
         at = "" if step is None else f" at step {step}"
         raise InputError(
-            f"the label has values from {low} to {high}{at}, and the model knows classes 0 to "
+            f"the label has values from {low} to {high}{at}, and the model has classes 0 to "
             f"{classes - 1}; map masks of {{0, 255}} to {{0, 1}}, or build with more classes"
         )
 
@@ -107,10 +120,11 @@ def extremes(label: Tensor) -> Tensor:
 def one_hot(label: Tensor, classes: int) -> Tensor:
     """Return (B, K, H, W) bool of a label (B, H, W); all are False where it is no class.
 
-    A value out of range asserts on a GPU in torch's own, after which nothing runs there any more.
+    On a GPU, torch's own function asserts on a value out of range, and the process can then use
+    the GPU no more.
     """
-    known = torch.arange(classes, device=label.device)
-    return (label[..., None] == known).movedim(-1, 1)
+    indices = torch.arange(classes, device=label.device)
+    return (label[..., None] == indices).movedim(-1, 1)
 
 
 def padded(tensor: Tensor, stride: int) -> Tensor:
@@ -120,6 +134,16 @@ def padded(tensor: Tensor, stride: int) -> Tensor:
     if not (below or right):
         return tensor
     return functional.pad(tensor, (0, right, 0, below), mode="replicate")
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device; the host waits for the copy only where it must.
+
+    A copy to a CUDA device has read the memory when the call returns. A copy back to the CPU could
+    be read before it has arrived, and MPS may read memory that is freed by then
+    (https://github.com/pytorch/pytorch/issues/83015).
+    """
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 def cropped(tensor: Tensor, like: Tensor) -> Tensor:
@@ -139,16 +163,3 @@ def _hint(label: Tensor, classes: int) -> str:
 def _all_finite(image: Tensor) -> bool:
     # NaN and infinity both survive a sum of x * 0: one pass, without a mask of the image's size
     return bool((image * 0).sum() == 0)
-
-
-def check_device(tensor: Tensor, like: Tensor, name: str) -> None:
-    """Check that a tensor lies where the model does.
-
-    Raises:
-        InputError: It does not; the message names both places.
-    """
-    if tensor.device != like.device:
-        raise InputError(
-            f"the {name} is on {tensor.device} and the model on {like.device}; "
-            f"move it with .to({str(like.device)!r})"
-        )

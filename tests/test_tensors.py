@@ -49,9 +49,9 @@ BAD_LABELS = [
     (LABEL.to(torch.complex64), r"integer classes, not torch\.complex64"),
     (
         with_value(LABEL, 255),
-        r"values from 0 to 255, and the model knows classes 0 to 1; map",
+        r"values from 0 to 255, and the model has classes 0 to 1; map",
     ),
-    (with_value(LABEL, 2), "values from 0 to 2, and the model knows classes 0 to 1"),
+    (with_value(LABEL, 2), "values from 0 to 2, and the model has classes 0 to 1"),
     (with_value(LABEL, -1), "values from -1 to 0"),
     (LABEL.to("meta"), "label is on meta and the model on cpu"),
 ]

@@ -11,6 +11,7 @@ from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis import words
 from benchmarks.reports.analysis.curves import gini_panels
+from benchmarks.reports.colours import COLOURS
 from benchmarks.reports.overview import Case, overview
 from probseg.plots import Block, Curve, gini_curves, sample_sheet
 from probseg.utils.atomic_files import atomic_file
@@ -44,12 +45,12 @@ def write(finished: Finished, out: Path, *, source: Path) -> None:
     """Write every figure of finished cells, whose pictures lie under ``source``."""
     panels = gini_panels(result for _, result in finished)
     if panels:
-        write_figure(out / "gini.png", gini_curves(panels))
+        write_figure(out / "gini.png", gini_curves(panels, colours=COLOURS))
     for number, names in GINI_FIGURES.items():
         papers = {name: _papers(panels[name]) for name in names if name in panels}
         if any(papers.values()):
             titled = {words.dataset(name): curves for name, curves in papers.items() if curves}
-            write_figure(out / f"figure{number}.png", gini_curves(titled))
+            write_figure(out / f"figure{number}.png", gini_curves(titled, colours=COLOURS))
     for dataset in dict.fromkeys(cell.dataset for cell, _ in finished):
         _write_samples([(c, r) for c, r in finished if c.dataset == dataset], out, source)
 
@@ -103,7 +104,7 @@ def _sheet_caption(finished: Finished) -> str:
 
 def _sheet(answers: Mapping[str, pages.Page], title: str) -> Figure:
     image, masks, blocks = case_of(answers)
-    return sample_sheet(image, masks, blocks, title=title)
+    return sample_sheet(image, masks, blocks, title=title, colours=COLOURS)
 
 
 def case_of(answers: Mapping[str, pages.Page]) -> Case:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.reports.colours import COLOURS
 from probseg.plots import (
     ANNOTATOR,
     INK,
@@ -47,7 +48,7 @@ def overview(cases: Sequence[Case], *, title: str = "") -> Figure:
     height = TOP + len(cases) * PANEL + SIDE
     figure = Figure(figsize=(width, height))
     figure.text(SIDE / width, 1 - 0.08 / height, title, fontsize=10, color=INK, va="top")
-    colours = palette(names)
+    colours = palette(names, COLOURS)
     for index, name in enumerate(names):
         left = SIDE + index * (len(PARTS) * PANEL + GAP)
         grid = figure.add_gridspec(

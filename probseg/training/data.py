@@ -13,11 +13,10 @@ from torch.utils.data import DataLoader
 
 from probseg.errors import DataError
 from probseg.interfaces import Batch, Dataset
-from probseg.tensors import extremes
+from probseg.tensors import extremes, to_device
 from probseg.training.parallel import Share
 from probseg.training.seeds import Purpose, make_generator
 from probseg.training.settings import TrainingSettings
-from probseg.utils.transfer import moved
 
 
 class TrainingData(LightningDataModule):
@@ -63,7 +62,7 @@ class TrainingData(LightningDataModule):
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
         """Move images and masks. Who annotated them stays, for it is read where one is drawn."""
-        image, masks = (moved(part, device) for part in batch[:2])
+        image, masks = (to_device(part, device) for part in batch[:2])
         return Batch(image, masks, batch.present)
 
     @property

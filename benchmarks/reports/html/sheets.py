@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.jobs.pages import Page
+from benchmarks.reports.colours import COLOURS
 from probseg.plots import palette
 
 _FILL, _EDGE = 90, 255  # opacity inside a segmentation and along its border, of 255
@@ -31,7 +32,7 @@ def sheet(pages: Mapping[str, Page]) -> dict[str, Any]:
     first = next(iter(pages.values()))
     masks = first["masks"]
     foreground = masks > 0
-    colours = palette(pages)
+    colours = palette(pages, COLOURS)
     return {
         "image": _grey(first["image"]),
         "annotators": _answers(masks, foreground.mean(0), foreground.std(0), _ANNOTATORS),
