@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def text(path) -> str:
 def renamed(run, row: str):
     """The run with a row of another name."""
     cells = [(replace(cell, row=row), result) for cell, result in run.finished]
-    return [(cell, {**result, "config": cell.config}) for cell, result in cells]
+    return [(cell, replace(result, cell=cell)) for cell, result in cells]
 
 
 def pixels(uri: str) -> np.ndarray:
