@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.interfaces import Batch
 from probseg.options import did_you_mean, listing
-from probseg.tensors import to_device
+from probseg.utils.devices import to_device
 
 Annotator = Literal["random", "majority", "staple"] | int
 NAMES: tuple[str, ...] = ("random", "majority", "staple")

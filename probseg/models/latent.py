@@ -170,7 +170,7 @@ class LatentVariableModel(ProbabilisticModel):
                 f"latents of these images are (..., {wanted[0]}, {wanted[1]}), "
                 f"not {tuple(latent.shape)}"
             )
-        check_device(latent, image, "latent sample")
+        check_device(latent, image, "the latent sample")
         x = padded(image, self.backbone.stride)
         return probabilities(cropped(self.decoder(self.backbone(x), latent), image))
 

@@ -8,7 +8,7 @@ import torch
 from kornia.geometry.transform import get_affine_matrix2d, warp_affine
 from torch import Generator, Tensor
 
-from probseg.tensors import to_device
+from probseg.utils.devices import to_device
 
 Interval = tuple[float, float]
 

@@ -103,7 +103,7 @@ def _brought(func: Any, args: Arguments, kwargs: Keywords, generator: Generator)
         kwargs = {**kwargs, "device": torch.device("cpu")}
     on_cpu: Any = tree_map_only(Tensor, Tensor.cpu, (list(args), dict(kwargs)))
     drawn = func(*on_cpu[0], **{**on_cpu[1], "generator": generator})
-    no_wait = device.type == "cuda"  # as in probseg.tensors.to_device
+    no_wait = device.type == "cuda"  # as in to_device
     if fills:
         return first.copy_(drawn, non_blocking=no_wait)
     if "out" in kwargs:

@@ -15,9 +15,9 @@ from training_toys import Discs, quick
 
 from probseg.datasets.annotators import annotation, choose_annotator, complete
 from probseg.interfaces import Batch
-from probseg.tensors import to_device
 from probseg.training.augmentation import Draw, apply, draw
 from probseg.training.data import TrainingData
+from probseg.utils.devices import to_device
 
 
 class Unwaited(TorchFunctionMode):

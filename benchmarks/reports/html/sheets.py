@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.jobs.pages import Page
+from benchmarks.jobs.pictures import Picture as Page
 from benchmarks.reports.colours import COLOURS
 from probseg.plots import palette
 
