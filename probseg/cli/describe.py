@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import tomllib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +82,9 @@ def read_spec(spec: str) -> dict[str, Any]:
         return read_checkpoint(path / "model.safetensors" if path.is_dir() else path)
     if path.suffix not in SPEC_SUFFIXES:
         return {"name": spec}
+    import json
+    import tomllib
+
     parse = json.loads if path.suffix == ".json" else tomllib.loads
     try:
         content = parse(path.read_text(encoding="utf-8"))

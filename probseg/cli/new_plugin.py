@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-from importlib import resources
 from pathlib import Path
 from string import Template
 
@@ -13,7 +12,6 @@ from probseg.cli.command import Command
 from probseg.cli.parser import Parser, complete
 from probseg.errors import OptionError
 from probseg.registry import KINDS, registry, singular
-from probseg.utils.atomic_files import atomic_folder
 
 EXAMPLES = """
 examples:
@@ -59,6 +57,8 @@ COMMAND = Command(
 
 def run(options: argparse.Namespace) -> int:
     """Write the package, print the next steps, and return exit status 0."""
+    from probseg.utils.atomic_files import atomic_folder
+
     kind, name = singular(options.kind), options.name.removeprefix("probseg-")
     _check(kind, name)
     folder = options.out or Path(f"probseg-{name}")
@@ -100,10 +100,8 @@ def package(kind: str, name: str) -> dict[str, str]:
 
 
 def _fill(template: str, values: dict[str, str]) -> str:
-    text = (resources.files("probseg.cli") / "templates" / f"{template}.txt").read_text(
-        encoding="utf-8"
-    )
-    return Template(text).substitute(values)
+    file = Path(__file__).parent / "templates" / f"{template}.txt"
+    return Template(file.read_text(encoding="utf-8")).substitute(values)
 
 
 def _check(kind: str, name: str) -> None:

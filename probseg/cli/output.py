@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-# rich is imported only to print, since --help and completion must answer at once
+# imports are made to print only, since --help and completion must answer at once
 
 _ROLE = re.compile(r":\w+:`~?([^`]*)`")
 
@@ -23,6 +22,8 @@ def plain(text: str) -> str:
 
 def print_json(data: Any) -> None:
     """Print plain data as JSON."""
+    import json
+
     print(json.dumps(data, indent=2, ensure_ascii=False))
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -90,6 +88,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     >>> parse_assignments(["backbone.name=unet", "backbone.channels=[8, 16]"])
     {'backbone': {'name': 'unet', 'channels': [8, 16]}}
     """
+    import tomllib  # here and below, since --help must answer at once
+
     texts: dict[str, str] = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
@@ -107,6 +107,9 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def _toml(text: str) -> str:
+    import json
+    import tomllib
+
     try:
         tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
