@@ -13,7 +13,7 @@ from torch import nn
 
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Batch, Dataset
-from probseg.metrics.health import Health, complaints, latent_health
+from probseg.metrics.collapse import LatentStatistics, collapse_warnings, latent_statistics
 from probseg.options import check_integer
 
 logger = logging.getLogger("probseg.training")
@@ -27,8 +27,8 @@ class LatentHealth(Callback):
     ``sample(image, n)``, be it the LightningModule itself or its attribute ``model``. Logged are
     ``latent/gini``, ``latent/effective_rank``, ``latent/diversity``, and for a model that has
     ``posterior(image, label)`` ``latent/active_units``, ``latent/kl`` and ``latent/kl_0`` to
-    ``latent/kl_{L-1}``; see :class:`probseg.metrics.health.Health`. It draws its own random
-    numbers, so training is the same without it, to the bit on a CPU.
+    ``latent/kl_{L-1}``; see :class:`probseg.metrics.collapse.LatentStatistics`. It draws its
+    own random numbers, so training is the same without it, to the bit on a CPU.
 
     Args:
         probe: The images with their annotations: some of a data set (``images`` of them, evenly
@@ -41,7 +41,7 @@ class LatentHealth(Callback):
         seed: Of the samples, and of whose annotation of an image the posterior sees.
 
     Attributes:
-        history: The global step and the :class:`~probseg.metrics.health.Health` of each
+        history: The global step and the :class:`~probseg.metrics.collapse.LatentStatistics` of each
             measurement.
 
     Raises:
@@ -66,7 +66,7 @@ class LatentHealth(Callback):
         self.samples = samples
         self.patience = patience
         self.seed = seed
-        self.history: list[tuple[int, Health]] = []
+        self.history: list[tuple[int, LatentStatistics]] = []
         self._in_a_row: dict[str, int] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -94,17 +94,17 @@ class LatentHealth(Callback):
         batch = _to(self.probe, pl_module.device)
         generator = torch.Generator().manual_seed(self.seed)
         with evaluating(model):
-            health = latent_health(model, batch, samples=self.samples, generator=generator)
+            health = latent_statistics(model, batch, samples=self.samples, generator=generator)
         self.history.append((trainer.global_step, health))
         pl_module.log_dict(
-            {f"latent/{name}": value for name, value in health.values().items()},
+            {f"latent/{name}": value for name, value in health.scalars().items()},
             on_step=on_step,
             on_epoch=not on_step,
             batch_size=1,
             sync_dist=trainer.world_size > 1,  # each process measured the same
         )
         if trainer.is_global_zero:
-            self._warn(complaints(health, getattr(model, "spec", None)), trainer.global_step)
+            self._warn(collapse_warnings(health, getattr(model, "spec", None)), trainer.global_step)
 
     def _warn(self, problems: dict[str, str], step: int) -> None:
         """Warn of each problem that has lasted long enough, once until it goes away."""
