@@ -13,8 +13,8 @@ from benchmarks.suite.checks import part_faults
 from benchmarks.suite.definition import Suite
 from benchmarks.suite.settings import FOLDS
 from benchmarks.suite.validation import ChoiceError, check, choose, schema
-from probseg.cli import assignments
 from probseg.cli.parser import Parser as Parser
+from probseg.cli.parser import parse_assignments
 from probseg.errors import OptionError
 
 
@@ -62,13 +62,13 @@ def overrides(given: Iterable[str]) -> dict[str, Any]:
 
 
 def assigned(given: Iterable[str]) -> dict[str, Any]:
-    """Return names and values from ``KEY=VALUE``, see :func:`probseg.cli.assignments.assigned`.
+    """Return names and values from ``KEY=VALUE``, see :func:`probseg.cli.parser.parse_assignments`.
 
     Raises:
         ChoiceError: One is no assignment, or two contradict each other.
     """
     try:
-        return assignments.assigned(given)
+        return parse_assignments(given)
     except OptionError as error:
         raise ChoiceError(str(error)) from None
 
