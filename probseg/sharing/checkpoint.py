@@ -80,15 +80,6 @@ def load(path: str | os.PathLike[str], **parts: Any) -> Model:
     return cast("Model", module.eval())
 
 
-def read_spec(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the spec in a checkpoint, without reading its weights.
-
-    Raises:
-        CheckpointError: The file is missing, corrupt or not one of ours.
-    """
-    return read_description(path).spec
-
-
 def read_description(path: str | os.PathLike[str]) -> Description:
     """Return the description in a checkpoint, without reading its weights.
 
