@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.execution.aside import set_aside
+from benchmarks.jobs.damaged import set_aside
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.provenance import Provenance
 from benchmarks.jobs.records import check_keys, from_json, to_json
@@ -298,13 +298,13 @@ def finished(cell: Cell, out: Path, fingerprint: str | None = None) -> Result | 
     return result if result is not None and result.finished else None
 
 
-def make_room(cell: Cell, out: Path, fingerprint: str) -> None:
-    """Set aside what lies in the place of a cell's result and is none on these data."""
+def set_aside_unusable(cell: Cell, out: Path, fingerprint: str) -> None:
+    """Set aside what stands where a cell's result belongs and is no result of it on these data."""
     path = result_path(cell, out)
     try:
         _own(cell, out, fingerprint)
     except _OtherDataError as error:
-        set_aside(path, error)  # first, so that nobody finds it in the folder's new place
+        set_aside(path, error)  # first, so that nobody reads it from the renamed folder
         set_aside(path.parent, error)
     except ResultError as error:
         set_aside(path, error)
