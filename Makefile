@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 stamp = $(VENV)/.probseg-$(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test oldest plugins lint format docs gpu-kit clean
+.PHONY: help setup bench test oldest plugins lint stats format docs gpu-kit clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -44,6 +44,9 @@ lint: $(call stamp,dev) ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+stats: ## print measures of the code: files, lines, imports between rooms, functions
+	$(PYTHON) tests/project/stats.py
 
 format: $(call stamp,dev) ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .

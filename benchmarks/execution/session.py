@@ -102,7 +102,7 @@ def check_settings(
     """
     try:
         for cell in cells:
-            TrainingSettings.from_mapping({**(cell.config["training"] or {}), "devices": devices})
+            TrainingSettings.from_mapping({**(cell.training or {}), "devices": devices})
         settings = TrainingSettings(device=device, devices=devices)
         return str(choose_execution(settings).device) if here else device
     except OptionError as error:

@@ -55,7 +55,7 @@ def make_scorecard(model: Any, dataset: Dataset, options: argparse.Namespace) ->
         "samples": options.samples,
         "seed": options.seed,
         "batch": options.batch,
-        "provenance": provenance.collect(str(execution.device)),
+        "provenance": provenance.collect(str(execution.device)).to_json(),
         "groups": [str(group) for group in dataset.groups],
         "scores": scores,
         "means": means(scores),
