@@ -16,10 +16,11 @@ from benchmarks.execution.runner import Outcome, Runner
 from benchmarks.execution.scale import Scale
 from benchmarks.execution.work import Work
 from benchmarks.jobs.cells import Cell
-from benchmarks.reports.tables import to_rich
-from benchmarks.reports.writing import write
+from benchmarks.reports.runs import Run
+from benchmarks.reports.writer import write
 from benchmarks.suite.definition import Profile, Suite, check_options
 from benchmarks.suite.validation import ChoiceError
+from benchmarks.tables import to_terminal
 from probseg.errors import OptionError
 from probseg.training.precision import choose_execution
 from probseg.training.settings import TrainingSettings
@@ -60,12 +61,13 @@ def _report(outcome: Outcome, cells: Sequence[Cell], suite: Suite, out: Path) ->
     baselines = suite.all["baselines"]
     competing = {cell.row for cell in cells if cell.trained and cell.row not in baselines}
     notes = {name: entry.description for name, entry in suite.models.items()}
+    finished = Run([result for _, result in outcome.finished], sorted(competing), notes)
     with held(REPORT, out):
         sweep(out)
-        tables = write(outcome.finished, out, competing=competing, notes=notes)
+        tables = write(finished, out)
     for table in tables:
         console.print()
-        console.print(to_rich(table))
+        console.print(to_terminal(table, narrow=True))
 
 
 def estimate(

@@ -21,7 +21,6 @@ from probseg.plots import (
     MUTED,
     Array,
     Block,
-    Curve,
     Labels,
     draw_outline,
     gini_curves,

@@ -1,4 +1,4 @@
-"""Finished runs: read from their folders, brought together, and exported, small enough to commit."""
+"""Finished runs: read from their folders, combined, and exported, small enough to commit."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Run:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What ``run.json`` holds: the cells of the last command, so that its report can be repeated."""
+    """What ``run.json`` holds: the cells of the last command, to make its report again."""
 
     schema: int
     cells: Sequence[str]  # keys
@@ -229,7 +229,7 @@ def export(runs: Mapping[Path, Run], out: Path, *, with_pictures: bool = True) -
     Args:
         runs: Folder of each run to what to keep of it.
         out: Folder to write into, which ``python -m benchmarks.report`` reads.
-        with_pictures: Whether to keep the pictured images; those of some data sets may not be passed on.
+        with_pictures: Whether to keep the images, which some data sets do not allow to pass on.
 
     Raises:
         ResultError: Two cells are the same row with other settings.

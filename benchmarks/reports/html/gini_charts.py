@@ -18,7 +18,11 @@ from probseg import plots
 
 # Colours of the figure that are not a model's, as the page's own, which follow its theme.
 _THEMED = {"#222222": "var(--ink)", "#666666": "var(--muted)", "#e4e4e4": "var(--line)"}
-_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "probseg"}  # text stays text; same bytes again
+# text stays text; the same bytes every time
+_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "probseg"}
+    "svg.fonttype": "none",
+    "svg.hashsalt": "probseg",
+}  # text stays text; same bytes again
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ _FILL, _EDGE = 90, 255  # opacity inside a segmentation and along its border, of
 _CLASSES = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 _ANNOTATORS = "#FFB000"
 _SHADES = 64  # of a map: finer than an eye can tell
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,8 @@ def _border(labels: Array) -> NDArray[np.bool_]:
         *(framed[:-2, 1:-1], framed[2:, 1:-1]),
         *(framed[1:-1, :-2], framed[1:-1, 2:]),
     )
-    return np.any([side != middle for side in sides], axis=0)
+    border: NDArray[np.bool_] = np.any([side != middle for side in sides], axis=0)
+    return border
 
 
 def _map(values: Array, top: float) -> str:
