@@ -119,6 +119,17 @@ class Result:
         return "finished" if self.finished else "failed"
 
     @property
+    def tested_on(self) -> DataSummary:
+        """The data of a finished result.
+
+        Raises:
+            ResultError: The cell failed before its data were opened.
+        """
+        if self.data is None:
+            raise ResultError(f"{self.cell.label} has no data: it failed before they were opened")
+        return self.data
+
+    @property
     def key(self) -> str:
         """Key of the cell."""
         return self.cell.key

@@ -1,15 +1,53 @@
-"""Rules that decide a claim from an experiment's tests: who is better, wider, alike, correlated."""
+"""The rules that decide a claim of the paper from the tests of one experiment."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from benchmarks.reports.analysis import words
-from benchmarks.reports.analysis.evidence import Evidence, Judgement, differs, interval, signed
-from benchmarks.reports.analysis.paired import LEVEL, PairedTest, of_pair
+from benchmarks.reports.analysis import paper
+from benchmarks.reports.analysis.correlation import Correlation, correlations
+from benchmarks.reports.analysis.experiments import Experiment
+from benchmarks.reports.analysis.paired import (
+    LEVEL,
+    Comparison,
+    PairedTest,
+    compare_pair,
+    paired_tests,
+)
+from benchmarks.tables import number
 
-MARGIN = 0.05  # of the mean: two priors nearer than that answer alike
+MARGIN = 0.05  # of the mean: priors that differ by less score alike
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One experiment with all its tests and correlations."""
+
+    experiment: Experiment
+    tests: Sequence[PairedTest]
+    correlations: Sequence[Correlation]
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Evidence:
+        """Compute every test and correlation of an experiment."""
+        return cls(experiment, paired_tests(experiment), correlations(experiment))
+
+    def test(self, row: str, rival: str, metric: str) -> PairedTest | None:
+        """Return the test of two rows, either of which may be its first."""
+        for test in self.tests:
+            if test.metric == metric and {test.first, test.second} == {row, rival}:
+                return test if test.first == row else test.swapped
+        return None
+
+
+class Judgement(NamedTuple):
+    """Whether a claim holds in an experiment, or None where it cannot say, and why."""
+
+    holds: bool | None
+    why: str
 
 
 @dataclass(frozen=True)
@@ -23,21 +61,21 @@ class Best:
     def __call__(self, evidence: Evidence) -> Judgement:
         """Judge every rival; one that is not beaten refutes the claim."""
         tests = [evidence.test(self.row, rival, self.metric) for rival in self.rivals]
-        known = [test for test in tests if test is not None]
-        if len(known) < len(self.rivals):
-            return Judgement(None, f"{words.metric(self.metric)} has no values to compare.")
-        holds = all(test.better == self.row for test in known)
-        return Judgement(holds, " ".join(map(_told, known)))
+        defined = [test for test in tests if test is not None]
+        if len(defined) < len(self.rivals):
+            return Judgement(None, f"{paper.metric_name(self.metric)} has no values to compare.")
+        holds = all(test.better == self.row for test in defined)
+        return Judgement(holds, " ".join(map(_describe, defined)))
 
 
-def _told(test: PairedTest) -> str:
-    one, other = words.model(test.first), words.model(test.second)
-    name = words.metric(test.metric)
+def _describe(test: PairedTest) -> str:
+    one, other = paper.model_name(test.first), paper.model_name(test.second)
+    name = paper.metric_name(test.metric)
     scores = f"{one} has {signed(test.first_mean)}, {other} {signed(test.second_mean)}"
-    found = f"difference {differs(test, p=test.adjusted)}"
+    difference = f"difference {differs(test, p=test.adjusted)}"
     if test.better is None:
-        return f"{name}: {scores}; no difference can be told ({found})."
-    return f"{name}: {scores}; {words.model(test.better)} is better ({found})."
+        return f"{name}: {scores}; no difference can be told ({difference})."
+    return f"{name}: {scores}; {paper.model_name(test.better)} is better ({difference})."
 
 
 @dataclass(frozen=True)
@@ -54,12 +92,12 @@ class Spread:
         )
         if pair is None:
             return Judgement(None, "Diversity has no values to compare.")
-        test = of_pair(pair)
+        test = compare_pair(pair)
         holds = test.p < LEVEL and (test.low > 0 if self.more else test.high < 0)
         samples, annotators = signed(test.first_mean), signed(test.second_mean)
-        told = f"samples differ by {samples}, annotators by {annotators}"
-        why = f"The {words.model(self.row)}'s {told} (difference {differs(test, p=test.p)})."
-        return Judgement(holds, why)
+        name, difference = paper.model_name(self.row), differs(test, p=test.p)
+        spreads = f"samples differ by {samples}, annotators by {annotators}"
+        return Judgement(holds, f"The {name}'s {spreads} (difference {difference}).")
 
 
 @dataclass(frozen=True)
@@ -70,17 +108,17 @@ class Discardable:
     metric: str = "w-iou"
 
     def __call__(self, evidence: Evidence) -> Judgement:
-        """Compare both priors on the same images; the whole interval must lie below the margin."""
+        """Compare both priors on the same images; the interval must lie below the margin."""
         answer = self.row, self.metric
         pair = evidence.experiment.paired(answer, answer, variants=("base", "projected"))
         if pair is None:
             return Judgement(None, "The projected prior was not sampled.")
-        test = of_pair(pair)
+        test = compare_pair(pair)
         margin = MARGIN * test.second_mean
         base, projected = signed(test.first_mean), signed(test.second_mean)
-        told = f"{words.metric(self.metric)} is {base} from the base prior and {projected}"
+        scores = f"{paper.metric_name(self.metric)} is {base} from the base prior and {projected}"
         limit = f"{interval(test.low, test.high)}, allowed are {signed(margin)}"
-        why = f"{told} from the projected one ({signed(test.difference)}, {limit})."
+        why = f"{scores} from the projected one ({signed(test.difference)}, {limit})."
         return Judgement(test.high < margin, why)
 
 
@@ -92,17 +130,41 @@ class Correlated:
 
     def __call__(self, evidence: Evidence) -> Judgement:
         """Judge Pearson's correlation over the cells of the paper's models."""
-        rows = set(words.PAPER_ROWS)
-        found = {
+        rows = set(paper.ROWS)
+        by_metric = {
             c.metric: c for c in evidence.correlations if c.over == "cells" and set(c.rows) == rows
         }
-        if self.metric not in found:
+        if self.metric not in by_metric:
             return Judgement(None, "There are too few trainings for a correlation.")
-        told = [
-            f"{words.metric(name)}: {signed(c.pearson.value, 2)} "
+        values = [
+            f"{paper.metric_name(name)}: {signed(c.pearson.value, 2)} "
             f"({interval(c.pearson.low, c.pearson.high, digits=2)})"
-            for name, c in found.items()
+            for name, c in by_metric.items()
         ]
-        points = found[self.metric].points
-        why = f"Pearson's correlation over {points} trainings, {'; '.join(told)}."
-        return Judgement(found[self.metric].pearson.low > 0, why)
+        points = by_metric[self.metric].points
+        why = f"Pearson's correlation over {points} trainings, {'; '.join(values)}."
+        return Judgement(by_metric[self.metric].pearson.low > 0, why)
+
+
+def interval(low: float, high: float, *, digits: int = 3) -> str:
+    """Return a 95 % interval in words.
+
+    >>> interval(-0.02, 0.004)
+    '95 % interval −0.020 to 0.004'
+    """
+    if math.isnan(low):
+        return "no interval"
+    return f"95 % interval {signed(low, digits)} to {signed(high, digits)}"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Return a number with a true minus sign, and none before zero."""
+    return number(value, f".{digits}f").text
+
+
+def differs(comparison: Comparison, *, p: float) -> str:
+    """Return difference, interval, p and effect size in words."""
+    span = interval(comparison.low, comparison.high)
+    chance = "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+    effect = f"rank-biserial {signed(comparison.rank_biserial, 2)}"
+    return f"{signed(comparison.difference)}, {span}, {chance}, {effect}"

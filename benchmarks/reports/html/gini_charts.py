@@ -13,12 +13,16 @@ import numpy as np
 from markupsafe import Markup
 
 from benchmarks.jobs.results import Result
-from benchmarks.reports.analysis.curves import gini_panels
+from benchmarks.reports.analysis.training_curves import gini_panels
 from probseg import plots
 
 # Colours of the figure that are not a model's, as the page's own, which follow its theme.
 _THEMED = {"#222222": "var(--ink)", "#666666": "var(--muted)", "#e4e4e4": "var(--line)"}
-_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "probseg"}  # text stays text; same bytes again
+# text stays text; the same bytes every time
+_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "probseg"}
+    "svg.fonttype": "none",
+    "svg.hashsalt": "probseg",
+}  # text stays text; same bytes again
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,8 @@ class Chart:
     @property
     def summary(self) -> str:
         """What the figure shows, in words."""
-        told = (f"{c['name']} from {c['mean'][c['start']]} to {c['mean'][-1]}" for c in self.curves)
-        return f"Gini index of the prior over training on {self.name}: " + "; ".join(told)
+        ends = (f"{c['name']} from {c['mean'][c['start']]} to {c['mean'][-1]}" for c in self.curves)
+        return f"Gini index of the prior over training on {self.name}: " + "; ".join(ends)
 
 
 def gini_charts(results: Iterable[Result]) -> list[Chart]:
@@ -52,7 +56,7 @@ def gini_charts(results: Iterable[Result]) -> list[Chart]:
 
 
 def gini_chart(name: str, models: Mapping[str, Sequence[plots.Curve]]) -> Chart:
-    """Draw a data set's curves, one a model: mean over the cells, and a band of one deviation."""
+    """Draw the curves of a data set, one a model: mean and standard deviation over the cells."""
     figure = plots.gini_curves({name: models})
     (panel,) = figure.axes
     panel.set_title("", loc="left")  # the page has a heading
@@ -60,12 +64,12 @@ def gini_chart(name: str, models: Mapping[str, Sequence[plots.Curve]]) -> Chart:
     with matplotlib.rc_context(_STYLE):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     box, colours = panel.get_position(), plots.palette(models)
-    curves = [_curve(model, colours[model], found) for model, found in models.items()]
-    return Chart(name, _inline(text.getvalue(), name), box.x0, box.x1, curves)
+    summaries = [_curve(model, colours[model], curves) for model, curves in models.items()]
+    return Chart(name, _inline(text.getvalue(), name), box.x0, box.x1, summaries)
 
 
-def _curve(name: str, colour: str, found: Sequence[plots.Curve]) -> dict[str, Any]:
-    values = np.stack([plots.resample(*curve) for curve in found])
+def _curve(name: str, colour: str, curves: Sequence[plots.Curve]) -> dict[str, Any]:
+    values = np.stack([plots.resample(*curve) for curve in curves])
     mean, sd = values.mean(axis=0), values.std(axis=0)
     return {
         "name": name,

@@ -1,10 +1,12 @@
-"""Sheets of the sample browser: an image, its annotations and each model's answers as data URIs."""
+"""The sample browser of the report: images, annotations and each model's samples as data URIs."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -12,32 +14,80 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.jobs.pictures import Picture as Page
+from benchmarks.jobs.pictures import Picture
+from benchmarks.jobs.results import Result
+from benchmarks.reports.results_table import COLUMNS
+from benchmarks.reports.runs import RowPictures, shared_pictures
 from probseg.plots import palette
 
+SCORES = ("ged", "w-iou", "hungarian-iou")  # shown of each image
 _FILL, _EDGE = 90, 255  # opacity inside a segmentation and along its border, of 255
 _CLASSES = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 _ANNOTATORS = "#FFB000"
 _SHADES = 64  # of a map: finer than an eye can tell
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
-def sheet(pages: Mapping[str, Page]) -> dict[str, Any]:
-    """Return an image, its annotations and what each model says of it, as plain data.
+@dataclass(frozen=True)
+class BrowserImage:
+    """One image of the sample browser.
 
     Args:
-        pages: Model to what it said of this image.
+        dataset: Its data set.
+        title: What a person reads.
+        content: The image, the annotations and each model's samples, as plain data.
     """
-    first = next(iter(pages.values()))
+
+    dataset: str
+    title: str
+    content: dict[str, Any]
+
+
+def browser_images(results: Iterable[Result], folder: Path) -> list[BrowserImage]:
+    """Return the images of which every trained row has pictures, data set by data set.
+
+    Args:
+        results: Of finished cells.
+        folder: Of the run.
+    """
+    pictured = shared_pictures(results, folder).values()
+    return [image for rows in pictured for image in _images_of(rows)]
+
+
+def _images_of(rows: Sequence[RowPictures]) -> Iterator[BrowserImage]:
+    first = rows[0].result
+    for index in rows[0].pictures:
+        content = encode({row.result.cell.row: row.pictures[index] for row in rows})
+        for row in rows:
+            content["models"][row.result.cell.row]["scores"] = _scores(row.result, index)
+        title = f"image {first.images.index[index]} of {first.images.group[index]}"
+        yield BrowserImage(first.cell.dataset, title, content)
+
+
+def _scores(result: Result, index: int) -> dict[str, str]:
+    """Return an image's scores as text, by the families of the table's columns."""
+    columns = [column for column in COLUMNS if column.metric in SCORES]
+    scores = result.scores["base"]
+    values = {c: scores[c.metric][index] for c in columns if c.metric in scores}
+    return {c.title.split()[0]: f"{v:.{c.digits}f}" for c, v in values.items() if v is not None}
+
+
+def encode(pictures: Mapping[str, Picture]) -> dict[str, Any]:
+    """Return an image, its annotations and each model's samples of it, as plain data.
+
+    Args:
+        pictures: Model to its picture of this image.
+    """
+    first = next(iter(pictures.values()))
     masks = first["masks"]
     foreground = masks > 0
-    colours = palette(pages)
+    colours = palette(pictures)
     return {
         "image": _grey(first["image"]),
         "annotators": _answers(masks, foreground.mean(0), foreground.std(0), _ANNOTATORS),
         "models": {
-            row: _answers(page["labels"], page["mean"], page["sd"], colours[row])
-            for row, page in pages.items()
+            row: _answers(picture["labels"], picture["mean"], picture["sd"], colours[row])
+            for row, picture in pictures.items()
         },
     }
 
@@ -77,7 +127,8 @@ def _border(labels: Array) -> NDArray[np.bool_]:
         *(framed[:-2, 1:-1], framed[2:, 1:-1]),
         *(framed[1:-1, :-2], framed[1:-1, 2:]),
     )
-    return np.any([side != middle for side in sides], axis=0)
+    border: NDArray[np.bool_] = np.any([side != middle for side in sides], axis=0)
+    return border
 
 
 def _map(values: Array, top: float) -> str:

@@ -1,4 +1,4 @@
-"""A page: a template with style sheet and scripts inlined, which asks no network for anything."""
+"""Rendering of a page: style sheet and scripts are inlined, and nothing is asked of a network."""
 
 from __future__ import annotations
 
