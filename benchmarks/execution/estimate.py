@@ -36,9 +36,7 @@ class Estimate(NamedTuple):
     memory: int  # bytes at the peak: of its GPU, or else of its process
 
 
-def estimate_all(
-    options: RunOptions, cells: Iterable[Cell]
-) -> dict[str, Estimate | str]:
+def estimate_all(options: RunOptions, cells: Iterable[Cell]) -> dict[str, Estimate | str]:
     """Return what each kind of trained cell takes, or in one line why that is unknown.
 
     Each is measured in a new process, whose memory is then its own.

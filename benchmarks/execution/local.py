@@ -101,7 +101,7 @@ def _processes(attempt: Attempt, count: int) -> Iterator[list[_Process]]:
         lifeline.close()
 
 
-def _on_gpu(attempt: Attempt, number: int) -> Work:
+def _on_gpu(attempt: Attempt, number: int) -> Attempt:
     if attempt.options.device != "cuda":
         return attempt
     import torch

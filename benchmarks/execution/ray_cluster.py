@@ -30,8 +30,8 @@ class RayCluster:
     """Does cells on a Ray cluster, as many at once as its processors and GPUs allow.
 
     Every machine needs this checkout and its packages. A worker that sees the driver's folder
-    writes there, and a retried cell goes on from its last validation round; any other one sends back the
-    files of its cell, and a retried cell begins anew.
+    writes there, and a retried cell goes on from its last validation round. Any other worker sends
+    back the files of its cell, and a retried cell begins anew.
 
     Args:
         address: Of the cluster; "auto" joins the one on this machine, or starts one.

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, NoReturn
 
 from rich.console import Console
 
 from benchmarks.execution.attempts import Executor, serial
 from benchmarks.execution.estimate import Estimate, estimate_all
 from benchmarks.execution.progress import warnings_on
-from benchmarks.execution.runner import Outcome, Runner
-from benchmarks.jobs.cells import Cell
+from benchmarks.execution.runner import Runner
+from benchmarks.jobs.cells import Cell, Plan
 from benchmarks.jobs.data import forget_datasets
 from benchmarks.jobs.locks import REPORT, held
 from benchmarks.jobs.options import RunOptions
 from benchmarks.jobs.results import Result
-from benchmarks.suite.definition import Profile, Suite
+from benchmarks.suite.definition import Profile
 from probseg.training.precision import choose_execution
 from probseg.training.settings import TrainingSettings
 from probseg.utils.atomic_files import sweep
-
-
-class Plan(NamedTuple):
-    """Which cells a run has, and where their settings are from."""
-
-    suite: Suite
-    profile: Profile
-    cells: Sequence[Cell]
 
 
 def run_plan(plan: Plan, options: RunOptions) -> int:
@@ -46,7 +34,7 @@ def run_plan(plan: Plan, options: RunOptions) -> int:
     plan.suite.check_options()
     forget_datasets()
     console.print(_heading(plan.profile, options), highlight=False)
-    with sigterm_interrupts(), warnings_on(console):
+    with warnings_on(console):
         outcome = Runner(options, choose_executor(options), console).run(plan.cells)
     if outcome.finished:
         _report(outcome.finished, plan, options)
@@ -100,42 +88,24 @@ def _heading(profile: Profile, options: RunOptions) -> str:
 
 
 def _report(results: Sequence[Result], plan: Plan, options: RunOptions) -> None:
-    from benchmarks.reports.tables import to_rich
-    from benchmarks.reports.writing import write
+    from benchmarks.reports.runs import Run
+    from benchmarks.reports.writer import write
+    from benchmarks.tables import to_terminal
 
     console = Console()
     baselines = plan.suite.all.baselines
     competing = {c.row for c in plan.cells if c.trained and c.row not in baselines}
     notes = {name: row.description for name, row in plan.suite.models.items()}
-    finished = [(result.cell, result) for result in results]
+    run = Run(results, sorted(competing), notes)
     with held(REPORT, options.out):
         sweep(options.out)
-        tables = write(finished, options.out, competing=competing, notes=notes)
+        tables = write(run, options.out)
     for table in tables:
         console.print()
-        console.print(to_rich(table))
+        console.print(to_terminal(table, narrow=True))
 
 
-def _print_problems(
-    kind: str, problems: Mapping[str, str], style: str, console: Console
-) -> None:
+def _print_problems(kind: str, problems: Mapping[str, str], style: str, console: Console) -> None:
     for name, message in problems.items():
         line = f"{kind}: {name}: {message}"
         console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM, by which schedulers and ``kill`` end a process, do what Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():  # only there can it be caught
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt

@@ -51,7 +51,9 @@ def step_times(cells: Iterable[Cell], out: Path) -> dict[str, float]:
     return {name: statistics.fmean(values) for name, values in seen.items()}
 
 
-def seconds_left(cells: Sequence[Cell], out: Path, times: StepTimes, *, at_once: int) -> float | None:
+def seconds_left(
+    cells: Sequence[Cell], out: Path, times: StepTimes, *, at_once: int
+) -> float | None:
     """Return how long cells will train if none stops early, or None where no step was timed.
 
     Args:

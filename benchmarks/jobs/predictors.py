@@ -25,7 +25,7 @@ class ModelPredictor:
         model: A ``probseg.interfaces.Model``; it is moved to the device.
         samples: Samples an image, N_eval.
         execution: Device, precision and memory format.
-        seed: Of the samples; those of a batch follow from it and the index of the batch's first image.
+        seed: Of the samples; those of a batch follow from it and the index of its first image.
         projected: Whether to sample the projected prior as well.
         latents: What else to decode in place of the prior's samples, to see whether the model uses
             them: "noise" of N(0, I), "swapped" for those of another image's prior.

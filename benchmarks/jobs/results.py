@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jobs.damaged import set_aside
 from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.damaged import set_aside
 from benchmarks.jobs.provenance import Provenance
 from benchmarks.jobs.records import check_keys, from_json, to_json
 from probseg.errors import DataError
@@ -183,10 +183,6 @@ class Result:
             }
         )
         return {**content, "digest": digest(content)}
-
-    def __getitem__(self, key: str) -> Any:
-        """Return a value by its key in JSON: for readers that do not use the attributes yet."""
-        return self.to_json()[key]
 
 
 def _from_values(kind: type[Result], values: Mapping[str, Any], where: str) -> Result:

@@ -57,7 +57,7 @@ class Scorer:
     Args:
         predict: What predicts the answers to a batch.
         batch: Images a batch; samples are seeded by batch, so it belongs to the config.
-        watch: Called with the index of each batch's first image, the batch and the answers, to keep pictures.
+        watch: Called with the index of each batch's first image, the batch and the answers.
         advance: Called with the number of images of every finished batch.
     """
 
