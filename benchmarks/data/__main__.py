@@ -10,8 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from probseg.cli.parser import Parser
-from probseg.errors import OptionError
-from probseg.errors import ProbsegError
+from probseg.errors import OptionError, ProbsegError
 
 # torch is imported only once there is something to read: --help and mistakes answer at once.
 

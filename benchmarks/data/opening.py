@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import probseg
-from probseg.cli.assignments import assigned
 from benchmarks.arguments import choose
+from probseg.cli.assignments import assigned
 from probseg.errors import OptionError
 from probseg.options import named_parameters
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks.data.opening import annotators_of, check_choices, name_of, open_named
 from benchmarks.arguments import check_seed
+from benchmarks.data.opening import annotators_of, check_choices, name_of, open_named
 from probseg.errors import OptionError
 
 if TYPE_CHECKING:

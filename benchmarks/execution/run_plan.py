@@ -17,7 +17,7 @@ from benchmarks.jobs.locks import REPORT, held
 from benchmarks.jobs.options import RunOptions
 from benchmarks.jobs.results import Result
 from benchmarks.suite.definition import Profile
-from probseg.training.precision import choose_execution
+from probseg.training.execution import choose_execution
 from probseg.training.settings import TrainingSettings
 from probseg.utils.atomic_files import sweep
 

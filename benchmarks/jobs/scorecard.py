@@ -14,7 +14,7 @@ from benchmarks.jobs.results import SCHEMA_VERSION, finite, means
 from benchmarks.jobs.scoring import Scorer
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Dataset
-from probseg.training.precision import choose_execution
+from probseg.training.execution import choose_execution
 from probseg.training.settings import TrainingSettings
 from probseg.utils.progress import progress_bar
 
@@ -40,7 +40,6 @@ class ScoringOptions:
     batch: int = 16
     projected: bool = False
     device: str = "auto"
-
 
 
 def make_scorecard(model: Any, dataset: Dataset, options: ScoringOptions) -> Scorecard:

@@ -10,11 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.arguments import check_data_root
+from benchmarks.arguments import check_data_root, choose
 from probseg.cli.parser import Parser
-from benchmarks.arguments import choose
-from probseg.errors import OptionError
-from probseg.errors import MissingDataError, ProbsegError
+from probseg.errors import MissingDataError, OptionError, ProbsegError
 
 if TYPE_CHECKING:
     from benchmarks.speed.options import Options

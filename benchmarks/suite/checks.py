@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -48,8 +48,8 @@ def _row_problems(
 ) -> Iterator[Problem]:
     if len({"build", "baseline", "like"} & row.keys()) != 1:
         yield _problem(path, "a row has one of: build (a model), baseline, like (another row)")
-    like = row.get("like")
-    if like is not None and "build" not in rows.get(like, ()):
+    like = row.get("like", "")
+    if "like" in row and "build" not in rows.get(like, ()):
         built = [name for name, other in rows.items() if "build" in other]
         yield _problem((*path, "like"), unknown("row that builds a model", like, built))
         return  # what the row takes is unknown too
@@ -128,7 +128,7 @@ def _is(annotation: str, words: str) -> Check:
     return _value(check)
 
 
-def _known(kind: str, names: Iterable[str]) -> Check:
+def _known(kind: str, names: Collection[str]) -> Check:
     def check(option: str, value: object) -> None:
         if value not in names:
             raise OptionError(f"{option}: {unknown(kind, value, names)}")

@@ -92,11 +92,6 @@ class Suite:
     models: Mapping[str, SuiteRow]
     profiles: Mapping[str, Profile]
 
-    @property
-    def name(self) -> str:
-        """The name by which ``--suite`` finds it, without the ending of a file."""
-        return "suite" if self.file.path == DEFAULT_SUITE else self.file.path.stem
-
     def check_options(self) -> None:
         """Check that models, parts and data sets take the options of the suite; needs torch.
 
@@ -159,4 +154,5 @@ def _row_of_model(name: str, model: Constructor) -> SuiteRow:
 
 
 def _profile(name: str, data: Mapping[str, Any]) -> Profile:
-    return Profile(**{**data, "name": name, "folds": tuple(data["folds"])})
+    profile: dict[str, Any] = {**data, "name": name, "folds": tuple(data["folds"])}
+    return Profile(**profile)

@@ -19,8 +19,7 @@ ABLATIONS = Path(__file__).parent / "ablations"
 
 def suites() -> dict[str, Path]:
     """Return the suites that come with the benchmark by name, the main one first."""
-    ablations = {path.stem: path for path in sorted(ABLATIONS.glob("*.toml"))}
-    return {"suite": DEFAULT_SUITE, **ablations}
+    return {path.stem: path for path in (DEFAULT_SUITE, *sorted(ABLATIONS.glob("*.toml")))}
 
 
 def find(name: str, *, beside: Path = Path()) -> Path:
@@ -62,8 +61,9 @@ class SuiteFile:
 
     def _file_with(self, path: KeyPath) -> Path:
         """Return this file, or else the first one below it, that has a value at a key path."""
-        has_it = self.base is None or _has(self.data, path)
-        return self.path if has_it else self.base._file_with(path)
+        if self.base is None or _has(self.data, path):
+            return self.path
+        return self.base._file_with(path)
 
 
 def _has(data: Any, path: KeyPath) -> bool:

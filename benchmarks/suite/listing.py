@@ -30,7 +30,7 @@ def everything(suite: Suite) -> str:
     datasets = textwrap.fill(", ".join(probseg.datasets), WIDTH - 2, break_on_hyphens=False)
     parts = [
         suites(),
-        _section(f"rows of {suite.name} (--models NAME …; * without --models)", rows),
+        _section(f"rows of {suite.file.path.stem} (--models NAME …; * without --models)", rows),
         *_without_row(suite),
         _section("profiles (--profile NAME)", profiles),
         "data sets (--datasets NAME …):\n" + textwrap.indent(datasets, "  "),

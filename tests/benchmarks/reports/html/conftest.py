@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from benchmarks.jobs.cells import Cell, plan
+from benchmarks.jobs.cells import Cell, plan_cells
 from benchmarks.jobs.pictures import FILE
 from benchmarks.jobs.results import (
     SCHEMA_VERSION,
@@ -109,7 +109,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory):
         profile = suite.profiles["quick"]
         profile.overrides.clear()
         profile.overrides.update(overrides)
-        cells = plan(suite, profile, datasets=datasets, rows=rows, folds=folds, seeds=(0,))
+        cells = plan_cells(suite, profile, datasets=datasets, rows=rows, folds=folds, seeds=(0,))
         finished, images = [], max(pictures, 12)
         for cell in cells:
             result = _result(cell, draw, images, revision)

@@ -12,6 +12,7 @@ from pathlib import Path
 import html5lib
 import numpy as np
 import pytest
+from benchmarks.reports.html.findings import number
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -19,7 +20,6 @@ from PIL import Image
 from scipy import ndimage
 
 from benchmarks.reports.html import charts, sheets, write_report
-from benchmarks.reports.html.findings import number
 from probseg.plots import palette
 
 EVIL = '<script>alert("1")</script>'
