@@ -82,9 +82,14 @@ def _check_class_prior(option: str, value: object) -> None:
 
 
 def _check_integer_or(option: str, value: object, *, words: Iterable[str], low: int) -> None:
-    if isinstance(value, str):
-        check_choice(option, value, [*words])
-    else:
+    words = list(words)
+    if isinstance(value, str) and value not in words:
+        known = ", ".join(map(repr, words))
+        raise OptionError(
+            f"{option} must be {known} or an integer of at least {low}, not {value!r}"
+            f"{did_you_mean(value, words)}"
+        )
+    if not isinstance(value, str):
         check_integer(option, value, low=low)
 
 

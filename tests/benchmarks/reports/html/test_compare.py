@@ -6,12 +6,12 @@ from pathlib import Path
 import html5lib
 import numpy as np
 import pytest
+from benchmarks.reports.comparison import changed_settings, compare_runs, read_run
 from scipy import stats
 
 from benchmarks.compare import main
 from benchmarks.jobs.results import result_path, write_result
-from benchmarks.reports.comparison import changed_settings, compare_runs, read_run
-from benchmarks.suite.validation import ChoiceError
+from probseg.errors import OptionError
 
 
 @pytest.fixture(scope="module")
@@ -113,5 +113,5 @@ def test_folders_without_results_and_runs_without_a_common_row_are_refused(
     assert main([str(first.folder), str(tmp_path)]) == 1
     assert "no finished cell" in capsys.readouterr().err
     other = make_run(("ambiguous-shapes",), ("csae",), pictures=0)
-    with pytest.raises(ChoiceError, match="share no row"):
+    with pytest.raises(OptionError, match="share no row"):
         lines(first, other)
