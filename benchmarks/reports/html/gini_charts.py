@@ -20,9 +20,6 @@ from probseg import plots
 _THEMED = {"#222222": "var(--ink)", "#666666": "var(--muted)", "#e4e4e4": "var(--line)"}
 # text stays text; the same bytes every time
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "probseg"}
-    "svg.fonttype": "none",
-    "svg.hashsalt": "probseg",
-}  # text stays text; same bytes again
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,14 @@
 """Figures show what they were given."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from made_results import made_result
 from matplotlib.colors import to_hex
 
-from benchmarks.reports.analysis.curves import gini_panels
+from benchmarks.jobs.cells import Cell
+from benchmarks.reports.analysis.training_curves import gini_panels
 from probseg.plots import (
     COLOURS,
     Annotated,
@@ -47,9 +51,10 @@ def test_one_panel_a_data_set_and_one_legend_entry_a_model() -> None:
 
 
 def test_results_without_a_prior_have_no_curve() -> None:
-    config = {"dataset": {"name": "lidc"}, "row": "punet"}
-    with_prior = {"config": config, "history": [{"step": 3.0, "prior/gini": 0.5}]}
-    without = {"config": {**config, "row": "deterministic"}, "history": [{"step": 3.0}]}
+    scores = {"base": {"ged": [0.5]}}
+    punet, plain = (Cell(profile="quick", row=r, dataset="lidc") for r in ("punet", "plain"))
+    with_prior, without = made_result(punet, scores, gini={3.0: 0.5}), made_result(plain, scores)
+    without = replace(without, history=[{"step": 3.0}])
     assert gini_panels([with_prior, without]) == {"lidc": {"punet": [([3.0], [0.5])]}}
 
 
