@@ -22,7 +22,7 @@ from benchmarks.suite.definition import Profile, Suite, check_options
 from benchmarks.suite.validation import ChoiceError
 from benchmarks.tables import to_terminal
 from probseg.errors import OptionError
-from probseg.training.precision import choose_execution
+from probseg.training.execution import choose_execution
 from probseg.training.settings import TrainingSettings
 from probseg.utils.atomic_files import sweep
 

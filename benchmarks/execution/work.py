@@ -125,7 +125,7 @@ def resolve(device: str) -> str:
     """Return the device of this machine that "auto" means."""
     if device != "auto":
         return device
-    from probseg.training.precision import choose_execution
+    from probseg.training.execution import choose_execution
     from probseg.training.settings import TrainingSettings
 
     return str(choose_execution(TrainingSettings(device=device)).device)

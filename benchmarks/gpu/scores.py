@@ -22,7 +22,7 @@ from probseg import load
 from probseg.datasets.views import Subset
 from probseg.interfaces import Dataset
 from probseg.metrics.evaluation import evaluate
-from probseg.training.precision import choose_execution
+from probseg.training.execution import choose_execution
 from probseg.training.settings import TrainingSettings
 from probseg.utils.atomic_files import atomic_file
 

@@ -28,8 +28,8 @@ from benchmarks.jobs.results import (
 from benchmarks.jobs.scoring import Predictor, Scorer, Scores
 from benchmarks.jobs.train import Trained, train
 from probseg.interfaces import Dataset
-from probseg.training.deterministic import deterministic
-from probseg.training.precision import choose_execution
+from probseg.training.determinism import deterministic
+from probseg.training.execution import choose_execution
 from probseg.utils.atomic_files import WriteError, sweep, write_json
 
 

@@ -15,7 +15,7 @@ from benchmarks.jobs.scoring import Scorer
 from benchmarks.suite.validation import ChoiceError
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Dataset
-from probseg.training.precision import Execution, choose_execution
+from probseg.training.execution import Execution, choose_execution
 from probseg.training.settings import TrainingSettings
 from probseg.utils.progress import progress_bar
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.jobs.results import Result, read_result, write_result
 from benchmarks.run import main
 from probseg.datasets.splits import Split
-from probseg.training.rounds import RoundKeeper
+from probseg.training.checkpoints import RunCheckpoint
 
 ONE = ["--datasets", "ambiguous-shapes", "--models", "punet", "--baselines"]
 
@@ -132,14 +132,14 @@ def test_an_interrupted_run_goes_on_to_the_very_same_numbers(
     one_cell, kept_cell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     whole, broken = kept_cell, tmp_path / "broken"
-    record = RoundKeeper.on_train_epoch_end
+    record = RunCheckpoint.on_train_epoch_end
 
     def interrupt(self, trainer, module) -> None:
         record(self, trainer, module)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(RoundKeeper, "on_train_epoch_end", interrupt)
+        patch.setattr(RunCheckpoint, "on_train_epoch_end", interrupt)
         assert one_cell(out=broken) == 130
     told = capsys.readouterr().err.strip()
     assert told.splitlines()[-1] == "interrupted; the same command goes on from here"
