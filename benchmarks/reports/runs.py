@@ -146,7 +146,7 @@ def _in_order_of_suite(results: Iterable[Result], problems: Sequence[str]) -> Ru
     ordered = sorted(results, key=position)
     _refuse_ambiguous(ordered)
     cells = [result.cell for result in ordered]
-    competing = {c.row for c in cells if c.trained and c.row not in suite.all["baselines"]}
+    competing = {c.row for c in cells if c.trained and c.row not in suite.all.baselines}
     notes = {name: entry.description for name, entry in suite.models.items()}
     return Run(ordered, sorted(competing), notes, problems)
 

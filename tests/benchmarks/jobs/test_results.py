@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.jobs.cells import plan
+from benchmarks.jobs.cells import plan_cells
 from benchmarks.jobs.provenance import GitState, Provenance
 from benchmarks.jobs.results import (
     DataSummary,
@@ -35,7 +35,7 @@ COMMITTED = Path(__file__).parents[3] / "benchmarks" / "results"
 def cell():
     suite = read_suite()
     choice = {"datasets": ["contours"], "rows": ["punet"], "folds": [0], "seeds": [0]}
-    return plan(suite, suite.profiles["quick"], **choice)[0]
+    return plan_cells(suite, suite.profiles["quick"], **choice)[0]
 
 
 @pytest.fixture

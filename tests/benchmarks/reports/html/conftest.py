@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_results import made_result
 
-from benchmarks.jobs.cells import Cell, plan
+from benchmarks.jobs.cells import Cell, plan_cells
 from benchmarks.jobs.pictures import FILE
 from benchmarks.jobs.results import Result, result_path, write_result
 from benchmarks.reports.analysis import analyse
@@ -86,7 +86,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory):
         profile = suite.profiles["quick"]
         profile.overrides.clear()
         profile.overrides.update(overrides)
-        cells = plan(suite, profile, datasets=datasets, rows=rows, folds=folds, seeds=(0,))
+        cells = plan_cells(suite, profile, datasets=datasets, rows=rows, folds=folds, seeds=(0,))
         results, images = [], max(pictures, 12)
         for cell in cells:
             result = _result(cell, draw, images, revision)

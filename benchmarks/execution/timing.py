@@ -1,4 +1,4 @@
-"""How long cells take: from the rounds that they, or others like them, have kept."""
+"""How long cells take, from the validation rounds that they, or others like them, have kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.jobs.cells import Cell
 
-Paces = Mapping[str, float]  # kind of cell to seconds a step
+StepTimes = Mapping[str, float]  # kind of cell to seconds a step
 
 
 def kind(cell: Cell) -> str:
@@ -19,7 +19,7 @@ def kind(cell: Cell) -> str:
     return replace(cell, fold=None, seed=None).key
 
 
-def rounds(cell: Cell, out: Path) -> list[dict[str, Any]]:
+def validation_rounds(cell: Cell, out: Path) -> list[dict[str, Any]]:
     """Return the records of a cell's validation rounds so far; none where none can be read."""
     path = cell.folder(out) / "training" / "history.json"
     try:
@@ -40,41 +40,43 @@ def max_steps(cell: Cell) -> int:
     return TrainingSettings.max_steps
 
 
-def paces(cells: Iterable[Cell], out: Path) -> dict[str, float]:
+def step_times(cells: Iterable[Cell], out: Path) -> dict[str, float]:
     """Return the seconds a step of each kind of cell that was trained a round, with validation."""
     seen: dict[str, list[float]] = {}
     for cell in cells:
-        records = rounds(cell, out)
+        records = validation_rounds(cell, out)
         if cell.trained and records:
             last = records[-1]
             seen.setdefault(kind(cell), []).append(last["seconds"] / last["step"])
     return {name: statistics.fmean(values) for name, values in seen.items()}
 
 
-def seconds_left(cells: Sequence[Cell], out: Path, known: Paces, *, width: int) -> float | None:
-    """Return how long cells will train if none stops early, or nothing where no pace is known.
+def seconds_left(
+    cells: Sequence[Cell], out: Path, times: StepTimes, *, at_once: int
+) -> float | None:
+    """Return how long cells will train if none stops early, or None where no step was timed.
 
     Args:
         cells: Those that are not done.
         out: Folder of the run.
-        known: Seconds a step; a kind that has none counts as the mean of the others.
-        width: Cells at once.
+        times: Seconds a step; a kind that has none counts as the mean of the others.
+        at_once: Cells at the same time.
     """
-    if not known:
+    if not times:
         return None
-    usual = statistics.fmean(known.values())
-    each = [steps_left(cell, out) * known.get(kind(cell), usual) for cell in cells]
-    return max([sum(each) / max(width, 1), *each], default=0.0)
+    usual = statistics.fmean(times.values())
+    each = [steps_left(cell, out) * times.get(kind(cell), usual) for cell in cells]
+    return max([sum(each) / max(at_once, 1), *each], default=0.0)
 
 
 def steps_left(cell: Cell, out: Path) -> int:
     """Return the steps until a cell's training ends at the latest."""
-    records = rounds(cell, out)
+    records = validation_rounds(cell, out)
     return max(0, max_steps(cell) - int(records[-1]["step"])) if records else max_steps(cell)
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a person says it.
+    """Return a time in one or two units.
 
     >>> duration(42), duration(660), duration(7500), duration(200_000)
     ('42 s', '11 min', '2 h 5 min', '2 days 8 h')

@@ -1,17 +1,15 @@
-"""What is done with a cell, in this process or in another one; all of it can be sent away."""
+"""Attempts at a cell, in this process or in another one, and the events that they report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.execution.locks import BusyError
-from benchmarks.execution.place import Place
 from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.data import open_dataset
+from benchmarks.jobs.locks import BusyError
+from benchmarks.jobs.options import RunOptions
 from benchmarks.jobs.results import Result
 from probseg.utils.atomic_files import WriteError
 
@@ -31,13 +29,13 @@ class Retried(NamedTuple):
 
 
 class Busy(NamedTuple):
-    """Another run in the same folder is at work on a cell, which is left to it for now."""
+    """Another run in the same folder does the cell, which is left to it for now."""
 
     cell: Cell
 
 
 class Done(NamedTuple):
-    """A cell ended: with its result, or with an error that is told in one line."""
+    """A cell ended: with its result, or with an error in one line."""
 
     cell: Cell
     result: Result | None
@@ -48,29 +46,29 @@ Event = Started | Retried | Busy | Done
 
 
 @dataclass(frozen=True)
-class Work:
+class Attempt:
     """Does cells; plain data that can be sent to another process or machine.
 
     Args:
-        place: Where to run and write.
-        data_root: Folder of the data sets that are not embedded.
-        wait: Whether to wait for another run that is at work on the cell.
+        options: Of the run.
+        wait: Whether to wait for another run that does the cell.
     """
 
-    place: Place
-    data_root: Path | None
+    options: RunOptions
     wait: bool = False
 
     def __call__(self, cell: Cell) -> Done | Busy:
-        """Do a cell, and write what came of it: its result, or why it failed.
+        """Do a cell, and write its result, or why it failed.
 
         Raises:
             WriteError: The disk is full or read-only, which no other cell would survive.
         """
-        place = replace(self.place, device=resolve(self.place.device))
-        with threads(place.threads):
+        from benchmarks.jobs.experiment import run_experiment
+
+        options = replace(self.options, device=resolve(self.options.device))
+        with threads(options.threads_per_cell):
             try:
-                return Done(cell, self._run(cell, place))
+                return Done(cell, run_experiment(cell, options, wait=self.wait))
             except BusyError:
                 return Busy(cell)
             except WriteError:
@@ -78,21 +76,15 @@ class Work:
             except Exception as error:
                 return Done(cell, None, f"{type(error).__name__}: {error}")
 
-    def _run(self, cell: Cell, place: Place) -> Result:
-        from benchmarks.jobs import job
 
-        dataset = open_dataset(cell.dataset, cell.dataset_options, root=self.data_root)
-        return job.run(cell, dataset, place, wait=self.wait)
+Executor = Callable[[Attempt, Sequence[Cell]], Iterator[Event]]
 
 
-Schedule = Callable[[Work, Sequence[Cell]], Iterator[Event]]
-
-
-def serial(work: Work, cells: Sequence[Cell]) -> Iterator[Event]:
+def serial(attempt: Attempt, cells: Sequence[Cell]) -> Iterator[Event]:
     """Do cells one after another in this process."""
     for cell in cells:
         yield Started(cell)
-        yield work(cell)
+        yield attempt(cell)
 
 
 @contextmanager
@@ -112,7 +104,7 @@ def threads(count: int | None) -> Iterator[None]:
 
 
 def died(cell: Cell, attempts: int) -> Done:
-    """Return what is told of a cell whose process died every time."""
+    """Return the end of a cell whose process died every time."""
     return Done(
         cell,
         None,

@@ -1,4 +1,4 @@
-"""One cell's job: train or load, evaluate, keep pictures, write the result."""
+"""One experiment: open the data, train, evaluate, keep pictures, write the result."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.execution.locks import held
-from benchmarks.execution.place import Place
 from benchmarks.jobs import pictures, provenance
 from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.data import Data, prepare
+from benchmarks.jobs.data import Data, dataset_of, prepare
+from benchmarks.jobs.locks import held
+from benchmarks.jobs.options import RunOptions
 from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
 from benchmarks.jobs.predictors import ModelPredictor, baseline_predictor
 from benchmarks.jobs.results import (
@@ -20,9 +20,9 @@ from benchmarks.jobs.results import (
     TestImages,
     Timings,
     finished,
-    make_room,
     means,
     result_path,
+    set_aside_unusable,
     write_result,
 )
 from benchmarks.jobs.scoring import Predictor, Scorer, Scores
@@ -33,54 +33,54 @@ from probseg.training.execution import choose_execution
 from probseg.utils.atomic_files import WriteError, sweep, write_json
 
 
-def run(cell: Cell, dataset: Dataset, place: Place, *, wait: bool = True) -> Result:
+def run_experiment(cell: Cell, options: RunOptions, *, wait: bool = True) -> Result:
     """Do a cell and write its result or its failure; training goes on where it stopped.
 
-    Of several runs in one folder, one does the cell and the others find its result.
+    Of several runs in one folder, one does the cell and the others read its result.
 
     Args:
         cell: What to do.
-        dataset: On what.
-        place: Where.
-        wait: Whether to wait for another run that is at work on the cell.
+        options: Of the run.
+        wait: Whether to wait for another run that does this cell.
 
     Raises:
-        BusyError: Another run is at work on the cell, and there was to be no waiting.
-        ProbsegError: Something the user can mend.
+        BusyError: Another run does this cell, and ``wait`` is false.
+        ProbsegError: The cell failed in a way that the user can mend.
     """
-    with held(cell.key, place.out, wait=wait):
-        make_room(cell, place.out, dataset.fingerprint)
-        kept = finished(cell, place.out, dataset.fingerprint)
-        return kept or _attempt(cell, dataset, place)
+    dataset = dataset_of(cell, options.data_root)
+    with held(cell.key, options.out, wait=wait):
+        set_aside_unusable(cell, options.out, dataset.fingerprint)
+        kept = finished(cell, options.out, dataset.fingerprint)
+        return kept or _run(cell, dataset, options)
 
 
-def _attempt(cell: Cell, dataset: Dataset, place: Place) -> Result:
-    path = result_path(cell, place.out)
+def _run(cell: Cell, dataset: Dataset, options: RunOptions) -> Result:
+    path = result_path(cell, options.out)
     sweep(path.parent)
     try:
-        with deterministic(place.device):
-            return write_result(path, _do(cell, dataset, place))
+        with deterministic(options.device):
+            return write_result(path, _result(cell, dataset, options))
     except WriteError:
         raise
     except Exception as error:
         trace = "".join(traceback.format_exception(error))
-        origin = provenance.collect(place.device)
+        origin = provenance.collect(options.device)
         write_result(path, Result(cell=cell, provenance=origin, error=trace))
         raise
 
 
-def _do(cell: Cell, dataset: Dataset, place: Place) -> Result:
-    folder = cell.folder(place.out)
+def _result(cell: Cell, dataset: Dataset, options: RunOptions) -> Result:
+    folder = cell.folder(options.out)
     data = prepare(dataset, cell.data_settings, cell.fold)
     started = time.monotonic()
     write_json(folder / "split.json", asdict(data.split))
-    trained = train(cell, data, place) if cell.trained else None
-    predictor = make_predictor(cell, data, trained, place)
+    trained = train(cell, data, options) if cell.trained else None
+    predictor = make_predictor(cell, data, trained)
     evaluating = time.monotonic()
     scores = _score(cell, data, predictor, folder)
     return Result(
         cell=cell,
-        provenance=provenance.collect(place.device),
+        provenance=provenance.collect(options.device),
         data=data.summary(),
         timings=Timings(
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -99,7 +99,7 @@ def _do(cell: Cell, dataset: Dataset, place: Place) -> Result:
     )
 
 
-def make_predictor(cell: Cell, data: Data, trained: Trained | None, place: Place) -> Predictor:
+def make_predictor(cell: Cell, data: Data, trained: Trained | None) -> Predictor:
     """Return what predicts for a cell: its trained model, or its baseline."""
     if trained is None:
         assert cell.baseline is not None

@@ -1,4 +1,4 @@
-"""Cells in several processes of this machine; one that dies takes only its own cell along."""
+"""Cells in several processes of this machine; one that dies loses only its own cell."""
 
 from __future__ import annotations
 
@@ -14,27 +14,36 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
-from benchmarks.execution.work import ATTEMPTS, Busy, Done, Event, Retried, Started, Work, died
+from benchmarks.execution.attempts import (
+    ATTEMPTS,
+    Attempt,
+    Busy,
+    Done,
+    Event,
+    Retried,
+    Started,
+    died,
+)
 from benchmarks.jobs.cells import Cell
 
 START = get_context("spawn")  # a fork would share the threads and the CUDA state of this process
 
 
 @dataclass(frozen=True)
-class Workers:
-    """Does cells in ``count`` processes, on GPUs in turn where there are several.
+class LocalProcesses:
+    """Does cells in several processes of this machine, on GPUs in turn where there are several.
 
     Args:
         count: How many cells at once.
-        attempts: At a cell whose process dies; its training goes on from its last round.
+        attempts: At a cell whose process dies; its training goes on from its last validation round.
     """
 
     count: int
     attempts: int = ATTEMPTS
 
-    def __call__(self, work: Work, cells: Sequence[Cell]) -> Iterator[Event]:
+    def __call__(self, attempt: Attempt, cells: Sequence[Cell]) -> Iterator[Event]:
         """Yield what happens, in the order in which it does."""
-        with _processes(work, min(self.count, len(cells))) as idle:
+        with _processes(attempt, min(self.count, len(cells))) as idle:
             waiting, tries = deque(cells), Counter[str]()
             running: dict[Future[Done | Busy], tuple[_Process, Cell]] = {}
             while waiting or running:
@@ -62,8 +71,8 @@ class Workers:
 class _Process:
     """A pool of one: when its process dies, no other one is harmed."""
 
-    work: Work
-    leash: Connection
+    attempt: Attempt
+    lifeline: Connection
     pool: ProcessPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,17 +80,17 @@ class _Process:
 
     def renew(self) -> None:
         """Prepare a new process, which starts with its first cell."""
-        self.pool = ProcessPoolExecutor(1, START, initializer=_begin, initargs=(self.leash,))
+        self.pool = ProcessPoolExecutor(1, START, initializer=_begin, initargs=(self.lifeline,))
 
     def submit(self, cell: Cell) -> Future[Done | Busy]:
-        return self.pool.submit(self.work, cell)
+        return self.pool.submit(self.attempt, cell)
 
 
 @contextmanager
-def _processes(work: Work, count: int) -> Iterator[list[_Process]]:
+def _processes(attempt: Attempt, count: int) -> Iterator[list[_Process]]:
     """Yield processes that end when the block, or this process, does."""
-    leash, held = START.Pipe(duplex=False)
-    processes = [_Process(_on_gpu(work, number), leash) for number in range(count)]
+    lifeline, held = START.Pipe(duplex=False)
+    processes = [_Process(_on_gpu(attempt, number), lifeline) for number in range(count)]
     everyone = list(processes)
     try:
         yield processes
@@ -89,24 +98,24 @@ def _processes(work: Work, count: int) -> Iterator[list[_Process]]:
         held.close()
         for process in everyone:
             process.pool.shutdown(cancel_futures=True)
-        leash.close()
+        lifeline.close()
 
 
-def _on_gpu(work: Work, number: int) -> Work:
-    if work.place.device != "cuda":
-        return work
+def _on_gpu(attempt: Attempt, number: int) -> Attempt:
+    if attempt.options.device != "cuda":
+        return attempt
     import torch
 
     gpu = number % torch.cuda.device_count()
-    return replace(work, place=replace(work.place, device=f"cuda:{gpu}"))
+    return replace(attempt, options=replace(attempt.options, device=f"cuda:{gpu}"))
 
 
-def _begin(leash: Connection) -> None:
-    """Leave Ctrl-C to the process that started this one, and end when that one lets go."""
+def _begin(lifeline: Connection) -> None:
+    """Leave Ctrl-C to the process that started this one, and end when that one ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
 
 
-def _end_with(leash: Connection) -> None:
-    leash.poll(None)  # returns at the end of the file: the other end closed, whatever closed it
+def _end_with(lifeline: Connection) -> None:
+    lifeline.poll(None)  # returns at the end of the file: the other end closed, whatever closed it
     os._exit(1)

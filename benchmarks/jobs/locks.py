@@ -1,4 +1,4 @@
-"""Locks: of all runs in one output folder, one at a time works at a cell or writes the report."""
+"""Locks: of all runs in one output folder, one at a time does a cell or writes the report."""
 
 from __future__ import annotations
 
