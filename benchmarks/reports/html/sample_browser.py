@@ -66,9 +66,9 @@ def _images_of(rows: Sequence[RowPictures]) -> Iterator[BrowserImage]:
 
 def _scores(result: Result, index: int) -> dict[str, str]:
     """Return an image's scores as text, by the families of the table's columns."""
-    columns = [column for column in COLUMNS if column.metric in SCORES]
+    columns = [column for column in COLUMNS if column.name in SCORES]
     scores = result.scores["base"]
-    values = {c: scores[c.metric][index] for c in columns if c.metric in scores}
+    values = {c: scores[c.name][index] for c in columns if c.name in scores}
     return {c.title.split()[0]: f"{v:.{c.digits}f}" for c, v in values.items() if v is not None}
 
 

@@ -47,7 +47,7 @@ def test_rows_of_the_same_name_are_matched(first, second) -> None:
 
 
 def test_a_difference_is_that_of_the_paired_images(first, second) -> None:
-    line = next(one for one in lines(first, second) if one.column.metric == "w-iou")
+    line = next(one for one in lines(first, second) if one.column.name == "w-iou")
     sides = [
         np.mean([r.scores["base"]["w-iou"] for r in run.results if r.cell.row == "csae"], axis=0)
         for run in (second, first)
@@ -60,7 +60,7 @@ def test_a_difference_is_that_of_the_paired_images(first, second) -> None:
 
 def test_better_turns_to_worse_when_the_runs_change_sides(first, second) -> None:
     there, back = (
-        {line.column.metric: line for line in found}
+        {line.column.name: line for line in found}
         for found in (lines(first, second), lines(second, first))
     )
     assert back["w-iou"].outcome == "worse"
