@@ -51,9 +51,9 @@ COLUMNS = (
     Metric("w-dice", "Ŵ 1−Dice", "low", 3, f"{_DISTANCE} 1 − Dice"),
     Metric("w-hausdorff", "Ŵ Hausd.", "low", 2, f"{_DISTANCE} Hausdorff distance in pixels"),
     Metric("w-cross-entropy", "Ŵ CE", "low", 3, f"{_DISTANCE} cross-entropy"),
-    Metric("gini", "Gini σ", "low", 3, "Gini index of the prior's σ; 0 where all dimensions are alike"),
+    Metric("gini", "Gini σ", "low", 3, "Gini index of the prior's σ; 0: all dimensions are alike"),
     Metric("ged", "GED", "low", 3, "generalised energy distance, squared"),
-    Metric("hungarian-iou", "HM IoU", "high", 3, "IoU of samples and annotations, matched one to one"),
+    Metric("hungarian-iou", "HM IoU", "high", 3, "IoU of samples and annotations in the best pairs"),
     Metric("diversity", "Diversity", "", 3, "expected distance between two samples of an image"),
 )
 
