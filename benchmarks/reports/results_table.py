@@ -53,7 +53,7 @@ COLUMNS = (
     Metric("w-cross-entropy", "Ŵ CE", "low", 3, f"{_DISTANCE} cross-entropy"),
     Metric("gini", "Gini σ", "low", 3, "Gini index of the prior's σ; 0: all dimensions are alike"),
     Metric("ged", "GED", "low", 3, "generalised energy distance, squared"),
-    Metric("hungarian-iou", "HM IoU", "high", 3, "IoU of samples and annotations in the best pairs"),
+    Metric("hungarian-iou", "HM IoU", "high", 3, "IoU of samples and annotations, best pairs"),
     Metric("diversity", "Diversity", "", 3, "expected distance between two samples of an image"),
 )
 

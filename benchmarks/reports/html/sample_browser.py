@@ -16,6 +16,7 @@ from PIL import Image
 
 from benchmarks.jobs.pictures import Picture
 from benchmarks.jobs.results import Result
+from benchmarks.reports.colours import COLOURS
 from benchmarks.reports.results_table import COLUMNS
 from benchmarks.reports.runs import RowPictures, shared_pictures
 from probseg.plots import palette
@@ -81,7 +82,7 @@ def encode(pictures: Mapping[str, Picture]) -> dict[str, Any]:
     first = next(iter(pictures.values()))
     masks = first["masks"]
     foreground = masks > 0
-    colours = palette(pictures)
+    colours = palette(pictures, COLOURS)
     return {
         "image": _grey(first["image"]),
         "annotators": _answers(masks, foreground.mean(0), foreground.std(0), _ANNOTATORS),

@@ -125,7 +125,7 @@ def test_a_truncated_result_is_named_and_left_out(run: Path, capsys) -> None:
     ("record", "told"),
     [
         ("{", "cannot read"),
-        ('{"schema": 2, "cells": [], "competing": [], "notes": {}}', "has schema 2, this code reads 1"),
+        ('{"schema": 2, "cells": [], "competing": [], "notes": {}}', "has schema 2, this code"),
         ('{"cells": []}', "lacks competing, notes, schema"),
     ],
 )

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
+from benchmarks.suite.validation import ChoiceError
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.run import main
 from benchmarks.suite.definition import check_options, read_suite
 from benchmarks.suite.files import DEFAULT_SUITE, find, lay_over, suites
-from benchmarks.suite.validation import ChoiceError
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "my-suite.toml"
 

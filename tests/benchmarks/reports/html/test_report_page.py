@@ -18,9 +18,9 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from scipy import ndimage
 
+from benchmarks.reports.colours import COLOURS
 from benchmarks.reports.html import gini_charts, sample_browser
 from benchmarks.tables import number
-from probseg.plots import palette
 
 EVIL = '<script>alert("1")</script>'
 masks = arrays(
@@ -154,7 +154,7 @@ def test_a_chart_carries_mean_and_deviation_over_the_cells() -> None:
     assert curve["mean"][0] == pytest.approx(0.15)
     assert curve["mean"][50] == pytest.approx((0.2 + 0.4) / 2)
     assert curve["sd"][100] == pytest.approx(0.15)
-    assert curve["colour"] == palette(["csae"])["csae"]
+    assert curve["colour"] == COLOURS["csae"]
 
 
 def test_a_chart_says_where_its_time_axis_lies() -> None:
