@@ -17,7 +17,7 @@ from benchmarks.reports.analysis.paired import PairedTest
 from benchmarks.reports.analysis.paper import dataset_name, metric_name, model_name
 from benchmarks.reports.analysis.paper_tables import PAPER_COLUMNS, PaperRow, PaperTable
 from benchmarks.reports.analysis.rules import Evidence
-from benchmarks.reports.results_table import MetricColumn
+from benchmarks.reports.results_table import Metric
 from benchmarks.tables import (
     MISSING,
     Cell,
@@ -147,8 +147,8 @@ def paper_table(table: PaperTable) -> Table:
     )
 
 
-def _paper_cell(printed: _PrintedRow, *, column: MetricColumn) -> Cell:
-    value = printed.row.values[column.metric]
+def _paper_cell(printed: _PrintedRow, *, column: Metric) -> Cell:
+    value = printed.row.values[column.name]
     summary, best = (value.ours, value.best) if printed.ours else (value.paper, value.paper_best)
     if summary is None:
         return Cell(MISSING)

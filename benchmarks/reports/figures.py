@@ -14,6 +14,7 @@ from benchmarks.jobs.pictures import Picture
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis import paper
 from benchmarks.reports.analysis.training_curves import gini_panels
+from benchmarks.reports.colours import COLOURS
 from benchmarks.reports.runs import RowPictures, shared_pictures
 from probseg.plots import (
     ANNOTATOR,
@@ -56,12 +57,12 @@ def write_figures(results: Sequence[Result], out: Path, *, folder: Path) -> None
     """
     panels = gini_panels(results)
     if panels:
-        write_figure(out / "gini.png", gini_curves(panels))
+        write_figure(out / "gini.png", gini_curves(panels, colours=COLOURS))
     for number, names in GINI_FIGURES.items():
         rows = {name: _paper_rows(panels[name]) for name in names if name in panels}
         titled = {paper.dataset_name(name): curves for name, curves in rows.items() if curves}
         if titled:
-            write_figure(out / f"figure{number}.png", gini_curves(titled))
+            write_figure(out / f"figure{number}.png", gini_curves(titled, colours=COLOURS))
     for dataset, pictured in shared_pictures(results, folder).items():
         _write_samples(dataset, pictured, out)
 
@@ -84,7 +85,7 @@ def _write_samples(dataset: str, pictured: Sequence[RowPictures], out: Path) -> 
     indices = list(pictured[0].pictures)
     for number, index in enumerate(indices, start=1):
         case = case_of({row: pictures[index] for row, pictures in rows.items()})
-        sheet = sample_sheet(*case, title=f"{title}, test image {index}")
+        sheet = sample_sheet(*case, title=f"{title}, test image {index}", colours=COLOURS)
         write_figure(out / f"samples-{dataset}-{number}.png", sheet)
     of_paper = _paper_rows(rows)
     if dataset in SAMPLE_FIGURES and of_paper and indices:
@@ -124,7 +125,7 @@ def overview(cases: Sequence[Case], *, title: str = "") -> Figure:
     height = TOP + len(cases) * PANEL + SIDE
     figure = Figure(figsize=(width, height))
     figure.text(SIDE / width, 1 - 0.08 / height, title, fontsize=10, color=INK, va="top")
-    colours = palette(names)
+    colours = palette(names, COLOURS)
     for index, name in enumerate(names):
         left = SIDE + index * (len(PARTS) * PANEL + GAP)
         grid = figure.add_gridspec(

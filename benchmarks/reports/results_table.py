@@ -16,18 +16,18 @@ Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
-class MetricColumn:
-    """A metric as a column of the table.
+class Metric:
+    """A metric as a column of tables.
 
     Args:
-        metric: Its name in results.
+        name: In results.
         title: The heading: the family of metrics, then the kernel.
         best: Whether low or high values are better, if either is.
         digits: After the decimal point.
         hint: What it means, in one sentence.
     """
 
-    metric: str
+    name: str
     title: str
     best: Best = ""
     digits: int = 3
@@ -43,53 +43,18 @@ class MetricColumn:
         return Column(self.title, cell, best=self.best, hint=self.hint)
 
 
+_DISTANCE = "Wasserstein distance between the samples and the annotations, kernel"
+
 # The columns of the table: a new one is a new line here.
 COLUMNS = (
-    MetricColumn(
-        "w-iou",
-        "Ŵ 1−IoU",
-        "low",
-        hint="Wasserstein distance between the samples and the annotations, kernel 1 − IoU",
-    ),
-    MetricColumn(
-        "w-dice",
-        "Ŵ 1−Dice",
-        "low",
-        hint="Wasserstein distance between the samples and the annotations, kernel 1 − Dice",
-    ),
-    MetricColumn(
-        "w-hausdorff",
-        "Ŵ Hausd.",
-        "low",
-        digits=2,
-        hint="Wasserstein distance, kernel Hausdorff distance in pixels",
-    ),
-    MetricColumn(
-        "w-cross-entropy", "Ŵ CE", "low", hint="Wasserstein distance, kernel cross-entropy"
-    ),
-    MetricColumn(
-        "gini",
-        "Gini σ",
-        "low",
-        hint="Gini index of the prior's standard deviations: 0 where every dimension is used alike",
-    ),
-    MetricColumn(
-        "ged",
-        "GED",
-        "low",
-        hint="generalised energy distance between the samples and the annotations, squared",
-    ),
-    MetricColumn(
-        "hungarian-iou",
-        "HM IoU",
-        "high",
-        hint="IoU of the samples and annotations after the best one-to-one matching",
-    ),
-    MetricColumn(
-        "diversity",
-        "Diversity",
-        hint="expected distance between two samples; compare with the annotators'",
-    ),
+    Metric("w-iou", "Ŵ 1−IoU", "low", 3, f"{_DISTANCE} 1 − IoU"),
+    Metric("w-dice", "Ŵ 1−Dice", "low", 3, f"{_DISTANCE} 1 − Dice"),
+    Metric("w-hausdorff", "Ŵ Hausd.", "low", 2, f"{_DISTANCE} Hausdorff distance in pixels"),
+    Metric("w-cross-entropy", "Ŵ CE", "low", 3, f"{_DISTANCE} cross-entropy"),
+    Metric("gini", "Gini σ", "low", 3, "Gini index of the prior's σ; 0: all dimensions are alike"),
+    Metric("ged", "GED", "low", 3, "generalised energy distance, squared"),
+    Metric("hungarian-iou", "HM IoU", "high", 3, "IoU of samples and annotations, best pairs"),
+    Metric("diversity", "Diversity", "", 3, "expected distance between two samples of an image"),
 )
 
 # What is added to a row's name where other samples than those of the model's own prior are scored.
@@ -252,17 +217,17 @@ def results_table(scores: DatasetScores) -> Table:
     )
 
 
-def _cell(row: Row, *, column: MetricColumn, best: str) -> Cell:
-    summary = row.values.get(column.metric)
+def _cell(row: Row, *, column: Metric, best: str) -> Cell:
+    summary = row.values.get(column.name)
     if summary is None:
         return Cell(MISSING)
     is_best = row.competes and f"{summary.mean:.{column.digits}f}" == best
     return Cell(summary.show(column.digits), summary.mean, "best" if is_best else "")
 
 
-def _best(rows: Iterable[Row], column: MetricColumn) -> str:
+def _best(rows: Iterable[Row], column: Metric) -> str:
     """Return the best mean of the competing rows, to the digits shown; empty if none compete."""
-    means = [r.values[column.metric].mean for r in rows if r.competes and column.metric in r.values]
+    means = [r.values[column.name].mean for r in rows if r.competes and column.name in r.values]
     if not column.best or len(means) < 2:
         return ""
     best = min(means) if column.best == "low" else max(means)

@@ -15,7 +15,7 @@ from benchmarks.reports.html.rendering import write_page
 from benchmarks.reports.results_table import (
     COLUMNS,
     VARIANTS,
-    MetricColumn,
+    Metric,
     Summary,
     summaries,
 )
@@ -49,7 +49,7 @@ class Line:
     profile: str
     dataset: str
     row: str
-    column: MetricColumn
+    column: Metric
     first: Summary | None
     second: Summary | None
     paired: Comparison | None  # second − first, over the test images that both scored
@@ -118,9 +118,9 @@ def _lines(key: RowKey, first: Sequence[Result], second: Sequence[Result]) -> It
     for variant in first[0].means:
         one, other = summaries(first, variant), summaries(second, variant)
         for column in COLUMNS:
-            values = one.get(column.metric), other.get(column.metric)
+            values = one.get(column.name), other.get(column.name)
             if any(values):
-                paired = _paired(experiment, column.metric, variant) if comparable else None
+                paired = _paired(experiment, column.name, variant) if comparable else None
                 name = row + VARIANTS.get(variant, "")
                 yield Line(profile, dataset, name, column, *values, paired, None)
 

@@ -16,9 +16,7 @@ from benchmarks.reports.analysis.paper import ROWS as PAPER_ROWS
 from benchmarks.reports.results_table import COLUMNS
 
 # Hungarian-matched IoU is 1 − Ŵ (1 − IoU): a test of it would only repeat that one.
-BETTER = {c.metric: c.best for c in COLUMNS if c.best and c.metric != "hungarian-iou"} | {
-    "ncc": "high"
-}
+BETTER = {c.name: c.best for c in COLUMNS if c.best and c.name != "hungarian-iou"} | {"ncc": "high"}
 LEVEL = 0.05
 FEW = 13  # images, of which scipy's test is exact with ties too, but takes seconds
 

@@ -11,7 +11,7 @@ from benchmarks.reports.analysis.paper import Published, published
 from benchmarks.reports.results_table import COLUMNS, Summary, summaries
 
 # The columns of the paper's tables, all with three digits.
-PAPER_COLUMNS = tuple(replace(c, digits=3) for c in COLUMNS if c.metric in paper.PRINTED)
+PAPER_COLUMNS = tuple(replace(c, digits=3) for c in COLUMNS if c.name in paper.PRINTED)
 # The paper does not say how it normalises the cross-entropy, so only its order compares.
 INCOMPARABLE = ("w-cross-entropy",)
 LEGEND = (

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis.training_curves import gini_panels
+from benchmarks.reports.colours import COLOURS
 from probseg import plots
 
 # Colours of the figure that are not a model's, as the page's own, which follow its theme.
@@ -54,13 +55,13 @@ def gini_charts(results: Iterable[Result]) -> list[Chart]:
 
 def gini_chart(name: str, models: Mapping[str, Sequence[plots.Curve]]) -> Chart:
     """Draw the curves of a data set, one a model: mean and standard deviation over the cells."""
-    figure = plots.gini_curves({name: models})
+    figure = plots.gini_curves({name: models}, colours=COLOURS)
     (panel,) = figure.axes
     panel.set_title("", loc="left")  # the page has a heading
     text = io.StringIO()
     with matplotlib.rc_context(_STYLE):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    box, colours = panel.get_position(), plots.palette(models)
+    box, colours = panel.get_position(), plots.palette(models, COLOURS)
     summaries = [_curve(model, colours[model], curves) for model, curves in models.items()]
     return Chart(name, _inline(text.getvalue(), name), box.x0, box.x1, summaries)
 

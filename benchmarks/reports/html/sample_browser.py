@@ -16,6 +16,7 @@ from PIL import Image
 
 from benchmarks.jobs.pictures import Picture
 from benchmarks.jobs.results import Result
+from benchmarks.reports.colours import COLOURS
 from benchmarks.reports.results_table import COLUMNS
 from benchmarks.reports.runs import RowPictures, shared_pictures
 from probseg.plots import palette
@@ -66,9 +67,9 @@ def _images_of(rows: Sequence[RowPictures]) -> Iterator[BrowserImage]:
 
 def _scores(result: Result, index: int) -> dict[str, str]:
     """Return an image's scores as text, by the families of the table's columns."""
-    columns = [column for column in COLUMNS if column.metric in SCORES]
+    columns = [column for column in COLUMNS if column.name in SCORES]
     scores = result.scores["base"]
-    values = {c: scores[c.metric][index] for c in columns if c.metric in scores}
+    values = {c: scores[c.name][index] for c in columns if c.name in scores}
     return {c.title.split()[0]: f"{v:.{c.digits}f}" for c, v in values.items() if v is not None}
 
 
@@ -81,7 +82,7 @@ def encode(pictures: Mapping[str, Picture]) -> dict[str, Any]:
     first = next(iter(pictures.values()))
     masks = first["masks"]
     foreground = masks > 0
-    colours = palette(pictures)
+    colours = palette(pictures, COLOURS)
     return {
         "image": _grey(first["image"]),
         "annotators": _answers(masks, foreground.mean(0), foreground.std(0), _ANNOTATORS),

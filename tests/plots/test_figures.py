@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from benchmarks.reports.analysis.curves import gini_panels
 from probseg.plots import (
-    COLOURS,
     Annotated,
     Block,
     contact_sheet,
@@ -19,7 +17,7 @@ from probseg.plots import (
 
 def test_the_band_is_mean_and_spread_over_folds() -> None:
     folds = [([10, 20], [0.2, 0.4]), ([5, 40], [0.1, 0.5])]
-    figure = gini_curves({"lidc": {"csae": folds}})
+    figure = gini_curves({"lidc": {"csae": folds}}, colours={"csae": "#009E73"})
     (axes,) = figure.axes
     (line,) = axes.lines
     # the second fold's curve at half its time: 0.1 + 0.4 (20 - 5) / 35
@@ -30,7 +28,7 @@ def test_the_band_is_mean_and_spread_over_folds() -> None:
     around = edges[np.isclose(edges[:, 0], 0.5), 1]
     assert around.min() == pytest.approx(at_half.mean() - at_half.std())
     assert around.max() == pytest.approx(at_half.mean() + at_half.std())
-    assert line.get_color() == COLOURS["csae"]
+    assert line.get_color() == "#009E73"
 
 
 def test_times_before_the_first_are_not_drawn() -> None:
@@ -46,18 +44,10 @@ def test_one_panel_a_data_set_and_one_legend_entry_a_model() -> None:
     assert legends == [["punet", "csae"], ["csae"]]
 
 
-def test_results_without_a_prior_have_no_curve() -> None:
-    config = {"dataset": {"name": "lidc"}, "row": "punet"}
-    with_prior = {"config": config, "history": [{"step": 3.0, "prior/gini": 0.5}]}
-    without = {"config": {**config, "row": "deterministic"}, "history": [{"step": 3.0}]}
-    assert gini_panels([with_prior, without]) == {"lidc": {"punet": [([3.0], [0.5])]}}
-
-
-def test_colours_are_distinct_and_stay_with_a_model() -> None:
-    colours = palette(["mine", "csae", "yours", "punet"])
-    assert colours["csae"] == COLOURS["csae"]
+def test_colours_are_distinct_and_a_chosen_one_is_kept() -> None:
+    colours = palette(["mine", "csae", "yours", "punet"], {"csae": "#009E73"})
+    assert colours["csae"] == "#009E73"
     assert len(set(colours.values())) == 4
-    assert len(set(COLOURS.values())) == len(COLOURS)
 
 
 def test_annotations_block_has_their_mean_and_deviation() -> None:

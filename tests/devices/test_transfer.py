@@ -17,7 +17,7 @@ from probseg.datasets.annotators import annotation, choose_annotator, complete
 from probseg.interfaces import Batch
 from probseg.training.augmentation import Draw, apply, draw
 from probseg.training.data import TrainingData
-from probseg.utils.transfer import moved
+from probseg.utils.devices import to_device
 
 
 class Unwaited(TorchFunctionMode):
@@ -64,9 +64,9 @@ def test_who_annotated_is_found_where_the_masks_are(annotator: str | int) -> Non
 def test_what_comes_back_to_the_cpu_is_waited_for() -> None:
     with FakeTensorMode(), Unwaited() as seen:
         drawn = Draw(*(torch.zeros(value.shape, device="cuda") for value in draw(3, generator())))
-        moved(drawn.gamma, torch.device("cpu"))
+        to_device(drawn.gamma, torch.device("cpu"))
         assert seen.kinds == []
-        moved(drawn.gamma.cpu(), torch.device("cuda"))
+        to_device(drawn.gamma.cpu(), torch.device("cuda"))
         assert seen.kinds == ["cuda"]
 
 
