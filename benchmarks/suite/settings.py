@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from probseg.cli.assignments import assigned
+from probseg.cli.parser import parse_assignments
 from probseg.errors import OptionError
 from probseg.options import (
     check_choice,
@@ -155,7 +155,7 @@ def overrides(assignments: Iterable[str]) -> dict[str, Any]:
     >>> overrides(["max_steps=5", "backbone=unet"])
     {'max_steps': 5, 'backbone': 'unet'}
     """
-    chosen = assigned(assignments)
+    chosen = parse_assignments(assignments)
     for name, value in chosen.items():
         if name not in SETTINGS:
             raise OptionError(f"--set: {unknown_key(name, SETTINGS)}")
