@@ -145,8 +145,7 @@ def _draw_gini(values: Mapping[str, Any], names: Sequence[str], out: Path) -> No
 
 
 def _draw_samples(recorders: Mapping[str, PictureRecorder], out: Path) -> None:
-    from benchmarks.reports.figures import case_of, write_figure
-    from benchmarks.reports.overview import overview
+    from benchmarks.reports.figures import case_of, overview, write_figure
 
     indices = next(iter(recorders.values())).pictures
     cases = [case_of({n: r.pictures[i] for n, r in recorders.items()}) for i in indices]
