@@ -8,7 +8,7 @@ import torch
 from kornia.geometry.transform import get_affine_matrix2d, warp_affine
 from torch import Generator, Tensor
 
-from probseg.utils.transfer import moved
+from probseg.utils.devices import to_device
 
 Interval = tuple[float, float]
 
@@ -71,7 +71,7 @@ def apply(image: Tensor, masks: Tensor, parameters: Draw) -> tuple[Tensor, Tenso
     Returns:
         Image and masks of the same shapes, types and device.
     """
-    parameters = Draw(*(moved(value, image.device) for value in parameters))
+    parameters = Draw(*(to_device(value, image.device) for value in parameters))
     low = image.amin(dim=(1, 2, 3), keepdim=True).clamp(max=0)
     high = image.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1)
     unit = (image - low) / (high - low)
