@@ -97,9 +97,9 @@ def test_a_summary_follows_imports_within_a_package(install):
     ("name", "wanted"),
     [
         ("fine", "Does what it should."),
-        ("halved", "Does what it should. (2, mode='half')"),
+        ("halved", "partial(fine, 2, mode='half')"),
         ("constant", "A number that says what it is."),
-        ("silent", ""),
+        ("silent", "object()"),
         ("helped", "Helps."),
         ("missing", ""),
     ],
