@@ -117,9 +117,9 @@ def _forget_sources():
 
 
 def test_a_wrong_kind_gets_the_nearest_right_one(command):
-    status, output, complaint = command("list", "projecters")
-    assert (status, output) == (2, "") and "did you mean 'projector'?" in complaint
-    assert complaint.count("\n") == 1
+    status, output, stderr = command("list", "projecters")
+    assert (status, output) == (2, "") and "did you mean 'projector'?" in stderr
+    assert stderr.count("\n") == 1
 
 
 def test_in_a_terminal_a_line_is_cut_where_the_terminal_ends(command, monkeypatch):
