@@ -1,16 +1,19 @@
-"""``python -m benchmarks.share``: a trained model of a run as a folder that travels."""
+"""``python -m benchmarks.share``: write a trained model of a run, with its card, into a folder."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.jobs.results import Result, read_result
-from benchmarks.suite.choices import Parser
-from probseg.errors import DataError, ProbsegError
+from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.provenance import GitState
+from benchmarks.jobs.results import DataSummary, Result, read_result
+from probseg.cli.parser import Parser
+from probseg.errors import DataError
 from probseg.options import listing
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ def make_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(
         prog="python -m benchmarks.share",
-        description="Write a trained model of a run, with its card, as a folder that travels.",
+        description="Write a trained model of a run, with its card, into a folder to share.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -49,33 +52,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = make_parser()
     options = parser.parse_args(arguments)
-    try:
-        result = read_result(_result_file(options.cell))
-        share(options, result)
-    except ProbsegError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 1
-    print(f"wrote {options.folder}; read its README.md before you publish it")
-    return 0
+    return parser.run(lambda: _share(options))
 
 
-def share(options: argparse.Namespace, result: Result) -> None:
-    """Write the folder.
-
-    Raises:
-        ProbsegError: The model cannot be read, or the folder not written.
-    """
-    from dataclasses import replace
-
+def _share(options: argparse.Namespace) -> int:
     import probseg
 
-    said = {
-        "title": options.title,
-        "licence": options.licence,
-        "intended_use": options.intended_use,
-    }
-    card = replace(card_of(result), **{key: text for key, text in said.items() if text})
+    texts = {name: getattr(options, name) for name in ("title", "licence", "intended_use")}
+    card = card_of(read_result(_result_file(options.cell)))
+    card = replace(card, **{name: text for name, text in texts.items() if text})
     probseg.from_pretrained(options.cell).save_pretrained(options.folder, card=card)
+    print(f"wrote {options.folder}; read its README.md before you publish it")
+    return 0
 
 
 def card_of(result: Result) -> Card:
@@ -86,45 +74,45 @@ def card_of(result: Result) -> Card:
     """
     from probseg.sharing.cards import Card
 
-    if result["status"] != "finished" or result["training"] is None:
-        raise DataError(f"the result {result['key']} is of no model that was trained to its end")
-    config, data, training = result["config"], result["data"], result["training"]
-    variant = next(iter(result["means"]))
+    cell, data, training, origin = result.cell, result.data, result.training, result.provenance
+    if data is None or training is None:
+        raise DataError(f"the result {result.key} is of no model that was trained to its end")
+    variant = next(iter(result.means))
     return Card(
-        title=f"{config['row']} on {config['dataset']['name']}",
-        dataset=config["dataset"]["name"],
-        data=_data(config, data),
-        metrics={n: v for n, v in result["means"][variant].items() if v is not None},
+        title=f"{cell.row} on {cell.dataset}",
+        dataset=cell.dataset,
+        data=_data(cell, data),
+        metrics={n: v for n, v in result.means[variant].items() if v is not None},
         measured_on=(
-            f"Means over {data['test']} test images of {config['dataset']['name']} "
-            f"({variant} samples, {data['split']}, fold {config['fold']}); the benchmark's "
+            f"Means over {data.test} test images of {cell.dataset} "
+            f"({variant} samples, {data.split}, fold {cell.fold}); the benchmark's "
             "documentation says what each is and which way is better."
         ),
         provenance={
-            "trained": f"{training['steps']} steps, the best weights after {training['best_step']}",
-            "profile and seed": f"{config['profile']}, {config['seed']}",
-            "finished": str(result["timings"].get("finished", "unknown")),
-            "code": _code(result["provenance"]["git"]),
-            "versions": ", ".join(f"{n} {v}" for n, v in result["provenance"]["versions"].items()),
-            "machine": str(result["provenance"]["machine"].get("device", "unknown")),
-            "result": f"{result['key']}, digest {result['digest']}",
+            "trained": f"{training.steps} steps, the best weights after {training.best_step}",
+            "profile and seed": f"{cell.profile}, {cell.seed}",
+            "finished": result.timings.finished or "unknown",
+            "code": _code(origin.git),
+            "versions": ", ".join(f"{n} {v}" for n, v in origin.versions.items()),
+            "machine": str(origin.machine.get("device", "unknown")),
+            "result": f"{result.key}, digest {result.digest}",
         },
     )
 
 
-def _data(config: dict[str, object], data: dict[str, object]) -> str:
+def _data(cell: Cell, data: DataSummary) -> str:
     return (
-        f"{data['provenance']}. {data['train']} images to train on, {data['validation']} to choose "
-        f"the weights, {data['test']} to test; {data['channels']} channels, {data['classes']} "
-        f"classes, {data['annotators']} annotators; {data['split']}; seen as {config['data']}. "
-        f"Fingerprint {data['fingerprint']}. The data keep their own terms."
+        f"{data.provenance}. {data.train} images to train on, {data.validation} to choose "
+        f"the weights, {data.test} to test; {data.channels} channels, {data.classes} "
+        f"classes, {data.annotators} annotators; {data.split}; seen as {dict(cell.data)}. "
+        f"Fingerprint {data.fingerprint}. The data keep their own terms."
     )
 
 
-def _code(git: dict[str, object]) -> str:
-    if git["revision"] is None:
+def _code(git: GitState) -> str:
+    if git.revision is None:
         return "unknown revision"
-    return f"revision {git['revision']}{', with changes' if git['dirty'] else ''}"
+    return f"revision {git.revision}{', with changes' if git.dirty else ''}"
 
 
 def _result_file(cell: Path) -> Path:

@@ -33,9 +33,9 @@ def test_it_reproduces_the_cell(cell: Path, dataset: str, tmp_path: Path, capsys
     chosen = ["--dataset", dataset, "--images", "5", "--projected", *SAME]
     assert main([str(cell), *chosen, "--out", str(out)]) == 0
     card, result = json.loads(out.read_text()), read_result(cell / "result.json")
-    assert card["scores"] == result["scores"]
-    assert card["means"] == result["means"]
-    assert card["groups"] == result["images"]["group"]
+    assert card["scores"] == result.scores
+    assert card["means"] == result.means
+    assert card["groups"] == result.images.group
     told = capsys.readouterr().out
     assert "synthetic shapes" in " ".join(told.split())
     assert f"{card['means']['projected']['ged']:.3f} ±" in told
@@ -57,8 +57,12 @@ def test_splits_and_crops(cell: Path, dataset: str, tmp_path: Path) -> None:
         (["none.safetensors", "--dataset", "tiny"], 1, "there is no checkpoint at none"),
         ([__file__, "--dataset", "tiny"], 1, "safetensors"),
         (["CELL", "--dataset", "tinny"], 2, "did you mean 'tiny'"),
-        (["CELL", "--dataset", "tiny", "--samples", "0"], 2, "--samples is 0"),
-        (["CELL", "--dataset", "tiny", "--fold", "3"], 2, "there is no fold 3"),
+        (
+            ["CELL", "--dataset", "tiny", "--samples", "0"],
+            2,
+            "--samples must be an integer",
+        ),
+        (["CELL", "--dataset", "tiny", "--fold", "3"], 2, "--fold must be one of 0, 1, 2, not 3"),
         (["CELL", "--dataset", "tiny", "--device", "cuda:99"], 2, "cuda:99"),
         (["CELL", "--dataset", "tiny", "--crop", "64"], 1, "cannot crop 16x16"),
         (["CELL", "--dataset", "lidc"], 1, "PROBSEG_DATA"),

@@ -15,7 +15,7 @@ from training_toys import Discs, make_model, quick
 
 from probseg.errors import InputError, OptionError
 from probseg.training import MemoryLimitError, fit
-from probseg.training.chunks import Chunks
+from probseg.training.gradients import GradientAccumulator
 
 pytestmark = pytest.mark.gpu
 
@@ -80,7 +80,7 @@ def test_an_image_too_large_for_the_memory_is_told():
     torch.cuda.set_per_process_memory_fraction(1.1 * torch.cuda.memory_reserved() / total)
     try:
         with pytest.raises(MemoryLimitError, match="one image of 1 × 2048 × 2048 at a time"):
-            Chunks("auto").accumulate(
+            GradientAccumulator("auto").accumulate(
                 model.loss, image, label, model=model, backward=lambda loss: loss.backward()
             )
     finally:

@@ -21,7 +21,7 @@ from probseg.errors import InputError, OptionError
 from probseg.interfaces import Batch
 from probseg.metrics.collapse import LatentStatistics, collapse_warnings, latent_statistics
 from probseg.training import LatentHealth, fit
-from probseg.training.quiet import quiet_lightning
+from probseg.training.trainer import silenced_lightning
 
 SCALES = torch.tensor([1.0, 3.0])
 
@@ -231,7 +231,7 @@ class Own(LightningModule):
 def run(module: LightningModule, watch: LatentHealth) -> None:
     discs = Discs(8)
     pairs = list(zip(discs.images, discs.masks[:, 0].long(), strict=True))
-    with quiet_lightning():
+    with silenced_lightning():
         Trainer(
             max_epochs=2,
             callbacks=[watch],

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from benchmarks.jobs.cells import Cell, plan
+from benchmarks.jobs.cells import Cell, plan_cells
 from benchmarks.suite.definition import read_suite
 
 
@@ -11,12 +11,12 @@ def make_plan(**changes):
     suite = read_suite()
     options = {"datasets": ["contours"], "rows": ["csae"], "folds": [0], "seeds": [0]} | changes
     profile = options.pop("profile", suite.profiles["quick"])
-    return plan(suite, profile, **options)
+    return plan_cells(suite, profile, **options)
 
 
 def test_a_cell_for_every_fold_and_seed_and_one_for_an_untrained_baseline() -> None:
     cells = make_plan(rows=["csae", "always-empty"], folds=[0, 2], seeds=[0, 1])
-    rows = [(cell.row, cell.config["fold"], cell.config["seed"]) for cell in cells]
+    rows = [(cell.row, cell.fold, cell.seed) for cell in cells]
     trained = [("csae", fold, seed) for fold in (0, 2) for seed in (0, 1)]
     assert sorted(rows, key=str) == sorted([*trained, ("always-empty", None, None)], key=str)
 
@@ -42,8 +42,8 @@ def test_keys_differ_where_any_choice_does() -> None:
 
 def test_the_key_depends_on_the_content_only() -> None:
     cell = make_plan()[0]
-    reordered = json.loads(json.dumps(dict(reversed(cell.config.items()))))
-    assert Cell(reordered).key == cell.key
+    reordered = json.loads(json.dumps(dict(reversed(cell.to_json().items()))))
+    assert Cell.from_json(reordered).key == cell.key
 
 
 def test_a_baseline_ignores_how_others_are_trained(tmp_path) -> None:

@@ -1,0 +1,111 @@
+"""The data of a cell: a data set, cropped, split, and thinned where the profile says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import probseg
+from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.results import DataSummary
+from benchmarks.suite.settings import FOLDS, DataSettings
+from probseg.datasets.splits import Split, split
+from probseg.datasets.views import CentreCrop, Subset
+from probseg.interfaces import Dataset
+from probseg.options import named_parameters
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set and what trains, validates and tests."""
+
+    source: Dataset  # as it was opened
+    split: Split
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+    test_index: Sequence[int]  # into the source
+
+    def summary(self) -> DataSummary:
+        """Return what a result says of its data."""
+        return DataSummary(
+            fingerprint=self.source.fingerprint,
+            provenance=self.source.provenance,
+            split=f"by {self.split.by}, seed {self.split.seed}, {self.split.folds} folds",
+            train=len(self.train),
+            validation=len(self.validation),
+            test=len(self.test),
+            channels=self.source.channels,
+            classes=self.source.classes,
+            annotators=self.source.annotators,
+        )
+
+
+def open_dataset(
+    name: str, options: Mapping[str, Any] | None = None, *, root: Path | None = None
+) -> Dataset:
+    """Open a data set from its name and options; one that lies on the disk gets the data root.
+
+    Raises:
+        MissingDataError: It is not on this disk; the message says how to get it.
+        DataError: It is incomplete or damaged.
+    """
+    given = dict(options or {})
+    if root is not None and "root" in named_parameters(probseg.datasets[name]):
+        given["root"] = root / given["root"] if "root" in given else root
+    dataset: Dataset = probseg.datasets.create(name, **given)
+    return dataset
+
+
+@cache
+def _open_cached(name: str, options: str, root: Path | None) -> Dataset:
+    return open_dataset(name, json.loads(options), root=root)
+
+
+def dataset_of(cell: Cell, root: Path | None) -> Dataset:
+    """Return the data set of a cell, which this process opens once.
+
+    Raises:
+        MissingDataError: It is not on this disk; the message says how to get it.
+        DataError: It is incomplete or damaged.
+    """
+    return _open_cached(cell.dataset, json.dumps(cell.dataset_options), root)
+
+
+def forget_datasets() -> None:
+    """Let the next cell open its data set anew, since files may have changed."""
+    _open_cached.cache_clear()
+
+
+def prepare(dataset: Dataset, settings: DataSettings, fold: int | None) -> Data:
+    """Crop and split a data set as a cell's settings say."""
+    seed = settings.split_seed
+    sides = split(dataset.groups, fold=fold or 0, folds=FOLDS, seed=seed, by=settings.split)
+    view = dataset if settings.crop is None else CentreCrop(dataset, settings.crop)
+    test = thin(sides.test, settings.images, seed=seed)
+    return Data(
+        source=dataset,
+        split=sides,
+        train=Subset(view, sides.train),
+        validation=Subset(view, thin(sides.validation, settings.validation_images, seed=seed)),
+        test=Subset(view, test),
+        test_index=test,
+    )
+
+
+def thin(indices: Sequence[int], limit: int | None, *, seed: int) -> list[int]:
+    """Return at most ``limit`` of the indices, drawn without replacement, in ascending order.
+
+    >>> thin([3, 5, 8], None, seed=0)
+    [3, 5, 8]
+    """
+    if limit is None or limit >= len(indices):
+        return list(indices)
+    chosen = np.random.default_rng(seed).choice(len(indices), size=limit, replace=False)
+    return [indices[i] for i in np.sort(chosen)]

@@ -1,0 +1,204 @@
+"""Sheets: an image with what each model says of it, and images with their annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from probseg.plots.style import (
+    ANNOTATOR,
+    INK,
+    MUTED,
+    Array,
+    Labels,
+    draw_outline,
+    palette,
+    show_image,
+)
+
+_ANNOTATORS = "annotators"  # the first row
+_PANEL = 1.05  # inches
+_UNDER: dict[str, Any] = {"fontsize": 6, "color": MUTED, "ha": "center", "va": "top"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one row of a sample sheet shows.
+
+    Args:
+        labels: Segmentations (N, H, W), integer classes, 0 is background.
+        mean: Mean probability of the foreground (H, W).
+        sd: Its standard deviation over the samples (H, W).
+    """
+
+    labels: Labels
+    mean: Array
+    sd: Array
+
+    @classmethod
+    def of_annotations(cls, masks: Labels) -> Block:
+        """Make the block of annotations (A, H, W): mean and spread over the annotators."""
+        foreground = np.asarray(masks) > 0
+        return cls(np.asarray(masks), foreground.mean(axis=0), foreground.std(axis=0))
+
+
+def sample_sheet(
+    image: Array,
+    annotations: Labels,
+    models: Mapping[str, Block],
+    *,
+    title: str = "",
+    colours: Mapping[str, str] | None = None,
+) -> Figure:
+    """Draw an image, its annotations, and what each model says of it.
+
+    The first row is the annotators', each further one a model's: all outlines over the image,
+    one panel a segmentation, then mean and standard deviation of the foreground.
+
+    Args:
+        image: (H, W) or (C, H, W), of which the first channel is shown.
+        annotations: (A, H, W) integer classes.
+        models: Name to what the model said.
+        title: Over everything.
+        colours: Of some models; the others' are chosen.
+
+    References:
+        Figures 5 to 8 of the paper.
+    """
+    grey = np.asarray(image, dtype=float)
+    grey = grey[0] if grey.ndim == 3 else grey
+    blocks = {_ANNOTATORS: Block.of_annotations(annotations), **models}
+    width = max(len(block.labels) for block in blocks.values())
+    figure, grid = _sheet_grid(rows=len(blocks), width=width, title=title)
+    used = palette(blocks, {_ANNOTATORS: "#333333", **(colours or {})})
+    for row, (name, block) in zip(grid, blocks.items(), strict=True):
+        own = ANNOTATOR if name == _ANNOTATORS else [used[name]]
+        _draw_block(row, grey, block, colours=own)
+        label = name.replace("-", "-\n", 1) if len(name) > 10 else name
+        row[0].set_ylabel(label, fontsize=9, fontweight="bold", color=used[name], labelpad=5)
+    return figure
+
+
+def _sheet_grid(*, rows: int, width: int, title: str) -> tuple[Figure, NDArray[np.object_]]:
+    """Lay out outlines, ``width`` segmentations, and mean and deviation set apart a little."""
+    left, right, top, bottom, gap = 0.45, 0.05, 0.62, 0.05, 0.12  # inches
+    size = left + right + _PANEL * (width + 3) + gap, top + bottom + _PANEL * rows
+    figure = Figure(figsize=size)
+    ratios = [1] * (width + 1) + [gap / _PANEL, 1, 1]
+    grid = figure.add_gridspec(
+        rows,
+        width + 4,
+        width_ratios=ratios,
+        left=left / size[0],
+        right=1 - right / size[0],
+        bottom=bottom / size[1],
+        top=1 - top / size[1],
+        wspace=0.04,
+        hspace=0.04,
+    )
+    columns = [*range(width + 1), width + 2, width + 3]
+    panels = np.array([[figure.add_subplot(grid[r, c]) for c in columns] for r in range(rows)])
+    headings = {0: "outlines", 1: "one by one", -2: "mean, 0 to 1", -1: "s. d., 0 to ½"}
+    for column, heading in headings.items():
+        panels[0, column].set_title(heading, fontsize=8, color=MUTED, pad=4, loc="left")
+    figure.text(left / size[0], 1 - 0.1 / size[1], title, fontsize=10, color=INK, va="top")
+    return figure, panels
+
+
+def _draw_block(
+    row: NDArray[np.object_], grey: Array, block: Block, *, colours: Sequence[str]
+) -> None:
+    for panel in row:
+        panel.set_xticks([])
+        panel.set_yticks([])
+        panel.spines[:].set_visible(False)
+    show_image(row[0], grey)
+    for index, labels in enumerate(block.labels):
+        colour = colours[index % len(colours)]
+        draw_outline(row[0], labels, colour=colour, width=0.9)
+        show_image(row[index + 1], grey)
+        draw_outline(row[index + 1], labels, colour=colour, width=1.1, fill=0.28)
+    for panel in row[len(block.labels) + 1 : -2]:
+        panel.set_visible(False)
+    row[-2].imshow(block.mean, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
+    row[-1].imshow(block.sd, cmap="magma", vmin=0, vmax=0.5, interpolation="nearest")
+
+
+class Annotated(NamedTuple):
+    """One panel of a contact sheet."""
+
+    image: Array  # (H, W)
+    masks: Labels  # (A, H, W), classes
+    present: NDArray[np.bool_]  # (A,), who annotated
+    title: str
+    limits: tuple[float, float] | None = None  # shown black and white; by default its own extremes
+
+
+def contact_sheet(
+    panels: Sequence[Annotated], names: Sequence[str], *, columns: int = 4, title: str = ""
+) -> Figure:
+    """Draw images with each annotator's outline in a colour of its own, which a legend explains.
+
+    Whoever did not annotate an image is not drawn; under it stands who that was, and who drew an
+    empty mask.
+
+    Args:
+        panels: What to show, row by row.
+        names: Of the A annotators.
+        columns: Panels a row.
+        title: Over everything.
+    """
+    rows = -(-len(panels) // columns)
+    size = 2.0 * columns, 2.35 * rows + 0.9
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes:
+        ax.set_axis_off()
+    for ax, panel in zip(axes, panels, strict=False):
+        _draw_annotated(ax, panel, names)
+    _explain_colours(figure, names)
+    figure.suptitle(title, fontsize=10, color=INK)
+    return figure
+
+
+def _explain_colours(figure: Figure, names: Sequence[str]) -> None:
+    handles = [Line2D([], [], **_pen(index, len(names))) for index in range(len(names))]
+    figure.legend(
+        handles,
+        [f"annotator {name}" for name in names],
+        loc="outside lower center",
+        ncols=4,
+        fontsize=8,
+        labelcolor="white",
+        facecolor=INK,
+        framealpha=1,
+    )
+
+
+def _draw_annotated(ax: Axes, panel: Annotated, names: Sequence[str]) -> None:
+    show_image(ax, np.asarray(panel.image, dtype=float), panel.limits)
+    for index in np.flatnonzero(panel.present):
+        pen = _pen(int(index), len(panel.masks))
+        draw_outline(ax, panel.masks[index], colour=pen["color"], width=pen["linewidth"])
+    empty = panel.present & ~(np.asarray(panel.masks) > 0).any(axis=(1, 2))
+    notes = {"empty": empty, "absent": ~panel.present}
+    remarks = [f"{what}: {_listed(who, names)}" for what, who in notes.items() if who.any()]
+    ax.set_title(panel.title, fontsize=6, color=INK, pad=3)
+    ax.text(0.5, -0.02, " · ".join(remarks), transform=ax.transAxes, **_UNDER)
+
+
+def _listed(who: NDArray[np.bool_], names: Sequence[str]) -> str:
+    return "all" if who.all() else ", ".join(np.array(names)[who])
+
+
+def _pen(index: int, annotators: int) -> dict[str, Any]:
+    """Return an annotator's colour and width: later ones are thinner, so equal outlines nest."""
+    thinner = 1.6 * index / max(annotators - 1, 1)
+    return {"color": ANNOTATOR[index % len(ANNOTATOR)], "linewidth": 2.4 - thinner}
