@@ -17,7 +17,7 @@ from mutmut.stats import status_by_exit_code
 ROOT = Path(__file__).parents[2]
 MUTANTS = ROOT / "mutants"
 KILLED = ("killed", "timeout", "segfault")
-MUTATED_DECORATORS = ("classmethod", "staticmethod")
+MUTATED = ("classmethod", "staticmethod")  # decorators of functions that it does mutate
 
 
 def counts(file: Path) -> Counter[str]:
@@ -28,13 +28,9 @@ def counts(file: Path) -> Counter[str]:
 
 def left_alone(source: Path) -> int:
     """Return how many functions of a source file mutmut does not mutate."""
-    functions = [
-        n for n in ast.walk(ast.parse(source.read_text())) if isinstance(n, ast.FunctionDef)
-    ]
-    return sum(
-        any(ast.unparse(one) not in MUTATED_DECORATORS for one in function.decorator_list)
-        for function in functions
-    )
+    nodes = ast.walk(ast.parse(source.read_text()))
+    decorators = [node.decorator_list for node in nodes if isinstance(node, ast.FunctionDef)]
+    return sum(any(ast.unparse(one) not in MUTATED for one in each) for each in decorators)
 
 
 def row(name: str, status: Counter[str], decorated: int) -> str:
