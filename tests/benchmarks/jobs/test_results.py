@@ -61,7 +61,9 @@ def test_what_is_written_is_read_with_null_for_what_is_undefined(result, tmp_pat
     assert [child.name for child in path.parent.iterdir()] == ["result.json"]
 
 
-@pytest.mark.parametrize("path", sorted(COMMITTED.rglob("result.json.gz")), ids=lambda p: p.parent)
+@pytest.mark.parametrize(
+    "path", sorted(COMMITTED.rglob("result.json.gz")), ids=lambda path: path.parent.name
+)
 def test_a_committed_result_keeps_its_bytes(path: Path) -> None:
     text = gzip.decompress(path.read_bytes()).decode()
     result = read_result(path)
