@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Literal, get_args
 
@@ -16,14 +17,18 @@ from benchmarks.reports.analysis import paper
 from benchmarks.reports.analysis.correlation import KERNELS
 from benchmarks.reports.analysis.paper import Published, departures, published, reservations
 from benchmarks.reports.analysis.rules import (
-    Best,
-    Correlated,
-    Discardable,
     Evidence,
     Judgement,
-    Spread,
+    is_best,
+    is_correlated,
+    is_discardable,
+    is_spread,
 )
-from benchmarks.reports.analysis.training_curves import LowerThroughout, MoreVolatile, RisesEarly
+from benchmarks.reports.analysis.training_curves import (
+    is_lower_throughout,
+    is_more_volatile,
+    rises_early,
+)
 
 Outcome = Literal["reproduced", "not reproduced", "not tested"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -73,46 +78,50 @@ def _of_table(table: Published) -> Iterator[Claim]:
     for metric in KERNELS:
         if table.lowest(metric) == "csae":
             text = f"The cSAE has the lowest {paper.metric_name(metric)} of the three models"
-            yield Claim(text, data, source, paper.ROWS, Best("csae", RIVALS, metric))
+            yield Claim(text, data, source, paper.ROWS, _csae_is_best(metric))
     if table.value("2p-planar", "w-iou").mean < table.value("punet", "w-iou").mean:
         text = "A flow on the posterior alone (2p-planar) lowers the PU-Net's Ŵ (1 − IoU)"
-        rule = Best("2p-planar", ("punet",), "w-iou")
+        rule = partial(is_best, row="2p-planar", rivals=("punet",), metric="w-iou")
         yield Claim(text, data, source, ("2p-planar", "punet"), rule)
 
 
 def _of_index(table: Published) -> Iterator[Claim]:
     data, source = table.dataset, "§5.1 and Table 1"
     text = "The cSAE retains the singular values most: the lowest Gini index of the three models"
-    yield Claim(text, data, source, paper.ROWS, Best("csae", RIVALS, "gini"))
+    yield Claim(text, data, source, paper.ROWS, _csae_is_best("gini"))
     if table.value("2p-planar", "gini").mean < table.value("punet", "gini").mean:
         text = "A flow on the posterior alone (2p-planar) lowers the PU-Net's Gini index"
-        rule = Best("2p-planar", ("punet",), "gini")
+        rule = partial(is_best, row="2p-planar", rivals=("punet",), metric="gini")
         yield Claim(text, data, source, ("2p-planar", "punet"), rule)
     text = "The Gini index is correlated with Ŵ: the lower, the better"
-    yield Claim(text, data, "§5.1", paper.ROWS, Correlated())
+    yield Claim(text, data, "§5.1", paper.ROWS, is_correlated)
 
 
 def _of_training(data: str) -> Iterator[Claim]:
     source = "§5.1 and Figure 3"
     text = "The PU-Net's singular values vanish early in training: its Gini index rises"
-    yield Claim(text, data, source, ("punet",), RisesEarly("punet"))
+    yield Claim(text, data, source, ("punet",), partial(rises_early, row="punet"))
     for row in ("2p-planar", "csae"):
         name, rows = paper.model_name(row), (row, "punet")
         text = f"The {name}'s Gini index is below the PU-Net's all through training"
-        yield Claim(text, data, source, rows, LowerThroughout(*rows))
+        yield Claim(text, data, source, rows, partial(is_lower_throughout, row=row, rival="punet"))
         text = f"The {name}'s Gini index is more volatile than the PU-Net's"
-        yield Claim(text, data, source, rows, MoreVolatile(*rows))
+        yield Claim(text, data, source, rows, partial(is_more_volatile, row=row, rival="punet"))
 
 
 def _of_samples(data: str) -> Iterator[Claim]:
     text = "The cSAE's uncertainty agrees best with the annotators' disagreement (NCC)"
-    yield Claim(text, data, "§5.2", paper.ROWS, Best("csae", RIVALS, "ncc"))
+    yield Claim(text, data, "§5.2", paper.ROWS, _csae_is_best("ncc"))
     if data.startswith((*UNDERESTIMATED, *OVERESTIMATED)):
         more = data in OVERESTIMATED
         text = f"The PU-Net {'over' if more else 'under'}estimates the annotators' disagreement"
-        yield Claim(text, data, "§5.2", ("punet",), Spread("punet", more=more))
+        yield Claim(text, data, "§5.2", ("punet",), partial(is_spread, row="punet", more=more))
     text = "The cSAE's flows can be discarded at test time: its base prior answers as well"
-    yield Claim(text, data, "§4", ("csae",), Discardable("csae"))
+    yield Claim(text, data, "§4", ("csae",), partial(is_discardable, row="csae"))
+
+
+def _csae_is_best(metric: str) -> Callable[[Evidence], Judgement]:
+    return partial(is_best, row="csae", rivals=RIVALS, metric=metric)
 
 
 def verdicts(evidence: Iterable[Evidence]) -> list[Verdict]:

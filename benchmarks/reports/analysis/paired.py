@@ -49,21 +49,6 @@ class PairedTest(Comparison):
     adjusted: float  # p after Holm's correction over its family
 
     @property
-    def swapped(self) -> PairedTest:
-        """The same test with the other row first."""
-        return replace(
-            self,
-            first=self.second,
-            second=self.first,
-            first_mean=self.second_mean,
-            second_mean=self.first_mean,
-            difference=-self.difference,
-            low=-self.high,
-            high=-self.low,
-            rank_biserial=-self.rank_biserial,
-        )
-
-    @property
     def lower(self) -> str | None:
         """The row that is lower, where interval and adjusted p agree that one is."""
         if not self.adjusted < LEVEL or not self.low * self.high > 0:

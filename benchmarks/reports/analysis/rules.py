@@ -36,11 +36,10 @@ class Evidence:
         return cls(experiment, paired_tests(experiment), correlations(experiment))
 
     def test(self, row: str, rival: str, metric: str) -> PairedTest | None:
-        """Return the test of two rows, either of which may be its first."""
-        for test in self.tests:
-            if test.metric == metric and {test.first, test.second} == {row, rival}:
-                return test if test.first == row else test.swapped
-        return None
+        """Return the test of two rows in a metric; the paper's rows are tested in its order."""
+        rows = row, rival
+        tests = (t for t in self.tests if t.metric == metric and (t.first, t.second) == rows)
+        return next(tests, None)
 
 
 class Judgement(NamedTuple):
@@ -50,22 +49,14 @@ class Judgement(NamedTuple):
     why: str
 
 
-@dataclass(frozen=True)
-class Best:
-    """A row is better than each rival: its interval excludes 0 and Holm's p is below 0.05."""
-
-    row: str
-    rivals: Sequence[str]
-    metric: str
-
-    def __call__(self, evidence: Evidence) -> Judgement:
-        """Judge every rival; one that is not beaten refutes the claim."""
-        tests = [evidence.test(self.row, rival, self.metric) for rival in self.rivals]
-        defined = [test for test in tests if test is not None]
-        if len(defined) < len(self.rivals):
-            return Judgement(None, f"{paper.metric_name(self.metric)} has no values to compare.")
-        holds = all(test.better == self.row for test in defined)
-        return Judgement(holds, " ".join(map(_describe, defined)))
+def is_best(evidence: Evidence, row: str, *, rivals: Sequence[str], metric: str) -> Judgement:
+    """Judge whether a row is better than every rival: the interval excludes 0, Holm's p < 0.05."""
+    tests = [evidence.test(row, rival, metric) for rival in rivals]
+    defined = [test for test in tests if test is not None]
+    if len(defined) < len(rivals):
+        return Judgement(None, f"{paper.metric_name(metric)} has no values to compare.")
+    holds = all(test.better == row for test in defined)
+    return Judgement(holds, " ".join(map(_describe, defined)))
 
 
 def _describe(test: PairedTest) -> str:
@@ -78,72 +69,50 @@ def _describe(test: PairedTest) -> str:
     return f"{name}: {scores}; {paper.model_name(test.better)} is better ({difference})."
 
 
-@dataclass(frozen=True)
-class Spread:
-    """A row's samples differ less, or more, than the annotators do: the interval excludes 0."""
-
-    row: str
-    more: bool
-
-    def __call__(self, evidence: Evidence) -> Judgement:
-        """Compare the samples' diversity with the annotators' on the same images."""
-        pair = evidence.experiment.paired(
-            (self.row, "diversity"), (self.row, "annotator-diversity")
-        )
-        if pair is None:
-            return Judgement(None, "Diversity has no values to compare.")
-        test = compare_pair(pair)
-        holds = test.p < LEVEL and (test.low > 0 if self.more else test.high < 0)
-        samples, annotators = signed(test.first_mean), signed(test.second_mean)
-        name, difference = paper.model_name(self.row), differs(test, p=test.p)
-        spreads = f"samples differ by {samples}, annotators by {annotators}"
-        return Judgement(holds, f"The {name}'s {spreads} (difference {difference}).")
+def is_spread(evidence: Evidence, row: str, *, more: bool) -> Judgement:
+    """Judge whether samples differ more (or less) than annotators do: the interval excludes 0."""
+    pair = evidence.experiment.paired((row, "diversity"), (row, "annotator-diversity"))
+    if pair is None:
+        return Judgement(None, "Diversity has no values to compare.")
+    test = compare_pair(pair)
+    holds = test.p < LEVEL and (test.low > 0 if more else test.high < 0)
+    samples, annotators = signed(test.first_mean), signed(test.second_mean)
+    name, difference = paper.model_name(row), differs(test, p=test.p)
+    scores = f"samples differ by {samples}, annotators by {annotators}"
+    return Judgement(holds, f"The {name}'s {scores} (difference {difference}).")
 
 
-@dataclass(frozen=True)
-class Discardable:
-    """Samples of the base prior cost at most 5 % more than those of the projected prior."""
-
-    row: str
-    metric: str = "w-iou"
-
-    def __call__(self, evidence: Evidence) -> Judgement:
-        """Compare both priors on the same images; the interval must lie below the margin."""
-        answer = self.row, self.metric
-        pair = evidence.experiment.paired(answer, answer, variants=("base", "projected"))
-        if pair is None:
-            return Judgement(None, "The projected prior was not sampled.")
-        test = compare_pair(pair)
-        margin = MARGIN * test.second_mean
-        base, projected = signed(test.first_mean), signed(test.second_mean)
-        scores = f"{paper.metric_name(self.metric)} is {base} from the base prior and {projected}"
-        limit = f"{interval(test.low, test.high)}, allowed are {signed(margin)}"
-        why = f"{scores} from the projected one ({signed(test.difference)}, {limit})."
-        return Judgement(test.high < margin, why)
+def is_discardable(evidence: Evidence, row: str, *, metric: str = "w-iou") -> Judgement:
+    """Judge whether the base prior surely costs less than 5 % more than the projected one."""
+    answer = row, metric
+    pair = evidence.experiment.paired(answer, answer, variants=("base", "projected"))
+    if pair is None:
+        return Judgement(None, "The projected prior was not sampled.")
+    test = compare_pair(pair)
+    margin = MARGIN * test.second_mean
+    base, projected = signed(test.first_mean), signed(test.second_mean)
+    scores = f"{paper.metric_name(metric)} is {base} from the base prior and {projected}"
+    limit = f"{interval(test.low, test.high)}, allowed are {signed(margin)}"
+    why = f"{scores} from the projected one ({signed(test.difference)}, {limit})."
+    return Judgement(test.high < margin, why)
 
 
-@dataclass(frozen=True)
-class Correlated:
-    """The Gini index and Ŵ rise together over models, folds and seeds: the interval excludes 0."""
-
-    metric: str = "w-iou"
-
-    def __call__(self, evidence: Evidence) -> Judgement:
-        """Judge Pearson's correlation over the cells of the paper's models."""
-        rows = set(paper.ROWS)
-        by_metric = {
-            c.metric: c for c in evidence.correlations if c.over == "cells" and set(c.rows) == rows
-        }
-        if self.metric not in by_metric:
-            return Judgement(None, "There are too few trainings for a correlation.")
-        values = [
-            f"{paper.metric_name(name)}: {signed(c.pearson.value, 2)} "
-            f"({interval(c.pearson.low, c.pearson.high, digits=2)})"
-            for name, c in by_metric.items()
-        ]
-        points = by_metric[self.metric].points
-        why = f"Pearson's correlation over {points} trainings, {'; '.join(values)}."
-        return Judgement(by_metric[self.metric].pearson.low > 0, why)
+def is_correlated(evidence: Evidence, *, metric: str = "w-iou") -> Judgement:
+    """Judge whether the Gini index and Ŵ rise together over trainings of the paper's models."""
+    rows = {*paper.ROWS}
+    by_metric = {
+        c.metric: c for c in evidence.correlations if c.over == "cells" and set(c.rows) == rows
+    }
+    if metric not in by_metric:
+        return Judgement(None, "There are too few trainings for a correlation.")
+    values = [
+        f"{paper.metric_name(name)}: {signed(c.pearson.value, 2)} "
+        f"({interval(c.pearson.low, c.pearson.high, digits=2)})"
+        for name, c in by_metric.items()
+    ]
+    points = by_metric[metric].points
+    why = f"Pearson's correlation over {points} trainings, {'; '.join(values)}."
+    return Judgement(by_metric[metric].pearson.low > 0, why)
 
 
 def interval(low: float, high: float, *, digits: int = 3) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -43,34 +42,21 @@ def curves(experiment: Experiment, row: str) -> Mapping[Training, Curve]:
     return {training: curve for training, curve in by_training.items() if training and curve}
 
 
-@dataclass(frozen=True)
-class RisesEarly:
-    """The index is higher after a quarter of the training than at its first record."""
-
-    row: str
-
-    def __call__(self, evidence: Evidence) -> Judgement:
-        """Judge the rises of all trainings by Student's interval of their mean."""
-        trainings = curves(evidence.experiment, self.row).values()
-        rises = [float(resample(*curve)[EARLY] - curve[1][0]) for curve in trainings]
-        name, changes = model_name(self.row), _listed(rises)
-        return _positive(rises, f"the {name}'s index changes by {changes} in the first quarter")
+def rises_early(evidence: Evidence, row: str) -> Judgement:
+    """Judge whether the index is higher after a quarter of the training than at first."""
+    trainings = curves(evidence.experiment, row).values()
+    rises = [float(resample(*curve)[EARLY] - curve[1][0]) for curve in trainings]
+    name, changes = model_name(row), _listed(rises)
+    return _positive(rises, f"the {name}'s index changes by {changes} in the first quarter")
 
 
-@dataclass(frozen=True)
-class MoreVolatile:
-    """The index changes more from round to round than a rival's, over the same folds and seeds."""
-
-    row: str
-    rival: str
-
-    def __call__(self, evidence: Evidence) -> Judgement:
-        """Judge the differences of all trainings by Student's interval of their mean."""
-        own, rivals = (curves(evidence.experiment, row) for row in (self.row, self.rival))
-        excess = [volatility(own[t]) - volatility(rivals[t]) for t in sorted({*own} & {*rivals})]
-        name, rival = model_name(self.row), model_name(self.rival)
-        moves = f"the {name}'s index moves by {_listed(excess, 4)} more a round than {rival}'s"
-        return _positive(excess, moves)
+def is_more_volatile(evidence: Evidence, row: str, *, rival: str) -> Judgement:
+    """Judge whether the index changes more a round than a rival's, over the same trainings."""
+    own, rivals = (curves(evidence.experiment, one) for one in (row, rival))
+    excess = [volatility(own[t]) - volatility(rivals[t]) for t in sorted({*own} & {*rivals})]
+    name, other = model_name(row), model_name(rival)
+    moves = f"the {name}'s index moves by {_listed(excess, 4)} more a round than {other}'s"
+    return _positive(excess, moves)
 
 
 def volatility(curve: Curve) -> float:
@@ -82,23 +68,16 @@ def volatility(curve: Curve) -> float:
     return float(np.abs(np.diff(curve[1])).mean()) if len(curve[1]) > 1 else 0.0
 
 
-@dataclass(frozen=True)
-class LowerThroughout:
-    """The mean curve lies below the rival's for 95 % of the time after a short warm-up."""
-
-    row: str
-    rival: str
-
-    def __call__(self, evidence: Evidence) -> Judgement:
-        """Judge the mean curves over folds and seeds."""
-        own, rivals = (_mean_curve(evidence.experiment, row) for row in (self.row, self.rival))
-        if own is None or rivals is None:
-            return Judgement(None, "The training kept no curve of the index.")
-        gap = (own - rivals)[WARM_UP:]
-        share = float((gap[np.isfinite(gap)] < 0).mean())
-        name, rival = model_name(self.row), model_name(self.rival)
-        why = f"The {name}'s index is below the {rival}'s for {share:.0%} of the training."
-        return Judgement(share >= ALWAYS, why)
+def is_lower_throughout(evidence: Evidence, row: str, *, rival: str) -> Judgement:
+    """Judge whether the mean curve is below the rival's for 95 % of the time after a warm-up."""
+    own, rivals = (_mean_curve(evidence.experiment, one) for one in (row, rival))
+    if own is None or rivals is None:
+        return Judgement(None, "The training kept no curve of the index.")
+    gap = (own - rivals)[WARM_UP:]
+    share = float((gap[np.isfinite(gap)] < 0).mean())
+    name, other = model_name(row), model_name(rival)
+    why = f"The {name}'s index is below the {other}'s for {share:.0%} of the training."
+    return Judgement(share >= ALWAYS, why)
 
 
 def _mean_curve(experiment: Experiment, row: str) -> Values | None:
