@@ -1,4 +1,4 @@
-"""Results: one JSON a cell, checked against its record and its own digest whenever it is read."""
+"""Results: one JSON file a cell, checked against its record and its digest when it is read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ResultError(DataError):
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What a result says of its data."""
+    """The data of a result: what they are, and how many images each part has."""
 
     fingerprint: str
     provenance: str
@@ -56,9 +56,9 @@ class Timings:
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """What a result says of the training, beside the history."""
+    """The model of a result and the course of its training, without the history."""
 
-    spec: Mapping[str, Any]  # the whole of the model's
+    spec: Mapping[str, Any]  # of the model, complete
     parameters: int
     steps: int
     best_step: int
@@ -222,7 +222,7 @@ def digest(content: Mapping[str, Any]) -> str:
 
 
 def write_result(path: Path, result: Result) -> Result:
-    """Write a result whole or not at all, and return it as a reader will see it.
+    """Write a result atomically, and return it as it will be read.
 
     Raises:
         ResultError: Its parts do not fit together.
@@ -251,8 +251,8 @@ def mean(values: Sequence[float | None]) -> float | None:
     >>> mean([1.0, None, 2.0])
     1.5
     """
-    known = [v for v in values if v is not None and math.isfinite(v)]
-    return math.fsum(known) / len(known) if known else None
+    defined = [v for v in values if v is not None and math.isfinite(v)]
+    return math.fsum(defined) / len(defined) if defined else None
 
 
 def means(scores: Scores) -> dict[str, dict[str, float | None]]:
@@ -263,8 +263,8 @@ def means(scores: Scores) -> dict[str, dict[str, float | None]]:
     }
 
 
-def finished(cell: Cell, out: Path, fingerprint: str | None = None) -> Result | None:
-    """Return the result of a cell that is done, or nothing; nothing is changed.
+def finished_result(cell: Cell, out: Path, fingerprint: str | None = None) -> Result | None:
+    """Return the result of a cell that is done, or None; no file is changed.
 
     Args:
         cell: Whose result.
@@ -279,7 +279,7 @@ def finished(cell: Cell, out: Path, fingerprint: str | None = None) -> Result | 
 
 
 def set_aside_unusable(cell: Cell, out: Path, fingerprint: str) -> None:
-    """Set aside what stands where a cell's result belongs and is no result of it on these data."""
+    """Set aside a damaged result of a cell, or one of another cell or on other data."""
     path = result_path(cell, out)
     try:
         _own(cell, out, fingerprint)
