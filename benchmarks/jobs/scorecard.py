@@ -35,12 +35,12 @@ class ScoringOptions:
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
     """
 
-    split: str = "test"
-    samples: int = 16
-    seed: int = 0
-    batch: int = 16
-    projected: bool = False
-    device: str = "auto"
+    split: str
+    samples: int
+    seed: int
+    batch: int
+    projected: bool
+    device: str
 
 
 def make_scorecard(model: Any, dataset: Dataset, options: ScoringOptions) -> Scorecard:
