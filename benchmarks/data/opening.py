@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import probseg
 from benchmarks.arguments import choose
-from probseg.cli.assignments import assigned
+from probseg.cli.parser import parse_assignments as assigned
 from probseg.errors import OptionError
 from probseg.options import named_parameters
 

@@ -79,7 +79,7 @@ def duration(seconds: float) -> str:
     """Return a time in one or two units.
 
     >>> duration(42), duration(660), duration(7500), duration(200_000)
-    ('42 s', '11 min', '2 h 5 min', '2 days 8 h')
+    ('42 s', '11 min', '2 h 5 min', '2 days 7 h')
     """
     if seconds < 60:
         return f"{seconds:.0f} s"

@@ -141,9 +141,9 @@ def _row(name: str, rows: Mapping[str, Mapping[str, Any]]) -> SuiteRow:
     own = {key: value for key, value in rows[name].items() if key != "like"}
     shared = dict(rows[rows[name]["like"]]) if "like" in rows[name] else {}
     shared.pop("description", None)  # of the other row
-    merged = lay_over(shared, own)
-    lists = {key: tuple(merged[key]) for key in ("takes", "latents") if key in merged}
-    return SuiteRow(**{**merged, **lists, "name": name})
+    merged: dict[str, Any] = lay_over(shared, own)
+    merged |= {key: tuple(merged[key]) for key in ("takes", "latents") if key in merged}
+    return SuiteRow(name=name, **merged)
 
 
 def _row_of_model(name: str, model: Constructor) -> SuiteRow:

@@ -13,7 +13,7 @@ from benchmarks.suite.checks import KeyPath, Problem
 from probseg.errors import OptionError
 from probseg.options import unknown
 
-DEFAULT_SUITE = Path(__file__).parent / "default.toml"
+DEFAULT_SUITE = Path(__file__).parent / "suite.toml"
 ABLATIONS = Path(__file__).parent / "ablations"
 
 
@@ -90,14 +90,19 @@ def read_file(path: Path, *, above: tuple[Path, ...] = ()) -> SuiteFile:
         raise OptionError(f"cannot read the suite {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise OptionError(f"{path} is not valid TOML: {error}") from error
-    extends = data.get("extends")
-    if not isinstance(extends, str):  # a wrong type is reported with the other problems
+    if "extends" not in data:
         return SuiteFile(path, data)
     try:
-        below = find(extends, beside=path.parent)
+        below = find(_text(data["extends"]), beside=path.parent)
     except OptionError as error:
         raise OptionError(f"{path}: extends: {error}") from error
     return SuiteFile(path, data, read_file(below, above=(*above, path.resolve())))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise OptionError(f"must be a text, not {value!r}")
+    return value
 
 
 def lay_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

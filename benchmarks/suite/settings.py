@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from probseg.cli.assignments import assigned
+from probseg.cli.parser import parse_assignments
 from probseg.errors import OptionError
 from probseg.options import (
     check_choice,
@@ -82,9 +82,14 @@ def _check_class_prior(option: str, value: object) -> None:
 
 
 def _check_integer_or(option: str, value: object, *, words: Iterable[str], low: int) -> None:
-    if isinstance(value, str):
-        check_choice(option, value, [*words])
-    else:
+    words = list(words)
+    if isinstance(value, str) and value not in words:
+        known = ", ".join(map(repr, words))
+        raise OptionError(
+            f"{option} must be {known} or an integer of at least {low}, not {value!r}"
+            f"{did_you_mean(value, words)}"
+        )
+    if not isinstance(value, str):
         check_integer(option, value, low=low)
 
 
@@ -150,7 +155,7 @@ def overrides(assignments: Iterable[str]) -> dict[str, Any]:
     >>> overrides(["max_steps=5", "backbone=unet"])
     {'max_steps': 5, 'backbone': 'unet'}
     """
-    chosen = assigned(assignments)
+    chosen = parse_assignments(assignments)
     for name, value in chosen.items():
         if name not in SETTINGS:
             raise OptionError(f"--set: {unknown_key(name, SETTINGS)}")
