@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.gpu.part import PartOptions
 from benchmarks.gpu.state import State
 from benchmarks.gpu.timing import REHEARSAL, timed
-from benchmarks.speed.machine import wait
+from benchmarks.speed.timing import wait
 from benchmarks.speed.train import Ours
 
 STEPS = 3

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.state import State
-from benchmarks.speed.machine import wait
+from benchmarks.speed.timing import wait
 
 Make = Callable[[], Callable[[], Any]]  # returns what gives the device something to do
 
