@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
@@ -148,23 +147,6 @@ def number(value: float | None, form: str = ".3f") -> Cell:
     text = f"{value:{form}}"
     text = text if float(text) else text.lstrip("-")
     return Cell(text.replace("-", "−"), value)
-
-
-def interval(low: float | None, high: float | None, form: str = ".3f") -> Cell:
-    """Return the cell of an interval, which sorts by its lower end; one with NaN is missing.
-
-    >>> interval(-0.25, 0.5, "+.1f").text
-    '−0.2 to +0.5'
-    """
-    ends = number(low, form), number(high, form)
-    if any(end.value is None for end in ends):
-        return Cell(MISSING)
-    return Cell(" to ".join(end.text for end in ends), ends[0].value)
-
-
-def attributes(names: Iterable[str]) -> list[Column[Any]]:
-    """Return a column for each attribute of a record, which may be dotted."""
-    return [Column(name, attrgetter(name)) for name in names]
 
 
 def _as_cell(value: Cell | float | str | None) -> Cell:

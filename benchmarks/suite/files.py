@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from benchmarks.suite.toml_lines import KeyPath, has, line_of
 from benchmarks.suite.validation import ChoiceError, Fault, faults, schema, unknown
 
-DEFAULT_SUITE = Path(__file__).parent / "default.toml"
+DEFAULT_SUITE = Path(__file__).parent / "suite.toml"
 ABLATIONS = Path(__file__).parent / "ablations"
 
 

@@ -10,6 +10,8 @@ from packaging.version import Version
 
 import probseg
 
+SHIPPED = ("train", "plot", "data", "export", "bench", "ray", "all")
+
 
 @pytest.fixture(scope="module")
 def project(root):
@@ -27,7 +29,7 @@ def test_the_version_is_the_packages(project, root):
 
 @pytest.mark.parametrize("version", ["2.6.2", "2.6.3"])
 def test_the_malicious_releases_of_lightning_are_excluded(project, version):
-    lightning = _requirement(project["optional-dependencies"]["bench"], "lightning")
+    lightning = _requirement(project["optional-dependencies"]["train"], "lightning")
     assert Version(version) not in lightning.specifier
     assert Version("2.6.6") in lightning.specifier
 
@@ -36,7 +38,11 @@ def test_the_environment_satisfies_what_is_declared(project):
     from importlib.metadata import version
 
     extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["bench"], *extras["dev"]]
+    declared = [
+        *project["dependencies"],
+        *(r for extra in SHIPPED for r in extras[extra]),
+        *extras["dev"],
+    ]
     for requirement in map(Requirement, declared):
         assert Version(version(requirement.name)) in requirement.specifier, str(requirement)
 
@@ -63,6 +69,8 @@ def test_make_installs_once(plan, tmp_path):
     assert "benchmarks.run" in again and "pip install" not in again and "-m venv" not in again
 
 
-@pytest.mark.parametrize("target", ["setup", "bench", "test", "oldest", "lint", "docs"])
+@pytest.mark.parametrize(
+    "target", ["setup", "bench", "test", "test-all", "oldest", "lint", "stats", "docs", "extras"]
+)
 def test_make_has_the_target(plan, target):
     assert plan(target)

@@ -19,7 +19,7 @@ _MODEL = ("beta", "gamma", "latent_dim")
 def departures(experiment: Experiment, row: str) -> list[str]:
     """Return in words how a row's results depart from the paper's setting; nothing: they do not.
 
-    What `benchmarks/suite.toml` sets in its profile of the paper is taken for the paper's.
+    What `benchmarks/suite/suite.toml` sets in its profile of the paper is taken for the paper's.
     """
     if experiment.profile != PROFILE:
         return [f"profile {experiment.profile}"]
