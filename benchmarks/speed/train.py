@@ -24,10 +24,9 @@ from benchmarks.speed.comparison import (
 from benchmarks.speed.textbook import TextbookPUNet, copy_weights
 from benchmarks.speed.timing import wait
 from benchmarks.speed.workers import Workload
-from probseg.training.allocator import kept_memory
+from probseg.training.execution import Execution, choose_execution, kept_memory
 from probseg.training.gradients import accumulate, clip, images_at_once
 from probseg.training.module import TrainingModule
-from probseg.training.precision import Execution, choose_execution
 from probseg.training.settings import Precision, TrainingSettings
 
 # Settings under which glibc keeps freed memory in the process; the library sets them by itself.

@@ -18,7 +18,8 @@ ABLATIONS = Path(__file__).parent / "ablations"
 
 def suites() -> dict[str, Path]:
     """Return the suites that come with the benchmark by name, the main one first."""
-    return {path.stem: path for path in (DEFAULT_SUITE, *sorted(ABLATIONS.glob("*.toml")))}
+    ablations = {path.stem: path for path in sorted(ABLATIONS.glob("*.toml"))}
+    return {"suite": DEFAULT_SUITE, **ablations}
 
 
 def find(name: str, *, beside: Path = Path()) -> Path:

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import tomllib
+from importlib.metadata import version
 
 import pytest
 from packaging.requirements import Requirement
@@ -23,7 +24,8 @@ def _requirement(requirements, name):
 
 
 def test_the_version_is_the_packages(project, root):
-    assert project["version"] == probseg.__version__
+    assert "version" not in project and "version" in project["dynamic"]
+    assert version("probseg") == probseg.__version__
     assert f"## {probseg.__version__}" in (root / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
@@ -35,8 +37,6 @@ def test_the_malicious_releases_of_lightning_are_excluded(project, version):
 
 
 def test_the_environment_satisfies_what_is_declared(project):
-    from importlib.metadata import version
-
     extras = project["optional-dependencies"]
     declared = [
         *project["dependencies"],
