@@ -27,7 +27,7 @@ COMMANDS = (  # of `python -m`
     "benchmarks.share",
     "benchmarks.gpu",
     "benchmarks.gpu.kit",
-    "benchmarks.gpu.part",
+    "benchmarks.gpu.parts",
     "probseg",
 )
 
