@@ -150,7 +150,7 @@ class Registry(ModuleType, Mapping[str, Constructor]):
     def _import(self, name: str, offer: Offer) -> Constructor:
         try:
             constructor = offer.load()
-        except Exception as error:  # a plugin's import may raise anything
+        except (Exception, SystemExit) as error:  # a plugin's import may raise anything
             raise PluginError(
                 f"{self.kind} {name!r} of {offer} cannot be imported: {error}"
             ) from error
@@ -231,6 +231,26 @@ def _entries(
 
 def _distribution(entry: entrypoints.EntryPoint) -> str:
     return f"{entry.distro.name} {entry.distro.version}" if entry.distro else "a plugin"
+
+
+def singular(kind: str, kinds: Mapping[str, str] = KINDS) -> str:
+    """Return the singular of a kind that is given in the singular or in the plural.
+
+    Args:
+        kind: Such as ``"projector"`` or ``"projectors"``.
+        kinds: Singular to registry.
+
+    Raises:
+        UnknownNameError: There is no such kind.
+
+    >>> singular("projectors"), singular("metric")
+    ('projector', 'metric')
+    """
+    wanted = kind.lower().replace(" ", "").replace("_", "")
+    for one, registry_name in kinds.items():
+        if wanted in (one, registry_name):
+            return one
+    raise UnknownNameError(unknown("kind of part", kind, kinds))
 
 
 def registry(kind: str) -> Registry:

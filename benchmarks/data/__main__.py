@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from pathlib import Path
 
-from probseg.cli.parser import Parser
-
-# A command is imported when it runs: --help and mistakes answer without torch.
+from benchmarks.data import catalogue, check, prepare, preview
+from probseg.cli.command import Group, run_program
 
 EXAMPLES = """
 examples:
@@ -29,110 +24,18 @@ examples:
 Data sets are packed into a cache ($PROBSEG_CACHE, else ~/.cache/probseg) when they are first read.
 Exit status: 0 done, 1 data are damaged or missing, 2 the arguments are wrong.
 """
-CHECK = """
-examples:
-  %(prog)s --data-root DATA
-      every data set that lies in DATA
-  %(prog)s qubiq-brain-growth --data-root DATA
-  %(prog)s folder --data-root my/data --set size=256
-"""
-PREVIEW = """
-examples:
-  %(prog)s lidc --data-root DATA --out lidc.png --crop 64
-  %(prog)s folder --data-root my/data --out mine.png --samples 30 --seed 1
-  %(prog)s qubiq-brain-tumor-1 --data-root DATA --out tumor.png --channel 2
-  %(prog)s lidc --data-root DATA --out augmented.png --augment
-      each image and eight random transformations of it (Table 5)
-"""
-PREPARE = """
-examples:
-  %(prog)s qubiq-brain-growth --data-root DATA --out packed/brain-growth
-  %(prog)s lidc --dicom LIDC-IDRI --out packed/lidc
-      crops at native resolution in the lung window
-  %(prog)s lidc --dicom LIDC-IDRI --out packed/lidc --spacing 0.5 --window=-1000,400
-      resampled to 0.5 mm, in a window of one's own (mind the = before a minus sign)
-  %(prog)s lidc --dicom LIDC-IDRI --out packed/lidc --window crop
-      each crop stretched from its darkest to its brightest value
 
-The packed folder is a data root itself: check lidc --data-root packed/lidc.
-"""
-
-
-def make_parser() -> Parser:
-    """Return the parser of the command line."""
-    parser = Parser(
-        prog="python -m benchmarks.data",
-        description="List, check, look at and prepare data that several people annotated.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    def add(name: str, purpose: str, examples: str, module: str) -> Parser:
-        command: Parser = commands.add_parser(
-            name,
-            help=purpose,
-            description=f"{purpose[0].upper()}{purpose[1:]}.",
-            epilog=examples,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.set_defaults(parser=command, module=module)
-        command.add_argument(
-            "--data-root",
-            type=Path,
-            default=os.environ.get("PROBSEG_DATA"),
-            metavar="DIR",
-            help="folder of the data sets that are not embedded (default: $PROBSEG_DATA)",
-        )
-        return command
-
-    add("list", "every data set: what it is, whether it is here, how to get it", "", "catalogue")
-    check = add("check", "what a data set holds, beside what is expected", CHECK, "check")
-    check.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
-    preview = add("preview", "a contact sheet with everybody's contours", PREVIEW, "preview")
-    _add_preview_arguments(preview)
-    prepare = add("prepare", "pack a data set into a folder", PREPARE, "prepare")
-    _add_prepare_arguments(prepare)
-    for command in (check, preview, prepare):
-        command.add_argument(
-            "--set", nargs="+", default=[], metavar="KEY=VALUE", help="options of the data set"
-        )
-    return parser
-
-
-def _add_preview_arguments(parser: Parser) -> None:
-    parser.add_argument("name", metavar="NAME", help="such as lidc, folder")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.png")
-    parser.add_argument(
-        "--samples", type=int, metavar="N", help="images (default: 12, with --augment 4)"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice (0)")
-    parser.add_argument("--crop", type=int, metavar="PIXELS", help="the middle only")
-    parser.add_argument("--channel", type=int, default=0, metavar="N", help="which to show (0)")
-    parser.add_argument(
-        "--augment", action="store_true", help="show each image and random transformations of it"
-    )
-
-
-def _add_prepare_arguments(parser: Parser) -> None:
-    parser.add_argument("name", metavar="NAME", help="such as lidc, folder")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the packed folder")
-    parser.add_argument(
-        "--dicom", type=Path, metavar="DIR", help="raw CT of LIDC-IDRI, a folder of *.dcm a series"
-    )
-    parser.add_argument(
-        "--spacing", type=float, metavar="MM", help="resample the CT (default: as it is)"
-    )
-    parser.add_argument(
-        "--window", metavar="lung|crop|LOW,HIGH", help="of the CT, in HU (default: lung)"
-    )
+DATA = Group(
+    name="python -m benchmarks.data",
+    summary="list, check, look at and prepare data that several people annotated",
+    commands=(catalogue.COMMAND, check.COMMAND, preview.COMMAND, prepare.COMMAND),
+    examples=EXAMPLES,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = make_parser().parse_args(arguments)
-    parser: Parser = options.parser
-    return parser.run(lambda: int(import_module(f"benchmarks.data.{options.module}").run(options)))
+    return run_program(DATA, arguments)
 
 
 if __name__ == "__main__":

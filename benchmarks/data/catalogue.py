@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import probseg
-from benchmarks.data.opening import check_root, needs_root
+from benchmarks.arguments import add_data_root, check_data_root
+from benchmarks.data.opening import needs_root
+from probseg.cli.command import Command
 from probseg.options import named_parameters
 
 CATALOGUE = Path(__file__).with_name("catalogue.toml")
@@ -70,6 +72,14 @@ def availability(name: str, root: Path | None) -> str:
     return "no" if match is None else f"yes: {match}"
 
 
+COMMAND = Command(
+    name="list",
+    summary="every data set: what it is, whether it is here, how to get it",
+    add_arguments=add_data_root,
+    run="benchmarks.data.catalogue:run",
+)
+
+
 def run(options: argparse.Namespace) -> int:
     """Print the table of ``list`` and return exit status 0.
 
@@ -81,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     from benchmarks.tables import Column, Table, to_terminal
 
     root: Path | None = options.data_root
-    check_root(root)
+    check_data_root(root)
 
     def how_to_get(name: str) -> str | None:
         here = availability(name, root).startswith("yes")

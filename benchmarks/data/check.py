@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.console import Console
-
 import probseg
+from benchmarks.arguments import choose
 from benchmarks.data.catalogue import Description, describe
-from benchmarks.data.opening import Source, annotator_names, check_names, sample_name, say
+from benchmarks.data.opening import Source, add_source, annotator_names, sample_name
 from benchmarks.tables import Cell, Column, Table, number, to_terminal
+from probseg.cli.command import Command
+from probseg.cli.output import print_line
+from probseg.cli.parser import Parser
 from probseg.errors import MissingDataError, OptionError, ProbsegError
 from probseg.utils.atomic_files import WriteError
 from probseg.utils.progress import progress_bar
@@ -20,20 +22,40 @@ from probseg.utils.progress import progress_bar
 if TYPE_CHECKING:
     from benchmarks.data.survey import Survey
 
-EXAMPLES = 3  # samples that a finding names
+SHOWN = 3  # samples that a finding names
+EXAMPLES = """
+examples:
+  %(prog)s --data-root DATA
+      every data set that lies in DATA
+  %(prog)s qubiq-brain-growth --data-root DATA
+  %(prog)s folder --data-root my/data --set size=256
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of ``check``."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
+    add_source(parser)
+
+
+COMMAND = Command(
+    name="check",
+    summary="what a data set holds, beside what is expected",
+    add_arguments=add_arguments,
+    run="benchmarks.data.check:run",
+    examples=EXAMPLES,
+)
 
 
 def run(options: argparse.Namespace) -> int:
     """Check data sets; return 1 if one is damaged, or was named and is missing.
 
     Raises:
-        UnknownNameError: One is unknown.
-        OptionError: There is no such data root, or an option is no assignment.
+        OptionError: A data set, the data root or an option is wrong.
         WriteError: The cache cannot be written.
     """
     source = Source.of(options)
-    check_names(options.names)
-    names = dict.fromkeys(options.names or probseg.datasets)
+    names = choose(options.names or probseg.datasets, probseg.datasets, kind="data set")
     sound = [check(name, source, required=name in options.names) for name in names]
     return int(not all(sound))
 
@@ -51,16 +73,18 @@ def check(name: str, source: Source, *, required: bool) -> bool:
     except WriteError:
         raise
     except MissingDataError as error:
-        say(f"not here: {name}: {error}\n", style="red" if required else "dim")
+        print_line(f"not here: {name}: {error}\n", style="red" if required else "dim")
         return not required
     except OptionError as error:
-        say(f"not checked: {name}: {error}\n", style="red")
+        print_line(f"not checked: {name}: {error}\n", style="red")
     except ProbsegError as error:
-        say(f"damaged: {name}: {error}\n", style="red")
+        print_line(f"damaged: {name}: {error}\n", style="red")
     return False
 
 
 def _report(name: str, source: Source) -> bool:
+    from rich.console import Console
+
     from benchmarks.data.survey import survey
     from probseg.datasets.cache.packed import PackedDataset
     from probseg.datasets.cache.sources import told
@@ -73,11 +97,12 @@ def _report(name: str, source: Source) -> bool:
     tables = [comparison_table(result, describe(name)), annotator_table(result)]
     if result.damaged or result.suspicious:
         tables.append(findings_table(result))
+    console = Console()
     for table in tables:
-        Console().print(to_terminal(table))
+        console.print(to_terminal(table))
     if result.skipped:
         count = len(result.skipped)
-        say(f"left out, {count:,} in all:\n  {told(list(result.skipped))}", style="red")
+        print_line(f"left out, {count:,} in all:\n  {told(list(result.skipped))}", style="red")
     return not (result.damaged or result.skipped)
 
 
@@ -183,7 +208,7 @@ def findings_table(survey: Survey) -> Table:
         return Cell(what, mark="worse" if what in survey.damaged else "")
 
     def examples(what: str) -> str:
-        return "\n".join(sample_name(survey.dataset, index) for index in samples[what][:EXAMPLES])
+        return "\n".join(sample_name(survey.dataset, index) for index in samples[what][:SHOWN])
 
     columns = [
         Column[str]("what", name, number=False),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import probseg
-from probseg.cli.assignments import assigned
-from probseg.errors import OptionError, UnknownNameError
-from probseg.options import named_parameters, unknown
+from benchmarks.arguments import add_data_root, check_data_root
+from probseg.cli.parser import Parser, add_set, parse_assignments
+from probseg.options import named_parameters
 
 if TYPE_CHECKING:
     from probseg.interfaces import Dataset
@@ -31,8 +31,8 @@ class Source:
         Raises:
             OptionError: There is no such data root, or an option is no assignment.
         """
-        check_root(options.data_root)
-        return cls(options.data_root, assigned(options.set))
+        check_data_root(options.data_root)
+        return cls(options.data_root, parse_assignments(options.set))
 
     def open(self, name: str, **defaults: Any) -> Dataset:
         """Open a data set; it is given those of the ``defaults`` that it takes.
@@ -49,32 +49,10 @@ class Source:
         return dataset
 
 
-def say(text: str, *, style: str = "") -> None:
-    """Print a line as it stands."""
-    from rich.console import Console
-
-    Console().print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-
-def check_root(root: Path | None) -> None:
-    """Check that a data root exists.
-
-    Raises:
-        OptionError: It does not.
-    """
-    if root is not None and not root.exists():
-        raise OptionError(f"--data-root {root} does not exist; give the folder of the data sets")
-
-
-def check_names(names: Iterable[str]) -> None:
-    """Check that data sets have these names.
-
-    Raises:
-        UnknownNameError: One does not.
-    """
-    for name in names:
-        if name not in probseg.datasets:
-            raise UnknownNameError(unknown("data set", name, probseg.datasets))
+def add_source(parser: Parser) -> None:
+    """Add ``--data-root`` and ``--set``, which :meth:`Source.of` reads."""
+    add_data_root(parser)
+    add_set(parser, "options of the data set")
 
 
 def needs_root(name: str) -> bool:

@@ -8,7 +8,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmarks.data.opening import Source, check_names, say
+import probseg
+from benchmarks.arguments import choose
+from benchmarks.data.opening import Source, add_source
+from probseg.cli.command import Command
+from probseg.cli.output import print_line
+from probseg.cli.parser import Parser
 from probseg.errors import OptionError
 from probseg.options import check_number
 
@@ -19,6 +24,43 @@ if TYPE_CHECKING:
 
 Window = Literal["crop"] | tuple[float, float]
 CHUNK = 64  # samples
+EXAMPLES = """
+examples:
+  %(prog)s qubiq-brain-growth --data-root DATA --out packed/brain-growth
+  %(prog)s lidc --dicom LIDC-IDRI --out packed/lidc
+      crops at native resolution in the lung window
+  %(prog)s lidc --dicom LIDC-IDRI --out packed/lidc --spacing 0.5 --window=-1000,400
+      resampled to 0.5 mm, in a window of one's own (mind the = before a minus sign)
+  %(prog)s lidc --dicom LIDC-IDRI --out packed/lidc --window crop
+      each crop stretched from its darkest to its brightest value
+
+The packed folder is a data root itself: check lidc --data-root packed/lidc.
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of ``prepare``."""
+    parser.add_argument("name", metavar="NAME", help="such as lidc, folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the packed folder")
+    parser.add_argument(
+        "--dicom", type=Path, metavar="DIR", help="raw CT of LIDC-IDRI, a folder of *.dcm a series"
+    )
+    parser.add_argument(
+        "--spacing", type=float, metavar="MM", help="resample the CT (default: as it is)"
+    )
+    parser.add_argument(
+        "--window", metavar="lung|crop|LOW,HIGH", help="of the CT, in HU (default: lung)"
+    )
+    add_source(parser)
+
+
+COMMAND = Command(
+    name="prepare",
+    summary="pack a data set into a folder",
+    add_arguments=add_arguments,
+    run="benchmarks.data.prepare:run",
+    examples=EXAMPLES,
+)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         ProbsegError: The data are missing or damaged, or the folder cannot be written.
     """
     source, out = Source.of(options), options.out
-    check_names([options.name])
+    choose([options.name], probseg.datasets, kind="data set")
     if out.is_file():
         raise OptionError(f"--out {out} is a file; give a folder")
     if options.dicom is None:
@@ -43,9 +85,9 @@ def run(options: argparse.Namespace) -> int:
     else:
         packed = _prepare_ct(options.dicom, out, spacing=options.spacing, window=options.window)
     groups = len(set(packed.groups))
-    say(f"{len(packed):,} samples of {groups:,} groups are in {out}")
+    print_line(f"{len(packed):,} samples of {groups:,} groups are in {out}")
     for line in packed.skipped:
-        say(f"left out: {line}", style="yellow")
+        print_line(f"left out: {line}", style="yellow")
     return 0
 
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.data.opening import Source, annotator_names, check_names, sample_name, say
+import probseg
+from benchmarks.arguments import check_seed, choose
+from benchmarks.data.opening import Source, add_source, annotator_names, sample_name
+from probseg.cli.command import Command
+from probseg.cli.output import print_line
+from probseg.cli.parser import Parser
 from probseg.errors import OptionError
 from probseg.options import check_integer
 from probseg.utils.atomic_files import atomic_file
@@ -24,6 +30,39 @@ if TYPE_CHECKING:
 VERSIONS = 8  # augmented versions beside each original
 LONGEST_TITLE = 34  # characters
 DOTS_PER_INCH = 150
+EXAMPLES = """
+examples:
+  %(prog)s lidc --data-root DATA --out lidc.png --crop 64
+  %(prog)s folder --data-root my/data --out mine.png --samples 30 --seed 1
+  %(prog)s qubiq-brain-tumor-1 --data-root DATA --out tumor.png --channel 2
+  %(prog)s lidc --data-root DATA --out augmented.png --augment
+      each image and eight random transformations of it (Table 5)
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of ``preview``."""
+    parser.add_argument("name", metavar="NAME", help="such as lidc, folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+    parser.add_argument(
+        "--samples", type=int, metavar="N", help="images (default: 12, with --augment 4)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice (0)")
+    parser.add_argument("--crop", type=int, metavar="PIXELS", help="the middle only")
+    parser.add_argument("--channel", type=int, default=0, metavar="N", help="which to show (0)")
+    parser.add_argument(
+        "--augment", action="store_true", help="show each image and random transformations of it"
+    )
+    add_source(parser)
+
+
+COMMAND = Command(
+    name="preview",
+    summary="a contact sheet with everybody's contours",
+    add_arguments=add_arguments,
+    run="benchmarks.data.preview:run",
+    examples=EXAMPLES,
+)
 
 
 @dataclass(frozen=True)
@@ -46,34 +85,35 @@ def run(options: argparse.Namespace) -> int:
     """
     name, out = options.name, options.out
     source, sheet = Source.of(options), _sheet_options(options)
-    check_names([name])
+    choose([name], probseg.datasets, kind="data set")
     if out.suffix.lower() != ".png":
         raise OptionError(f"--out {out}: the sheet is a PNG; call it FILE.png")
     dataset = source.open(name, on_fault="skip")
     if sheet.channel not in range(dataset.channels):
         raise OptionError(f"--channel is {sheet.channel}; {name} has {dataset.channels}")
-    figure = draw(dataset, choose(len(dataset), sheet.samples, seed=sheet.seed), sheet)
+    figure = draw(dataset, draw_indices(len(dataset), sheet.samples, seed=sheet.seed), sheet)
     with atomic_file(out) as temporary:
         figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor="white", format="png")
     count = min(sheet.samples, len(dataset))
-    say(f"{count} of {len(dataset):,} images of {name} are in {out}")
+    print_line(f"{count} of {len(dataset):,} images of {name} are in {out}")
     if skipped := getattr(dataset, "skipped", ()):
-        say(f"{len(skipped):,} were left out; check {name} says why", style="yellow")
+        print_line(f"{len(skipped):,} were left out; check {name} says why", style="yellow")
     return 0
 
 
 def _sheet_options(options: argparse.Namespace) -> SheetOptions:
+    check_seed(options.seed)
     default = 4 if options.augment else 12
     return SheetOptions(
         samples=check_integer("--samples", default if options.samples is None else options.samples),
-        seed=check_integer("--seed", options.seed, low=0),
+        seed=options.seed,
         crop=None if options.crop is None else check_integer("--crop", options.crop),
         channel=options.channel,
         augment=options.augment,
     )
 
 
-def choose(count: int, limit: int, *, seed: int) -> list[int]:
+def draw_indices(count: int, limit: int, *, seed: int) -> list[int]:
     """Return at most ``limit`` of ``count`` indices, drawn without replacement, in order."""
     import numpy as np
 

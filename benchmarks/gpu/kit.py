@@ -5,13 +5,13 @@ The wheels that such a machine lacks (``wheels.txt``), and LIDC as a compressed 
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arguments import add_data_root
 from benchmarks.jobs.data import open_dataset
 from probseg.cli.parser import Parser
 from probseg.errors import MissingDataError
@@ -27,16 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make the kit and return the exit status."""
     parser = Parser(
         prog="python -m benchmarks.gpu.kit",
-        description="Bring together what a GPU machine without a network needs.",
+        description="Bring together what a GPU machine without a network needs: wheels, and LIDC "
+        "where there is a data root.",
     )
     parser.add_argument("--out", type=Path, default=Path("gpu-kit"), metavar="DIR")
-    parser.add_argument(
-        "--data-root",
-        type=Path,
-        default=os.environ.get("PROBSEG_DATA"),
-        metavar="DIR",
-        help="folder with LIDC (default: $PROBSEG_DATA); without it the kit holds wheels only",
-    )
+    add_data_root(parser)
     options = parser.parse_args(arguments)
     return parser.run(lambda: make(options.out, options.data_root))
 

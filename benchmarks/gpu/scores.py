@@ -130,6 +130,7 @@ def _data(training: Path, options: PartOptions) -> Data:
 
 
 def _draw_gini(values: Mapping[str, Any], names: Sequence[str], out: Path) -> None:
+    from benchmarks.reports.colours import COLOURS
     from benchmarks.reports.figures import write_figure
     from probseg.plots import gini_curves
 
@@ -139,12 +140,12 @@ def _draw_gini(values: Mapping[str, Any], names: Sequence[str], out: Path) -> No
         if len(known) > 1:
             curves[name] = [([r["step"] for r in known], [r["prior/gini"] for r in known])]
     if curves:
-        write_figure(out / "gini.png", gini_curves({"profile paper, fold 0, seed 0": curves}))
+        figure = gini_curves({"profile paper, fold 0, seed 0": curves}, colours=COLOURS)
+        write_figure(out / "gini.png", figure)
 
 
 def _draw_samples(recorders: Mapping[str, PictureRecorder], out: Path) -> None:
-    from benchmarks.reports.figures import case_of, write_figure
-    from benchmarks.reports.overview import overview
+    from benchmarks.reports.figures import case_of, overview, write_figure
 
     indices = next(iter(recorders.values())).pictures
     cases = [case_of({n: r.pictures[i] for n, r in recorders.items()}) for i in indices]

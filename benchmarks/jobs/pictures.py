@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probseg.utils.atomic_files import atomic_file
 
-Picture = dict[str, NDArray[np.generic]]  # image, masks, labels, mean and sd of one test image
+Picture = dict[str, NDArray[Any]]  # image, masks, labels, mean and sd of one test image
 NAMES = ("image", "masks", "labels", "mean", "sd")
 FILE = "pictures.npz"
 _PROBABILITIES = ("mean", "sd")  # from 0 to 1, which a compact picture keeps in 255 steps

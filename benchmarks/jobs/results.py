@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.execution.aside import set_aside
 from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.damaged import set_aside
 from benchmarks.jobs.provenance import Provenance
 from benchmarks.jobs.records import check_keys, from_json, to_json
 from probseg.errors import DataError
@@ -119,6 +119,17 @@ class Result:
         return "finished" if self.finished else "failed"
 
     @property
+    def tested_on(self) -> DataSummary:
+        """The data of a finished result.
+
+        Raises:
+            ResultError: The cell failed before its data were opened.
+        """
+        if self.data is None:
+            raise ResultError(f"{self.cell.label} has no data: it failed before they were opened")
+        return self.data
+
+    @property
     def key(self) -> str:
         """Key of the cell."""
         return self.cell.key
@@ -172,10 +183,6 @@ class Result:
             }
         )
         return {**content, "digest": digest(content)}
-
-    def __getitem__(self, key: str) -> Any:
-        """Return a value by its key in JSON: for readers that do not use the attributes yet."""
-        return self.to_json()[key]
 
 
 def _from_values(kind: type[Result], values: Mapping[str, Any], where: str) -> Result:
@@ -298,13 +305,13 @@ def finished(cell: Cell, out: Path, fingerprint: str | None = None) -> Result | 
     return result if result is not None and result.finished else None
 
 
-def make_room(cell: Cell, out: Path, fingerprint: str) -> None:
-    """Set aside what lies in the place of a cell's result and is none on these data."""
+def set_aside_unusable(cell: Cell, out: Path, fingerprint: str) -> None:
+    """Set aside what stands where a cell's result belongs and is no result of it on these data."""
     path = result_path(cell, out)
     try:
         _own(cell, out, fingerprint)
     except _OtherDataError as error:
-        set_aside(path, error)  # first, so that nobody finds it in the folder's new place
+        set_aside(path, error)  # first, so that nobody reads it from the renamed folder
         set_aside(path.parent, error)
     except ResultError as error:
         set_aside(path, error)

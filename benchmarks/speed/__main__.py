@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.arguments import add_data_root, check_data_root, choose
 from probseg.cli.parser import Parser
-from probseg.errors import MissingDataError, OptionError, UnknownNameError
-from probseg.options import check_integer, unknown
+from probseg.errors import MissingDataError, OptionError
+from probseg.options import check_integer
 
 if TYPE_CHECKING:
     from benchmarks.speed.comparison import Settings
@@ -24,7 +24,7 @@ TOPICS = {
     "sample": "many samples of an image",
     "evaluate": "metrics of samples and annotations",
     "sinkhorn": "divergences, and their share of a training step",
-    "data": "packing, opening and reading LIDC (needs --data-root)",
+    "data": "packing, opening and reading LIDC (lidc_slices.zip in --data-root)",
     "start": "importing, building, --help",
     "scaling": "how the cost grows with samples, latents, size, batch, annotators (plots)",
 }
@@ -46,13 +46,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--small", action="store_true", help="tiny sizes, to see that it works; no use as figures"
     )
-    parser.add_argument(
-        "--data-root",
-        type=Path,
-        default=os.environ.get("PROBSEG_DATA"),
-        metavar="DIR",
-        help="folder with lidc_slices.zip (default: $PROBSEG_DATA)",
-    )
+    add_data_root(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("benchmarks/out/speed"), metavar="DIR", help="%(default)s"
     )
@@ -66,9 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    topics = _known_topics(options.topics)
+    topics = choose(options.topics or TOPICS, TOPICS, kind="topic")
     check_integer("--rounds", options.rounds)
-    _check_folders(options.data_root, options.out)
+    check_data_root(options.data_root)
+    if options.out.exists() and not options.out.is_dir():
+        raise OptionError(f"--out {options.out} is a file; give a folder")
     if options.gpu:
         _check_cuda()
     from rich.console import Console
@@ -126,20 +122,6 @@ def _command(topics: Sequence[str], settings: Settings) -> str:
     return " ".join(
         ["python -m benchmarks.speed", *topics, *(flag for flag, given in flags.items() if given)]
     )
-
-
-def _known_topics(names: Iterable[str]) -> tuple[str, ...]:
-    for name in names:
-        if name not in TOPICS:
-            raise UnknownNameError(unknown("topic", name, TOPICS))
-    return tuple(dict.fromkeys(names)) or tuple(TOPICS)
-
-
-def _check_folders(data_root: Path | None, out: Path) -> None:
-    if data_root is not None and not data_root.exists():
-        raise OptionError(f"--data-root {data_root} does not exist; give the folder of the data")
-    if out.exists() and not out.is_dir():
-        raise OptionError(f"--out {out} is a file; give a folder")
 
 
 def _check_cuda() -> None:

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.interfaces import Batch
 from probseg.options import did_you_mean, listing
-from probseg.utils.transfer import moved
+from probseg.utils.devices import to_device
 
 Annotator = Literal["random", "majority", "staple"] | int
 NAMES: tuple[str, ...] = ("random", "majority", "staple")
@@ -116,7 +116,7 @@ def choose_annotator(
         place = (torch.rand(count, generator=generator, device=device) * who.sum(1)).long()
         among = (who.cumsum(1) > place[:, None]).int().argmax(1)
         chosen = torch.where(who.all(1), chosen, among)
-    return masks[torch.arange(count, device=masks.device), moved(chosen, masks.device)]
+    return masks[torch.arange(count, device=masks.device), to_device(chosen, masks.device)]
 
 
 def majority_vote(masks: Tensor, present: Tensor | None = None) -> Tensor:

@@ -14,7 +14,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from probseg.errors import InputError
-from probseg.utils.transfer import moved
 
 Arguments = Sequence[Any]
 Keywords = Mapping[str, Any]
@@ -104,12 +103,12 @@ def _brought(func: Any, args: Arguments, kwargs: Keywords, generator: Generator)
         kwargs = {**kwargs, "device": torch.device("cpu")}
     on_cpu: Any = tree_map_only(Tensor, Tensor.cpu, (list(args), dict(kwargs)))
     drawn = func(*on_cpu[0], **{**on_cpu[1], "generator": generator})
-    no_wait = device.type == "cuda"  # as in moved()
+    no_wait = device.type == "cuda"  # as in to_device
     if fills:
         return first.copy_(drawn, non_blocking=no_wait)
     if "out" in kwargs:
         return kwargs["out"].resize_(drawn.shape).copy_(drawn, non_blocking=no_wait)
-    return moved(drawn, device)
+    return drawn.to(device, non_blocking=no_wait)
 
 
 def _forked(func: Any, args: Arguments, kwargs: Keywords, generator: Generator) -> Any:
@@ -143,5 +142,5 @@ def _set_state(device: torch.device, state: Tensor) -> None:
 def _device(args: Arguments, kwargs: Keywords) -> torch.device:
     """Return where an operation's result is wanted."""
     asked: torch.device | None = kwargs.get("device")
-    found = (x.device for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor))
-    return asked or next(found, torch.device("cpu"))
+    devices = (x.device for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor))
+    return asked or next(devices, torch.device("cpu"))

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import probseg
-from probseg.cli.sampling import predict
+from probseg.cli.prediction import predict
 from probseg.datasets.formats.nifti import read_nifti
 from probseg.datasets.formats.orientation import Upright
 
@@ -176,12 +176,12 @@ def test_a_bad_image_costs_only_itself(command, checkpoint, pixels, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["scan.jpg"], "scan.jpg is none of"),
+        (["scan.jpg"], "scan.jpg must be one of"),
         (["a/scan.png", "b/scan.tif"], "a/scan.png and b/scan.tif would both go to"),
-        (["scan.png", "-n", "0"], "n is 0"),
-        (["scan.png", "--seed", "-1"], "seed is -1"),
+        (["scan.png", "-n", "0"], "-n must be an integer of at least 1, not 0"),
+        (["scan.png", "--seed", "-1"], "--seed must be an integer of at least 0, not -1"),
         (["scan.png", "--window", "5"], "LOW,HIGH"),
-        (["scan.png", "--window", "5,1"], "the first number is the lower one"),
+        (["scan.png", "--window", "5,1"], "must begin with the lower number"),
         (["scan.png", "--device", "abacus"], "--device abacus cannot be used"),
     ],
 )

@@ -5,25 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from benchmarks.reports.analysis.experiments import Experiment, Groups, Paired, Values
-from benchmarks.reports.analysis.resampling import INTERVAL, RESAMPLES, draws, members
-from benchmarks.reports.analysis.words import PAPER_ROWS
+from benchmarks.reports.analysis.bootstrap import FEWEST, Coefficient, coefficient
+from benchmarks.reports.analysis.experiments import Experiment, Paired
+from benchmarks.reports.analysis.paper import ROWS as PAPER_ROWS
 
 KERNELS = ("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy")
-FEWEST = 4  # points; three lie on a line too easily
-
-
-class Coefficient(NamedTuple):
-    """A correlation with its 95 % bootstrap interval; NaN where a side does not vary."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +55,7 @@ def _over_cells(experiment: Experiment, rows: tuple[str, ...]) -> Iterator[Corre
 
 
 def _points(experiment: Experiment, rows: Iterable[str], metric: str) -> list[tuple[float, float]]:
-    means = [cell["means"]["base"] for row in rows for cell in experiment.rows[row]]
+    means = [result.means["base"] for row in rows for result in experiment.rows[row]]
     pairs = ((cell.get("gini"), cell.get(metric)) for cell in means)
     return [(gini, cost) for gini, cost in pairs if gini is not None and cost is not None]
 
@@ -91,39 +81,3 @@ def _correlation(
         pearson=coefficient(pair.first, pair.second, pair.groups),
         spearman=coefficient(*ranks, pair.groups),
     )
-
-
-def coefficient(x: Values, y: Values, groups: Groups) -> Coefficient:
-    """Return Pearson's correlation; of ranks it is Spearman's.
-
-    The interval resamples whole groups. Ranks stay those of the full sample, which saves ranking
-    every resample anew and hardly moves the interval.
-
-    Args:
-        x: (N,)
-        y: (N,)
-        groups: What belongs together (N,), such as the images of a patient.
-    """
-    member = members(groups)
-    drawn = draws(int(member.max()) + 1)[:, member]
-    resampled = _weighted(x, y, drawn)
-    known = resampled[np.isfinite(resampled)]
-    value = float(_weighted(x, y, np.ones((1, len(x))))[0])
-    if member.max() + 1 < FEWEST or len(known) < RESAMPLES / 2:
-        return Coefficient(value, float("nan"), float("nan"))
-    low, high = np.quantile(known, INTERVAL)
-    return Coefficient(value, float(low), float(high))
-
-
-def _weighted(x: Values, y: Values, weights: Values) -> Values:
-    """Return the correlation under each row of weights (B, N); NaN where a side is constant."""
-    x, y = (v - v.mean() for v in (x, y))
-    total = weights.sum(1)
-    mean_x, mean_y = weights @ x / total, weights @ y / total
-    covariance = weights @ (x * y) / total - mean_x * mean_y
-    variances = (weights @ (x * x) / total - mean_x**2) * (weights @ (y * y) / total - mean_y**2)
-    vary = variances > 1e-12 * (x.var() * y.var())
-    if not x.any() or not y.any():
-        return np.full(len(weights), np.nan)
-    safe = np.where(vary, variances, 1.0)
-    return np.where(vary, covariance / np.sqrt(safe), np.nan).clip(-1, 1)

@@ -13,7 +13,7 @@ from benchmarks.jobs.results import Result
 
 Values = NDArray[np.float64]
 Groups = NDArray[np.str_]
-Fit = tuple[int, int]  # fold and seed
+Training = tuple[int, int]  # fold and seed
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Experiment:
 
     profile: str
     dataset: str
-    rows: Mapping[str, Sequence[Result]]  # row to its cells
+    rows: Mapping[str, Sequence[Result]]  # row to one a fold and seed
 
     @cached_property
     def trained(self) -> tuple[str, ...]:
         """The rows with a model that was trained."""
-        return tuple(r for r, cells in self.rows.items() if cells[0]["config"]["model"] is not None)
+        return tuple(row for row, results in self.rows.items() if results[0].cell.trained)
 
     def paired(
         self,
@@ -53,57 +53,56 @@ class Experiment:
             second: Another row, metric or both.
             variants: Which prior of either was sampled.
         """
-        one, other = shared_cells(self.rows.get(first[0], ()), self.rows.get(second[0], ()))
-        a = by_image(one, first[1], variants[0])
-        b = by_image(other, second[1], variants[1])
-        images = [image for image in a if image in b]
-        if not images:
+        one, other = shared_trainings(self.rows.get(first[0], ()), self.rows.get(second[0], ()))
+        a, b = by_image(one, first[1], variants[0]), by_image(other, second[1], variants[1])
+        shared = [image for image in a if image in b]
+        if not shared:
             return None
-        groups = dict(zip(one[0]["images"]["index"], one[0]["images"]["group"], strict=True))
+        groups = dict(zip(one[0].images.index, one[0].images.group, strict=True))
         return Paired(
-            np.array([a[image] for image in images]),
-            np.array([b[image] for image in images]),
-            np.array([groups[image] for image in images]),
+            np.array([a[image] for image in shared]),
+            np.array([b[image] for image in shared]),
+            np.array([groups[image] for image in shared]),
             max(len(one), len(other)),
         )
 
 
 def experiments(results: Iterable[Result]) -> list[Experiment]:
-    """Sort results by profile, data set and fingerprint of the data."""
-    found: dict[tuple[str, str, str], dict[str, list[Result]]] = {}
+    """Group results by profile, data set and fingerprint of the data."""
+    groups: dict[tuple[str, str, str], dict[str, list[Result]]] = {}
     for result in results:
-        config = result["config"]
-        what = config["profile"], config["dataset"]["name"], result["data"]["fingerprint"]
-        found.setdefault(what, {}).setdefault(config["row"], []).append(result)
-    return [Experiment(profile, dataset, rows) for (profile, dataset, _), rows in found.items()]
+        group = result.cell.profile, result.cell.dataset, result.tested_on.fingerprint
+        groups.setdefault(group, {}).setdefault(result.cell.row, []).append(result)
+    return [Experiment(profile, dataset, rows) for (profile, dataset, _), rows in groups.items()]
 
 
-def shared_cells(
+def shared_trainings(
     one: Sequence[Result], other: Sequence[Result]
 ) -> tuple[list[Result], list[Result]]:
-    """Return the cells of the folds and seeds that both rows have; a baseline's one suits any."""
-    fits = set(map(fit, one)) & set(map(fit, other))
-    if any(fit(result) is None for result in (*one, *other)):
+    """Return the results of the folds and seeds that both rows have; a baseline's fits any."""
+    if not all(map(training_of, (*one, *other))):
         return list(one), list(other)
-    return [r for r in one if fit(r) in fits], [r for r in other if fit(r) in fits]
+    shared = set(map(training_of, one)) & set(map(training_of, other))
+    first, second = ([r for r in row if training_of(r) in shared] for row in (one, other))
+    return first, second
 
 
-def fit(result: Result) -> Fit | None:
-    """Return fold and seed of a training, or nothing for a baseline."""
-    config = result["config"]
-    return None if config["fold"] is None else (config["fold"], config["seed"])
+def training_of(result: Result) -> Training | None:
+    """Return fold and seed of a training, or None for a baseline."""
+    fold, seed = result.cell.fold, result.cell.seed
+    return None if fold is None or seed is None else (fold, seed)
 
 
-def by_image(cells: Sequence[Result], metric: str, variant: str = "base") -> dict[int, float]:
+def by_image(results: Sequence[Result], metric: str, variant: str = "base") -> dict[int, float]:
     """Return test image to its value, averaged over the cells, where every cell has one."""
-    columns = [_scores(cell, metric, variant) for cell in cells]
+    columns = [_scores(result, metric, variant) for result in results]
     if not columns:
         return {}
     shared = set.intersection(*map(set, columns))
     return {image: float(np.mean([c[image] for c in columns])) for image in sorted(shared)}
 
 
-def _scores(cell: Result, metric: str, variant: str) -> dict[int, float]:
-    values = cell["scores"].get(variant, {}).get(metric, ())
-    pairs = zip(cell["images"]["index"], values, strict=bool(values))
+def _scores(result: Result, metric: str, variant: str) -> dict[int, float]:
+    values = result.scores.get(variant, {}).get(metric, ())
+    pairs = zip(result.images.index, values, strict=bool(values))
     return {image: value for image, value in pairs if value is not None}

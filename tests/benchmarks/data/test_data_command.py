@@ -187,7 +187,7 @@ def test_prepare_leaves_other_folders_alone(tmp_path, capsys):
         (["check", "lidcc"], "did you mean 'lidc'"),
         (["check", "lidc", "--data-root", "/no/such"], "--data-root /no/such does not exist"),
         (["check", "lidc", "--set", "size"], "--set takes KEY=VALUE"),
-        (["check", "--set", "size=64", "lidc"], "anything else comes before --set"),
+        (["check", "--set", "size=64", "lidc"], "put other arguments before --set"),
         (["chek"], "invalid choice: 'chek'"),
         (["preview", "lidc"], "--out"),
         (["preview", *SHAPES, "--out", "sheet.jpg"], "call it FILE.png"),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.results import finished, make_room, read_result, result_path
+from benchmarks.jobs.results import finished, read_result, result_path, set_aside_unusable
 from benchmarks.run import main
 
 ANY = st.integers(0, 2**40)
@@ -63,7 +63,7 @@ def test_no_damage_to_a_result_is_taken_for_a_result(
     path.write_bytes(damage(whole, place))
     found = finished(cell, out)
     assert found is None or found.to_json() == json.loads(whole)
-    make_room(cell, out, json.loads(whole)["data"]["fingerprint"])
+    set_aside_unusable(cell, out, json.loads(whole)["data"]["fingerprint"])
     assert path.exists() == (found is not None)
     assert len(list(path.parent.iterdir())) == 1
     shutil.rmtree(out)

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from benchmarks.reports.tables import tabulate
 
 import probseg
 from benchmarks.jobs.predictors import ModelPredictor
-from benchmarks.reports.tables import tabulate
 from probseg.datasets.shapes import AmbiguousShapes
 from probseg.errors import InputError, OptionError
 from probseg.training.execution import choose_execution

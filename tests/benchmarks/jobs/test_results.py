@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.jobs.cells import plan
+from benchmarks.jobs.cells import plan_cells
 from benchmarks.jobs.provenance import GitState, Provenance
 from benchmarks.jobs.results import (
     DataSummary,
@@ -20,9 +20,9 @@ from benchmarks.jobs.results import (
     Timings,
     digest,
     finished,
-    make_room,
     read_result,
     result_path,
+    set_aside_unusable,
     write_result,
 )
 from benchmarks.suite.definition import read_suite
@@ -35,7 +35,7 @@ COMMITTED = Path(__file__).parents[3] / "benchmarks" / "results"
 def cell():
     suite = read_suite()
     choice = {"datasets": ["contours"], "rows": ["punet"], "folds": [0], "seeds": [0]}
-    return plan(suite, suite.profiles["quick"], **choice)[0]
+    return plan_cells(suite, suite.profiles["quick"], **choice)[0]
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_truncated_result_is_named_and_set_aside_not_deleted(
     for _ in range(2):
         path.write_text(path.read_text()[:-40] if path.exists() else "{")
         assert finished(cell, tmp_path) is None
-        make_room(cell, tmp_path, "ab12")
+        set_aside_unusable(cell, tmp_path, "ab12")
     aside = {child.name for child in path.parent.iterdir()}
     assert aside == {"result-set-aside-1.json", "result-set-aside-2.json"}
     assert caplog.text.count(f"cannot read the result {path}") == 2

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.reports.analysis.correlation import coefficient, correlations
+from benchmarks.reports.analysis.bootstrap import coefficient
+from benchmarks.reports.analysis.correlation import correlations
 from benchmarks.reports.analysis.experiments import experiments
 
 

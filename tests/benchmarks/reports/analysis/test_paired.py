@@ -1,5 +1,6 @@
 """Paired tests against scipy, brute force, simulation and what must not matter."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
+from benchmarks.reports.analysis.bootstrap import draws, mean_interval
 from benchmarks.reports.analysis.experiments import by_image, experiments
 from benchmarks.reports.analysis.paired import compare, holm, paired_tests, rank_biserial
-from benchmarks.reports.analysis.resampling import draws, mean_interval
 
 VALUES = st.floats(-4, 4).map(lambda v: round(v, 2))
 PAIRS = st.integers(2, 30).flatmap(lambda n: arrays(float, (2, n), elements=VALUES))
@@ -135,7 +136,7 @@ def test_only_folds_that_both_have_are_compared(make, rng) -> None:
 
 def test_an_image_without_a_value_is_left_out(make) -> None:
     with_gap = make("punet", {"ncc": [0.5, 0.25, 0.75]})
-    with_gap["scores"]["base"]["ncc"][1] = None
+    with_gap = replace(with_gap, scores={"base": {"ncc": [0.5, None, 0.75]}})
     other = make("punet", {"ncc": [0.25, 0.25, 0.25]}, fold=1)
     assert by_image([with_gap, other], "ncc") == {0: 0.375, 2: 0.5}
 
@@ -143,7 +144,7 @@ def test_an_image_without_a_value_is_left_out(make) -> None:
 def test_profiles_and_data_are_never_compared(make, rng) -> None:
     one, quick = (make("csae", {"ged": rng.random(9)}, profile=p) for p in ("paper", "quick"))
     elsewhere = make("punet", {"ged": rng.random(9)})
-    elsewhere["data"]["fingerprint"] = "cd34"
+    elsewhere = replace(elsewhere, data=replace(elsewhere.data, fingerprint="cd34"))
     found = experiments([one, quick, elsewhere])
     assert len(found) == 3
     assert not any(map(paired_tests, found))
@@ -159,8 +160,6 @@ def test_better_needs_interval_and_p_and_knows_the_direction(make, rng) -> None:
     tests = {t.metric: t for t in paired_tests(*experiments(results))}
     assert (tests["ged"].better, tests["ncc"].better) == ("csae", "punet")
     assert tests["gini"].better is None
-    assert tests["ged"].swapped.better == "csae"
-    assert tests["ged"].swapped.swapped == tests["ged"]
 
 
 def test_an_ablation_does_not_change_the_papers_p_values(make, rng) -> None:
