@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.speed.timing import Machine
 from benchmarks.speed.workers import NotInstalledError, Worker, Workload
@@ -26,6 +26,14 @@ class Disagreement(ProbsegError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Floor:
+    """A lower bound of the time on this machine."""
+
+    seconds: float
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Where and how to measure."""
 
@@ -40,6 +48,13 @@ class Settings:
     def size(self, usual: int, small: int) -> int:
         """Return the usual size, or the small one where tiny sizes are asked for."""
         return small if self.small else usual
+
+    def floor(self, flops: float, precision: Literal["fp32", "bf16"]) -> Floor:
+        """Return the time of so many operations at the speed of matrix products."""
+        rate = self.machine.bf16 if precision == "bf16" else self.machine.fp32
+        count = f"{flops / 1e9:,.0f}" if flops >= 1e11 else f"{flops / 1e9:.1f}"
+        why = f"{count} GFLOP at the measured {rate / 1e9:,.0f} GFLOP/s in {precision}"
+        return Floor(seconds=flops / rate, why=why)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +93,6 @@ class Row:
     def ratio(self) -> float:
         """The median of the rounds' ratios: how many times as long as the first candidate."""
         return statistics.median(self.ratios)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Floor:
-    """A lower bound of the time on this machine."""
-
-    seconds: float
-    why: str
 
 
 @dataclass(frozen=True, kw_only=True)

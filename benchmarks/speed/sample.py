@@ -55,12 +55,7 @@ def _decoding(settings: Settings, batch: int, count: int) -> Comparison:
 def _floor(settings: Settings, pixels: int) -> Floor:
     decoder: Any = build_model().decoder
     layers = [*decoder.hidden, decoder.logits]
-    flops = 2 * pixels * sum(layer.weight.numel() for layer in layers)
-    rate = settings.machine.fp32
-    return Floor(
-        seconds=flops / rate,
-        why=f"{flops / 1e9:.1f} GFLOP at the measured {rate / 1e9:,.0f} GFLOP/s in fp32",
-    )
+    return settings.floor(2 * pixels * sum(layer.weight.numel() for layer in layers), "fp32")
 
 
 def build_model() -> Any:

@@ -42,10 +42,6 @@ class Machine:
     bf16: float  # the same; emulated where the hardware has no bf16
     bandwidth: float  # bytes/s, read and written
 
-    def best(self, precision: str) -> float:
-        """Return FLOP/s of "fp32" or "bf16"."""
-        return self.bf16 if precision == "bf16" else self.fp32
-
 
 def measure_machine(device: str = "cpu", *, small: bool = False) -> Machine:
     """Measure matrix products of 2048 × 2048 and copies of 256 MiB, medians of 7 rounds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Literal
@@ -104,12 +105,7 @@ def _floor(settings: Settings, execution: Execution, batch: int, size: int) -> F
     with FlopCounterMode(display=False) as counter:
         sum(build("punet").loss(*images(1, size)).values()).backward()
     flops = batch * counter.get_total_flops()
-    precision = "bf16" if execution.bf16 else "fp32"
-    rate = settings.machine.best(precision)
-    return Floor(
-        seconds=flops / rate,
-        why=f"{flops / 1e9:,.0f} GFLOP at the measured {rate / 1e9:,.0f} GFLOP/s in {precision}",
-    )
+    return settings.floor(flops, "bf16" if execution.bf16 else "fp32")
 
 
 def build(model: str, **options: Any) -> Any:
@@ -126,7 +122,30 @@ def images(batch: int, size: int) -> tuple[Tensor, Tensor]:
     return image, (torch.rand(batch, size, size, generator=generator) > 0.9).long()
 
 
-class Step(Workload):
+class _Step(Workload):
+    """A training step on seeded images.
+
+    Args:
+        batch: B.
+        size: H and W.
+        device: "cpu" or "cuda".
+    """
+
+    def __init__(self, *, batch: int, size: int, device: str) -> None:
+        self.image, self.label = (tensor.to(device) for tensor in images(batch, size))
+        self.device = device
+
+    def run(self) -> None:
+        """Take a step and wait until it is done."""
+        self.step()
+        wait(self.device)
+
+    @abstractmethod
+    def step(self) -> None:
+        """Take a step, which on a GPU goes on after this returns."""
+
+
+class Step(_Step):
     """A step as ``probseg.training.fit`` takes it.
 
     Args:
@@ -154,6 +173,7 @@ class Step(Workload):
         capturable: bool = False,
         **options: Any,
     ) -> None:
+        super().__init__(batch=batch, size=size, device=device)
         off: dict[str, Any] = {"precision": "fp32", "channels_last": False, "micro_batch": batch}
         chosen = off if plain else {"precision": precision}
         self.settings = TrainingSettings(device=device, compile=compiled, **chosen)
@@ -167,18 +187,12 @@ class Step(Workload):
         configured: Any = self.module.configure_optimizers()
         self.optimizer = configured["optimizer"]
         self.optimizer.param_groups[0]["capturable"] = capturable
-        self.image, self.label = (tensor.to(device) for tensor in images(batch, size))
         self._open = ExitStack()
         if not plain:
             self._open.enter_context(kept_memory())
 
-    def run(self) -> None:
-        """Take a step and wait until it is done."""
-        self.step()
-        wait(self.execution.device.type)
-
     def step(self) -> None:
-        """Take a step, which on a GPU goes on after this returns."""
+        """Take a step."""
         self._backward(self.image, self.label)
         clip(self.optimizer, self.settings.clip)
         self.optimizer.step()
@@ -195,41 +209,31 @@ class Step(Workload):
     def _backward(self, image: Tensor, label: Tensor) -> Tensor:
         self.optimizer.zero_grad()
         chunk = images_at_once(self.settings.micro_batch, self.module, image)
-        kind = self.execution.device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=self.execution.bf16):
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.execution.bf16):
             terms = self.module.terms
             return accumulate(terms, image, label, chunk=chunk, backward=Tensor.backward).loss
 
 
-class TextbookStep(Workload):
+class TextbookStep(_Step):
     """A step of the textbook's network, with torch's Adam as it is.
 
     Args:
-        batch: B.
-        size: H and W.
-        device: "cpu" or "cuda".
         latent_dim: L.
         bf16: Under autocast, in channels last: the textbook's network at its best.
+        **sizes: Batch, size and device.
     """
 
-    def __init__(
-        self, *, batch: int, size: int, device: str, latent_dim: int = 6, bf16: bool = False
-    ) -> None:
-        self.model = TextbookPUNet(latent_dim=latent_dim).to(device)
+    def __init__(self, *, latent_dim: int = 6, bf16: bool = False, **sizes: Any) -> None:
+        super().__init__(**sizes)
+        self.model = TextbookPUNet(latent_dim=latent_dim).to(self.device)
         copy_weights(build("punet", latent_dim=latent_dim), self.model)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4, weight_decay=5e-5)
-        self.image, self.label = (tensor.to(device) for tensor in images(batch, size))
-        self.device, self.bf16 = device, bf16
+        self.bf16 = bf16
         if bf16:
             self.model.to(memory_format=torch.channels_last)
 
-    def run(self) -> None:
-        """Take a step and wait until it is done."""
-        self.step()
-        wait(self.device)
-
     def step(self) -> None:
-        """Take a step, which on a GPU goes on after this returns."""
+        """Take a step."""
         self.optimizer.zero_grad()
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
             loss = self.model.loss(self.image, self.label)
@@ -246,33 +250,25 @@ class TextbookStep(Workload):
         return _answer(loss, self.model, first[0], self.model.last)
 
 
-class UqBoxStep(Workload):
-    """A step of lightning-uq-box's ProbUNet around the same U-Net, without its metrics and logs.
+class UqBoxStep(_Step):
+    """A step of lightning-uq-box's ProbUNet around the same U-Net, without its metrics and logs."""
 
-    Args:
-        batch: B.
-        size: H and W.
-        device: "cpu" or "cuda".
-    """
-
-    def __init__(self, *, batch: int, size: int, device: str) -> None:
+    def __init__(self, **sizes: Any) -> None:
+        super().__init__(**sizes)
         from lightning_uq_box.uq_methods import ProbUNet
 
         ours = build("punet")
         unet = nn.Sequential(ours.backbone, nn.Conv2d(ours.backbone.out_channels, 2, 1))
-        self.model = ProbUNet(model=unet, latent_dim=6).to(device)
+        self.model = ProbUNet(model=unet, latent_dim=6).to(self.device)
         _copy_encoder(ours.prior_encoder, self.model.prior)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4, weight_decay=5e-5)
-        image, label = (tensor.to(device) for tensor in images(batch, size))
-        self.batch = {self.model.input_key: image, self.model.target_key: label}
-        self.image, self.device = image, device
+        self.batch = {self.model.input_key: self.image, self.model.target_key: self.label}
 
-    def run(self) -> None:
-        """Take a step and wait until it is done."""
+    def step(self) -> None:
+        """Take a step."""
         self.optimizer.zero_grad()
         self.model.compute_loss(self.batch)["loss"].backward()
         self.optimizer.step()
-        wait(self.device)
 
     def answer(self) -> dict[str, Any]:
         """Return the prior's means on a few images."""
