@@ -52,9 +52,8 @@ def catalogue() -> dict[str, Description]:
 
 def describe(name: str) -> Description:
     """Return the catalogue's description of a data set, or its constructor's documentation."""
-    known = catalogue().get(name)
-    if known is not None:
-        return known
+    if name in catalogue():
+        return catalogue()[name]
     documentation = inspect.getdoc(probseg.datasets[name]) or "no description"
     takes_root = "root" in named_parameters(probseg.datasets[name])
     get = "see the documentation of the package that offers it" if takes_root else ""
@@ -65,10 +64,10 @@ def availability(name: str, root: Path | None) -> str:
     """Say whether a data set lies at ``root``, by the names of its files alone."""
     if not needs_root(name):
         return "embedded"
-    look = describe(name)
-    if root is None or root.is_file() or not look.look:
+    description = describe(name)
+    if root is None or root.is_file() or not description.look:
         return "not looked for"
-    match = look.find(root)
+    match = description.find(root)
     return "no" if match is None else f"yes: {match}"
 
 

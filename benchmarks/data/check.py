@@ -179,10 +179,10 @@ def _spacing(survey: Survey) -> str | None:
     import numpy as np
 
     spacing = np.asarray(getattr(survey.dataset, "spacing", np.empty((0, 2))))
-    known = spacing[np.isfinite(spacing).all(axis=1)]
-    if not len(known):
+    finite = spacing[np.isfinite(spacing).all(axis=1)]
+    if not len(finite):
         return None
-    return f"{_span(f'{known.min():.3g}', f'{known.max():.3g}')} mm in {len(known):,} samples"
+    return f"{_span(f'{finite.min():.3g}', f'{finite.max():.3g}')} mm in {len(finite):,} samples"
 
 
 def annotator_table(survey: Survey) -> Table:

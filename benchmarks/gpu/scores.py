@@ -37,8 +37,8 @@ def run(options: PartOptions) -> None:
     """Score every model that the paper's run kept, on as many images as the time allows."""
     results = PartResults(options.out, "scores", keep=False)
     results["provenance"] = provenance.collect(options.device).to_json()
-    found = sorted((options.out / "run-paper").glob("cells/*/*/*/*/training/best.safetensors"))
-    folders = {path.parents[2].name: path.parent for path in found}
+    checkpoints = sorted((options.out / "run-paper").glob("cells/*/*/*/*/training/best.safetensors"))
+    folders = {path.parents[2].name: path.parent for path in checkpoints}
     for name, folder in folders.items():
         results[name] = history(folder)
     _draw_gini(results.values, list(folders), options.out)
@@ -57,11 +57,12 @@ def run(options: PartOptions) -> None:
             str(FEW): Scorer(few, batch=BATCH[FEW], watch=recorders[name].watch).run(test),
             str(MANY): _score_many(many, test),
         }
-        told = {"images": len(test), "of": len(data.test), "seconds": time.monotonic() - started}
+        seconds = time.monotonic() - started
         write_images(options.out, name, scores)
-        each = {count: means(finite(values)) for count, values in scores.items()}
-        results[name] = results.values[name] | told | {"means": each}
-        print(name, told, each, flush=True)
+        outcome = {"images": len(test), "of": len(data.test), "seconds": seconds}
+        outcome["means"] = {count: means(finite(values)) for count, values in scores.items()}
+        results[name] = results.values[name] | outcome
+        print(name, outcome, flush=True)
         _draw_samples(recorders, options.out)
     results["finished"] = True
 
@@ -102,9 +103,9 @@ def _images(
         started = time.monotonic()
         Scorer(predictors[0], batch=BATCH[FEW]).run(tried)
         _score_many(predictors[1], tried)
-        each = (time.monotonic() - started) / len(tried)
-    print(f"{each:.4f} s an image", flush=True)
-    fitting = int(0.7 * options.seconds_left() / models / each)
+        seconds = (time.monotonic() - started) / len(tried)
+    print(f"{seconds:.4f} s an image", flush=True)
+    fitting = int(0.7 * options.seconds_left() / models / seconds)
     return max(min(fitting, len(test)), min(TRIED, len(test)))
 
 
@@ -136,9 +137,9 @@ def _draw_gini(values: Mapping[str, Any], names: Sequence[str], out: Path) -> No
 
     curves = {}
     for name in names:
-        known = [r for r in values[name]["history"] if "prior/gini" in r]
-        if len(known) > 1:
-            curves[name] = [([r["step"] for r in known], [r["prior/gini"] for r in known])]
+        rounds = [r for r in values[name]["history"] if "prior/gini" in r]
+        if len(rounds) > 1:
+            curves[name] = [([r["step"] for r in rounds], [r["prior/gini"] for r in rounds])]
     if curves:
         figure = gini_curves({"profile paper, fold 0, seed 0": curves}, colours=COLOURS)
         write_figure(out / "gini.png", figure)
