@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.gpu.parts import PartOptions
 from benchmarks.gpu.results import PartResults
 from benchmarks.jobs import provenance
+from benchmarks.jobs.records import to_json
 from benchmarks.speed.timing import measure_machine
 
 TESTS = sorted(map(str, Path("tests/devices").glob("test_*gpu*.py")))  # quick to collect
@@ -26,7 +27,7 @@ def run(options: PartOptions) -> None:
     """Write what the machine is and what it can do."""
     results = PartResults(options.out, "environment", keep=False)
     results["small"] = options.small
-    results["provenance"] = provenance.collect(options.device).to_json()
+    results["provenance"] = to_json(provenance.collect(options.device))
     results["packages"] = {d.name: d.version for d in distributions()}
     results["driver"] = _driver()
     results["torch"] = _torch()

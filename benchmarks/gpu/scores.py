@@ -15,6 +15,7 @@ from benchmarks.jobs import provenance
 from benchmarks.jobs.data import Data, open_dataset, prepare, thin
 from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
 from benchmarks.jobs.predictors import ModelPredictor
+from benchmarks.jobs.records import to_json
 from benchmarks.jobs.results import finite, means
 from benchmarks.jobs.scoring import Scorer, Scores, batches
 from benchmarks.suite.settings import DataSettings
@@ -36,8 +37,9 @@ REHEARSAL_IMAGES = 8  # images
 def run(options: PartOptions) -> None:
     """Score every model that the paper's run kept, on as many images as the time allows."""
     results = PartResults(options.out, "scores", keep=False)
-    results["provenance"] = provenance.collect(options.device).to_json()
-    checkpoints = sorted((options.out / "run-paper").glob("cells/*/*/*/*/training/best.safetensors"))
+    results["provenance"] = to_json(provenance.collect(options.device))
+    pattern = "cells/*/*/*/*/training/best.safetensors"
+    checkpoints = sorted((options.out / "run-paper").glob(pattern))
     folders = {path.parents[2].name: path.parent for path in checkpoints}
     for name, folder in folders.items():
         results[name] = history(folder)
@@ -59,7 +61,7 @@ def run(options: PartOptions) -> None:
         }
         seconds = time.monotonic() - started
         write_images(options.out, name, scores)
-        outcome = {"images": len(test), "of": len(data.test), "seconds": seconds}
+        outcome: dict[str, Any] = {"images": len(test), "of": len(data.test), "seconds": seconds}
         outcome["means"] = {count: means(finite(values)) for count, values in scores.items()}
         results[name] = results.values[name] | outcome
         print(name, outcome, flush=True)
