@@ -43,6 +43,10 @@ class MissingPluginError(PluginError, UnknownNameError):
     """A part of a plugin that is not installed."""
 
 
+class MissingDependencyError(ProbsegError, ImportError):
+    """A package that is not installed, and that something optional needs."""
+
+
 class HubError(ProbsegError, OSError):
     """A repository of models that cannot be read or written."""
 
@@ -58,6 +62,7 @@ __all__ = [
     "HubError",
     "InputError",
     "MissingDataError",
+    "MissingDependencyError",
     "MissingPluginError",
     "OptionError",
     "PluginError",

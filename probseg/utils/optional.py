@@ -1,0 +1,41 @@
+"""Packages that only some functions need, and that an extra of probseg installs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from probseg.errors import MissingDependencyError
+
+
+def require(module: str, *, extra: str, for_: str) -> Any:
+    """Import a module of an optional package and return it.
+
+    To keep its types, call this and then import the module as usual.
+
+    Args:
+        module: Its full name, such as ``"matplotlib.pyplot"``.
+        extra: The extra of probseg that installs the package: "train", "plot", "data", ...
+        for_: What needs it, as the subject of a sentence: ``"probseg.training.fit"``.
+
+    Raises:
+        MissingDependencyError: The package is not installed.
+        ImportError: The package is installed, and fails to import.
+
+    >>> require("lightbulb.pytorch", extra="train", for_="probseg.training.fit")
+    Traceback (most recent call last):
+    ...
+    probseg.errors.MissingDependencyError: probseg.training.fit needs the package 'lightbulb', \
+which is not installed; run: pip install 'probseg[train]'
+    """
+    package = module.partition(".")[0]
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != package:  # a part of the package, or what it needs in turn
+            raise
+        raise MissingDependencyError(
+            f"{for_} needs the package {package!r}, which is not installed; "
+            f"run: pip install 'probseg[{extra}]'",
+            name=package,
+        ) from error
