@@ -49,7 +49,7 @@ def check(name: str, options: argparse.Namespace, console: Console) -> bool:
 def _report(name: str, options: argparse.Namespace, console: Console) -> bool:
     from benchmarks.data import survey_tables as tables
     from benchmarks.data.survey import survey
-    from probseg.datasets.cache.packed import PackedDataset
+    from probseg.datasets.cache.dataset import PackedDataset
 
     dataset = open_named(name, options, on_fault="skip")
     if isinstance(dataset, PackedDataset):

@@ -63,6 +63,6 @@ def name_of(dataset: Dataset, index: int) -> str:
 
 def annotators_of(dataset: Dataset) -> list[str]:
     """Return the annotators' names, in the order of the masks; their numbers if they have none."""
-    names = getattr(dataset, "stamp", {}).get("annotators", ())
+    names = getattr(dataset, "source_state", {}).get("annotators", ())
     known = len(names) == dataset.annotators
     return [str(name) for name in (names if known else range(dataset.annotators))]

@@ -12,7 +12,7 @@ from benchmarks.data.opening import check_choices, open_named
 from benchmarks.suite.validation import ChoiceError
 
 if TYPE_CHECKING:
-    from probseg.datasets.cache.packed import PackedDataset
+    from probseg.datasets.cache.dataset import PackedDataset
 
 Window = str | tuple[float, float]
 OF_CT = ("spacing", "window")  # options that only raw CT has
@@ -93,7 +93,7 @@ def _from_dataset(options: argparse.Namespace) -> PackedDataset:
 
 
 def _check_free(out: Path) -> None:
-    from probseg.datasets.cache.packed import ARRAYS, META
+    from probseg.datasets.cache.dataset import ARRAYS, META
     from probseg.datasets.lidc.dicom import MISSING
 
     names = {entry.name for entry in out.iterdir()} if out.is_dir() else set()

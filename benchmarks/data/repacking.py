@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from probseg.datasets.cache.packed import ARRAYS, META, PackedDataset
+from probseg.datasets.cache.dataset import ARRAYS, META, PackedDataset
 from probseg.datasets.cache.packing import pack
-from probseg.datasets.cache.sources import Block
+from probseg.datasets.cache.source import Block
 from probseg.interfaces import Dataset
 from probseg.utils.atomic_files import atomic_folder
 
@@ -48,7 +48,7 @@ class Samples:
         self.name = dataset.name
         self.classes = dataset.classes
         self.provenance = dataset.provenance
-        self.stamp: dict[str, Any] = {"path": dataset.name, "fingerprint": dataset.fingerprint}
+        self.state: dict[str, Any] = {"path": dataset.name, "fingerprint": dataset.fingerprint}
 
     def __len__(self) -> int:
         return len(self.dataset)

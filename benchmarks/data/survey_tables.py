@@ -12,7 +12,7 @@ from rich.table import Table
 from benchmarks.data.catalogue import Entry
 from benchmarks.data.opening import annotators_of, name_of
 from benchmarks.data.survey import Survey
-from probseg.datasets.cache.sources import told
+from probseg.datasets.formats.files import shorten
 
 TOLD = 3  # samples that a finding names
 
@@ -120,4 +120,4 @@ def left_out(found: Survey) -> str:
     """Return what was left out and why, or an empty string."""
     if not found.skipped:
         return ""
-    return f"left out, {len(found.skipped):,} in all:\n  {told(list(found.skipped))}"
+    return f"left out, {len(found.skipped):,} in all:\n  {shorten(found.skipped)}"

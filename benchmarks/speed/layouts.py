@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.speed.workers import largest_child, own_peak
 
 if TYPE_CHECKING:  # torch takes seconds and 500 MB, which opening and packing need not spend
-    from probseg.datasets.cache.packed import PackedDataset
+    from probseg.datasets.cache.dataset import PackedDataset
     from probseg.interfaces import Batch
 
 COMPARED = 2  # samples in an answer
@@ -35,7 +35,7 @@ class Open:
 
     def __init__(self, *, layout: str, path: Path) -> None:
         # The allocator's state of a process that trains, for all layouts: see
-        # probseg.datasets.cache.packed.
+        # probseg.datasets.cache.dataset.
         np.empty(31 << 20, np.uint8)
         self.layout, self.path = layout, path
 
@@ -113,7 +113,7 @@ class WritePickle:
 
     def run(self) -> None:
         """Write it."""
-        from probseg.datasets.cache.packed import PackedDataset
+        from probseg.datasets.cache.dataset import PackedDataset
 
         dataset = PackedDataset(self.packed)
         samples = [dataset[index] for index in range(min(self.count, len(dataset)))]
@@ -134,7 +134,7 @@ class WritePickle:
 
 def open_packed(folder: Path) -> Opened:
     """Open a packed cache."""
-    from probseg.datasets.cache.packed import PackedDataset
+    from probseg.datasets.cache.dataset import PackedDataset
 
     dataset = PackedDataset(folder)
     return Opened(len(dataset), dataset.__getitems__)
@@ -142,8 +142,8 @@ def open_packed(folder: Path) -> Opened:
 
 def open_archive(path: Path) -> Opened:
     """List a zip of PNG files, which are decoded when they are asked for."""
-    from probseg.datasets.formats.filetree import Archive
-    from probseg.datasets.lidc.slices import LidcSlices
+    from probseg.datasets.formats.files import Archive
+    from probseg.datasets.lidc.png import LidcSlices
 
     source = LidcSlices(Archive(path))
     chunks = source.chunks()

@@ -12,10 +12,10 @@ from PIL import Image as Pillow
 
 from probseg.cli.sampling import Predicted
 from probseg.cli.scaling import Image
-from probseg.datasets.formats.nifti import nibabel
-from probseg.datasets.formats.orientation import Upright
+from probseg.datasets.formats.nifti import Reorientation
 from probseg.errors import ProbsegError
 from probseg.utils.atomic_files import atomic_folder, write_json
+from probseg.utils.optional import require
 
 _WHITE = 65535  # of 16-bit PNG
 
@@ -30,8 +30,8 @@ def write_prediction(
         WriteError: The folder cannot be written.
     """
     with atomic_folder(folder) as place:
-        if image.picture.upright:
-            _write_nifti(place, image, image.picture.upright, predicted)
+        if image.picture.reorientation:
+            _write_nifti(place, image, image.picture.reorientation, predicted)
         else:
             _write_png(place, predicted)
         _draw(place / "contours.png", image, predicted)
@@ -48,18 +48,21 @@ def _write_png(place: Path, predicted: Predicted) -> None:
         Pillow.fromarray(np.rint(values * _WHITE).astype(np.uint16)).save(place / f"{name}.png")
 
 
-def _write_nifti(place: Path, image: Image, upright: Upright, predicted: Predicted) -> None:
-    original = nibabel().load(image.file)
+def _write_nifti(
+    place: Path, image: Image, orientation: Reorientation, predicted: Predicted
+) -> None:
+    nibabel = require("nibabel", extra="data", for_="writing NIfTI files")
+    original = nibabel.load(image.file)
     arrays: dict[str, NDArray[Any]] = {"samples": predicted.labels, **_named(predicted)}
     for name, values in arrays.items():
         pictures = values if values.ndim == 3 else values[None]
-        voxels = upright.back(pictures[None])  # (X, Y, 1, n)
+        voxels = orientation.inverse(pictures[None])  # (X, Y, 1, n)
         header = original.header.copy()
         header.set_data_dtype(values.dtype)
         header.set_slope_inter(1, 0)
         voxels = voxels if len(pictures) > 1 else voxels[..., 0]
         made = type(original)(voxels, original.affine, header)
-        nibabel().save(made, place / f"{name}.nii.gz")
+        nibabel.save(made, place / f"{name}.nii.gz")
 
 
 def _named(predicted: Predicted) -> dict[str, NDArray[np.float32]]:

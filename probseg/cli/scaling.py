@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.datasets.cache.places import named
+from probseg.datasets.formats.files import in_file
 from probseg.datasets.formats.images import Picture, read_picture, stem_and_suffix
-from probseg.datasets.formats.resize import check_finite, stretch
+from probseg.datasets.formats.preprocessing import check_finite, stretch
 from probseg.errors import DataError, OptionError
 
 _LARGEST = 1 << 28  # bytes of a file
@@ -77,7 +77,7 @@ def read_image(file: Path, scaling: Scaling) -> Image:
     Raises:
         DataError: It is not there, not whole, or has values that are no numbers.
     """
-    with named(str(file)):
+    with in_file(str(file)):
         try:
             if file.stat().st_size > _LARGEST:
                 raise DataError(f"has more than {_LARGEST} bytes")

@@ -20,7 +20,7 @@ from benchmarks.data.check_command import check
 from benchmarks.data.list_command import state
 from benchmarks.data.preview_command import draw_sheet
 from benchmarks.jobs.material import open_dataset
-from probseg.datasets.cache.packed import PackedDataset
+from probseg.datasets.cache.dataset import PackedDataset
 
 SHAPES = ["ambiguous-shapes", "--set", "samples=20", "size=24"]
 PARTS = ("images", *(f"mask-{k}" for k in range(4)))
