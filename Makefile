@@ -1,25 +1,25 @@
-# setup, bench, test, oldest, lint and docs, each from nothing: environments are made when needed.
+# Each target starts from nothing: environments are made when they are needed.
 # `make VENV=/path/to/venv test` uses (or creates) another environment than .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BENCH_OUT ?= benchmarks/out
 BENCH_ARGS ?= --datasets contours --profile quick
 GPU_KIT ?= gpu-kit
-PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=8 --dist=worksteal -m "not slow"
+PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=8 --dist=worksteal
 
 # What the oldest versions have to pass: all parts, the metrics, training and its files.
 OLDEST ?= $(VENV)-oldest
 OLDEST_TESTS ?= tests/testing/test_builtins.py tests/models tests/divergences \
 	tests/projectors tests/decoders tests/backbones tests/utils tests/test_*.py tests/metrics tests/sharing \
-	tests/training/test_augmentation.py tests/training/test_fit.py tests/training/test_step.py
+	tests/training/test_augmentation.py tests/training/test_fit.py tests/training/test_gradients.py
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# One stamp per extra, newer than pyproject.toml once that extra is installed.
+# An empty file for each extra, newer than pyproject.toml once that extra is installed.
 stamp = $(VENV)/.probseg-$(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test oldest plugins lint stats format docs gpu-kit clean
+.PHONY: help setup bench test test-all oldest plugins extras lint stats format docs gpu-kit clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,16 +29,23 @@ setup: $(call stamp,dev) $(call stamp,docs) ## create the environment with every
 bench: $(call stamp,bench) ## train, evaluate and picture the three models on the embedded data
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS) --out $(BENCH_OUT)
 
-test: $(call stamp,dev) ## run the tests with coverage, with the newest versions
+test: $(call stamp,dev) ## run the quick tests, within some minutes
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow and not install"
+
+test-all: $(call stamp,dev) ## run all tests that install nothing, with coverage
 	$(BIN)/python -m pip list --disable-pip-version-check
-	$(BIN)/python -m pytest --cov=probseg --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --cov=probseg --cov-report=term --cov-fail-under=95 \
+		$(PYTEST_ARGS) -m "not install"
 
 oldest: $(OLDEST)/.probseg-oldest ## run a part of the tests with the oldest versions that pyproject.toml admits
 	$(BIN)/uv pip list --python $(OLDEST)/bin/python
-	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS) $(OLDEST_TESTS)
+	$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS) -m "not slow and not install" $(OLDEST_TESTS)
 
 plugins: $(call stamp,dev) ## run each plugin's own tests, where that plugin alone is installed
-	$(BIN)/python -m pytest -m slow tests/project/test_plugins.py
+	$(BIN)/python -m pytest -m install tests/project/test_plugins.py
+
+extras: $(call stamp,dev) ## install the wheel with each extra alone, and use what the extra is for
+	$(BIN)/python -m pytest -m install tests/project/test_extras.py
 
 lint: $(call stamp,dev) ## check style and types
 	$(BIN)/ruff check .

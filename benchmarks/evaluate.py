@@ -111,13 +111,13 @@ def run(options: argparse.Namespace) -> None:
     """
     from rich.console import Console
 
-    from benchmarks.jobs.material import open_dataset
+    from benchmarks.jobs.data import open_dataset
     from benchmarks.jobs.scorecard import make_scorecard, to_rich
     from probseg.utils.atomic_files import write_json
 
     checkpoint = _file(options.checkpoint)
     model: Any = probseg.load(checkpoint)
-    dataset = _view(open_dataset({"name": options.dataset}, options.data_root), options)
+    dataset = _view(open_dataset(options.dataset, root=options.data_root), options)
     card = make_scorecard(model, dataset, options)
     out = options.out or checkpoint.with_name(f"{checkpoint.stem}-{options.dataset}.json")
     write_json(out, {"checkpoint": str(checkpoint), **card})
@@ -131,7 +131,8 @@ def _file(checkpoint: Path) -> Path:
 
 
 def _view(dataset: Dataset, options: argparse.Namespace) -> Dataset:
-    from benchmarks.jobs.material import FOLDS, thin
+    from benchmarks.jobs.data import thin
+    from benchmarks.suite.settings import FOLDS
     from probseg.datasets.splits import split
     from probseg.datasets.views import CentreCrop, Subset
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.jobs.results import Result, read_result
+from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.provenance import GitState
+from benchmarks.jobs.results import DataSummary, Result, read_result
 from benchmarks.suite.choices import Parser
 from probseg.errors import DataError, ProbsegError
 from probseg.options import listing
@@ -86,45 +88,45 @@ def card_of(result: Result) -> Card:
     """
     from probseg.sharing.cards import Card
 
-    if result["status"] != "finished" or result["training"] is None:
-        raise DataError(f"the result {result['key']} is of no model that was trained to its end")
-    config, data, training = result["config"], result["data"], result["training"]
-    variant = next(iter(result["means"]))
+    cell, data, training, origin = result.cell, result.data, result.training, result.provenance
+    if data is None or training is None:
+        raise DataError(f"the result {result.key} is of no model that was trained to its end")
+    variant = next(iter(result.means))
     return Card(
-        title=f"{config['row']} on {config['dataset']['name']}",
-        dataset=config["dataset"]["name"],
-        data=_data(config, data),
-        metrics={n: v for n, v in result["means"][variant].items() if v is not None},
+        title=f"{cell.row} on {cell.dataset}",
+        dataset=cell.dataset,
+        data=_data(cell, data),
+        metrics={n: v for n, v in result.means[variant].items() if v is not None},
         measured_on=(
-            f"Means over {data['test']} test images of {config['dataset']['name']} "
-            f"({variant} samples, {data['split']}, fold {config['fold']}); the benchmark's "
+            f"Means over {data.test} test images of {cell.dataset} "
+            f"({variant} samples, {data.split}, fold {cell.fold}); the benchmark's "
             "documentation says what each is and which way is better."
         ),
         provenance={
-            "trained": f"{training['steps']} steps, the best weights after {training['best_step']}",
-            "profile and seed": f"{config['profile']}, {config['seed']}",
-            "finished": str(result["timings"].get("finished", "unknown")),
-            "code": _code(result["provenance"]["git"]),
-            "versions": ", ".join(f"{n} {v}" for n, v in result["provenance"]["versions"].items()),
-            "machine": str(result["provenance"]["machine"].get("device", "unknown")),
-            "result": f"{result['key']}, digest {result['digest']}",
+            "trained": f"{training.steps} steps, the best weights after {training.best_step}",
+            "profile and seed": f"{cell.profile}, {cell.seed}",
+            "finished": result.timings.finished or "unknown",
+            "code": _code(origin.git),
+            "versions": ", ".join(f"{n} {v}" for n, v in origin.versions.items()),
+            "machine": str(origin.machine.get("device", "unknown")),
+            "result": f"{result.key}, digest {result.digest}",
         },
     )
 
 
-def _data(config: dict[str, object], data: dict[str, object]) -> str:
+def _data(cell: Cell, data: DataSummary) -> str:
     return (
-        f"{data['provenance']}. {data['train']} images to train on, {data['validation']} to choose "
-        f"the weights, {data['test']} to test; {data['channels']} channels, {data['classes']} "
-        f"classes, {data['annotators']} annotators; {data['split']}; seen as {config['data']}. "
-        f"Fingerprint {data['fingerprint']}. The data keep their own terms."
+        f"{data.provenance}. {data.train} images to train on, {data.validation} to choose "
+        f"the weights, {data.test} to test; {data.channels} channels, {data.classes} "
+        f"classes, {data.annotators} annotators; {data.split}; seen as {dict(cell.data)}. "
+        f"Fingerprint {data.fingerprint}. The data keep their own terms."
     )
 
 
-def _code(git: dict[str, object]) -> str:
-    if git["revision"] is None:
+def _code(git: GitState) -> str:
+    if git.revision is None:
         return "unknown revision"
-    return f"revision {git['revision']}{', with changes' if git['dirty'] else ''}"
+    return f"revision {git.revision}{', with changes' if git.dirty else ''}"
 
 
 def _result_file(cell: Path) -> Path:

@@ -8,15 +8,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from probseg._version import __version__
 from probseg.registry import registry
 from probseg.specs import build
 
 if TYPE_CHECKING:
     from probseg.models.base import ProbabilisticModel
-
-__version__ = "0.1.0"
 
 backbones = registry("backbones")
 encoders = registry("encoders")
@@ -40,7 +39,7 @@ def load(path: str | os.PathLike[str], **parts: Any) -> ProbabilisticModel:
     """
     from probseg.sharing.checkpoint import load as load_checkpoint  # torch, only once it is needed
 
-    return load_checkpoint(path, **parts)
+    return cast("ProbabilisticModel", load_checkpoint(path, **parts))
 
 
 def from_pretrained(
@@ -61,7 +60,7 @@ def from_pretrained(
     """
     from probseg.sharing.hub import from_pretrained as load_folder
 
-    return load_folder(pretrained_model_name_or_path, **options)
+    return cast("ProbabilisticModel", load_folder(pretrained_model_name_or_path, **options))
 
 
 __all__ = [

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from probseg.errors import OptionError
-from probseg.options import did_you_mean
+from probseg.options import check_choice, check_integer
 
 
 def convolution_block(
@@ -67,13 +67,11 @@ def check_widths(channels: Sequence[int], convolutions: int) -> tuple[int, ...]:
     Raises:
         OptionError: There is no level, or a width or number of convolutions below one.
     """
+    check_integer("convolutions", convolutions)
     widths = tuple(channels)
-    if not widths or min(widths) < 1 or convolutions < 1:
-        raise OptionError(
-            f"channels={list(widths)} and convolutions={convolutions} make no network; "
-            "give at least one level of at least one channel and convolution"
-        )
-    return widths
+    if not widths:
+        raise OptionError("channels must name the width of at least one level, not []")
+    return tuple(check_integer("each width in channels", width) for width in widths)
 
 
 def in_single_precision(tensor: Tensor) -> Tensor:
@@ -82,17 +80,18 @@ def in_single_precision(tensor: Tensor) -> Tensor:
     return tensor.to(max(tensor.dtype, torch.float32, key=lambda kind: kind.itemsize))
 
 
+def probabilities(logits: Tensor) -> Tensor:
+    """Return the softmax over classes (..., K, H, W) in at least single precision."""
+    return in_single_precision(logits).softmax(dim=-3)
+
+
 def _normalisation(norm: str | None, channels: int) -> list[nn.Module]:
     if norm is None:
         return []
-    known: dict[str, Callable[[], nn.Module]] = {
+    layers: dict[str, Callable[[], nn.Module]] = {
         "batch": lambda: nn.BatchNorm2d(channels),
         "group": lambda: nn.GroupNorm(8 if channels % 8 == 0 else 1, channels),
         "instance": lambda: nn.InstanceNorm2d(channels, affine=True),
     }
-    if norm not in known:
-        raise OptionError(
-            f"no norm is called {norm!r}{did_you_mean(norm, known)}; known: None, "
-            f"{', '.join(known)}"
-        )
-    return [known[norm]()]
+    check_choice("norm", norm, (None, *layers))
+    return [layers[norm]()]

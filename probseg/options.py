@@ -56,8 +56,9 @@ def check_choice(option: str, value: object, choices: Collection[object]) -> Non
     Raises:
         OptionError: It is not; the message names the nearest choice and all of them.
     """
-    # the type as well, since 1 == True
-    if not any(type(value) is type(choice) and value == choice for choice in choices):
+    # the type as well, since 1 == True; a string may be of a subclass
+    kind = str if isinstance(value, str) else type(value)
+    if not any(kind is type(choice) and value == choice for choice in choices):
         hint = did_you_mean(value, [choice for choice in choices if isinstance(choice, str)])
         shown = ", ".join(map(repr, choices))
         raise OptionError(f"{option} must be one of {shown}, not {value!r}{hint}")

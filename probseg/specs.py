@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from probseg.errors import OptionError, ProbsegError
@@ -15,7 +13,15 @@ from probseg.registry import Constructor, Registry, registry
 Part = Any  # a name, a mapping {"name": ..., **options} or a ready object
 Spec = dict[str, Any]
 
-_RESTORING = ContextVar("restoring", default=False)
+
+class StoredWeights(str):
+    """The name of pretrained weights that need not be fetched: the file of the model holds them.
+
+    While a model is loaded, the options ``weights`` and ``..._weights`` of its parts are such
+    strings.
+    """
+
+    __slots__ = ()
 
 
 def build(name: str, **options: Any) -> Any:
@@ -44,56 +50,56 @@ def build(name: str, **options: Any) -> Any:
     return registry("models").create(name, **options)
 
 
-@contextmanager
-def weights_from_a_file() -> Iterator[None]:
-    """Within it, parts are built whose weights a file will give, so that none fetches its own."""
-    token = _RESTORING.set(True)
-    try:
-        yield
-    finally:
-        _RESTORING.reset(token)
+def with_stored_weights(spec: Spec) -> Spec:
+    """Return a spec whose pretrained weights, of all its parts, are :class:`StoredWeights`."""
+    return {option: _stored(option, value) for option, value in spec.items()}
 
 
-def fetches_weights() -> bool:
-    """Whether a part may download pretrained weights: not while a model is loaded."""
-    return not _RESTORING.get()
+def _stored(option: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return with_stored_weights(value)
+    if isinstance(value, str) and (option == "weights" or option.endswith("_weights")):
+        return StoredWeights(value)
+    return value
 
 
-class Made(NamedTuple):
+class BuiltPart(NamedTuple):
     """A part and the plain data that describe it."""
 
     part: Any
     spec: Any
 
 
-def make(kinds: str, part: Part, interface: type, **known: Any) -> Made:
-    """Make a part from a name, a mapping or a ready object, and describe it.
+def build_part(kinds: str, part: Part, interface: type, **fixed: Any) -> BuiltPart:
+    """Build a part from a name, a mapping or a ready object, and describe it.
 
     Args:
         kinds: The registry to look names up in, such as ``"backbones"``.
         part: A name, a mapping ``{"name": ..., **options}`` or a ready object.
         interface: The protocol that the part has to follow.
-        **known: What the composition knows and passes to the constructor.
+        **fixed: What the model itself passes to the constructor, so that users cannot.
 
     Raises:
         OptionError: The part is none of the three, or does not follow the protocol.
     """
     parts = registry(kinds)
     if isinstance(part, (str, Mapping)):
-        made = _create(parts, {"name": part} if isinstance(part, str) else dict(part), known)
+        made = _create(parts, {"name": part} if isinstance(part, str) else dict(part), fixed)
     elif isinstance(part, type) or part is None:
         raise OptionError(
             f"a {parts.kind} is a name, a mapping or a ready object, not {part!r}; "
             f"known names: {', '.join(parts)}"
         )
     else:
-        made = Made(part, {"object": _type_name(part)})
+        made = BuiltPart(part, {"object": _type_name(part)})
     _check_interface(made.part, interface, parts.kind)
     return made
 
 
 def plain(value: Any) -> Any:
     """Return ``value`` as JSON-able data; an object becomes a note of its type."""
+    if isinstance(value, StoredWeights):
+        return str(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
@@ -103,7 +109,7 @@ def plain(value: Any) -> Any:
     return {"object": _type_name(value)}
 
 
-def _create(parts: Registry, part: Spec, known: Mapping[str, Any]) -> Made:
+def _create(parts: Registry, part: Spec, fixed: Mapping[str, Any]) -> BuiltPart:
     if "object" in part:
         raise OptionError(
             f"the {parts.kind} was a ready object ({part['object']}) that no description can "
@@ -113,25 +119,25 @@ def _create(parts: Registry, part: Spec, known: Mapping[str, Any]) -> Made:
     if not isinstance(name, str):
         raise OptionError(f'a {parts.kind} given as a mapping needs a "name" among its keys')
     for option in part:
-        if option in known:
+        if option in fixed:
             raise OptionError(
                 f"option {option!r} of {parts.kind} {name!r} is set by the model; leave it out"
             )
     try:
-        made = parts.create(name, **known, **part)
+        made = parts.create(name, **fixed, **part)
     except (TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, ProbsegError):
             raise
         raise OptionError(f"{parts.kind} {name!r} cannot be made from {part}: {error}") from error
-    return Made(made, {"name": name, **_full_options(parts[name], part, known)})
+    return BuiltPart(made, {"name": name, **_full_options(parts[name], part, fixed)})
 
 
-def _full_options(constructor: Constructor, given: Spec, known: Mapping[str, Any]) -> Spec:
+def _full_options(constructor: Constructor, given: Spec, fixed: Mapping[str, Any]) -> Spec:
     # Defaults go into the description, so that a later default does not change an old model.
     defaults = {
         name: parameter.default
         for name, parameter in named_parameters(constructor).items()
-        if parameter.default is not parameter.empty and name not in known
+        if parameter.default is not parameter.empty and name not in fixed
     }
     described: Spec = plain({**defaults, **given})
     return described

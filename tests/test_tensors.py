@@ -27,14 +27,17 @@ BAD_IMAGES = [
     (IMAGE.numpy(), r"image must be a torch\.Tensor, not ndarray"),
     (IMAGE[0], r"image must be \(B, C, H, W\), not \(1, 8, 8\); add .* image\[None\]"),
     (IMAGE.expand(2, 3, 8, 8), "image has 3 channels and the model takes 1; .* in_channels=3"),
-    (IMAGE[:0], r"image is empty: its shape is \(0, 1, 8, 8\)"),
-    (IMAGE[..., :0], "image is empty"),
+    (IMAGE[:0], r"image must not be empty, but the shape is \(0, 1, 8, 8\)"),
+    (IMAGE[..., :0], "image must not be empty"),
     (IMAGE.to(torch.uint8), r"must be floating, not torch\.uint8; .* image\.float\(\) / 255"),
     (with_value(IMAGE, float("nan")), "1 values that are NaN or infinite in .*nan_to_num"),
     (with_value(IMAGE, float("inf")), "1 values that are NaN or infinite"),
     (with_value(IMAGE, -float("inf")), "1 values that are NaN or infinite"),
     (with_value(IMAGE.double(), 1e39), r"1 values that are NaN or infinite in torch\.float32"),
-    (IMAGE.to("meta"), r"image is on meta and the model on cpu; move it with \.to\('cpu'\)"),
+    (
+        IMAGE.to("meta"),
+        r"image must be on .* the model, cpu, not on meta; move it with \.to\('cpu'\)",
+    ),
 ]
 BAD_LABELS = [
     (LABEL.numpy(), r"label must be a torch\.Tensor, not ndarray"),
@@ -45,15 +48,15 @@ BAD_LABELS = [
         torch.stack([1 - LABEL, LABEL], dim=1),
         r"not \(2, 2, 8, 8\); if its channels are one-hot .* label\.argmax\(1\)",
     ),
-    (LABEL.float(), r"integer classes, not torch\.float32; convert it with \.long\(\)"),
+    (LABEL.float(), r"integer classes, not torch\.float32; convert whole numbers with \.long\(\)"),
     (LABEL.to(torch.complex64), r"integer classes, not torch\.complex64"),
     (
         with_value(LABEL, 255),
-        r"values from 0 to 255, and the model knows classes 0 to 1; map",
+        r"must hold the classes 0 to 1, not values from 0 to 255; map",
     ),
-    (with_value(LABEL, 2), "values from 0 to 2, and the model knows classes 0 to 1"),
+    (with_value(LABEL, 2), "must hold the classes 0 to 1, not values from 0 to 2"),
     (with_value(LABEL, -1), "values from -1 to 0"),
-    (LABEL.to("meta"), "label is on meta and the model on cpu"),
+    (LABEL.to("meta"), "label must be on the device of the model, cpu, not on meta"),
 ]
 
 

@@ -48,11 +48,11 @@ def open_named(name: str, options: argparse.Namespace, **defaults: Any) -> Datas
     Raises:
         ProbsegError: It is not there, damaged, or has no such option.
     """
-    from benchmarks.jobs.material import open_dataset
+    from benchmarks.jobs.data import open_dataset
 
     takes = named_parameters(probseg.datasets[name])
     fitting = {key: value for key, value in defaults.items() if key in takes}
-    return open_dataset({"name": name, **fitting, **assigned(options.set)}, options.data_root)
+    return open_dataset(name, {**fitting, **assigned(options.set)}, root=options.data_root)
 
 
 def name_of(dataset: Dataset, index: int) -> str:

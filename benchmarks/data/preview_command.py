@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         ProbsegError: The data are not there or damaged, or the sheet cannot be written.
     """
     _check(options)
-    from benchmarks.jobs.material import thin
+    from benchmarks.jobs.data import thin
     from benchmarks.reports.figures import write_figure
     from probseg.datasets.views import CentreCrop
 

@@ -18,7 +18,7 @@ from benchmarks.jobs.cells import Cell
 
 if TYPE_CHECKING:
     from benchmarks.execution.work import Work
-    from benchmarks.jobs.material import Data
+    from benchmarks.jobs.data import Data
     from benchmarks.jobs.train import Trained
     from probseg.interfaces import Batch
 
@@ -49,12 +49,12 @@ def measure_all(work: Work, cells: Iterable[Cell]) -> dict[str, Measured | str]:
 def measure(work: Work, cell: Cell) -> Measured | str:
     """Train a cell for a few steps, answer a batch of its test images, and keep nothing."""
     from benchmarks.execution.work import resolve, threads
-    from benchmarks.jobs.material import open_dataset, prepare
+    from benchmarks.jobs.data import open_dataset, prepare
     from probseg.errors import ProbsegError
 
     try:
-        dataset = open_dataset(cell.config["dataset"], work.data_root)
-        data = prepare(dataset, cell.config["data"], cell.config["fold"])
+        dataset = open_dataset(cell.dataset, cell.dataset_options, root=work.data_root)
+        data = prepare(dataset, cell.data_settings, cell.fold)
         work = replace(work, place=replace(work.place, device=resolve(work.place.device)))
         with threads(work.place.threads):
             return _measure(work, cell, data)
@@ -63,9 +63,10 @@ def measure(work: Work, cell: Cell) -> Measured | str:
 
 
 def _measure(work: Work, cell: Cell, data: Data) -> Measured:
+    from benchmarks.jobs.train import training_settings
     from probseg.datasets.views import Subset
 
-    size = int(cell.config["training"].get("batch_size", 32))
+    size = training_settings(cell, work.place).batch_size
     seen = range(min(BATCHES * size, len(data.validation)))
     train, validation = Clocked(data.train), Clocked(Subset(data.validation, seen))
     trained = _train(work, cell, train, validation)
@@ -92,11 +93,11 @@ def _train(work: Work, cell: Cell, train: Clocked, validation: Clocked) -> Train
 
 def _evaluating(work: Work, cell: Cell, data: Data, trained: Trained) -> float:
     """Return the seconds of the whole evaluation, from those of its first batch."""
-    from benchmarks.jobs.job import EVALUATION_BATCH, make_predictor
+    from benchmarks.jobs.job import make_predictor
     from benchmarks.jobs.scoring import Scorer
     from probseg.datasets.views import Subset
 
-    size = cell.config["evaluation"].get("evaluation_batch", EVALUATION_BATCH)
+    size = cell.evaluation_settings.evaluation_batch
     first = Subset(data.test, range(min(size, len(data.test))))
     predictor = make_predictor(cell, data, trained, work.place)
     started = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ Paces = Mapping[str, float]  # kind of cell to seconds a step
 
 def kind(cell: Cell) -> str:
     """Return what cells share that differ in nothing but fold and seed."""
-    return Cell({**cell.config, "fold": None, "seed": None}).key
+    return replace(cell, fold=None, seed=None).key
 
 
 def rounds(cell: Cell, out: Path) -> list[dict[str, Any]]:
@@ -30,10 +31,10 @@ def rounds(cell: Cell, out: Path) -> list[dict[str, Any]]:
 
 def max_steps(cell: Cell) -> int:
     """Return after how many steps a cell's training ends at the latest, 0 without training."""
-    if not cell.trained:
+    if cell.training is None:
         return 0
-    if "max_steps" in cell.config["training"]:
-        return int(cell.config["training"]["max_steps"])
+    if "max_steps" in cell.training:
+        return int(cell.training["max_steps"])
     from probseg.training.settings import TrainingSettings  # imports torch
 
     return TrainingSettings.max_steps

@@ -41,8 +41,8 @@ def preview(
     for heading in headings:
         table.add_column(heading, no_wrap=heading not in ("data set", "row"), overflow="fold")
     for cell in cells:
-        config, training = cell.config, cell.config["training"] or {}
-        numbers = (config["fold"], config["seed"], training.get("max_steps"))
+        training = cell.training or {}
+        numbers = (cell.fold, cell.seed, training.get("max_steps"))
         shown = ("–" if number is None else str(number) for number in numbers)
         row = [cell.dataset, cell.row, *shown, cell.key, state(cell, out)]
         row += [_time(cell, out, known)] * bool(known) + [_memory(cell, estimates or {})] * bool(

@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmarks.execution.progress import Progress
 from benchmarks.execution.work import Busy, Done, Event, Retried, Schedule, Started, Work
 from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.material import open_dataset
+from benchmarks.jobs.data import open_dataset
 from benchmarks.jobs.results import Result, finished
 from probseg.errors import ProbsegError
 from probseg.interfaces import Dataset
@@ -80,7 +80,7 @@ class Runner:
 
     def _open(self, cell: Cell) -> Dataset | None:
         try:
-            return open_dataset(cell.config["dataset"], self.work.data_root)
+            return open_dataset(cell.dataset, cell.dataset_options, root=self.work.data_root)
         except WriteError:
             raise
         except ProbsegError as error:
@@ -130,7 +130,7 @@ def _place(cell: Cell, cells: Sequence[Cell]) -> str:
 
 
 def _summary(result: Result) -> str:
-    means, seconds = result["means"]["base"], result["timings"]["wall_s"]
+    means, seconds = result.means["base"], result.timings.wall_s or 0.0
     shown = {"GED": "ged", "HM-IoU": "hungarian-iou", "diversity": "diversity", "Gini": "gini"}
     values = (f"{k} {means[v]:.3f}" for k, v in shown.items() if means.get(v) is not None)
     return f"{' · '.join(values)} · {seconds:.0f} s"

@@ -21,7 +21,7 @@ from benchmarks.reports.writing import write
 from benchmarks.suite.definition import Profile, Suite, check_options
 from benchmarks.suite.validation import ChoiceError
 from probseg.errors import OptionError
-from probseg.training.precision import choose_execution
+from probseg.training.execution import choose_execution
 from probseg.training.settings import TrainingSettings
 from probseg.utils.atomic_files import sweep
 
@@ -102,7 +102,7 @@ def check_settings(
     """
     try:
         for cell in cells:
-            TrainingSettings.from_mapping({**(cell.config["training"] or {}), "devices": devices})
+            TrainingSettings.from_mapping({**(cell.training or {}), "devices": devices})
         settings = TrainingSettings(device=device, devices=devices)
         return str(choose_execution(settings).device) if here else device
     except OptionError as error:

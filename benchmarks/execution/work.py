@@ -11,7 +11,7 @@ from typing import NamedTuple
 from benchmarks.execution.locks import BusyError
 from benchmarks.execution.place import Place
 from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.material import open_dataset
+from benchmarks.jobs.data import open_dataset
 from benchmarks.jobs.results import Result
 from probseg.utils.atomic_files import WriteError
 
@@ -81,7 +81,7 @@ class Work:
     def _run(self, cell: Cell, place: Place) -> Result:
         from benchmarks.jobs import job
 
-        dataset = open_dataset(cell.config["dataset"], self.data_root)
+        dataset = open_dataset(cell.dataset, cell.dataset_options, root=self.data_root)
         return job.run(cell, dataset, place, wait=self.wait)
 
 
@@ -125,7 +125,7 @@ def resolve(device: str) -> str:
     """Return the device of this machine that "auto" means."""
     if device != "auto":
         return device
-    from probseg.training.precision import choose_execution
+    from probseg.training.execution import choose_execution
     from probseg.training.settings import TrainingSettings
 
     return str(choose_execution(TrainingSettings(device=device)).device)

@@ -17,7 +17,7 @@ def run(options: PartOptions) -> None:
     """Find out and write."""
     state = State(options.out, "environment", keep=False)
     state["small"] = options.small
-    state["provenance"] = provenance.collect(options.device)
+    state["provenance"] = provenance.collect(options.device).to_json()
     state["packages"] = {d.name: d.version for d in distributions()}
     state["driver"] = _driver()
     state["torch"] = _torch()

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jobs.material import open_dataset
+from benchmarks.jobs.data import open_dataset
 from probseg.errors import MissingDataError, ProbsegError
 
 WHEELS = Path(__file__).with_name("wheels.txt")
@@ -77,7 +77,7 @@ def pack(data_root: Path, prefix: Path) -> list[Path]:
     Raises:
         MissingDataError: LIDC is not there, or the parts cannot be written.
     """
-    dataset: Any = open_dataset({"name": "lidc"}, data_root)
+    dataset: Any = open_dataset("lidc", root=data_root)
     for old in prefix.parent.glob(f"{prefix.name}*"):  # of a larger archive before
         old.unlink()
     tar = ["tar", "-cJf", "-", "-C", str(dataset.folder.parent), dataset.folder.name]

@@ -12,16 +12,17 @@ from typing import Any
 from benchmarks.gpu.part import PartOptions
 from benchmarks.gpu.state import State
 from benchmarks.jobs import provenance
-from benchmarks.jobs.material import Data, open_dataset, prepare, thin
-from benchmarks.jobs.pictures import Album, choose
+from benchmarks.jobs.data import Data, open_dataset, prepare, thin
+from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
 from benchmarks.jobs.predictors import ModelPredictor
 from benchmarks.jobs.results import finite, means
 from benchmarks.jobs.scoring import Scorer, Scores, batches
+from benchmarks.suite.settings import DataSettings
 from probseg import load
 from probseg.datasets.views import Subset
 from probseg.interfaces import Dataset
 from probseg.metrics.evaluation import evaluate
-from probseg.training.precision import choose_execution
+from probseg.training.execution import choose_execution
 from probseg.training.settings import TrainingSettings
 from probseg.utils.atomic_files import atomic_file
 
@@ -30,13 +31,12 @@ OF_MANY = ("ged", "hungarian-iou", "diversity")
 BATCH = {FEW: 32, MANY: 16}  # images
 TRIED = 64  # images that tell how many fit the time
 REHEARSED = 8  # images
-SPLIT = {"split": "patient"}  # as the profile has it
 
 
 def run(options: PartOptions) -> None:
     """Score every model that the paper's run kept, on as many images as the time allows."""
     state = State(options.out, "scores", keep=False)
-    state["provenance"] = provenance.collect(options.device)
+    state["provenance"] = provenance.collect(options.device).to_json()
     found = sorted((options.out / "run-paper").glob("cells/*/*/*/*/training/best.safetensors"))
     folders = {path.parents[2].name: path.parent for path in found}
     for name, folder in folders.items():
@@ -49,12 +49,12 @@ def run(options: PartOptions) -> None:
     first = next(iter(predictors.values()))
     images = REHEARSED if options.small else _images(data.test, first, len(folders), options)
     test = Subset(data.test, thin(range(len(data.test)), images, seed=0))
-    albums = {}
+    recorders: dict[str, PictureRecorder] = {}
     for name, (few, many) in predictors.items():
-        albums[name] = Album(choose(test))
+        recorders[name] = PictureRecorder(choose_images(test))
         started = time.monotonic()
         scores = {
-            str(FEW): Scorer(few, batch=BATCH[FEW], watch=albums[name].watch).run(test),
+            str(FEW): Scorer(few, batch=BATCH[FEW], watch=recorders[name].watch).run(test),
             str(MANY): _score_many(many, test),
         }
         told = {"images": len(test), "of": len(data.test), "seconds": time.monotonic() - started}
@@ -62,7 +62,7 @@ def run(options: PartOptions) -> None:
         each = {count: means(finite(values)) for count, values in scores.items()}
         state[name] = state.values[name] | told | {"means": each}
         print(name, told, each, flush=True)
-        _draw_samples(albums, options.out)
+        _draw_samples(recorders, options.out)
     state["finished"] = True
 
 
@@ -125,8 +125,8 @@ def write_images(out: Path, name: str, scores: Mapping[str, Scores]) -> None:
 def _data(training: Path, options: PartOptions) -> Data:
     """Return the data of a training's cell, split as in its run."""
     name = training.parents[2].name
-    settings: dict[str, Any] = SPLIT | ({"crop": 16} if options.small else {})
-    return prepare(open_dataset({"name": name}, options.data_root), settings, 0)
+    settings = DataSettings(crop=16 if options.small else None)  # split by patient
+    return prepare(open_dataset(name, root=options.data_root), settings, 0)
 
 
 def _draw_gini(values: Mapping[str, Any], names: Sequence[str], out: Path) -> None:
@@ -142,10 +142,10 @@ def _draw_gini(values: Mapping[str, Any], names: Sequence[str], out: Path) -> No
         write_figure(out / "gini.png", gini_curves({"profile paper, fold 0, seed 0": curves}))
 
 
-def _draw_samples(albums: Mapping[str, Album], out: Path) -> None:
+def _draw_samples(recorders: Mapping[str, PictureRecorder], out: Path) -> None:
     from benchmarks.reports.figures import case_of, write_figure
     from benchmarks.reports.overview import overview
 
-    places = next(iter(albums.values())).pages
-    cases = [case_of({name: album.pages[p] for name, album in albums.items()}) for p in places]
+    indices = next(iter(recorders.values())).pictures
+    cases = [case_of({n: r.pictures[i] for n, r in recorders.items()}) for i in indices]
     write_figure(out / "samples.png", overview(cases, title="test images, profile paper, fold 0"))

@@ -1,64 +1,118 @@
-"""Cells: one row on one fold of one data set with one seed, each an independent job."""
+"""Cells: one row on one fold of one data set with one seed, each an independent experiment."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from benchmarks.jobs.records import check_keys
 from benchmarks.suite.definition import Entry, Profile, Suite
-from benchmarks.suite.settings import DATA, EVALUATION, MODEL
+from benchmarks.suite.settings import DATA, EVALUATION, MODEL, DataSettings, EvaluationSettings
+from probseg.errors import DataError
 
-FOLDS = 3  # of the paper's cross-validation
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One job of the benchmark as plain data, which can be hashed, written down and sent away.
+    """One experiment as plain data, which can be hashed, written down and sent away.
 
-    The config is everything that decides the cell's numbers, save the data and the code.
+    It is everything that decides the cell's numbers, save the data and the code.
+
+    Args:
+        profile: Name of the profile.
+        row: Name of the table's row.
+        dataset: Name of the data set.
+        dataset_options: Of the data set's constructor.
+        fold: Of the cross-validation; None where nothing is trained.
+        seed: Of training; None where nothing is trained.
+        data: The settings of the data that were given.
+        evaluation: The settings of the evaluation that were given.
+        baseline: Name of the baseline, if the row is one.
+        model: What ``probseg.build`` is called with, if the row is a model.
+        training: The settings of the training that were given, if the row is a model.
     """
 
-    config: Mapping[str, Any]
+    profile: str
+    row: str
+    dataset: str
+    dataset_options: Mapping[str, Any] = field(default_factory=dict)
+    fold: int | None = None
+    seed: int | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    baseline: str | None = None
+    model: Mapping[str, Any] | None = None
+    training: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_json(cls, config: object, *, where: str = "config") -> Cell:
+        """Return a cell from the config of a result.
+
+        Raises:
+            DataError: It is no such config.
+        """
+        values = check_keys(config, KEYS, where=where)
+        if not isinstance(values["dataset"], Mapping) or "name" not in values["dataset"]:
+            raise DataError(f"{where}: dataset must be an object with a name")
+        options = dict(values.pop("dataset"))
+        return cls(dataset=options.pop("name"), dataset_options=options, **values)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the config as a result holds it."""
+        source = {"name": self.dataset, **self.dataset_options}
+        return {key: source if key == "dataset" else getattr(self, key) for key in KEYS}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config as a result holds it: for readers that do not use the attributes yet."""
+        return self.to_json()
 
     @cached_property
     def key(self) -> str:
         """Eight hex digits that differ wherever the config does."""
-        canonical = json.dumps(self.config, sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
     @property
-    def dataset(self) -> str:
-        """Name of the data set."""
-        return str(self.config["dataset"]["name"])
+    def data_settings(self) -> DataSettings:
+        """The settings of the data, with their defaults."""
+        return DataSettings(**self.data)
 
     @property
-    def row(self) -> str:
-        """Name of the table's row."""
-        return str(self.config["row"])
+    def evaluation_settings(self) -> EvaluationSettings:
+        """The settings of the evaluation, with their defaults."""
+        latents = tuple(self.evaluation.get("latents", ()))
+        return EvaluationSettings(**{**self.evaluation, "latents": latents})
 
     @property
     def trained(self) -> bool:
         """Whether there is a model to train."""
-        return self.config["model"] is not None
+        return self.model is not None
 
     @property
     def label(self) -> str:
-        """What a person reads."""
+        """The cell in words."""
         parts = [self.dataset, self.row]
         if self.trained:
-            parts += [f"fold {self.config['fold']}", f"seed {self.config['seed']}"]
+            parts += [f"fold {self.fold}", f"seed {self.seed}"]
         return " · ".join(parts)
 
     def folder(self, out: Path) -> Path:
         """Return where this cell keeps its result, checkpoint and pictures."""
-        which = f"fold{self.config['fold']}-seed{self.config['seed']}-" if self.trained else ""
-        return out / "cells" / self.config["profile"] / self.dataset / self.row / (which + self.key)
+        which = f"fold{self.fold}-seed{self.seed}-" if self.trained else ""
+        return out / "cells" / self.profile / self.dataset / self.row / (which + self.key)
+
+
+# of the config in a result, in their order there
+KEYS = (
+    *("profile", "row", "dataset", "fold", "seed"),
+    *("data", "evaluation", "baseline", "model", "training"),
+)
 
 
 def plan(
@@ -74,36 +128,54 @@ def plan(
 
     A baseline that is not trained has one cell on each data set: folds share the test set.
     """
-    cells = {}
+    cells: dict[str, Cell] = {}
     for dataset, row, fold, seed in product(datasets, rows, folds, seeds):
-        entry = suite.models[row]
-        settings = {**profile.resolve(row, dataset), **entry.settings}
+        settings = profile.resolve(row, dataset)
         source = {"name": dataset, **suite.datasets.get(dataset, {})}
-        config = configure(entry, settings, dataset=source, fold=fold, seed=seed)
-        cell = Cell({"profile": profile.name, **config})
+        cell = make_cell(
+            suite.models[row], settings, profile=profile.name, dataset=source, fold=fold, seed=seed
+        )
         cells.setdefault(cell.key, cell)
     return list(cells.values())
 
 
-def configure(
-    entry: Entry, settings: Mapping[str, Any], *, dataset: Mapping[str, Any], fold: int, seed: int
-) -> dict[str, Any]:
-    """Return the config of one cell; a baseline's names no fold, seed or training."""
-    training = {k: v for k, v in settings.items() if k not in (*MODEL, *DATA, *EVALUATION)}
-    trained = entry.build is not None
+def make_cell(
+    entry: Entry,
+    settings: Mapping[str, Any],
+    *,
+    profile: str,
+    dataset: Mapping[str, Any],
+    fold: int,
+    seed: int,
+) -> Cell:
+    """Return the cell of a row with resolved settings, over which those of the row win.
+
+    A baseline's cell has no fold, seed or training.
+
+    Args:
+        entry: The row.
+        settings: By name.
+        profile: Its name.
+        dataset: Name and options.
+        fold: Of the cross-validation.
+        seed: Of training.
+    """
+    settings = {**settings, **entry.settings}
     latents = {"latents": list(entry.latents)} if entry.latents else {}
-    return {
-        "row": entry.name,
-        "dataset": dict(dataset),
-        "fold": fold if trained else None,
-        "seed": seed if trained else None,
-        "data": {key: settings[key] for key in DATA if key in settings},
-        "evaluation": {
-            **{key: settings[key] for key in EVALUATION if key in settings},
-            "projected": entry.projected,
-            **latents,
-        },
-        "baseline": entry.baseline,
-        "model": entry.model(settings),
-        "training": training if trained else None,
-    }
+    evaluation = {key: settings[key] for key in EVALUATION if key in settings}
+    others = {k: v for k, v in settings.items() if k not in (*MODEL, *DATA, *EVALUATION)}
+    trained = entry.build is not None
+    return Cell.from_json(
+        {
+            "profile": profile,
+            "row": entry.name,
+            "dataset": dataset,
+            "fold": fold if trained else None,
+            "seed": seed if trained else None,
+            "data": {key: settings[key] for key in DATA if key in settings},
+            "evaluation": {**evaluation, "projected": entry.projected, **latents},
+            "baseline": entry.baseline,
+            "model": entry.model(settings),
+            "training": others if trained else None,
+        }
+    )

@@ -12,11 +12,13 @@ from benchmarks.execution.locks import held
 from benchmarks.execution.place import Place
 from benchmarks.jobs import pictures, provenance
 from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.material import Data, prepare
+from benchmarks.jobs.data import Data, prepare
+from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
 from benchmarks.jobs.predictors import ModelPredictor, baseline_predictor
 from benchmarks.jobs.results import (
-    SCHEMA_VERSION,
     Result,
+    TestImages,
+    Timings,
     finished,
     make_room,
     means,
@@ -26,11 +28,9 @@ from benchmarks.jobs.results import (
 from benchmarks.jobs.scoring import Predictor, Scorer, Scores
 from benchmarks.jobs.train import Trained, train
 from probseg.interfaces import Dataset
-from probseg.training.deterministic import deterministic
-from probseg.training.precision import choose_execution
+from probseg.training.determinism import deterministic
+from probseg.training.execution import choose_execution
 from probseg.utils.atomic_files import WriteError, sweep, write_json
-
-EVALUATION_BATCH = 16  # images, where the settings name no number
 
 
 def run(cell: Cell, dataset: Dataset, place: Place, *, wait: bool = True) -> Result:
@@ -64,77 +64,62 @@ def _attempt(cell: Cell, dataset: Dataset, place: Place) -> Result:
         raise
     except Exception as error:
         trace = "".join(traceback.format_exception(error))
-        write_result(path, {**blank(cell, place), "error": trace})
+        origin = provenance.collect(place.device)
+        write_result(path, Result(cell=cell, provenance=origin, error=trace))
         raise
 
 
 def _do(cell: Cell, dataset: Dataset, place: Place) -> Result:
     folder = cell.folder(place.out)
-    data = prepare(dataset, cell.config["data"], cell.config["fold"])
+    data = prepare(dataset, cell.data_settings, cell.fold)
     started = time.monotonic()
     write_json(folder / "split.json", asdict(data.split))
     trained = train(cell, data, place) if cell.trained else None
     predictor = make_predictor(cell, data, trained, place)
     evaluating = time.monotonic()
     scores = _score(cell, data, predictor, folder)
-    return {
-        **blank(cell, place),
-        "status": "finished",
-        "data": data.describe(),
-        "timings": {
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "training_s": trained.fit.seconds if trained else 0.0,
-            "evaluation_s": time.monotonic() - evaluating,
-            "wall_s": time.monotonic() - started,
-        },
-        "training": trained.summary() if trained else None,
-        "history": [dict(record) for record in trained.fit.history] if trained else [],
-        "images": {
-            "index": [int(index) for index in data.test_index],
-            "group": [str(group) for group in data.test.groups],
-        },
-        "scores": scores,
-        "means": means(scores),
-    }
-
-
-def blank(cell: Cell, place: Place) -> Result:
-    """Return what every result says, finished or failed."""
-    return {
-        "schema": SCHEMA_VERSION,
-        "status": "failed",
-        "key": cell.key,
-        "config": cell.config,
-        "error": None,
-        "data": None,
-        "provenance": provenance.collect(place.device),
-        "timings": {},
-        "training": None,
-        "history": [],
-        "images": {"index": [], "group": []},
-        "scores": {},
-        "means": {},
-    }
+    return Result(
+        cell=cell,
+        provenance=provenance.collect(place.device),
+        data=data.summary(),
+        timings=Timings(
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            training_s=trained.fit.seconds if trained else 0.0,
+            evaluation_s=time.monotonic() - evaluating,
+            wall_s=time.monotonic() - started,
+        ),
+        training=trained.summary() if trained else None,
+        history=[dict(record) for record in trained.fit.history] if trained else [],
+        images=TestImages(
+            index=[int(index) for index in data.test_index],
+            group=[str(group) for group in data.test.groups],
+        ),
+        scores=scores,
+        means=means(scores),
+    )
 
 
 def make_predictor(cell: Cell, data: Data, trained: Trained | None, place: Place) -> Predictor:
-    """Return what answers in the name of a cell: its trained model, or its baseline."""
+    """Return what predicts for a cell: its trained model, or its baseline."""
     if trained is None:
-        return baseline_predictor(cell.config["baseline"], data.source.classes)
+        assert cell.baseline is not None
+        return baseline_predictor(cell.baseline, data.source.classes)
+    assert cell.seed is not None
+    settings = cell.evaluation_settings
     return ModelPredictor(
         trained.model,
-        cell.config["evaluation"].get("n_eval", 16),
+        settings.n_eval,
         execution=choose_execution(trained.settings),
-        seed=cell.config["seed"],
-        projected=cell.config["evaluation"]["projected"],
-        latents=cell.config["evaluation"].get("latents", ()),
+        seed=cell.seed,
+        projected=settings.projected,
+        latents=settings.latents,
         others=data.validation,
     )
 
 
 def _score(cell: Cell, data: Data, predictor: Predictor, folder: Path) -> Scores:
-    album = pictures.Album(pictures.choose(data.test))
-    size = cell.config["evaluation"].get("evaluation_batch", EVALUATION_BATCH)
-    scores = Scorer(predictor, batch=size, watch=album.watch).run(data.test)
-    album.save(folder / pictures.FILE)
+    recorder = PictureRecorder(choose_images(data.test))
+    batch = cell.evaluation_settings.evaluation_batch
+    scores = Scorer(predictor, batch=batch, watch=recorder.watch).run(data.test)
+    pictures.save(folder / pictures.FILE, recorder.pictures)
     return scores

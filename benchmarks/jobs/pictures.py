@@ -1,71 +1,50 @@
-"""Pictures: what every row says of the same few test images, kept beside its result."""
+"""Picture files: what a row predicts of a few test images, as NumPy archives keep it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.jobs.pages import FILE, Page, load, save
-from benchmarks.jobs.scoring import Answers, batches
-from probseg.interfaces import Batch, Dataset
+from probseg.utils.atomic_files import atomic_file
 
-QUANTILES = (0.95, 0.8, 0.65, 0.5)  # of the disagreement: from much to the median
-SHOWN_SAMPLES = 8
-
-__all__ = ["FILE", "Album", "Page", "choose", "load"]
+Picture = dict[str, NDArray[np.generic]]  # image, masks, labels, mean and sd of one test image
+NAMES = ("image", "masks", "labels", "mean", "sd")
+FILE = "pictures.npz"
+_PROBABILITIES = ("mean", "sd")  # from 0 to 1, which a compact picture keeps in 255 steps
 
 
-@dataclass
-class Album:
-    """Collects segmentations, mean and standard deviation of chosen images.
+def load(path: Path) -> dict[int, Picture]:
+    """Return the pictures in a file by their index in the test set."""
+    with np.load(path, allow_pickle=False) as arrays:
+        indices = dict.fromkeys(int(name.partition("/")[0]) for name in arrays.files)
+        return {i: {n: _read(n, arrays[f"{i}/{n}"]) for n in NAMES} for i in indices}
 
-    Args:
-        places: Which images, as places in the test set.
+
+def _read(name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
+    compact = name in _PROBABILITIES and array.dtype == np.uint8
+    return array.astype(np.float16) / np.float16(255) if compact else array
+
+
+def save(path: Path, pictures: Mapping[int, Picture]) -> None:
+    """Write pictures as a compressed NumPy archive, whole or not at all."""
+    arrays = {f"{i}/{name}": array for i, one in pictures.items() for name, array in one.items()}
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def compact(picture: Picture) -> Picture:
+    """Return a picture in bytes: the image's first channel from black to white, the rest in steps.
+
+    The mean and the standard deviation are rounded to 255 steps from 0 to 1.
     """
-
-    places: Sequence[int]
-    pages: dict[int, Page] = field(default_factory=dict)
-
-    def watch(self, start: int, batch: Batch, answers: Answers) -> None:
-        """Keep the chosen images of a batch that begins at ``start``."""
-        probabilities = answers["base"][0].probabilities
-        for place in self.places:
-            if start <= place < start + len(batch.image):
-                image, masks = batch.image[place - start], batch.masks[place - start]
-                self.pages[place] = _page(image, masks, probabilities[place - start])
-
-    def save(self, path: Path) -> None:
-        """Write the collection as a compressed NumPy archive, whole or not at all."""
-        save(path, self.pages)
+    image = picture["image"][:1].astype(float)
+    reach = max(float(np.ptp(image)), 1e-6)
+    probabilities = {name: _bytes(picture[name].astype(float)) for name in _PROBABILITIES}
+    return {**picture, "image": _bytes((image - image.min()) / reach), **probabilities}
 
 
-def _page(image: Tensor, masks: Tensor, probabilities: Tensor) -> Page:
-    foreground = 1 - probabilities[:, 0]
-    return {
-        "image": image.half().numpy(),
-        "masks": masks.numpy(),
-        "labels": probabilities[:SHOWN_SAMPLES].argmax(1).to(torch.uint8).cpu().numpy(),
-        "mean": foreground.mean(0).half().cpu().numpy(),
-        "sd": foreground.std(0, correction=0).half().cpu().numpy(),
-    }
-
-
-def choose(dataset: Dataset, quantiles: Sequence[float] = QUANTILES) -> list[int]:
-    """Return places worth a picture: images at given quantiles of the annotators' disagreement.
-
-    The choice depends on the annotations alone, so every row shows the same images, and none is
-    picked for its looks.
-    """
-    spread = torch.cat([_disagreement(batch.masks) for _, batch in batches(dataset, 64)])
-    order = spread.argsort(stable=True).tolist()
-    return list(dict.fromkeys(order[round(q * (len(order) - 1))] for q in quantiles))
-
-
-def _disagreement(masks: Tensor) -> Tensor:
-    """Return the annotators' variance per pixel over the mean area's square root, (B,)."""
-    share = (masks > 0).float().mean(1)
-    return (share * (1 - share)).sum((1, 2)) / share.sum((1, 2)).clamp(min=1).sqrt()
+def _bytes(share: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.round(share.clip(0, 1) * 255).astype(np.uint8)

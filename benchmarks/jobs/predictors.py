@@ -14,7 +14,7 @@ from benchmarks.jobs.scoring import Answers, Predictor
 from probseg.datasets.annotators import choose_annotator
 from probseg.errors import OptionError
 from probseg.interfaces import Batch, Dataset, Evaluation
-from probseg.training.precision import Execution
+from probseg.training.execution import Execution
 from probseg.utils.seeding import seeded
 
 

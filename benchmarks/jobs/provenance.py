@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from benchmarks.jobs.records import check_keys, from_json, to_json
 
 PACKAGES = (
     "probseg",
@@ -22,9 +26,41 @@ PACKAGES = (
 )
 
 
-def collect(device: str) -> dict[str, Any]:
-    """Return everything of this module."""
-    return {"versions": versions(), "git": git(), "machine": machine(device)}
+@dataclass(frozen=True)
+class GitState:
+    """Revision of the code, and whether files differed from it; None where git does not know."""
+
+    revision: str | None
+    dirty: bool | None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a result comes from: the code, the libraries and the machine."""
+
+    versions: Mapping[str, str]
+    git: GitState
+    machine: Mapping[str, Any]  # device, processor, cores, threads, system
+
+    @classmethod
+    def from_json(cls, data: object, *, where: str) -> Provenance:
+        """Return the provenance of a result.
+
+        Raises:
+            DataError: A key is unknown or missing.
+        """
+        values = check_keys(data, ("versions", "git", "machine"), where=where)
+        git = from_json(GitState, values.pop("git"), where=f"{where}.git")
+        return cls(git=git, **values)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the provenance as a result holds it."""
+        return {**to_json(self), "git": to_json(self.git)}
+
+
+def collect(device: str) -> Provenance:
+    """Return the provenance of what this process computes."""
+    return Provenance(versions(), git(), machine(device))
 
 
 def versions() -> dict[str, str]:
@@ -39,11 +75,11 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def git() -> dict[str, Any]:
+def git() -> GitState:
     """Return the revision of the code and whether files differed from it, if git knows."""
     revision = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no")
-    return {"revision": revision, "dirty": None if changes is None else bool(changes)}
+    return GitState(revision, None if changes is None else bool(changes))
 
 
 def _git(*arguments: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Results: one JSON a cell, checked against a schema and its own digest whenever it is read."""
+"""Results: one JSON a cell, checked against its record and its own digest whenever it is read."""
 
 from __future__ import annotations
 
@@ -7,23 +7,202 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from benchmarks.execution.aside import set_aside
 from benchmarks.jobs.cells import Cell
-from benchmarks.suite.validation import ChoiceError, check, schema
+from benchmarks.jobs.provenance import Provenance
+from benchmarks.jobs.records import check_keys, from_json, to_json
 from probseg.errors import DataError
 from probseg.utils.atomic_files import write_json
 
-SCHEMA_VERSION = (
-    2  # raise it with the schema, and where a score of the same name means another thing
+SCHEMA_VERSION = 2  # raise it with the keys, and where a score of a name means another thing
+KEYS = (
+    *("schema", "status", "key", "config", "error", "data", "provenance", "timings"),
+    *("training", "history", "images", "scores", "means", "digest"),
 )
-Result = dict[str, Any]
+
+Scores = Mapping[str, Mapping[str, Sequence[float | None]]]  # variant to metric to one an image
 
 
 class ResultError(DataError):
     """A result that is damaged, of another schema, cell or data, or at odds with itself."""
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What a result says of its data."""
+
+    fingerprint: str
+    provenance: str
+    split: str  # in words
+    train: int  # images, as the next two
+    validation: int
+    test: int
+    channels: int | None = None
+    classes: int | None = None
+    annotators: int | None = None
+
+
+@dataclass(frozen=True)
+class Timings:
+    """When a cell finished, and how many seconds its parts took."""
+
+    finished: str | None = None  # ISO 8601, in UTC
+    training_s: float | None = None
+    evaluation_s: float | None = None
+    wall_s: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """What a result says of the training, beside the history."""
+
+    spec: Mapping[str, Any]  # the whole of the model's
+    parameters: int
+    steps: int
+    best_step: int
+    best_validation_loss: float | None
+    stopped_early: bool
+    micro_batch: int | None
+
+
+@dataclass(frozen=True)
+class TestImages:
+    """The images that were scored, in the order of the scores."""
+
+    __test__ = False  # no test of pytest's
+
+    index: Sequence[int] = ()  # into the data set
+    group: Sequence[str] = ()  # such as a patient
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The result of one cell, or why it failed.
+
+    Args:
+        cell: Whose result.
+        provenance: Code, libraries and machine.
+        error: The traceback of a failed cell.
+        data: Of a cell that did not fail while it was prepared.
+        timings: Of a finished cell.
+        training: Of a trained model.
+        history: One record a validation round.
+        images: Which were scored.
+        scores: Variant ("base", "projected", …) to metric to one value an image; None is undefined.
+        means: Variant to metric to the mean over the images.
+    """
+
+    cell: Cell
+    provenance: Provenance
+    error: str | None = None
+    data: DataSummary | None = None
+    timings: Timings = Timings()
+    training: TrainingSummary | None = None
+    history: Sequence[Mapping[str, float | None]] = ()
+    images: TestImages = TestImages()
+    scores: Scores = field(default_factory=dict)
+    means: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the cell was done to its end."""
+        return self.error is None
+
+    @property
+    def status(self) -> str:
+        """The word "finished" or "failed"."""
+        return "finished" if self.finished else "failed"
+
+    @property
+    def key(self) -> str:
+        """Key of the cell."""
+        return self.cell.key
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything else."""
+        return str(self.to_json()["digest"])
+
+    @classmethod
+    def from_json(cls, content: object, *, where: str = "result") -> Result:
+        """Return a result from what its file holds, after checking it.
+
+        Raises:
+            ResultError: It has another schema, was altered, or its parts do not fit together.
+        """
+        schema = content.get("schema") if isinstance(content, Mapping) else None
+        if schema != SCHEMA_VERSION:
+            raise ResultError(f"{where} has schema {schema!r}, this code reads {SCHEMA_VERSION}")
+        try:
+            values = check_keys(content, KEYS, where=where)
+            if digest(values) != values["digest"]:
+                raise ResultError(
+                    f"{where} was damaged or altered: its digest is not that of its content"
+                )
+            result = _from_values(cls, values, where)
+        except ResultError:
+            raise
+        except DataError as error:
+            raise ResultError(str(error)) from error
+        _check_consistent(result, values, where)
+        return result
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the file of the result holds; undefined scores are null."""
+        content = finite(
+            {
+                "schema": SCHEMA_VERSION,
+                "status": self.status,
+                "key": self.key,
+                "config": self.cell.to_json(),
+                "error": self.error,
+                "data": to_json(self.data) if self.data else None,
+                "provenance": self.provenance.to_json(),
+                "timings": to_json(self.timings),
+                "training": to_json(self.training) if self.training else None,
+                "history": self.history,
+                "images": to_json(self.images),
+                "scores": self.scores,
+                "means": self.means,
+            }
+        )
+        return {**content, "digest": digest(content)}
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a value by its key in JSON: for readers that do not use the attributes yet."""
+        return self.to_json()[key]
+
+
+def _from_values(kind: type[Result], values: Mapping[str, Any], where: str) -> Result:
+    data, training = values["data"], values["training"]
+    return kind(
+        cell=Cell.from_json(values["config"], where=f"{where}: config"),
+        provenance=Provenance.from_json(values["provenance"], where=f"{where}: provenance"),
+        error=values["error"],
+        data=data and from_json(DataSummary, data, where=f"{where}: data"),
+        timings=from_json(Timings, values["timings"], where=f"{where}: timings"),
+        training=training and from_json(TrainingSummary, training, where=f"{where}: training"),
+        history=values["history"],
+        images=from_json(TestImages, values["images"], where=f"{where}: images"),
+        scores=values["scores"],
+        means=values["means"],
+    )
+
+
+def _check_consistent(result: Result, values: Mapping[str, Any], where: str) -> None:
+    if result.key != values["key"]:
+        raise ResultError(f"{where}: the key {values['key']} is not that of its config")
+    if result.status != values["status"] or (result.finished and result.data is None):
+        raise ResultError(f"{where}: status {values['status']!r} does not fit its error and data")
+    images = len(result.images.index)
+    lengths = {len(v) for variant in result.scores.values() for v in variant.values()}
+    if lengths - {images} or len(result.images.group) != images:
+        raise ResultError(f"{where}: scores and groups are not one per image ({images} images)")
 
 
 def result_path(cell: Cell, out: Path) -> Path:
@@ -39,18 +218,10 @@ def read_result(path: Path) -> Result:
             together.
     """
     try:
-        data = json.loads(_text(path), parse_constant=_refuse)
+        content = json.loads(_text(path), parse_constant=_refuse)
     except (OSError, EOFError, ValueError, RecursionError) as error:
         raise ResultError(f"cannot read the result {path}: {error}") from error
-    found = data.get("schema") if isinstance(data, dict) else None
-    if found != SCHEMA_VERSION:
-        raise ResultError(f"{path} has schema {found!r}, this code reads {SCHEMA_VERSION}")
-    try:
-        check(data, schema("result"), where=str(path))
-    except ChoiceError as error:
-        raise ResultError(str(error)) from error
-    _consistent(data, path)
-    return dict(data)
+    return Result.from_json(content, where=str(path))
 
 
 def _text(path: Path) -> str:
@@ -63,35 +234,24 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _consistent(data: Result, path: Path) -> None:
-    if digest(data) != data["digest"]:
-        raise ResultError(f"{path} was damaged or altered: its digest is not that of its content")
-    if Cell(data["config"]).key != data["key"]:
-        raise ResultError(f"{path}: the key {data['key']} is not that of its config")
-    images = len(data["images"]["index"])
-    lengths = {len(v) for variant in data["scores"].values() for v in variant.values()}
-    if lengths - {images} or len(data["images"]["group"]) != images:
-        raise ResultError(f"{path}: scores and groups are not one per image ({images} images)")
-
-
-def digest(result: Mapping[str, Any]) -> str:
-    """Return 64 hex digits that differ wherever a result does."""
-    content = {key: value for key, value in result.items() if key != "digest"}
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+def digest(content: Mapping[str, Any]) -> str:
+    """Return 64 hex digits that differ wherever the JSON of a result does."""
+    others = {key: value for key, value in content.items() if key != "digest"}
+    canonical = json.dumps(others, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def write_result(path: Path, result: Mapping[str, Any]) -> Result:
-    """Check a result, write it whole or not at all, and return it as a reader will see it.
+def write_result(path: Path, result: Result) -> Result:
+    """Write a result whole or not at all, and return it as a reader will see it.
 
     Raises:
+        ResultError: Its parts do not fit together.
         WriteError: The disk is full or read-only.
     """
-    plain: Result = json.loads(json.dumps(finite(result)))
-    plain["digest"] = digest(plain)
-    check(plain, schema("result"), where=str(path))
-    write_json(path, plain)
-    return plain
+    content = json.loads(json.dumps(result.to_json()))
+    read = Result.from_json(content, where=str(path))
+    write_json(path, content)
+    return read
 
 
 def finite(value: Any) -> Any:
@@ -115,7 +275,7 @@ def mean(values: Sequence[float | None]) -> float | None:
     return math.fsum(known) / len(known) if known else None
 
 
-def means(scores: Mapping[str, Mapping[str, Sequence[float | None]]]) -> dict[str, Any]:
+def means(scores: Scores) -> dict[str, dict[str, float | None]]:
     """Return variant to metric to the mean over images."""
     return {
         variant: {name: mean(values) for name, values in metrics.items()}
@@ -135,7 +295,7 @@ def finished(cell: Cell, out: Path, fingerprint: str | None = None) -> Result | 
         result = _own(cell, out, fingerprint)
     except ResultError:
         return None
-    return result if result is not None and result["status"] == "finished" else None
+    return result if result is not None and result.finished else None
 
 
 def make_room(cell: Cell, out: Path, fingerprint: str) -> None:
@@ -159,9 +319,9 @@ def _own(cell: Cell, out: Path, fingerprint: str | None) -> Result | None:
     if not path.exists():
         return None
     result = read_result(path)
-    if result["key"] != cell.key:
-        raise ResultError(f"{path} is of another cell, {result['key']}")
-    made_on = (result["data"] or {}).get("fingerprint", fingerprint)  # a failure may name none
+    if result.key != cell.key:
+        raise ResultError(f"{path} is of another cell, {result.key}")
+    made_on = result.data.fingerprint if result.data else fingerprint  # a failure may name none
     if fingerprint is not None and made_on != fingerprint:
         raise _OtherDataError(f"{path} was made on other data, {made_on}, not {fingerprint}")
     return result

@@ -15,7 +15,7 @@ from benchmarks.jobs.scoring import Scorer
 from benchmarks.suite.validation import ChoiceError
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Dataset
-from probseg.training.precision import Execution, choose_execution
+from probseg.training.execution import Execution, choose_execution
 from probseg.training.settings import TrainingSettings
 from probseg.utils.progress import progress_bar
 
@@ -55,7 +55,7 @@ def make_scorecard(model: Any, dataset: Dataset, options: argparse.Namespace) ->
         "samples": options.samples,
         "seed": options.seed,
         "batch": options.batch,
-        "provenance": provenance.collect(str(execution.device)),
+        "provenance": provenance.collect(str(execution.device)).to_json(),
         "groups": [str(group) for group in dataset.groups],
         "scores": scores,
         "means": means(scores),

@@ -13,7 +13,7 @@ from probseg.datasets.annotators import complete
 from probseg.errors import InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.evaluation import evaluate
-from probseg.metrics.precision import to_float64
+from probseg.utils.devices import to_float64
 
 # Variant ("base", or "projected" prior) to the evaluations whose scores are averaged.
 Answers = Mapping[str, Sequence[Evaluation]]

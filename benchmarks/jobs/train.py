@@ -12,7 +12,8 @@ import probseg
 from benchmarks.execution.aside import set_aside
 from benchmarks.execution.place import Place
 from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.material import Data
+from benchmarks.jobs.data import Data
+from benchmarks.jobs.results import TrainingSummary
 from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset
 from probseg.sharing.checkpoint import save
@@ -28,17 +29,17 @@ class Trained:
     fit: FitResult
     settings: TrainingSettings
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> TrainingSummary:
         """Return what a result says of the training, beside the history."""
-        return {
-            "spec": self.model.spec,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "steps": self.fit.steps,
-            "best_step": self.fit.best_step,
-            "best_validation_loss": self.fit.best_validation_loss,
-            "stopped_early": self.fit.stopped_early,
-            "micro_batch": self.fit.micro_batch,
-        }
+        return TrainingSummary(
+            spec=self.model.spec,
+            parameters=sum(p.numel() for p in self.model.parameters()),
+            steps=self.fit.steps,
+            best_step=self.fit.best_step,
+            best_validation_loss=self.fit.best_validation_loss,
+            stopped_early=self.fit.stopped_early,
+            micro_batch=self.fit.micro_batch,
+        )
 
 
 def train(cell: Cell, data: Data, place: Place) -> Trained:
@@ -67,13 +68,13 @@ def _fit(model: Any, data: Data, settings: TrainingSettings, out: Path) -> FitRe
 
 def build_model(cell: Cell, dataset: Dataset) -> Any:
     """Return a cell's model before training, for the channels and classes of a data set."""
-    torch.manual_seed(cell.config["seed"])  # of the initial weights
+    assert cell.model is not None and cell.seed is not None
+    torch.manual_seed(cell.seed)  # of the initial weights
     shape = {"in_channels": dataset.channels, "classes": dataset.classes}
-    return probseg.build(**{**shape, **cell.config["model"]})
+    return probseg.build(**{**shape, **cell.model})
 
 
 def training_settings(cell: Cell, place: Place) -> TrainingSettings:
     """Return how a cell is trained at a place."""
-    config = cell.config
-    here = {"device": place.device, "devices": place.devices}
-    return TrainingSettings.from_mapping({**config["training"], "seed": config["seed"], **here})
+    here = {"seed": cell.seed, "device": place.device, "devices": place.devices}
+    return TrainingSettings.from_mapping({**(cell.training or {}), **here})

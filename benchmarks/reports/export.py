@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jobs import pages
+from benchmarks.jobs import pictures as picture_files
 from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.results import Result, digest
+from benchmarks.jobs.results import Result
 from benchmarks.reports.figures import shared_albums
 from benchmarks.reports.stored import Stored, combine, keep
 from probseg.utils.atomic_files import atomic_file
@@ -48,9 +49,8 @@ def size(folder: Path) -> int:
 
 
 def _write_result(cell: Cell, result: Result, out: Path) -> None:
-    rounded = {key: _round(result[key]) for key in ("scores", "history")}
-    kept = {**result, **rounded}
-    text = json.dumps({**kept, "digest": digest(kept)}, separators=(",", ":"))
+    rounded = replace(result, scores=_round(result.scores), history=_round(result.history))
+    text = json.dumps(rounded.to_json(), separators=(",", ":"))
     path = cell.folder(out) / "result.json.gz"
     with atomic_file(path) as temporary:
         temporary.write_bytes(gzip.compress(text.encode(), mtime=0))
@@ -68,5 +68,5 @@ def _write_pictures(stored: Stored, source: Path, out: Path) -> None:
     for dataset in dict.fromkeys(cell.dataset for cell, _ in stored.finished):
         mine = [(c, r) for c, r in stored.finished if c.dataset == dataset]
         for cell, album in shared_albums(mine, source):
-            compact = {place: pages.compact(page) for place, page in album.items()}
-            pages.save(cell.folder(out) / pages.FILE, compact)
+            compact = {place: picture_files.compact(page) for place, page in album.items()}
+            picture_files.save(cell.folder(out) / picture_files.FILE, compact)

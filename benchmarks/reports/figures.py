@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.jobs import pages
+from benchmarks.jobs import pictures
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis import words
@@ -37,7 +37,7 @@ class Album(NamedTuple):
     """The pictures of one cell."""
 
     cell: Cell
-    pages: Mapping[int, pages.Page]  # place in the test set to what is shown of it
+    pages: Mapping[int, pictures.Picture]  # place in the test set to what is shown of it
 
 
 def write(finished: Finished, out: Path, *, source: Path) -> None:
@@ -86,9 +86,9 @@ def shared_albums(finished: Finished, source: Path) -> list[Album]:
     """Return the pictures of each trained row's first fold and seed, of images that all have."""
     albums: dict[str, Album] = {}
     for cell, _ in finished:
-        path = cell.folder(source) / pages.FILE
+        path = cell.folder(source) / pictures.FILE
         if cell.trained and cell.row not in albums and path.exists():
-            albums[cell.row] = Album(cell, pages.load(path))
+            albums[cell.row] = Album(cell, pictures.load(path))
     shared = set.intersection(*(set(a.pages) for a in albums.values())) if albums else set()
     return [Album(a.cell, {p: a.pages[p] for p in sorted(shared)}) for a in albums.values()]
 
@@ -101,12 +101,12 @@ def _sheet_caption(finished: Finished) -> str:
     )
 
 
-def _sheet(answers: Mapping[str, pages.Page], title: str) -> Figure:
+def _sheet(answers: Mapping[str, pictures.Picture], title: str) -> Figure:
     image, masks, blocks = case_of(answers)
     return sample_sheet(image, masks, blocks, title=title)
 
 
-def case_of(answers: Mapping[str, pages.Page]) -> Case:
+def case_of(answers: Mapping[str, pictures.Picture]) -> Case:
     """Return an image, its annotations, and what each row says of it."""
     first = next(iter(answers.values()))
     blocks = {

@@ -155,7 +155,7 @@ def _place(cell: Cell, order: Sequence[str]) -> tuple[str, str, int, str, int, i
 
 
 def _cells(results: Iterable[Result]) -> list[tuple[Cell, Result]]:
-    return [(Cell(result["config"]), result) for result in results]
+    return [(result.cell, result) for result in results]
 
 
 def _refuse_ambiguous(cells: Finished) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, shift
 from torch import Tensor
 
-from benchmarks.jobs.material import open_dataset, prepare
+from benchmarks.jobs.data import open_dataset, prepare
+from benchmarks.suite.settings import DataSettings
 from probseg.datasets.annotators import complete
 from probseg.errors import MissingDataError
 from probseg.interfaces import Dataset, Evaluation
@@ -31,12 +32,12 @@ def open_annotations(root: Path | None, *, small: bool = False) -> Dataset:
         small: Whether a few drawn shapes will do.
     """
     if small:
-        return open_dataset({"name": "ambiguous-shapes", "samples": 40}, None)
+        return open_dataset("ambiguous-shapes", {"samples": 40})
     try:
-        dataset = open_dataset({"name": "lidc"}, root)
+        dataset = open_dataset("lidc", root=root)
     except MissingDataError:
-        dataset = open_dataset({"name": "contours"}, root)
-    return prepare(dataset, {}, fold=None).test
+        dataset = open_dataset("contours", root=root)
+    return prepare(dataset, DataSettings(), fold=None).test
 
 
 def evaluations(dataset: Dataset, images: int, *, size: int, samples: int) -> Iterator[Evaluation]:

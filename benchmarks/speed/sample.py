@@ -14,7 +14,7 @@ from benchmarks.speed.contest import Contest, Disagreement, Entry, Floor, hold
 from benchmarks.speed.machine import wait
 from benchmarks.speed.options import Options
 from benchmarks.speed.textbook import TextbookPUNet, copy_weights
-from probseg.models.base import probabilities
+from probseg.layers import probabilities
 
 BOUND = 1e-5  # of probabilities
 

@@ -10,7 +10,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 import probseg
 from benchmarks.speed.machine import wait
-from probseg.training.precision import choose_execution
+from probseg.training.execution import choose_execution
 from probseg.training.settings import TrainingSettings
 
 

@@ -15,10 +15,9 @@ from benchmarks.speed.contest import Agree, Contest, Disagreement, Entry, Floor,
 from benchmarks.speed.machine import wait
 from benchmarks.speed.options import Options
 from benchmarks.speed.textbook import TextbookPUNet, copy_weights
-from probseg.training.allocator import kept_memory
+from probseg.training.execution import Execution, choose_execution, kept_memory
 from probseg.training.gradients import accumulate, clip, images_at_once
 from probseg.training.module import TrainingModule
-from probseg.training.precision import Execution, choose_execution
 from probseg.training.settings import Precision, TrainingSettings
 
 # glibc's settings under which freed memory stays in the process; the library does this by itself.

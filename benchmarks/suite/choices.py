@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import probseg
-from benchmarks.jobs.cells import FOLDS
 from benchmarks.suite.checks import part_faults
 from benchmarks.suite.definition import Suite
+from benchmarks.suite.settings import FOLDS
 from benchmarks.suite.validation import ChoiceError, check, choose, schema
 from probseg.cli import assignments
 from probseg.cli.parser import Parser as Parser

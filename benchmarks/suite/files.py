@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 from benchmarks.suite.toml_lines import KeyPath, has, line_of
 from benchmarks.suite.validation import ChoiceError, Fault, faults, schema, unknown
 
-DEFAULT_SUITE = Path(__file__).parent / "default.toml"
+DEFAULT_SUITE = Path(__file__).parent / "suite.toml"
 ABLATIONS = Path(__file__).parent / "ablations"
 
 
 def suites() -> dict[str, Path]:
     """Return the suites that come with the benchmark by name, the main one first."""
-    return {path.stem: path for path in (DEFAULT_SUITE, *sorted(ABLATIONS.glob("*.toml")))}
+    ablations = {path.stem: path for path in sorted(ABLATIONS.glob("*.toml"))}
+    return {"suite": DEFAULT_SUITE, **ablations}
 
 
 def find(name: str, *, beside: Path = Path()) -> Path:

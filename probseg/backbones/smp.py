@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from probseg.errors import InputError, OptionError
-from probseg.options import did_you_mean, listing, named_parameters
-from probseg.specs import fetches_weights
+from probseg.options import did_you_mean, listing, named_parameters, unknown
+from probseg.specs import StoredWeights
 
 
 class SegmentationModel(nn.Module):
@@ -55,7 +55,7 @@ class SegmentationModel(nn.Module):
             self.network = smp.create_model(
                 arch,
                 encoder,
-                encoder_weights if fetches_weights() else None,
+                None if isinstance(encoder_weights, StoredWeights) else encoder_weights,
                 in_channels,
                 classes=features,
                 **options,
@@ -102,12 +102,9 @@ def _freeze_unused(network: nn.Module, channels: int, side: int) -> None:
 
 
 def _check_architecture(arch: str) -> None:
-    known = list(smp.MODEL_ARCHITECTURES_MAPPING)
-    if arch not in known:
-        raise OptionError(
-            f"segmentation-models-pytorch has no architecture {arch!r}"
-            f"{did_you_mean(arch, known)}; known: {listing(known)}"
-        )
+    if arch not in smp.MODEL_ARCHITECTURES_MAPPING:
+        kind = "architecture of segmentation-models-pytorch"
+        raise OptionError(unknown(kind, arch, smp.MODEL_ARCHITECTURES_MAPPING))
 
 
 def _check_encoder(encoder: str) -> None:
@@ -118,23 +115,23 @@ def _check_encoder(encoder: str) -> None:
                 "of timm's own networks"
             )
         return
-    known = smp.encoders.get_encoder_names()
-    if encoder not in known:
+    encoders = smp.encoders.get_encoder_names()
+    if encoder not in encoders:
         raise OptionError(
-            f"segmentation-models-pytorch has no encoder {encoder!r}"
-            f"{did_you_mean(encoder, known)}; its documentation lists all {len(known)}"
+            f"no encoder of segmentation-models-pytorch is called {encoder!r}"
+            f"{did_you_mean(encoder, encoders)}; its documentation lists all {len(encoders)}"
         )
 
 
 def _check_options(arch: str, encoder: str, options: dict[str, Any]) -> None:
     if encoder.startswith("tu-"):  # timm takes further options; other encoders swallow them
         return
-    known = named_parameters(smp.MODEL_ARCHITECTURES_MAPPING[arch])
+    parameters = named_parameters(smp.MODEL_ARCHITECTURES_MAPPING[arch])
     for option in options:
-        if option not in known:
+        if option not in parameters:
             raise OptionError(
                 f"segmentation-models-pytorch's {arch!r} has no option {option!r}"
-                f"{did_you_mean(option, known)}; it takes: {listing(known)}"
+                f"{did_you_mean(option, parameters)}; it takes: {listing(parameters)}"
             )
 
 

@@ -75,11 +75,6 @@ def check_annotator(annotator: object, annotators: int | None = None) -> None:
         )
 
 
-def everybody(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return all masks (B, A, H, W), empty where nobody annotated, and who did, (B, A) bool."""
-    return batch.masks, presence(batch.masks, batch.present)
-
-
 def complete(batch: Batch) -> Iterator[Batch]:
     """Cut a batch into batches without missing annotations, in the same order.
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from probseg.decoders.tiles import tiled_logits
-from probseg.errors import OptionError
 from probseg.layers import he_initialised, in_single_precision, set_class_prior
+from probseg.options import check_integer
 
 # Bytes of one layer's activations for the samples that a GPU decodes at once.
 AT_ONCE = 64 << 20
@@ -47,8 +47,7 @@ class FComb(nn.Module):
         class_prior: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        if layers < 1:
-            raise OptionError(f"fcomb needs at least one layer, not {layers}")
+        check_integer("layers", layers)
         self.from_features = he_initialised(nn.Conv2d(in_channels, features, 1))
         self.from_latent = nn.Linear(latent_dim, features, bias=False)
         nn.init.kaiming_normal_(self.from_latent.weight, nonlinearity="relu")

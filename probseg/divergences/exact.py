@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from probseg.divergences.clouds import checked, cloud
+from probseg.divergences.point_clouds import check_sampling, point_cloud
 
 
 class ExactOT:
@@ -30,11 +30,12 @@ class ExactOT:
     """
 
     def __init__(self, *, samples: int = 16, weights: str = "uniform") -> None:
-        self.samples, self.weights = checked(samples, weights)
+        check_sampling(samples, weights)
+        self.samples, self.weights = samples, weights
 
     def __call__(self, q: Distribution, p: Distribution) -> Tensor:
         """Return the divergence (B,) of two densities with batch (B,) and event (L,)."""
-        x, a = cloud(q, self.samples, self.weights)
-        y, b = cloud(p, self.samples, self.weights)
+        x, a = point_cloud(q, self.samples, self.weights)
+        y, b = point_cloud(p, self.samples, self.weights)
         cost = (x[:, :, None] - y[:, None]).square().sum(-1) / 2
         return torch.stack([ot.emd2(*problem) for problem in zip(a, b, cost, strict=True)])

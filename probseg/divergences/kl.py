@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from probseg.errors import OptionError
+from probseg.options import check_integer
 
 
 class KL:
@@ -21,13 +21,11 @@ class KL:
         samples: n of the Monte Carlo estimate.
 
     Raises:
-        OptionError: Less than one sample.
+        OptionError: There is no sample.
     """
 
     def __init__(self, *, samples: int = 1) -> None:
-        if samples < 1:
-            raise OptionError(f"the KL's estimate needs at least one sample, not {samples}")
-        self.samples = samples
+        self.samples = check_integer("samples", samples)
 
     def __call__(self, q: Distribution, p: Distribution) -> Tensor:
         """Return the divergence (B,) of two densities with batch (B,) and event (L,)."""

@@ -1,22 +1,29 @@
-"""The Sinkhorn divergence between samples (GeomLoss)."""
+"""The Sinkhorn divergence between samples, solved by GeomLoss or in a few large operations."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from functools import partial
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from threading import Lock
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from probseg.divergences.clouds import checked, cloud
-from probseg.divergences.geomloss import geomloss, samples_loss
-from probseg.divergences.stacked import stacked, temperatures
+from probseg.divergences.point_clouds import check_sampling, point_cloud
 from probseg.errors import OptionError
-from probseg.options import did_you_mean
+from probseg.options import check_choice, check_number
 
-_SOLVERS = ("auto", "geomloss", "stacked")
+_NO_MASS = -1e5  # the logarithm of a weight of zero, GeomLoss's
+# Beside the largest term, which is one, e^-80 is nothing in any precision. Below, where numbers
+# underflow, CPUs take many times as long for an exponential.
+_NOTHING = -80.0
+_importing = Lock()
 
 
 class Sinkhorn:
@@ -58,10 +65,11 @@ class Sinkhorn:
         weights: str = "uniform",
         solver: str = "auto",
     ) -> None:
-        self.samples, self.weights = checked(samples, weights)
+        check_sampling(samples, weights)
+        check_choice("solver", solver, ("auto", "geomloss", "stacked"))
         scales = {"blur": blur, "scaling": scaling, "diameter": diameter}
-        _check(solver, p, **scales)
-        self.solver = solver
+        _check_annealing(p, **scales)
+        self.samples, self.weights, self.solver = samples, weights, solver
         self._stacked = partial(stacked, p=p, annealing=temperatures(p, **scales))
         self._geomloss = partial(geomloss, p=p, blur=blur, scaling=scaling, diameter=diameter)
         if solver != "stacked":
@@ -69,8 +77,8 @@ class Sinkhorn:
 
     def __call__(self, q: Distribution, p: Distribution) -> Tensor:
         """Return the divergence (B,) of two densities with batch (B,) and event (L,)."""
-        x, a = cloud(q, self.samples, self.weights)
-        y, b = cloud(p, self.samples, self.weights)
+        x, a = point_cloud(q, self.samples, self.weights)
+        y, b = point_cloud(p, self.samples, self.weights)
         # GeomLoss leaves autograd switched on, whatever it was before
         with torch.set_grad_enabled(torch.is_grad_enabled()):
             divergence: Tensor = self._solver(x.device)(a, x, b, y)
@@ -81,16 +89,114 @@ class Sinkhorn:
         return self._stacked if on_gpu or self.solver == "stacked" else self._geomloss
 
 
-def _check(solver: str, p: int, *, blur: float, scaling: float, diameter: float) -> None:
-    if solver not in _SOLVERS:
-        raise OptionError(
-            f"no solver is called {solver!r}{did_you_mean(solver, _SOLVERS)}; "
-            f"known: {', '.join(_SOLVERS)}"
-        )
-    if p not in (1, 2):
-        raise OptionError(f"the exponent of the cost is 1 or 2, not p={p}")
-    for name, scale in {"blur": blur, "diameter": diameter}.items():
-        if not 0 < scale < math.inf:
-            raise OptionError(f"{name} must be positive and finite, not {scale}")
+def _check_annealing(p: int, *, blur: float, scaling: float, diameter: float) -> None:
+    check_choice("p", p, (1, 2))
+    check_number("blur", blur)
+    check_number("diameter", diameter)
     if not 0 < scaling < 1:
-        raise OptionError(f"scaling must be between 0 and 1, not {scaling}")
+        raise OptionError(f"scaling must be between 0 and 1, not {scaling!r}")
+
+
+def geomloss(a: Tensor, x: Tensor, b: Tensor, y: Tensor, *, p: int, **scales: float) -> Tensor:
+    """Return GeomLoss's Sinkhorn divergence (B,) of points (B, n, L) of weights (B, n).
+
+    Args:
+        a: Weights of x, which sum to one.
+        x: Points.
+        b: Weights of y, which sum to one.
+        y: Points.
+        p: Exponent of the cost, 1 or 2.
+        **scales: Its ``blur``, ``scaling`` and ``diameter``.
+    """
+    solve = samples_loss()("sinkhorn", p=p, **scales, backend="tensorized")
+    divergence: Tensor = solve(a, x, b, y)
+    return divergence
+
+
+@cache
+def samples_loss() -> Callable[..., Any]:
+    """Import GeomLoss's class, without PyKeOps if that is not imported yet.
+
+    GeomLoss imports PyKeOps where it is installed, which then looks for compilers and prints. So
+    it is not shown any, and what was loaded like this is nobody else's: who imports GeomLoss later
+    gets it with all of its backends.
+    """
+    with _importing:
+        loaded = "geomloss" in sys.modules or "pykeops" in sys.modules
+        if loaded or importlib.util.find_spec("pykeops") is None:
+            return _load()
+        sys.modules["pykeops"] = None  # type: ignore[assignment]  # as import has it: not there
+        try:
+            return _load()
+        finally:
+            for name in [name for name in sys.modules if name.split(".")[0] == "geomloss"]:
+                del sys.modules[name]
+            del sys.modules["pykeops"]
+
+
+def _load() -> Callable[..., Any]:
+    samples_loss: Callable[..., Any] = importlib.import_module("geomloss").SamplesLoss
+    return samples_loss
+
+
+def temperatures(p: int, *, blur: float, scaling: float, diameter: float) -> list[float]:
+    """Return GeomLoss's annealing schedule, from ``diameter**p`` to ``blur**p``."""
+    first, last, step = (p * np.log(scale) for scale in (diameter, blur, scaling))
+    return [diameter**p, *np.exp(np.arange(first, last, step)).tolist(), blur**p]
+
+
+def stacked(
+    a: Tensor, x: Tensor, b: Tensor, y: Tensor, *, p: int, annealing: Sequence[float]
+) -> Tensor:
+    """Return the Sinkhorn divergence (B,) of weighted points, as GeomLoss computes it.
+
+    GeomLoss goes through its iterations with one problem after the other (q to p, p to q, and each
+    to itself). Here the iterations are the same, and each is one operation on all problems of all
+    images: a cost (B, 2, n, 2, n) holds the distance of point k of side i to point l of side j at
+    [b, j, l, i, k], and a potential (B, 2, 2, n) that of point k of side i against side j at
+    [b, j, i, k].
+
+    Args:
+        a: Weights (B, n) of x, which sum to one.
+        x: Points (B, n, L).
+        b: Weights (B, n) of y, which sum to one.
+        y: Points (B, n, L).
+        p: Exponent of the cost, 1 or 2.
+        annealing: The iterations' temperatures.
+
+    References:
+        Feydy, "Geometric data analysis, beyond convolutions", thesis, 2020, algorithm 3.5.
+    """
+    points, mass, n = torch.cat([x, y], dim=1), torch.stack([a, b], dim=1), x.shape[1]
+    cost = _cost(points.detach(), points, p).view(-1, 2, n, 2, n)
+    log_mass = mass.detach().log().clamp_min(_NO_MASS)
+    with torch.no_grad():
+        potential = _softmin(annealing[0], cost, log_mass[..., None])
+        for temperature in annealing:
+            opposite = _opposite(temperature, potential, log_mass)
+            potential = (potential + _softmin(temperature, cost, opposite)) / 2
+        opposite = _opposite(annealing[-1], potential, log_mass)
+    # At the optimum the potentials' own gradient vanishes: only this last step has one.
+    potential = _softmin(annealing[-1], cost, opposite)
+    debiased = (potential.flip(1) - potential).diagonal(dim1=1, dim2=2)  # against other less own
+    return (mass.mT * debiased).sum((1, 2))
+
+
+def _cost(x: Tensor, y: Tensor, p: int) -> Tensor:
+    """Return |x - y|^p / p of points (B, n, L) and (B, m, L), (B, n, m)."""
+    lengths = x.square().sum(-1)[:, :, None] + y.square().sum(-1)[:, None]
+    squared = lengths - 2 * x @ y.mT
+    return squared / 2 if p == 2 else squared.clamp_min(1e-8).sqrt()  # GeomLoss's guard
+
+
+def _opposite(temperature: float, potential: Tensor, log_mass: Tensor) -> Tensor:
+    """Return the scaled potentials (B, 2, n, 2) of points l of side j against side i."""
+    return torch.add(log_mass[..., None], potential.permute(0, 2, 3, 1), alpha=1 / temperature)
+
+
+def _softmin(temperature: float, cost: Tensor, opposite: Tensor) -> Tensor:
+    """Return potentials (B, 2, 2, n), soft minima of the cost less the opposite potential."""
+    exponent = torch.sub(opposite[..., None], cost, alpha=1 / temperature)
+    largest = exponent.detach().amax(2, keepdim=True)
+    terms = (exponent - largest).clamp_min(_NOTHING).exp()
+    return -temperature * (terms.sum(2).log() + largest.squeeze(2))

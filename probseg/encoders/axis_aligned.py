@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 from torch.nn import functional
 
-from probseg.errors import OptionError
 from probseg.layers import check_widths, convolution_block, in_single_precision
+from probseg.options import check_number
 
 
 class AxisAligned(nn.Module):
@@ -44,10 +44,8 @@ class AxisAligned(nn.Module):
     ) -> None:
         super().__init__()
         widths = check_widths(channels, convolutions)
-        if not log_scale_bound > 0:
-            raise OptionError(f"log_scale_bound must be positive, not {log_scale_bound}")
         self.context_features = widths[-1]
-        self.log_scale_bound = log_scale_bound
+        self.log_scale_bound = check_number("log_scale_bound", log_scale_bound)
         self.blocks = nn.ModuleList(
             convolution_block(a, b, convolutions=convolutions, norm=norm)
             for a, b in pairwise((in_channels, *widths))

@@ -1,4 +1,4 @@
-"""Several metrics of one evaluation, which compute what they have in common once."""
+"""Several metrics of one evaluation, with values that they share computed once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from probseg.interfaces import Evaluation, Metric
-from probseg.metrics.checks import check_evaluation
-from probseg.metrics.pieces import pieces
 from probseg.registry import registry
+from probseg.tensors import check_probabilities
+from probseg.utils.devices import chunks
 
 Value = TypeVar("Value")
 
@@ -24,15 +24,15 @@ def evaluate(
     """Score every image with every metric; pairwise costs that metrics share are computed once.
 
     Args:
-        evaluation: What a model and the annotators said of B images.
-        metrics: Metrics by any name, or registered names.
+        evaluation: Samples of a model and annotations of B images.
+        metrics: Metrics by any name, or the registered names of metrics.
 
     Returns:
         Each metric's value per image, (B,) float64, under its name; on the evaluation's device, or
         on the CPU where that has no float64.
 
     Raises:
-        InputError: The evaluation's tensors are not what they should be.
+        InputError: The evaluation's tensors are not as its class describes them.
         UnknownNameError: No metric is registered under a name.
 
     >>> samples = torch.eye(2)[torch.tensor([[[[0, 1]], [[1, 1]]]])].movedim(-1, 2)
@@ -40,12 +40,12 @@ def evaluate(
     {'w-iou': tensor([0.2500], dtype=torch.float64),
      'diversity': tensor([0.2500], dtype=torch.float64)}
     """
-    once = SharedEvaluation.of(evaluation)
+    checked = SharedEvaluation.of(evaluation)
     with torch.no_grad():
-        return {name: metric(once) for name, metric in by_name(metrics).items()}
+        return {name: metric(checked) for name, metric in metrics_by_name(metrics).items()}
 
 
-def by_name(metrics: Mapping[str, Metric] | Iterable[str]) -> Mapping[str, Metric]:
+def metrics_by_name(metrics: Mapping[str, Metric] | Iterable[str]) -> Mapping[str, Metric]:
     """Return the metrics under their names; names alone are looked up in the registry."""
     if isinstance(metrics, Mapping):
         return metrics
@@ -54,7 +54,7 @@ def by_name(metrics: Mapping[str, Metric] | Iterable[str]) -> Mapping[str, Metri
 
 @dataclass(frozen=True)
 class SharedEvaluation(Evaluation):
-    """A checked evaluation that remembers what was computed of it, for metrics to share."""
+    """A checked evaluation that caches values computed from it, for metrics to share."""
 
     values: dict[Callable[[Evaluation], Any], Any] = field(
         default_factory=dict, repr=False, compare=False
@@ -62,14 +62,14 @@ class SharedEvaluation(Evaluation):
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> Self:
-        """Return the evaluation itself if it shares already, or one that does.
+        """Return the evaluation itself if it is shared already, or a shared copy.
 
         Raises:
-            InputError: Its tensors are not what they should be.
+            InputError: Its tensors are not as its class describes them.
         """
         if isinstance(evaluation, cls):
             return evaluation
-        check_evaluation(evaluation)
+        check_probabilities(evaluation.probabilities, evaluation.annotations)
         return cls(
             probabilities=evaluation.probabilities,
             annotations=evaluation.annotations,
@@ -79,11 +79,11 @@ class SharedEvaluation(Evaluation):
 
     @cached_property
     def labels(self) -> Tensor:
-        """The most probable class of each sample's pixels, (B, N, H, W), in bytes if they do."""
-        return torch.cat([_most_probable(piece) for (piece,) in pieces(self.probabilities)])
+        """The most probable class of each sample's pixels, (B, N, H, W), in bytes if they fit."""
+        return torch.cat([_most_probable(chunk) for (chunk,) in chunks(self.probabilities)])
 
     def value(self, function: Callable[[Evaluation], Value]) -> Value:
-        """Return ``function(self)``, computed when it is first asked for."""
+        """Return ``function(self)``, computed at the first call."""
         if function not in self.values:
             self.values[function] = function(self)
         value: Value = self.values[function]
@@ -99,7 +99,7 @@ def shared(evaluation: Evaluation, function: Callable[[Evaluation], Value]) -> V
 
 
 def _most_probable(probabilities: Tensor) -> Tensor:
-    if probabilities.shape[2] == 2:  # argmax takes a hundred times as long over two
+    if probabilities.shape[2] == 2:  # argmax takes a hundred times as long for two
         return (probabilities[:, :, 1] > probabilities[:, :, 0]).view(torch.uint8)
     labels = probabilities.max(dim=2).indices
     return labels.byte() if probabilities.shape[2] <= 256 else labels

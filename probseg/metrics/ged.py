@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from probseg.interfaces import Evaluation
-from probseg.metrics.checks import check_label_pair, check_labels
 from probseg.metrics.evaluation import shared
 from probseg.metrics.kernels import OverlapCost
 from probseg.metrics.overlap import Overlap, iou
-from probseg.metrics.precision import float64_device
+from probseg.tensors import check_label_maps, check_label_pair
+from probseg.utils.devices import float64_device
 
 CROSS = OverlapCost(iou)
 SAMPLES = OverlapCost(iou, ("labels", "labels"))
@@ -52,7 +52,7 @@ def generalised_energy_distance(
         The terms; their ``.squared`` is D² in [0, 2], lower is better.
 
     Raises:
-        InputError: The label maps are none, or do not fit each other.
+        InputError: These are not label maps, or they do not fit each other.
 
     References:
         Kohl et al., A Probabilistic U-Net for Segmentation of Ambiguous Images, 2018.
@@ -71,7 +71,7 @@ def sample_diversity(labels: Tensor, /, *, classes: int = 2) -> Tensor:
     """Return the expected distance of two draws from a set of label maps.
 
     ``E d(S, S') = (1 / N²) Σ_mn (1 − IoU(S_m, S_n))``, the energy distance's own term, the diagonal
-    included: N maps without any overlap have 1 − 1/N, identical ones zero.
+    included: N maps without overlap have 1 − 1/N, identical ones zero.
 
     Args:
         labels: Label maps (B, N, H, W), integer classes; 0 is background.
@@ -81,12 +81,12 @@ def sample_diversity(labels: Tensor, /, *, classes: int = 2) -> Tensor:
         (B,) in [0, 1), float64.
 
     Raises:
-        InputError: These are no label maps.
+        InputError: These are not label maps.
 
     References:
         Monteiro et al., Stochastic Segmentation Networks, 2020, who report it as diversity.
     """
-    checked = check_labels("labels", labels, classes)
+    checked = check_label_maps(labels, "labels", classes)
     return _mean_cost(Overlap.of(checked), 0, 0).to(float64_device(labels.device))
 
 
@@ -117,7 +117,7 @@ class GEDCross:
 class Diversity:
     """The sample diversity, see :func:`sample_diversity`; zero means collapse."""
 
-    higher_is_better = True  # up to the annotators'
+    higher_is_better = True  # up to the annotator diversity
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return the mean 1 − IoU of each image's pairs of samples, (B,)."""
@@ -126,7 +126,7 @@ class Diversity:
 
 @dataclass(frozen=True)
 class AnnotatorDiversity:
-    """The diversity of the annotations, to compare the samples' with; the data's alone."""
+    """The diversity of the annotations, a property of the data, to compare the samples' with."""
 
     higher_is_better = True
 

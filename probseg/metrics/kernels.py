@@ -1,4 +1,4 @@
-"""The cost of every pair of a sample and an annotation: 1 - IoU, 1 - Dice and cross-entropy."""
+"""Costs of every pair of a sample and an annotation: 1 - IoU, 1 - Dice and cross-entropy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from torch import Tensor
 
 from probseg.errors import OptionError
 from probseg.interfaces import Evaluation
-from probseg.metrics.checks import check_label_pair, check_probabilities
+from probseg.metrics.compiled import bounding_box
 from probseg.metrics.evaluation import SharedEvaluation, shared
-from probseg.metrics.foreground import extent
 from probseg.metrics.overlap import Overlap, Score, dice, iou
-from probseg.metrics.pieces import float64_pieces
-from probseg.metrics.precision import float64_device
+from probseg.tensors import check_label_pair, check_probabilities
+from probseg.utils.devices import float64_chunks, float64_device
 
 EPSILON = 2.0**-23  # of float32: softmax cannot tell smaller probabilities from zero beside one
 
@@ -42,7 +41,7 @@ def iou_cost(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -
         (B, N, A) in [0, 1], float64, from exact counts.
 
     Raises:
-        InputError: The label maps are none, or do not fit each other.
+        InputError: These are not label maps, or they do not fit each other.
 
     >>> one, both = torch.tensor([[[[0, 1]]]]), torch.tensor([[[[1, 1]]]])
     >>> iou_cost(one, both).item()
@@ -66,7 +65,7 @@ def dice_cost(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) 
         (B, N, A) in [0, 1], float64, from exact counts.
 
     Raises:
-        InputError: The label maps are none, or do not fit each other.
+        InputError: These are not label maps, or they do not fit each other.
     """
     return _foreground_cost(dice, predictions, annotations, classes)
 
@@ -77,18 +76,18 @@ def cross_entropy_cost(
     """Return the cross-entropy (eq. 19) of every pair, as the mean over pixels.
 
     ``−(1 / HW) Σ_ij log max(p_ij(y_ij), ε)``. The clamp keeps a certain and wrong pixel finite: at
-    the default it costs 23 log 2 = 15.9 nats. Background counts as the other classes do.
+    the default it costs 23 log 2 = 15.9 nats. Background counts like the other classes.
 
     Args:
         probabilities: Samples (B, N, K, H, W) that sum to one over K.
         annotations: Label maps (B, A, H, W), integer classes.
-        epsilon: Probabilities below it are taken for it.
+        epsilon: Smaller probabilities are raised to it.
 
     Returns:
         (B, N, A) in nats per pixel, float64.
 
     Raises:
-        InputError: The tensors are not what they should be, or do not fit each other.
+        InputError: These are not probabilities and label maps, or they do not fit each other.
         OptionError: ``epsilon`` is not between zero and one.
     """
     _check_epsilon(epsilon)
@@ -96,15 +95,15 @@ def cross_entropy_cost(
     return _cross_entropy(probabilities, annotations, epsilon)
 
 
-def surprise(probabilities: Tensor, epsilon: float = EPSILON) -> Tensor:
-    """Return ``−log max(p, ε)`` in nats, in float32 or, where p has it, float64."""
+def surprisal(probabilities: Tensor, epsilon: float = EPSILON) -> Tensor:
+    """Return ``−log max(p, ε)`` in nats, in float32, or in float64 if p is."""
     exact = torch.promote_types(probabilities.dtype, torch.float32)
     return probabilities.to(exact).clamp(epsilon, 1).log_().neg_()
 
 
 @dataclass(frozen=True)
 class PairCost:
-    """A label kernel between two of an evaluation's sets, which metrics may share."""
+    """The costs of a label kernel between two of an evaluation's sets, for metrics to share."""
 
     kernel: LabelKernel
     between: tuple[Source, Source] = ("labels", "annotations")
@@ -117,7 +116,7 @@ class PairCost:
 
 @dataclass(frozen=True)
 class OverlapCost:
-    """1 − IoU or 1 − Dice between two of an evaluation's sets, from counts that all of them share.
+    """1 − IoU or 1 − Dice between two of an evaluation's sets, from counts that all metrics share.
 
     Args:
         score: :func:`~probseg.metrics.overlap.iou` or :func:`~probseg.metrics.overlap.dice`.
@@ -169,30 +168,32 @@ def _foreground_cost(
 
 def _check_epsilon(epsilon: float) -> None:
     if not 0 < epsilon < 1:
-        raise OptionError(f"epsilon must lie between 0 and 1, as {EPSILON:.2g} does; got {epsilon}")
+        raise OptionError(f"epsilon must lie between 0 and 1, as {EPSILON:.2g} does, not {epsilon}")
 
 
 def _cross_entropy(probabilities: Tensor, annotations: Tensor, epsilon: float) -> Tensor:
-    sums = [_information(p, y, epsilon) for p, y in float64_pieces(probabilities, annotations)]
+    sums = [
+        _summed_cross_entropy(p, y, epsilon) for p, y in float64_chunks(probabilities, annotations)
+    ]
     return torch.cat(sums) / annotations[0, 0].numel()
 
 
-def _information(probabilities: Tensor, annotations: Tensor, epsilon: float) -> Tensor:
-    """Return the surprise of every pair (B, N, A), summed over pixels."""
+def _summed_cross_entropy(probabilities: Tensor, annotations: Tensor, epsilon: float) -> Tensor:
+    """Return the surprisal of every pair (B, N, A), summed over pixels."""
     background, *classes = probabilities.unbind(2)
-    total = surprise(background, epsilon).sum((2, 3), dtype=torch.float64)[:, :, None]
-    # Elsewhere nobody says anything but background. Float64 is beyond autocast's and TF32's reach.
-    inside = _foreground(annotations)
-    usual = surprise(background[inside], epsilon).flatten(2).double()
+    total = surprisal(background, epsilon).sum((2, 3), dtype=torch.float64)[:, :, None]
+    # Outside the box every annotation is background. Float64 is beyond autocast's and TF32's reach.
+    inside = _foreground_box(annotations)
+    base = surprisal(background[inside], epsilon).flatten(2).double()
     for k, p in enumerate(classes, start=1):
-        more = surprise(p[inside], epsilon).flatten(2).double() - usual
-        total = total + more @ (annotations[inside] == k).flatten(2).double().mT
+        excess = surprisal(p[inside], epsilon).flatten(2).double() - base
+        total = total + excess @ (annotations[inside] == k).flatten(2).double().mT
     return total
 
 
-def _foreground(annotations: Tensor) -> tuple[Any, ...]:
-    """Return the index of a box around all foreground; of everything where looking is waiting."""
+def _foreground_box(annotations: Tensor) -> tuple[Any, ...]:
+    """Return the index of a box around all foreground; off the CPU, of all, for looking waits."""
     if annotations.device.type != "cpu":
         return (...,)
-    top, bottom, start, end = extent((annotations.amax((0, 1)) > 0).numpy())
+    top, bottom, start, end = bounding_box((annotations.amax((0, 1)) > 0).numpy())
     return ..., slice(top, bottom), slice(start, end)

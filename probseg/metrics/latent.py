@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
-from probseg.errors import InputError, OptionError
+from probseg.errors import InputError
 from probseg.interfaces import Evaluation
-from probseg.metrics.precision import to_float64
+from probseg.options import check_choice
+from probseg.utils.devices import to_float64
 
 Spectrum = Literal["scale", "variance"]
 
@@ -76,20 +77,20 @@ def kl_per_dimension(posterior: Distribution, prior: Distribution) -> Tensor:
         (B, L) in nats, float64.
 
     Raises:
-        InputError: One of them is no axis-aligned Normal.
+        InputError: One of them is not an axis-aligned Normal.
     """
     return kl_divergence(_normal(posterior, "posterior"), _normal(prior, "prior"))
 
 
 def active_units(means: Tensor, *, threshold: float = 0.01) -> Tensor:
-    """Say which latent dimensions are active: their posterior mean varies from image to image.
+    """Return which latent dimensions are active: their posterior mean varies between images.
 
-    ``Var_x(E_q(z|x)[z]) > threshold``; the variance is that of the images given (divided by their
+    ``Var_x(E_q(z|x)[z]) > threshold``; the variance is over the images given (divided by their
     number).
 
     Args:
         means: Posterior means of the images of a whole data set, (B, L).
-        threshold: The variance above which a dimension is active.
+        threshold: Variance above which a dimension is active.
 
     Returns:
         (L,) bool; its sum is the number of active units.
@@ -102,8 +103,8 @@ def active_units(means: Tensor, *, threshold: float = 0.01) -> Tensor:
     """
     if means.ndim != 2 or len(means) < 2:
         raise InputError(
-            "means must be (images, latent dimensions) of two images or more; "
-            f"their shape is {tuple(means.shape)}"
+            "means must be (images, latent dimensions) of two images or more, not "
+            f"{tuple(means.shape)}"
         )
     return to_float64(means).var(dim=0, correction=0) > threshold
 
@@ -113,14 +114,14 @@ class Gini:
     """The Gini index of the prior's singular values, see :func:`gini`.
 
     Args:
-        of: Whether these are the Normal's scales σ or its variances σ²; the paper leaves it open.
+        of: Whether to take the Normal's scales σ or its variances σ²; the paper leaves it open.
     """
 
     of: Spectrum = "scale"
     higher_is_better = False
 
     def __post_init__(self) -> None:
-        _check_spectrum(self.of)
+        check_choice("of", self.of, get_args(Spectrum))
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return the index of each image's prior, (B,)."""
@@ -132,14 +133,14 @@ class EffectiveRank:
     """The effective rank of the prior's singular values, see :func:`effective_rank`.
 
     Args:
-        of: Whether these are the Normal's scales σ or its variances σ².
+        of: Whether to take the Normal's scales σ or its variances σ².
     """
 
     of: Spectrum = "scale"
     higher_is_better = True
 
     def __post_init__(self) -> None:
-        _check_spectrum(self.of)
+        check_choice("of", self.of, get_args(Spectrum))
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return the rank of each image's prior, (B,)."""
@@ -150,7 +151,7 @@ class EffectiveRank:
 class LatentKL:
     """The KL of base posterior and prior, summed over dimensions; zero means collapse."""
 
-    higher_is_better = False  # it is minimised in training
+    higher_is_better = False  # training minimises it
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return the divergence of each image, (B,) in nats."""
@@ -162,9 +163,9 @@ def _shares(values: Tensor) -> Tensor:
     values = to_float64(values)
     total = values.sum(-1, keepdim=True)
     good = (values.isfinite() & (values >= 0)).all() & (total > 0).all()
-    if not good:  # asked but once, as an answer is waited for
+    if not good:  # one question only, as each waits for the device
         raise InputError(
-            "singular values must be finite and non-negative, and not all zero; got values from "
+            "singular values must be finite and non-negative, and not all zero, not values from "
             f"{float(values.min())} to {float(values.max())}"
         )
     return values / total
@@ -173,11 +174,6 @@ def _shares(values: Tensor) -> Tensor:
 def _spectrum(evaluation: Evaluation, of: Spectrum) -> Tensor:
     scale = _normal(_density(evaluation.prior, "prior"), "prior").scale
     return scale if of == "scale" else scale.square()
-
-
-def _check_spectrum(of: str) -> None:
-    if of not in get_args(Spectrum):
-        raise OptionError(f"of must be 'scale' or 'variance'; got {of!r}")
 
 
 def _density(density: Distribution | None, name: str) -> Distribution:
@@ -193,8 +189,8 @@ def _normal(density: Distribution, name: str) -> Normal:
     base = density.base_dist if isinstance(density, Independent) else density
     if not isinstance(base, Normal):
         raise InputError(
-            f"the {name} must be an axis-aligned Normal, Independent(Normal(loc, scale), 1), but "
-            f"is {density}; give the base density if this is a projected one, and leave "
-            "gini and effective-rank out for a model whose densities are others"
+            f"the {name} must be an axis-aligned Normal, Independent(Normal(loc, scale), 1), not "
+            f"{density}; give the base density instead of a projected one, and leave out "
+            "gini and effective-rank for a model with other densities"
         )
     return Normal(to_float64(base.loc), to_float64(base.scale), validate_args=False)

@@ -1,4 +1,4 @@
-"""Metrics that match the samples of an image with its annotations, one to one."""
+"""Metrics that match the samples of an image with its annotations one to one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from probseg.metrics.evaluation import shared
 from probseg.metrics.hausdorff import Hausdorff, OneEmpty
 from probseg.metrics.kernels import EPSILON, CrossEntropyCost, OverlapCost, PairCost, iou_cost
 from probseg.metrics.overlap import dice, iou
-from probseg.metrics.precision import float64_device, to_float64
+from probseg.utils.devices import float64_device, to_float64
 
 Costs = NDArray[np.float64]
 
@@ -26,10 +26,10 @@ Costs = NDArray[np.float64]
 def wasserstein(cost: Tensor) -> Tensor:
     """Return the empirical Wasserstein metric (eq. 13) of each image, as a mean.
 
-    ``Ŵ_k = min_γ Σ_na γ_na k_na`` over couplings γ of the two uniform sets, which is the mean cost
-    of the couples. Where one set's size divides the other's, the smaller set is repeated and γ is
-    an optimal assignment, as in the paper; otherwise γ is the exact optimal transport between the
-    two. Both give the same number where both apply.
+    ``Ŵ_k = min_γ Σ_na γ_na k_na`` over couplings γ of the two uniform sets, that is, the mean cost
+    of the matched pairs. Where one set's size divides the other's, the smaller set is repeated and
+    γ is an optimal assignment, as in the paper; otherwise γ is the exact optimal transport between
+    the two. Both give the same number where both apply.
 
     Args:
         cost: The kernel k of every pair of a sample and an annotation, (B, N, A); any N and A.
@@ -38,7 +38,7 @@ def wasserstein(cost: Tensor) -> Tensor:
         (B,) in the kernel's unit, float64, without a gradient.
 
     Raises:
-        InputError: The cost is no such tensor, or is not finite somewhere.
+        InputError: The cost has another shape, or a value that is not finite.
 
     References:
         Retained Singular Values in Probabilistic Image Segmentation with Normalizing Flows and
@@ -66,7 +66,7 @@ def hungarian_iou(predictions: Tensor, annotations: Tensor, /, *, classes: int =
         (B,) in [0, 1], float64; higher is better.
 
     Raises:
-        InputError: The label maps are none, or do not fit each other.
+        InputError: These are not label maps, or they do not fit each other.
 
     References:
         Kohl et al., A Hierarchical Probabilistic U-Net for Modeling Multi-Scale Ambiguities, 2019.
@@ -79,7 +79,8 @@ class Wasserstein:
     """The empirical Wasserstein metric of an evaluation with any pairwise cost.
 
     Args:
-        cost: Evaluation to the cost of every pair of a sample and an annotation, (B, N, A).
+        cost: Returns for an evaluation the cost of every pair of a sample and an annotation,
+            (B, N, A).
     """
 
     cost: Callable[[Evaluation], Tensor]
@@ -125,7 +126,7 @@ def w_cross_entropy(epsilon: float = EPSILON) -> Wasserstein:
     """Return Ŵ with the cross-entropy in nats per pixel.
 
     Args:
-        epsilon: Probabilities below it are taken for it.
+        epsilon: Smaller probabilities are raised to it.
     """
     return Wasserstein(CrossEntropyCost(epsilon))
 
@@ -138,15 +139,15 @@ def _wasserstein(evaluation: Evaluation, cost: Callable[[Evaluation], Tensor]) -
 def _check_costs(costs: Costs) -> None:
     if costs.ndim != 3 or costs.size == 0:
         raise InputError(
-            "a pairwise cost must be (images, samples, annotations), each one or more; "
-            f"its shape is {costs.shape}"
+            "a pairwise cost must be (images, samples, annotations), each one or more, not "
+            f"{costs.shape}"
         )
     if not np.isfinite(costs).all():
         image, sample, annotation = np.argwhere(~np.isfinite(costs))[0]
         raise InputError(
-            f"the cost of sample {sample} and annotation {annotation} of image {image} is not "
-            "finite, so nothing can be matched; if it is a Hausdorff distance to an empty mask, "
-            'say what that is worth: one_empty="diagonal" or a number'
+            f"the cost of sample {sample} and annotation {annotation} of image {image} must be "
+            "finite for a matching; if it is a Hausdorff distance to an empty mask, "
+            'set its value with one_empty="diagonal" or a number'
         )
 
 
@@ -162,5 +163,5 @@ def _matched_means(costs: Costs) -> Costs:
 
 def _transport(cost: Costs) -> float:
     samples, annotations = cost.shape
-    least = cost.min()  # POT calls a problem infeasible whose costs are all negative
-    return float(least + ot.emd2(ot.unif(samples), ot.unif(annotations), cost - least))
+    lowest = cost.min()  # POT calls a problem with negative costs only infeasible
+    return float(lowest + ot.emd2(ot.unif(samples), ot.unif(annotations), cost - lowest))

@@ -1,4 +1,4 @@
-"""Whether samples are uncertain where the annotators are: normalised cross-correlation."""
+"""Normalised cross-correlation of the uncertainty of samples and the error of annotators."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from probseg.interfaces import Evaluation
-from probseg.metrics.checks import check_probabilities
 from probseg.metrics.evaluation import SharedEvaluation
-from probseg.metrics.kernels import surprise
-from probseg.metrics.pieces import float64_pieces
+from probseg.metrics.kernels import surprisal
+from probseg.tensors import check_probabilities
+from probseg.utils.devices import float64_chunks
 
 
 def normalised_cross_correlation(probabilities: Tensor, annotations: Tensor, /) -> Tensor:
@@ -29,7 +29,7 @@ def normalised_cross_correlation(probabilities: Tensor, annotations: Tensor, /) 
         (B,) in [−1, 1], float64; higher is better.
 
     Raises:
-        InputError: The tensors are not what they should be, or do not fit each other.
+        InputError: These are not probabilities and label maps, or they do not fit each other.
 
     References:
         Baumgartner et al., PHiSeg: Capturing uncertainty in medical image segmentation, 2019.
@@ -51,11 +51,11 @@ class NCC:
 
 
 def _correlations(probabilities: Tensor, annotations: Tensor) -> Tensor:
-    return torch.cat([_ncc(*piece) for piece in float64_pieces(probabilities, annotations)])
+    return torch.cat([_ncc(*chunk) for chunk in float64_chunks(probabilities, annotations)])
 
 
 def _ncc(probabilities: Tensor, annotations: Tensor) -> Tensor:
-    information = surprise(probabilities).mean(1, dtype=torch.float64)  # (B, K, H, W)
+    information = surprisal(probabilities).mean(1, dtype=torch.float64)  # (B, K, H, W)
     mean_sample = probabilities.mean(1, dtype=torch.float64)
     uncertainty = (mean_sample * information).sum(1, keepdim=True)
     error = information.gather(1, annotations.long())  # (B, A, H, W)

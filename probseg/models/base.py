@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 from torch import Generator, Tensor, nn
 
 from probseg.errors import CheckpointError, InputError
-from probseg.layers import in_single_precision
 from probseg.options import check_integer
 from probseg.tensors import checked_image, checked_label
 from probseg.utils.seeding import seeded
@@ -57,7 +56,7 @@ class ProbabilisticModel(nn.Module, ABC):
         Raises:
             WriteError: The file cannot be written; none is left behind.
         """
-        from probseg.sharing.checkpoint import save  # checkpoints import the models that they load
+        from probseg.sharing.checkpoint import save
 
         save(self, path)
 
@@ -140,11 +139,6 @@ _QUIET = {"probseg", "segmentation_models_pytorch", "timm", "torch", "torchvisio
 
 def _library(module: nn.Module) -> str:
     return type(module).__module__.partition(".")[0]
-
-
-def probabilities(logits: Tensor) -> Tensor:
-    """Return the softmax over classes (..., K, H, W) in at least single precision."""
-    return in_single_precision(logits).softmax(dim=-3)
 
 
 def checked_count(n: int) -> int:

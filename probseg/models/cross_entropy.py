@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from probseg.errors import OptionError
 from probseg.layers import in_single_precision
-from probseg.options import did_you_mean
+from probseg.options import check_choice
 
 REDUCTIONS = ("pixel-sum", "pixel-mean")
 
@@ -24,11 +23,7 @@ class CrossEntropy:
     """
 
     def __init__(self, reduction: str) -> None:
-        if reduction not in REDUCTIONS:
-            raise OptionError(
-                f"no reduction is called {reduction!r}{did_you_mean(reduction, REDUCTIONS)}; "
-                f"known: {', '.join(REDUCTIONS)}"
-            )
+        check_choice("reduction", reduction, REDUCTIONS)
         self.reduction = reduction
 
     def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
@@ -53,6 +48,6 @@ def cross_entropies(logits: Tensor, label: Tensor) -> Tensor:
         (B, H, W), nats.
     """
     logits = in_single_precision(logits)
-    known = label.clamp(0, logits.shape[1] - 1)
-    found = functional.cross_entropy(logits, known, reduction="none")
-    return torch.where(known == label, found, torch.nan)
+    valid = label.clamp(0, logits.shape[1] - 1)
+    per_pixel = functional.cross_entropy(logits, valid, reduction="none")
+    return torch.where(valid == label, per_pixel, torch.nan)

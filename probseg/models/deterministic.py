@@ -8,11 +8,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from probseg.interfaces import Backbone
-from probseg.layers import set_class_prior
-from probseg.models.base import ProbabilisticModel, checked_count, probabilities
+from probseg.layers import probabilities, set_class_prior
+from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.cross_entropy import CrossEntropy
 from probseg.options import check_integer
-from probseg.specs import Part, make
+from probseg.specs import Part, build_part
 from probseg.tensors import cropped, padded
 
 
@@ -84,13 +84,13 @@ def deterministic(
         OptionError: An option is of the wrong type or out of range.
     """
     check_integer("in_channels", in_channels)
-    made = make("backbones", backbone, Backbone, in_channels=in_channels)
+    built = build_part("backbones", backbone, Backbone, in_channels=in_channels)
     spec = {
         "name": "deterministic",
         "in_channels": in_channels,
         "classes": classes,
-        "backbone": made.spec,
+        "backbone": built.spec,
         "class_prior": None if class_prior is None else list(class_prior),
         "reduction": reduction,
     }
-    return DeterministicModel(made.part, spec=spec)
+    return DeterministicModel(built.part, spec=spec)

@@ -12,7 +12,8 @@ from torch.distributions import Distribution
 
 from probseg.errors import InputError
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
-from probseg.models.base import ProbabilisticModel, checked_count, probabilities
+from probseg.layers import probabilities
+from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.cross_entropy import CrossEntropy
 from probseg.projectors.identity import Identity
 from probseg.tensors import check_device, cropped, one_hot, padded
@@ -43,7 +44,7 @@ class Penalty:
     on: Space
 
 
-class Pair(NamedTuple):
+class DensityPair(NamedTuple):
     """Posterior and prior on one space."""
 
     q: Distribution
@@ -169,7 +170,7 @@ class LatentVariableModel(ProbabilisticModel):
                 f"latents of these images are (..., {wanted[0]}, {wanted[1]}), "
                 f"not {tuple(latent.shape)}"
             )
-        check_device(latent, image, "latent sample")
+        check_device(latent, image, "the latent sample")
         x = padded(image, self.backbone.stride)
         return probabilities(cropped(self.decoder(self.backbone(x), latent), image))
 
@@ -217,7 +218,7 @@ class LatentVariableModel(ProbabilisticModel):
         """
         return self.densities(image, label)[0].q
 
-    def densities(self, image: Tensor, label: Tensor) -> tuple[Pair, Pair]:
+    def densities(self, image: Tensor, label: Tensor) -> tuple[DensityPair, DensityPair]:
         """Return posterior and prior on the base space, and on the projected one.
 
         Raises:
@@ -226,7 +227,7 @@ class LatentVariableModel(ProbabilisticModel):
         image = self._image(image, values=True)
         return self._densities(*self._padded(image, self._label(label, image, values=True)))
 
-    def _densities(self, image: Tensor, one_hot: Tensor) -> tuple[Pair, Pair]:
+    def _densities(self, image: Tensor, one_hot: Tensor) -> tuple[DensityPair, DensityPair]:
         q, own = self.posterior_encoder(torch.cat([image, one_hot], dim=1))
         p, of_image = self.prior_encoder(image)
         contexts = {
@@ -236,7 +237,7 @@ class LatentVariableModel(ProbabilisticModel):
         }
         context_q, context_p = contexts[self.flow_context]
         projected_q = self.posterior_projector(q, context_q)
-        return Pair(q, p), Pair(projected_q, self.prior_projector(p, context_p))
+        return DensityPair(q, p), DensityPair(projected_q, self.prior_projector(p, context_p))
 
     def sampled_density(self, image: Tensor, *, projected: bool) -> Distribution:
         """Return what :meth:`sample` draws latents from, given an image whose sides fit already.
@@ -256,7 +257,7 @@ class LatentVariableModel(ProbabilisticModel):
             )
         return self.prior_projector(*self.prior_encoder(image))
 
-    def _penalties(self, base: Pair, projected: Pair) -> dict[str, Tensor]:
+    def _penalties(self, base: DensityPair, projected: DensityPair) -> dict[str, Tensor]:
         spaces = {"base": base, "projected": projected}
         with torch.autocast(next(self.parameters()).device.type, enabled=False):
             return {

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, TypeGuard
 
 from probseg.errors import OptionError
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
 from probseg.models.latent import FlowContext, LatentVariableModel, Parts, Penalty, Space
-from probseg.options import check_integer, did_you_mean
-from probseg.specs import Made, Part, Spec, make
+from probseg.options import check_choice, check_integer, check_number
+from probseg.specs import BuiltPart, Part, Spec, build_part
 
 _CHOICES = {
     "project": ("posterior", "both"),
     "kl_on": ("base", "projected"),
     "flow_context": ("image", "own", "posterior"),
+    "shared_flow": (True, False),
 }
 
 
@@ -76,12 +76,10 @@ class Choices:
         """
         for option, low in {"in_channels": 1, "classes": 2, "latent_dim": 1}.items():
             check_integer(option, getattr(self, option), low=low)
-        for option, known in _CHOICES.items():
-            _check_choice(option, getattr(self, option), known)
-        if not isinstance(self.shared_flow, bool):
-            raise OptionError(f"shared_flow must be True or False, not {self.shared_flow!r}")
+        for option, choices in _CHOICES.items():
+            check_choice(option, getattr(self, option), choices)
         for option in ("beta", "gamma"):
-            _check_weight(option, getattr(self, option))
+            check_number(option, getattr(self, option), positive=False)
         if self.gamma and self.divergence is None:
             raise OptionError(
                 f"gamma={self.gamma} weighs no divergence; pass one too, divergence='sinkhorn' say"
@@ -160,10 +158,12 @@ def choices_of(choices: Choices) -> Spec:
 def _networks(c: Choices) -> tuple[Parts, Spec]:
     image, latent = {"in_channels": c.in_channels}, {"latent_dim": c.latent_dim}
     with_label = {"in_channels": c.in_channels + c.classes}
-    backbone = make("backbones", c.backbone, Backbone, **image)
-    encoders = _make_two("encoders", c.encoder, LatentEncoder, image | latent, with_label | latent)
+    backbone = build_part("backbones", c.backbone, Backbone, **image)
+    encoders = _build_pair(
+        "encoders", c.encoder, LatentEncoder, image | latent, with_label | latent
+    )
     features = {"in_channels": backbone.part.out_channels}
-    decoder = make("decoders", c.decoder, Decoder, **features, **latent, classes=c.classes)
+    decoder = build_part("decoders", c.decoder, Decoder, **features, **latent, classes=c.classes)
     projectors = _projectors(c, encoders)
     parts = Parts(
         backbone=backbone.part,
@@ -182,21 +182,21 @@ def _networks(c: Choices) -> tuple[Parts, Spec]:
 
 
 def _penalties(c: Choices) -> tuple[dict[str, Penalty], Spec]:
-    kl = make("divergences", c.kl, Divergence)
+    kl = build_part("divergences", c.kl, Divergence)
     penalties = {"kl": Penalty(kl.part, c.beta, on=c.kl_on)}
-    divergence = Made(None, None)
+    divergence = BuiltPart(None, None)
     if c.divergence is not None:
-        divergence = make("divergences", c.divergence, Divergence)
+        divergence = build_part("divergences", c.divergence, Divergence)
         penalties["divergence"] = Penalty(divergence.part, c.gamma, on="projected")
     weighed = {name: penalty for name, penalty in penalties.items() if penalty.weight}
     return weighed, {"kl": kl.spec, "divergence": divergence.spec}
 
 
-class Two(NamedTuple):
+class PartPair(NamedTuple):
     """The prior's and the posterior's part of a kind."""
 
-    prior: Made
-    posterior: Made
+    prior: BuiltPart
+    posterior: BuiltPart
 
     @property
     def spec(self) -> Spec:
@@ -207,27 +207,27 @@ class Two(NamedTuple):
         return {"prior": self.prior.spec, "posterior": self.posterior.spec}
 
 
-def _projectors(c: Choices, encoders: Two) -> Two:
+def _projectors(c: Choices, encoders: PartPair) -> PartPair:
     widths = [encoder.part.context_features for encoder in encoders]
     context_p = widths[c.flow_context == "posterior"]
     context_q = widths[c.flow_context != "image"]
-    known_p = {"features": c.latent_dim, "context_features": context_p}
-    known_q = {"features": c.latent_dim, "context_features": context_q}
+    fixed_p = {"features": c.latent_dim, "context_features": context_p}
+    fixed_q = {"features": c.latent_dim, "context_features": context_q}
     if c.project == "posterior":
-        identity = make("projectors", "identity", Projector, **known_p)
-        return Two(identity, make("projectors", c.projector, Projector, **known_q))
+        identity = build_part("projectors", "identity", Projector, **fixed_p)
+        return PartPair(identity, build_part("projectors", c.projector, Projector, **fixed_q))
     if not c.shared_flow:
-        return _make_two("projectors", c.projector, Projector, known_p, known_q)
+        return _build_pair("projectors", c.projector, Projector, fixed_p, fixed_q)
     if context_p != context_q:
         raise OptionError(
             f"a shared flow needs contexts of one width, and they have {context_p} and {context_q}"
             "; pass shared_flow=False or flow_context='image'"
         )
-    shared = make("projectors", c.projector, Projector, **known_q)
-    return Two(shared, shared)
+    shared = build_part("projectors", c.projector, Projector, **fixed_q)
+    return PartPair(shared, shared)
 
 
-def _make_two(kinds: str, part: Part, interface: type, known_p: Spec, known_q: Spec) -> Two:
+def _build_pair(kinds: str, part: Part, interface: type, fixed_p: Spec, fixed_q: Spec) -> PartPair:
     if not isinstance(part, (str, Mapping)):
         raise OptionError(
             f"the model has two {kinds}, and {type(part).__name__} is one ready object; pass a "
@@ -237,26 +237,14 @@ def _make_two(kinds: str, part: Part, interface: type, known_p: Spec, known_q: S
     of_posterior: Part = part
     if _is_pair(part):
         of_prior, of_posterior = part["prior"], part["posterior"]
-    return Two(
-        make(kinds, of_prior, interface, **known_p),
-        make(kinds, of_posterior, interface, **known_q),
+    return PartPair(
+        build_part(kinds, of_prior, interface, **fixed_p),
+        build_part(kinds, of_posterior, interface, **fixed_q),
     )
 
 
 def _is_pair(part: Part) -> TypeGuard[Mapping[str, Part]]:
     return isinstance(part, Mapping) and set(part) == {"prior", "posterior"}
-
-
-def _check_choice(option: str, value: Any, known: Sequence[str]) -> None:
-    if value not in known:
-        raise OptionError(
-            f"{option} cannot be {value!r}{did_you_mean(value, known)}; known: {', '.join(known)}"
-        )
-
-
-def _check_weight(option: str, value: Any) -> None:
-    if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise OptionError(f"{option} must be a finite number of at least 0, not {value!r}")
 
 
 punet = Recipe(

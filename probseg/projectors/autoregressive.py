@@ -11,7 +11,7 @@ from nflows.transforms import (
     Transform,
 )
 
-from probseg.errors import OptionError
+from probseg.options import check_integer
 from probseg.projectors.flow import Flow, in_own_precision
 from probseg.projectors.spline import SplineStep
 
@@ -80,9 +80,8 @@ def rational_quadratic(
 
 
 def _alternating(step: Callable[[], Transform], features: int, steps: int) -> Flow:
-    if steps < 1:
-        raise OptionError(f"a flow needs at least one step, not steps={steps}")
-    transforms = [t for _ in range(steps) for t in (step(), ReversePermutation(features))]
+    count = check_integer("steps", steps)
+    transforms = [t for _ in range(count) for t in (step(), ReversePermutation(features))]
     for transform in transforms[::2]:
         in_own_precision(transform.autoregressive_net)
     return Flow(CompositeTransform(transforms))

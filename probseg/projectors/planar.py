@@ -9,7 +9,7 @@ from nflows.transforms import CompositeTransform, Transform
 from torch import Tensor, nn
 from torch.nn import functional
 
-from probseg.errors import OptionError
+from probseg.options import check_integer
 from probseg.projectors.flow import Flow
 
 _IDENTITY_DOT = math.log(math.e - 1)  # softplus of it is one, so that u_hat vanishes
@@ -72,10 +72,10 @@ class PlanarStep(Transform):  # type: ignore[misc]  # nflows has no types
         squared = (w * w).sum(-1, keepdim=True)
         guarded = squared.clamp_min(torch.finfo(like.dtype).tiny ** 0.5)
         dot = (w * u).sum(-1, keepdim=True)
-        wanted = functional.softplus(dot)
-        # 1 + w'u_hat is what is wanted, save where the guard keeps u_hat from reaching it
-        gain = torch.lerp(1 + dot, wanted, (squared / guarded).detach())
-        return u + (wanted - 1 - dot) * w / guarded, w, b, gain
+        target = functional.softplus(dot)
+        # 1 + w'u_hat is the target, save where the guard keeps u_hat from reaching it
+        gain = torch.lerp(1 + dot, target, (squared / guarded).detach())
+        return u + (target - 1 - dot) * w / guarded, w, b, gain
 
 
 def planar(features: int, context_features: int, *, steps: int = 2) -> Flow:
@@ -89,9 +89,8 @@ def planar(features: int, context_features: int, *, steps: int = 2) -> Flow:
     Raises:
         OptionError: There is no step.
     """
-    if steps < 1:
-        raise OptionError(f"a planar flow needs at least one step, not steps={steps}")
-    return Flow(CompositeTransform([PlanarStep(features, context_features) for _ in range(steps)]))
+    count = check_integer("steps", steps)
+    return Flow(CompositeTransform([PlanarStep(features, context_features) for _ in range(count)]))
 
 
 def _derivative(height: Tensor, gain: Tensor) -> Tensor:

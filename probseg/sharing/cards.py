@@ -5,12 +5,16 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import nn
+
+from probseg._version import __version__
+from probseg.interfaces import Model
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
-
-    from probseg.models.base import ProbabilisticModel
 
 _NO_USE = (
     "Not stated by whoever saved this model. Nothing here says that it is fit for decisions about "
@@ -46,7 +50,7 @@ class Card:
     measured_on: str | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
-    def text(self, model: ProbabilisticModel) -> str:
+    def text(self, model: Model) -> str:
         """Return the card of a model in Markdown, with the metadata that hubs read."""
         title = self.title or f"{model.spec['name']}, a probabilistic segmentation model"
         sections = {
@@ -98,7 +102,7 @@ class Card:
         return f"{how}\n\n{_table(rounded, 'metric', 'value')}"
 
 
-def _use(model: ProbabilisticModel) -> str:
+def _use(model: Model) -> str:
     return f"""```python
 import torch
 
@@ -110,18 +114,14 @@ samples = model.sample(image, n=16)  # (16, 1, {model.classes}, 128, 128): proba
 ```"""
 
 
-def _architecture(model: ProbabilisticModel) -> str:
-    count = sum(parameter.numel() for parameter in model.parameters())
+def _architecture(model: Model) -> str:
+    count = sum(parameter.numel() for parameter in cast("nn.Module", model).parameters())
     parts = {f"`{name}`": f"`{value}`" for name, value in model.spec.items()}
     return f"{count:,} parameters.\n\n{_table(parts, 'choice', 'value')}"
 
 
 def _here() -> dict[str, str]:
     """What saved the model."""
-    import torch
-
-    from probseg import __version__
-
     versions = f"probseg {__version__}, torch {torch.__version__}"
     return {"saved with": f"{versions}, Python {platform.python_version()}"}
 

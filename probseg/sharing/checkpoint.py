@@ -6,51 +6,49 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_model
-from torch import Tensor
+from torch import Tensor, nn
 
+from probseg._version import __version__
 from probseg.errors import CheckpointError, ProbsegError
+from probseg.interfaces import Model
 from probseg.sharing.config import Description, from_metadata
 from probseg.sharing.plugins import check_installed, requirements
 from probseg.sharing.weights import restored
-from probseg.specs import build
+from probseg.specs import build, with_stored_weights
 from probseg.utils.atomic_files import atomic_file
-
-if TYPE_CHECKING:
-    from probseg.models.base import ProbabilisticModel
 
 MAX_HEADER = 2**24  # bytes; some 100,000 tensors
 _DIGEST = "digest"
 _DESCRIPTION = ("format", "probseg", "requires", "spec")
 
 
-def describe(model: ProbabilisticModel) -> Description:
+def describe(model: Model) -> Description:
     """Return what a file says of a model."""
-    from probseg import __version__  # which imports this module's names
-
     return Description(model.spec, requirements(model.spec), __version__)
 
 
-def save(model: ProbabilisticModel, path: str | os.PathLike[str]) -> None:
+def save(model: Model, path: str | os.PathLike[str]) -> None:
     """Write a model's description and weights to ``path``, atomically.
 
     Raises:
         WriteError: The file cannot be written; none is left behind.
     """
     metadata = describe(model).metadata()
-    metadata[_DIGEST] = _digest(metadata, model.state_dict())
+    module = cast("nn.Module", model)
+    metadata[_DIGEST] = _digest(metadata, module.state_dict())
     with atomic_file(path) as temporary:
         try:
-            save_model(model, str(temporary), metadata=metadata)
+            save_model(module, str(temporary), metadata=metadata)
         except SafetensorError as error:  # how safetensors says that the disk is full
             raise OSError(str(error)) from error
 
 
-def load(path: str | os.PathLike[str], **parts: Any) -> ProbabilisticModel:
+def load(path: str | os.PathLike[str], **parts: Any) -> Model:
     """Return the model that was saved at ``path``, on the CPU and in evaluation mode.
 
     Nothing in the file is run, and no more memory taken than its weights need.
@@ -68,8 +66,9 @@ def load(path: str | os.PathLike[str], **parts: Any) -> ProbabilisticModel:
     metadata = _read_metadata(file)
     description = from_metadata(metadata, file)
     check_installed(description.requires, file)
+    spec = with_stored_weights({**description.spec, **parts})
     try:
-        model = restored(lambda: build(**{**description.spec, **parts}), file)
+        module = restored(lambda: build(**spec), file)
     except ProbsegError as error:
         error.add_note(f"while {file} was read")
         raise
@@ -77,8 +76,8 @@ def load(path: str | os.PathLike[str], **parts: Any) -> ProbabilisticModel:
         raise CheckpointError(
             f"the model that {file} describes cannot be built: {type(error).__name__}: {error}"
         ) from error
-    _check_digest(metadata, model.state_dict(), file)
-    return model.eval()  # type: ignore[return-value]  # build says which it is
+    _check_digest(metadata, module.state_dict(), file)
+    return cast("Model", module.eval())
 
 
 def read_spec(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -12,16 +12,23 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import (
+    Distribution,
+    Independent,
+    MultivariateNormal,
+    Normal,
+    TransformedDistribution,
+)
 from torch.export import Dim, ExportedProgram
 
 from probseg.errors import ExportError
-from probseg.models.base import ProbabilisticModel, probabilities
-from probseg.models.latent import LatentVariableModel
-from probseg.sharing.noise import from_noise
+from probseg.interfaces import Backbone, Decoder, Model
+from probseg.layers import probabilities
+from probseg.specs import lacking
 from probseg.utils.atomic_files import atomic_file
 
 if TYPE_CHECKING:
@@ -29,6 +36,18 @@ if TYPE_CHECKING:
 
 _IMAGES, _SAMPLES, _STRIDES = 2, 3, 4  # of the example; each differs from one, which is special
 _LARGEST = 2**14  # samples, images or strides
+
+
+class LatentSampler(Model, Protocol):
+    """What a model needs so that its sampler can be exported."""
+
+    latent_dim: int
+    """L."""
+    backbone: Backbone
+    decoder: Decoder
+
+    def sampled_density(self, image: Tensor, *, projected: bool) -> Distribution:
+        """Return what ``sample`` draws latents from, batch (B,) and event (L,)."""
 
 
 class Sampler(nn.Module):
@@ -42,15 +61,15 @@ class Sampler(nn.Module):
         ExportError: The model is no latent-variable model.
     """
 
-    def __init__(self, model: ProbabilisticModel, *, projected: bool = False) -> None:
+    def __init__(self, model: Model, *, projected: bool = False) -> None:
         super().__init__()
-        if not isinstance(model, LatentVariableModel):
+        if missing := lacking(model, LatentSampler):
             raise ExportError(
                 f"only latent-variable models have a sampler from noise, and "
-                f"{model.spec['name']!r} is a {type(model).__name__}; "
-                "'punet', '2p-planar' and 'csae' are such models"
+                f"{model.spec['name']!r} is a {type(model).__name__} without "
+                f"{', '.join(missing)}; 'punet', '2p-planar' and 'csae' are such models"
             )
-        self.model = model
+        self.model = cast("LatentSampler", model)
         self.projected = projected
 
     def forward(self, image: Tensor, noise: Tensor) -> Tensor:
@@ -73,7 +92,46 @@ class Sampler(nn.Module):
         return probabilities(logits).reshape(samples, images, *logits.shape[1:])
 
 
-def to_program(model: ProbabilisticModel, *, projected: bool = False) -> ExportedProgram:
+def from_noise(density: Distribution, noise: Tensor) -> Tensor:
+    r"""Return the sample of a density over the latent space that standard normal noise stands for.
+
+    .. math:: z = \mu + \sigma \odot \epsilon, \quad z = \mu + L \epsilon, \quad z = f(z_0)
+
+    for independent and multivariate normals, and for flows of them.
+
+    Args:
+        density: Batch (B,) and event (L,).
+        noise: (n, B, L), independent standard normal numbers.
+
+    Returns:
+        Samples (n, B, L), distributed as the density.
+
+    Raises:
+        ExportError: The density is none of those.
+
+    Examples:
+        >>> import torch
+        >>> from_noise(Normal(torch.ones(2), 3.0), torch.tensor([0.0, 1.0]))
+        tensor([1., 4.])
+    """
+    if isinstance(density, Independent):
+        return from_noise(density.base_dist, noise)
+    if isinstance(density, Normal):
+        return density.loc + density.scale * noise
+    if isinstance(density, MultivariateNormal):
+        return density.loc + (density.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
+    if isinstance(density, TransformedDistribution):
+        sample = from_noise(density.base_dist, noise)
+        for transform in density.transforms:
+            sample = transform(sample)
+        return sample
+    raise ExportError(
+        f"it is not known how a {type(density).__name__} is sampled from normal noise; known: "
+        "Normal, Independent, MultivariateNormal and TransformedDistribution of them"
+    )
+
+
+def to_program(model: Model, *, projected: bool = False) -> ExportedProgram:
     """Return the sampler as a program of ``torch.export``.
 
     Batch, number of samples, height and width are open; the backbone's stride must divide the
@@ -90,7 +148,7 @@ def to_program(model: ProbabilisticModel, *, projected: bool = False) -> Exporte
         ExportError: The model has no such sampler, or a part cannot be written as a program.
     """
     sampler = Sampler(model, projected=projected)
-    with _in_evaluation(model), _quiet(), torch.no_grad():
+    with _in_evaluation(sampler), _quiet(), torch.no_grad():
         image, noise = _example(sampler.model)
         sizes = _open_sizes(sampler.model)
         sampler(image, noise)  # what fails here fails with its own words
@@ -103,9 +161,7 @@ def to_program(model: ProbabilisticModel, *, projected: bool = False) -> Exporte
             ) from error
 
 
-def save_program(
-    model: ProbabilisticModel, path: str | os.PathLike[str], *, projected: bool = False
-) -> None:
+def save_program(model: Model, path: str | os.PathLike[str], *, projected: bool = False) -> None:
     """Write :func:`to_program` to a file, for ``torch.export.load``, atomically.
 
     Raises:
@@ -118,9 +174,7 @@ def save_program(
         temporary.write_bytes(content.getbuffer())
 
 
-def save_onnx(
-    model: ProbabilisticModel, path: str | os.PathLike[str], *, projected: bool = False
-) -> None:
+def save_onnx(model: Model, path: str | os.PathLike[str], *, projected: bool = False) -> None:
     """Write the sampler as ONNX, with inputs ``image`` and ``noise`` and output ``probabilities``.
 
     The file's metadata carry the model's spec as ``probseg.spec`` and the number that has to divide
@@ -136,7 +190,7 @@ def save_onnx(
         WriteError: The file cannot be written; none is left behind.
     """
     program = _as_onnx(to_program(model, projected=projected))
-    stride = _example(model)[0].shape[-1] // _STRIDES
+    stride = cast("LatentSampler", model).backbone.stride
     program.model.metadata_props.update(
         {"probseg.spec": json.dumps(model.spec), "probseg.stride": str(stride)}
     )
@@ -164,14 +218,14 @@ def _as_onnx(program: ExportedProgram) -> ONNXProgram:
     return found
 
 
-def _example(model: Any) -> tuple[Tensor, Tensor]:
-    like = next(model.parameters())
+def _example(model: LatentSampler) -> tuple[Tensor, Tensor]:
+    like = next(cast("nn.Module", model).parameters())
     side = _STRIDES * model.backbone.stride
     image = torch.zeros(_IMAGES, model.in_channels, side, side).to(like)
     return image, torch.zeros(_SAMPLES, _IMAGES, model.latent_dim).to(like)
 
 
-def _open_sizes(model: Any) -> dict[str, dict[int, Any]]:
+def _open_sizes(model: LatentSampler) -> dict[str, dict[int, Dim]]:
     images, samples = Dim("images", max=_LARGEST), Dim("samples", max=_LARGEST)
     rows, columns = Dim("rows", max=_LARGEST), Dim("columns", max=_LARGEST)
     stride = model.backbone.stride
@@ -182,9 +236,10 @@ def _open_sizes(model: Any) -> dict[str, dict[int, Any]]:
 
 
 @contextmanager
-def _in_evaluation(model: nn.Module) -> Iterator[None]:
+def _in_evaluation(sampler: Sampler) -> Iterator[None]:
+    model = cast("nn.Module", sampler.model)
     training = model.training
-    model.eval()
+    sampler.eval()
     try:
         yield
     finally:

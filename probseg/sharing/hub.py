@@ -14,23 +14,21 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from probseg.errors import CheckpointError, HubError, ProbsegError
+from probseg.interfaces import Model
 from probseg.sharing.cards import Card
-from probseg.sharing.checkpoint import describe, load, read_description
+from probseg.sharing.checkpoint import describe, load, read_description, save
 from probseg.sharing.config import from_config
 from probseg.utils.atomic_files import WriteError, atomic_folder
-
-if TYPE_CHECKING:
-    from probseg.models.base import ProbabilisticModel
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _REASON = 400  # characters of what the hub's client says
 
 
 def save_pretrained(
-    model: ProbabilisticModel, save_directory: str | os.PathLike[str], *, card: Card | None = None
+    model: Model, save_directory: str | os.PathLike[str], *, card: Card | None = None
 ) -> None:
     """Write a model as a folder of weights, description and model card, whole or not at all.
 
@@ -47,7 +45,7 @@ def save_pretrained(
     final = Path(save_directory)
     _check_replaceable(final)
     with atomic_folder(final) as folder:
-        model.save(folder / WEIGHTS)
+        save(model, folder / WEIGHTS)
         config = json.dumps(describe(model).document(), indent=2)
         (folder / CONFIG).write_text(config + "\n", encoding="utf-8")
         if card is None and (final / CARD).exists():
@@ -66,7 +64,7 @@ def from_pretrained(
     local_files_only: bool = False,
     token: str | bool | None = None,
     **parts: Any,
-) -> ProbabilisticModel:
+) -> Model:
     """Return the model in a folder, or in a repository of a hub, in evaluation mode on the CPU.
 
     Nothing that comes with the model is run.
@@ -106,7 +104,7 @@ def from_pretrained(
 
 
 def push_to_hub(
-    model: ProbabilisticModel,
+    model: Model,
     repo_id: str,
     *,
     card: Card | None = None,
@@ -183,7 +181,7 @@ def _check_replaceable(folder: Path) -> None:
         ) from error
 
 
-def _from_folder(folder: Path, parts: dict[str, Any]) -> ProbabilisticModel:
+def _from_folder(folder: Path, parts: dict[str, Any]) -> Model:
     weights, config = folder / WEIGHTS, folder / CONFIG
     if not weights.is_file():
         raise CheckpointError(

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from probseg.errors import CheckpointError
-from probseg.specs import weights_from_a_file
 
 # While it is built, a network may make and drop layers: VGG's last ones have 124 million weights.
 _SPARE_OPERATIONS, _SPARE_NUMBERS = 10_000, 150_000_000
@@ -88,7 +87,7 @@ def restored(make: Callable[[], nn.Module], file: Path) -> nn.Module:
 
 def _built(make: Callable[[], nn.Module], budget: _Budget) -> nn.Module:
     try:
-        with weights_from_a_file(), budget:
+        with budget:
             return make()
     except Exception as error:
         if budget.overdrawn and error is not budget.overdrawn:  # a part made another error of it

@@ -1,34 +1,47 @@
 """Training on several annotators: ``fit(model, train, validation, TrainingSettings())``.
 
-The only part of probseg that knows Lightning and kornia. They are imported with the first name
-that needs them; settings and :func:`check_finite`, for a loop of your own, do not.
+The only package of probseg that imports Lightning and kornia, which the extra ``train`` installs.
+Settings and :func:`check_finite`, for a training loop of your own, need neither.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from probseg.utils.lazy import lazy_names
+from probseg.utils.optional import require
 
 if TYPE_CHECKING:
-    from probseg.training.chunks import MemoryLimitError
     from probseg.training.finite import DivergenceError, check_finite
     from probseg.training.fitting import FitResult, fit
+    from probseg.training.gradients import MemoryLimitError
     from probseg.training.latent_health import LatentHealth
     from probseg.training.settings import TrainingSettings
 
-__getattr__, __dir__ = lazy_names(
+_PACKAGES = {
+    "FitResult": ("lightning", "kornia"),
+    "LatentHealth": ("lightning",),
+    "fit": ("lightning", "kornia"),
+}
+_get, __dir__ = lazy_names(
     __name__,
     {
         "DivergenceError": "finite",
         "FitResult": "fitting",
         "LatentHealth": "latent_health",
-        "MemoryLimitError": "chunks",
+        "MemoryLimitError": "gradients",
         "TrainingSettings": "settings",
         "check_finite": "finite",
         "fit": "fitting",
     },
 )
+
+
+def __getattr__(name: str) -> Any:
+    for package in _PACKAGES.get(name, ()):
+        require(package, extra="train", for_=f"probseg.training.{name}")
+    return _get(name)
+
 
 __all__ = [
     "DivergenceError",

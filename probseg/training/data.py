@@ -14,22 +14,22 @@ from torch.utils.data import DataLoader
 from probseg.errors import DataError
 from probseg.interfaces import Batch, Dataset
 from probseg.tensors import extremes
-from probseg.training.parallel import Share
-from probseg.training.seeds import Purpose, make_generator
+from probseg.training.determinism import Purpose, make_generator
+from probseg.training.distributed import Share
 from probseg.training.settings import TrainingSettings
 from probseg.utils.transfer import moved
 
 
 class TrainingData(LightningDataModule):
-    """Two data sets, as one loader per validation round.
+    """Two data sets, with one loader per validation round.
 
-    A round is what Lightning calls an epoch; which images it holds follows from the number of
+    Lightning calls a validation round an epoch. Which images it holds follows from the number of
     steps taken so far, so a resumed run sees the images that it would have seen.
 
     Args:
         train: Images to learn from.
         validation: Images on which training stops early.
-        settings: Batch size, rounds and seed.
+        settings: Batch size, steps of a validation round, and seed.
 
     Raises:
         DataError: One of them holds no image.
@@ -43,46 +43,43 @@ class TrainingData(LightningDataModule):
         self.train = train
         self.validation = validation
         self.settings = settings
-        self.steps_per_round = settings.validate_every or -(-len(train) // settings.batch_size)
+        self.steps_per_validation = settings.validate_every or -(-len(train) // settings.batch_size)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Load the images of the round that begins at the trainer's step."""
+        """Load the images of the validation round that begins at the trainer's step."""
         if self.trainer is None:
             raise RuntimeError("the loader depends on a trainer's step; pass this to Trainer.fit")
         start = self.trainer.global_step
-        steps = range(start, min(start + self.steps_per_round, self.settings.max_steps))
+        steps = range(start, min(start + self.steps_per_validation, self.settings.max_steps))
         return _make_loader(self.train, [self.batch_indices(step) for step in steps])
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Load every validation image once, always in the same batches, in turn by processes."""
         indices, size = range(len(self.validation)), self.settings.batch_size
-        starts = (turn * size for turn in self.validation_turns)
+        starts = (number * size for number in self.validation_batches)
         return _make_loader(self.validation, [list(indices[s : s + size]) for s in starts])
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
-        """Move images and masks. Who annotated them stays, for it is read where one is drawn."""
+        """Move images and masks. ``present`` stays on the CPU, where annotators are drawn."""
         image, masks = (moved(part, device) for part in batch[:2])
         return Batch(image, masks, batch.present)
 
     @property
-    def validation_turns(self) -> list[int]:
+    def validation_batches(self) -> list[int]:
         """The numbers of the validation batches that this process takes."""
-        share = (
-            Share(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Share()
-        )
-        return share.turns(-(-len(self.validation) // self.settings.batch_size))
+        count = -(-len(self.validation) // self.settings.batch_size)
+        return Share.of(self.trainer).batches(count)
 
     def batch_indices(self, step: int) -> list[int]:
-        """Return which training images step ``step`` sees.
+        """Return the indices of the training images of a step.
 
-        Steps cut an endless row of seeded permutations into batches of equal size.
+        Batches of equal size are cut from an endless sequence of seeded permutations.
         """
-        count, size = len(self.train), self.settings.batch_size
-        places = range(step * size, (step + 1) * size)
-        order = self.settings.seed, count
-        return [int(_permutation(*order, place // count)[place % count]) for place in places]
+        count, size, seed = len(self.train), self.settings.batch_size, self.settings.seed
+        positions = range(step * size, (step + 1) * size)
+        return [int(_permutation(seed, count, at // count)[at % count]) for at in positions]
 
 
 @lru_cache(maxsize=2)  # a batch touches one permutation, or the end of one and the next one's start
@@ -91,7 +88,7 @@ def _permutation(seed: int, count: int, number: int) -> Tensor:
 
 
 def _make_loader(dataset: Dataset, batches: Sequence[list[int]]) -> DataLoader[Batch]:
-    """Load in this process: a batch is one vectorised read, quicker than a worker's hand-over."""
+    """Load in this process: one vectorised read is quicker than to pass a batch between two."""
 
     def check(batch: Any) -> Batch:  # not a list of samples: __getitems__ gives batches
         _check_batch(batch, dataset)
@@ -106,7 +103,7 @@ def _make_loader(dataset: Dataset, batches: Sequence[list[int]]) -> DataLoader[B
 
 
 def _check_batch(batch: Batch, dataset: Dataset) -> None:
-    """Look at the values here, on the CPU, where that does not wait for a device."""
+    """Check the values on the CPU, where that does not wait for a device."""
     if not bool(batch.image.isfinite().all()):
         raise DataError(
             f"an image of data set {dataset.name!r} holds NaN or infinity; "
@@ -119,12 +116,12 @@ def _check_batch(batch: Batch, dataset: Dataset) -> None:
         )
     if batch.masks.is_floating_point() and bool((batch.masks % 1 > 0).any()):
         raise DataError(
-            f"a mask of data set {dataset.name!r} holds values between classes; make them whole "
-            "numbers, for example with masks > 0.5"
+            f"a mask of data set {dataset.name!r} holds values between classes; make them "
+            "integers, for example with masks > 0.5"
         )
-    for found in extremes(batch.masks).tolist():
-        if not 0 <= found < dataset.classes:  # nor NaN
+    for value in extremes(batch.masks).tolist():
+        if not 0 <= value < dataset.classes:  # nor NaN
             raise DataError(
-                f"a mask of data set {dataset.name!r} holds class {found}, but the data set "
+                f"a mask of data set {dataset.name!r} holds class {value}, but the data set "
                 f"declares {dataset.classes} classes (0 to {dataset.classes - 1})"
             )

@@ -16,21 +16,32 @@ from torch import nn
 from probseg.datasets.views import Annotated
 from probseg.errors import InputError
 from probseg.interfaces import Dataset
-from probseg.training.allocator import kept_memory
+from probseg.training.checkpoints import (
+    CODE,
+    MONITOR,
+    Record,
+    Run,
+    RunCheckpoint,
+    best_record,
+    load_best,
+    read_run,
+)
 from probseg.training.data import TrainingData
-from probseg.training.deterministic import deterministic
+from probseg.training.determinism import deterministic, preserved_random_state
+from probseg.training.distributed import process_errors
+from probseg.training.execution import choose_execution, kept_memory
 from probseg.training.module import TrainingModule
-from probseg.training.parallel import errors_of_processes
-from probseg.training.precision import choose_execution
-from probseg.training.quiet import keyboard_interrupt_passed_on, quiet_lightning
-from probseg.training.resume import Past, load_best, read_past
-from probseg.training.rounds import CODE, LAST, MONITOR, Record, RoundKeeper, best_round
-from probseg.training.seeds import preserved_state
 from probseg.training.settings import TrainingSettings
-from probseg.training.trainer import Shown, make_trainer
+from probseg.training.trainer import (
+    keyboard_interrupts,
+    make_trainer,
+    silenced_lightning,
+    step_progress,
+)
 from probseg.utils.atomic_files import sweep, write_json
 
-# These may differ between a run and the one that goes on from it; the end of a cosine may not.
+# Settings that may differ between a run and the one that goes on from it, by schedule: a cosine's
+# end decides every step.
 _CHANGEABLE = {
     "constant": ("max_steps", "device", "devices"),
     "cosine": ("device", "devices"),
@@ -39,11 +50,12 @@ _CHANGEABLE = {
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """What training came to.
+    """The result of a training run.
 
     Each record of ``history`` is one validation round: "step", "seconds" (of training so far),
-    "train/<term>" (mean over the round), "validation/<term>", "train/gradient_norm" (before
-    clipping), and "prior/gini" for a model with a prior. The sum of the terms is "loss".
+    "train/<term>" (mean over the steps since the last one), "validation/<term>",
+    "train/gradient_norm" (before clipping), and "prior/gini" for a model with a prior. The sum of
+    the terms is "loss".
     """
 
     best_validation_loss: float
@@ -99,47 +111,57 @@ def fit(
     if settings.annotator != "random":
         train, validation = (Annotated(side, settings.annotator) for side in (train, validation))
     data = TrainingData(train, validation, settings)
+    identity = _identity(model, data)
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
-        past = read_past(folder, _identity(model, data))
+        run = read_run(folder, identity)
         sweep(folder)
-        if not past.is_over(settings):
-            shown = Shown(log=bool(out), progress=progress, callbacks=callbacks)
-            past = _train(model, data, past, folder=folder, shown=shown)
-        best = load_best(model.eval(), folder, past)
-        return _result(past, settings, best if out else None)
+        if not run.is_over(settings):
+            write_json(folder / "run.json", identity)
+            checkpoint = RunCheckpoint(folder, run, identity)
+            with step_progress(settings, run.steps, show=progress) as bar:
+                shown = [*bar, *callbacks]
+                _train(model, data, run, checkpoint=checkpoint, callbacks=shown, log=bool(out))
+            run = read_run(folder, identity)  # other processes kept theirs in their own memory
+        best = load_best(model.eval(), folder)
+        return _result(run, settings, best if out else None)
 
 
-def _train(model: nn.Module, data: TrainingData, past: Past, *, folder: Path, shown: Shown) -> Past:
-    """Go on from ``past`` to the end, and return what is past then."""
-    settings, identity = data.settings, _identity(model, data)
-    execution = choose_execution(settings)
-    write_json(folder / "run.json", identity)
-    keeper = RoundKeeper(folder, past.history, identity, past.best)
-    rounds = len(past.history) + -(-(settings.max_steps - past.steps) // data.steps_per_round)
+def _train(
+    model: nn.Module,
+    data: TrainingData,
+    run: Run,
+    *,
+    checkpoint: RunCheckpoint,
+    callbacks: Sequence[Callback],
+    log: bool,
+) -> None:
+    """Go on from what ``run`` left to the end of training."""
+    execution = choose_execution(data.settings)
+    steps = data.settings.max_steps - run.steps
+    rounds = len(run.history) + -(-steps // data.steps_per_validation)
     module = TrainingModule(
         model.train(),
-        settings,
+        data.settings,
         channels_last=execution.channels_last,
-        micro_batch=past.micro_batch,
+        micro_batch=run.micro_batch,
     )
     with (
         deterministic(execution.device),
-        preserved_state(execution.device),
-        quiet_lightning(),
-        keyboard_interrupt_passed_on(),
+        preserved_random_state(execution.device),
+        silenced_lightning(),
+        keyboard_interrupts(),
         kept_memory(),
-        errors_of_processes(),
+        process_errors(),
     ):
-        trainer = make_trainer(settings, execution, keeper, rounds=rounds, shown=shown)
-        trainer.fit(module, data, ckpt_path=past.checkpoint, weights_only=True)
-    if settings.devices > 1:  # other processes kept the rounds in their own memory, and the folder
-        return read_past(folder, identity)
-    return Past(keeper.history, folder / LAST, keeper.best)
+        trainer = make_trainer(
+            *(data.settings, execution, checkpoint), rounds=rounds, callbacks=callbacks, log=log
+        )
+        trainer.fit(module, data, ckpt_path=run.checkpoint, weights_only=True)
 
 
 def _identity(model: Any, data: TrainingData) -> dict[str, Any]:
-    """What a run must share with the one that it goes on from, as plain data."""
+    """Return what a run must share with the one that it goes on from, as plain data."""
     settings = asdict(data.settings)
     changeable = _CHANGEABLE[data.settings.schedule]
     identity = {name: settings[name] for name in settings if name not in changeable}
@@ -162,15 +184,15 @@ def _check_fits(model: Any, dataset: Dataset) -> None:
             )
 
 
-def _result(past: Past, settings: TrainingSettings, best_path: Path | None) -> FitResult:
-    best = best_round(past.history)
+def _result(run: Run, settings: TrainingSettings, best_path: Path | None) -> FitResult:
+    best = best_record(run.history)
     return FitResult(
         best_validation_loss=best[MONITOR],
         best_step=int(best["step"]),
         best_path=best_path,
-        steps=past.steps,
-        seconds=past.history[-1]["seconds"],
-        stopped_early=past.stopped_early(settings),
-        micro_batch=past.micro_batch,
-        history=past.history,
+        steps=run.steps,
+        seconds=run.history[-1]["seconds"],
+        stopped_early=run.stopped_early(settings),
+        micro_batch=run.micro_batch,
+        history=run.history,
     )

@@ -1,7 +1,8 @@
-"""One optimizer step: gradients of chunks of a batch, their norm clipped, no wait for a device."""
+"""One optimizer step: gradients added up over chunks of a batch as memory allows, then clipped."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,19 +11,29 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from probseg.training.finite import norms
+from probseg.errors import ProbsegError
+from probseg.training.finite import gradient_norms
 
 Loss = Callable[[Tensor, Tensor], dict[str, Tensor]]
+
+logger = logging.getLogger("probseg.training")
 
 # On CPUs: what 8 images of 128 x 128 have. More gains no speed and takes its memory.
 PIXELS_AT_ONCE = 8 * 128 * 128
 
+# How torch, cuBLAS, cuDNN and the C++ library say it where they raise no OutOfMemoryError.
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED", "bad_alloc")
 
-class Gradients(NamedTuple):
-    """What a batch's gradients belong to."""
 
-    terms: dict[str, Tensor]  # of the loss, scalars without a graph
-    loss: Tensor  # their sum
+class MemoryLimitError(ProbsegError, MemoryError):
+    """A training step that does not fit into the memory."""
+
+
+class BatchLoss(NamedTuple):
+    """The loss of a batch whose gradients were added up, scalars without a graph."""
+
+    terms: dict[str, Tensor]
+    loss: Tensor  # the sum of the terms
 
 
 def accumulate(
@@ -32,8 +43,8 @@ def accumulate(
     *,
     chunk: int,
     backward: Callable[[Tensor], Any],
-    begin: Callable[[int], Any] = lambda place: None,
-) -> Gradients:
+    begin: Callable[[int], Any] = lambda first: None,
+) -> BatchLoss:
     """Add the gradients of a batch's loss, a chunk of images at a time.
 
     The terms of a loss are means over images, so the chunks' gradients, each weighted by its share
@@ -44,38 +55,94 @@ def accumulate(
         image: (B, C, H, W).
         label: (B, H, W).
         chunk: Images at a time.
-        backward: What to do with a scalar whose gradients are wanted.
-        begin: Called before each chunk with the place of its first image.
+        backward: Called with the scalar whose gradients are wanted.
+        begin: Called before each chunk with the index of its first image.
     """
-    gathered: dict[str, Tensor] = {}
-    for place in range(0, len(image), chunk):
-        images, labels = image[place : place + chunk], label[place : place + chunk]
-        begin(place)
-        share = len(images) / len(image)
-        terms = {name: share * term.float() for name, term in loss(images, labels).items()}
+    sums: dict[str, Tensor] = {}
+    for first in range(0, len(image), chunk):
+        images, labels = image[first : first + chunk], label[first : first + chunk]
+        begin(first)
+        weight = len(images) / len(image)
+        terms = {name: weight * term.float() for name, term in loss(images, labels).items()}
         backward(torch.stack(list(terms.values())).sum())
         for name, term in terms.items():
-            gathered[name] = gathered.get(name, 0) + term.detach()
-    return Gradients(gathered, torch.stack(list(gathered.values())).sum())
+            sums[name] = sums.get(name, 0) + term.detach()
+    return BatchLoss(sums, torch.stack(list(sums.values())).sum())
 
 
-def images_at_once(setting: int | str, model: nn.Module, image: Tensor) -> int:
+class GradientAccumulator:
+    """Adds up gradients over chunks of a batch, and halves the chunk where memory runs out.
+
+    A step that failed is repeated from the same random numbers and the same buffers, so it is the
+    step of a run whose ``micro_batch`` was that small from the start. The chunk stays small from
+    then on.
+
+    Args:
+        micro_batch: ``TrainingSettings.micro_batch``.
+        limit: Largest chunk, where memory ran out before.
+    """
+
+    def __init__(self, micro_batch: int | str, limit: int | None = None) -> None:
+        self.micro_batch = micro_batch
+        self.limit = limit
+
+    def accumulate(
+        self,
+        loss: Loss,
+        image: Tensor,
+        label: Tensor,
+        *,
+        model: nn.Module,
+        backward: Callable[[Tensor], Any],
+        begin: Callable[[int], Any] = lambda first: None,
+    ) -> BatchLoss:
+        """Add the gradients of a batch's loss; see :func:`probseg.training.gradients.accumulate`.
+
+        Raises:
+            MemoryLimitError: One image at a time is too much, or other processes share the step.
+        """
+        restore = _snapshot(model, image.device)
+        while True:
+            chunk = min(images_at_once(self.micro_batch, model, image), self.limit or len(image))
+            try:
+                return accumulate(loss, image, label, chunk=chunk, backward=backward, begin=begin)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                _check_can_halve(chunk, image, error)
+            # Only here, with the error, are the tensors gone that its frames had held.
+            self.limit = chunk // 2
+            restore()
+            also = " (and so are the statistics of batch normalisation)"
+            logger.warning(
+                "out of memory with %d images at a time: gradients are now added up from %d%s",
+                *(chunk, self.limit, also if has_batch_norm(model) else ""),
+            )
+
+
+def images_at_once(micro_batch: int | str, model: nn.Module, image: Tensor) -> int:
     """Return how many images of a batch (B, C, H, W) to take at a time.
 
-    "auto" bounds the memory on a CPU, and leaves the batch whole on accelerators and where batch
+    "auto" bounds the memory on a CPU. It does not cut the batch on accelerators, nor where batch
     normalisation reads its statistics.
     """
-    whole = len(image)
-    if setting != "auto":
-        return min(int(setting), whole)
+    if micro_batch != "auto":
+        return min(int(micro_batch), len(image))
     if image.device.type != "cpu" or has_batch_norm(model):
-        return whole
-    return min(max(1, PIXELS_AT_ONCE // image[0, 0].numel()), whole)
+        return len(image)
+    return min(max(1, PIXELS_AT_ONCE // image[0, 0].numel()), len(image))
 
 
 def has_batch_norm(model: nn.Module) -> bool:
-    """Say whether a model's gradients depend on which images are taken together."""
+    """Return whether a model's gradients depend on which images are taken together."""
     return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error means that memory ran out, on any device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(sign in str(error) for sign in _OUT_OF_MEMORY)
 
 
 class Norms(NamedTuple):
@@ -88,11 +155,11 @@ class Norms(NamedTuple):
 def clip(optimizer: Optimizer, limit: float) -> Norms:
     """Clip the norm of all of an optimizer's gradients together.
 
-    A fused optimizer divides the gradients in its own pass over them, and leaves out a step whose
+    A fused optimizer divides the gradients in its own pass over them, and skips a step whose
     gradient is not finite; nothing waits for the device. Elsewhere torch clips.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    each = torch.stack(norms([p.grad for p in parameters if p.grad is not None]))
+    each = torch.stack(gradient_norms([p.grad for p in parameters if p.grad is not None]))
     total = torch.linalg.vector_norm(each)
     if optimizer.defaults.get("fused"):
         fused: Any = optimizer  # torch's own gradient scaler hands these two over in the same way
@@ -101,3 +168,37 @@ def clip(optimizer: Optimizer, limit: float) -> Norms:
     else:
         nn.utils.clip_grads_with_norm_(parameters, limit, total)
     return Norms(total, each)
+
+
+def _snapshot(model: nn.Module, device: torch.device) -> Callable[[], None]:
+    """Return a function that restores the random state and the buffers, and clears gradients."""
+    state = torch.get_rng_state()
+    on_gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+
+    @torch.no_grad()
+    def restore() -> None:
+        torch.set_rng_state(state)
+        if on_gpu is not None:
+            torch.cuda.empty_cache()
+            torch.cuda.set_rng_state(on_gpu, device)
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        model.zero_grad()
+
+    return restore
+
+
+def _check_can_halve(chunk: int, image: Tensor, error: Exception) -> None:
+    size = " × ".join(map(str, image.shape[1:]))
+    if chunk == 1:
+        raise MemoryLimitError(
+            f"one image of {size} at a time does not fit into the memory of {image.device}; "
+            "take a smaller crop or backbone, or fewer samples of the divergence"
+        ) from error
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        raise MemoryLimitError(
+            f"{chunk} images of {size} at a time do not fit into the memory of "
+            f"{image.device}; processes that share a step cannot halve it one by one: "
+            f"set micro_batch={chunk // 2}"
+        ) from error

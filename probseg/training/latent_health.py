@@ -1,4 +1,4 @@
-"""Watching the latent space of a model while it trains."""
+"""A callback that measures the latent space of a model while it trains."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from torch import nn
 
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Batch, Dataset
-from probseg.metrics.health import Health, complaints, latent_health
+from probseg.metrics.collapse import LatentStatistics, collapse_warnings, latent_statistics
+from probseg.options import check_integer
 
 logger = logging.getLogger("probseg.training")
 
 
 class LatentHealth(Callback):
-    """Measures the latent space on fixed images, logs it, and warns in words when it collapses.
+    """Measures the latent space on fixed images, logs it, and warns when it collapses.
 
     ``fit(model, train, validation, settings, callbacks=[LatentHealth(validation)])``, or in
     ``lightning.Trainer(callbacks=[...])``. It works with any model that has ``prior(image)`` and
     ``sample(image, n)``, be it the LightningModule itself or its attribute ``model``. Logged are
     ``latent/gini``, ``latent/effective_rank``, ``latent/diversity``, and for a model that has
     ``posterior(image, label)`` ``latent/active_units``, ``latent/kl`` and ``latent/kl_0`` to
-    ``latent/kl_{L-1}``; see :class:`probseg.metrics.health.Health`. Random numbers are its own:
-    training goes on as it would without it, to the bit on a CPU.
+    ``latent/kl_{L-1}``; see :class:`probseg.metrics.collapse.LatentStatistics`. It draws its
+    own random numbers, so training is the same without it, to the bit on a CPU.
 
     Args:
         probe: The images with their annotations: some of a data set (``images`` of them, evenly
-            spread), or a batch of yours, whole.
+            spread), or all images of a batch.
         every: Steps between two measurements; None measures at the end of each validation.
         images: How many of a data set to take.
         samples: Of each image.
-        patience: Measurements in a row that have to show a sign before it is told; a model that
-            has only begun shows them all.
+        patience: Measurements in a row that must show a problem before the warning; a model shows
+            all of them when training begins.
         seed: Of the samples, and of whose annotation of an image the posterior sees.
 
     Attributes:
-        history: The global step and the :class:`~probseg.metrics.health.Health` of each
+        history: The global step and the :class:`~probseg.metrics.collapse.LatentStatistics` of each
             measurement.
 
     Raises:
@@ -59,18 +60,17 @@ class LatentHealth(Callback):
     ) -> None:
         counts = {"images": images, "samples": samples, "patience": patience}
         for name, count in (counts | ({} if every is None else {"every": every})).items():
-            if count < 1:
-                raise OptionError(f"{name} must be at least 1, not {count}")
+            check_integer(name, count)
         self.probe = probe if isinstance(probe, Batch) else _some(probe, images)
         self.every = every
         self.samples = samples
         self.patience = patience
         self.seed = seed
-        self.history: list[tuple[int, Health]] = []
+        self.history: list[tuple[int, LatentStatistics]] = []
         self._in_a_row: dict[str, int] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look for the model early.
+        """Check that there is a model to measure.
 
         Raises:
             InputError: Neither the module nor its ``model`` has a prior.
@@ -78,14 +78,14 @@ class LatentHealth(Callback):
         model_of(pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure, unless it is done every so many steps."""
+        """Measure after a validation, unless ``every`` is given."""
         if self.every is None and not trainer.sanity_checking:
             self._measure(trainer, pl_module, on_step=False)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
     ) -> None:
-        """Measure every so many steps."""
+        """Measure every ``every`` steps."""
         if self.every is not None and trainer.global_step % self.every == 0:
             self._measure(trainer, pl_module, on_step=True)
 
@@ -94,27 +94,27 @@ class LatentHealth(Callback):
         batch = _to(self.probe, pl_module.device)
         generator = torch.Generator().manual_seed(self.seed)
         with evaluating(model):
-            health = latent_health(model, batch, samples=self.samples, generator=generator)
+            health = latent_statistics(model, batch, samples=self.samples, generator=generator)
         self.history.append((trainer.global_step, health))
         pl_module.log_dict(
-            {f"latent/{name}": value for name, value in health.values().items()},
+            {f"latent/{name}": value for name, value in health.scalars().items()},
             on_step=on_step,
             on_epoch=not on_step,
             batch_size=1,
             sync_dist=trainer.world_size > 1,  # each process measured the same
         )
         if trainer.is_global_zero:
-            self._tell(complaints(health, getattr(model, "spec", None)), trainer.global_step)
+            self._warn(collapse_warnings(health, getattr(model, "spec", None)), trainer.global_step)
 
-    def _tell(self, signs: dict[str, str], step: int) -> None:
-        """Warn of each sign that has been there long enough, once until it goes away."""
+    def _warn(self, problems: dict[str, str], step: int) -> None:
+        """Warn of each problem that has lasted long enough, once until it goes away."""
         for name in [*self._in_a_row]:
-            if name not in signs:
+            if name not in problems:
                 del self._in_a_row[name]
-        for name, words in signs.items():
+        for name, message in problems.items():
             self._in_a_row[name] = self._in_a_row.get(name, 0) + 1
             if self._in_a_row[name] == self.patience:
-                logger.warning("latent space, step %d: %s.", step, words)
+                logger.warning("latent space, step %d: %s.", step, message)
 
 
 def model_of(module: nn.Module) -> Any:
@@ -128,13 +128,13 @@ def model_of(module: nn.Module) -> Any:
             return model
     raise InputError(
         f"neither {type(module).__name__} nor its attribute 'model' has prior(image), so there is "
-        "no latent space to watch; leave LatentHealth out for such a model"
+        "no latent space to measure; leave LatentHealth out for such a model"
     )
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Bring a model into evaluation mode, and each of its modules back into the mode it was in."""
+    """Put a model into evaluation mode, and at the end each of its modules into its former mode."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -147,9 +147,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def _some(dataset: Dataset, images: int) -> Batch:
     count = len(dataset)
     if not count:
-        raise OptionError(f"data set {dataset.name!r} holds no image to watch the latents on")
-    places = torch.linspace(0, count - 1, min(images, count)).round().long().tolist()
-    return Batch(*dataset.__getitems__(places))
+        raise OptionError(f"data set {dataset.name!r} holds no image to measure")
+    indices = torch.linspace(0, count - 1, min(images, count)).round().long().tolist()
+    return Batch(*dataset.__getitems__(indices))
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:

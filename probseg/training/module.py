@@ -15,11 +15,10 @@ from probseg.datasets.annotators import annotation
 from probseg.interfaces import Batch
 from probseg.metrics.latent import gini
 from probseg.training.augmentation import Draw, apply, draw
-from probseg.training.chunks import Chunks
+from probseg.training.determinism import Purpose, make_generator, seed_globally
+from probseg.training.distributed import Share, average_gradients, broadcast_buffers
 from probseg.training.finite import DivergenceWatch, gradient_names
-from probseg.training.gradients import Norms, clip
-from probseg.training.parallel import Share, agree, alone, average
-from probseg.training.seeds import Purpose, make_generator, seed_globally
+from probseg.training.gradients import GradientAccumulator, Norms, clip
 from probseg.training.settings import TrainingSettings
 
 
@@ -30,7 +29,7 @@ class TrainingModule(LightningModule):
         model: A model that is a ``torch.nn.Module``.
         settings: Step size, clipping, augmentation, seed.
         channels_last: Whether images and weights lie channels last in memory.
-        micro_batch: Images at a time at most, where memory ran out before.
+        micro_batch: Largest number of images at a time, where memory ran out before.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class TrainingModule(LightningModule):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.model: Any = model.to(memory_format=self.memory_format)
         self.settings = settings
-        self.chunks = Chunks(settings.micro_batch, micro_batch)
+        self.gradients = GradientAccumulator(settings.micro_batch, micro_batch)
         classes = getattr(model, "classes", None)
         self.watch = DivergenceWatch(settings.learning_rate, classes=classes)
 
@@ -65,79 +64,73 @@ class TrainingModule(LightningModule):
         """
         step = self.global_step
         generator = make_generator(self.settings.seed, Purpose.STEP, step)
-        # What is random is drawn for the whole batch, whoever takes which part of it.
+        # Random numbers are drawn for the batch as a whole, whichever process takes which part.
         label = annotation(batch, generator=generator)
         mine = self.share.of_batch(len(label))
         image, label = batch.image[mine], label[mine]
         if self.settings.augment:
-            image, label = _augmented(image, label, draw(len(batch.image), generator), mine)
-        terms, norms = self.optimize(image, label, place=mine.start, whole=len(batch.image))
+            drawn = draw(len(batch.image), generator)
+            image, label = _augmented(image, label, Draw(*(values[mine] for values in drawn)))
+        terms, norms = self.optimize(image, label, first=mine.start, batch_size=len(batch.image))
         norm = {"gradient_norm": norms.total}
         self._log("train", terms | norm, len(batch.image))
         gradients = zip(gradient_names(self.model), norms.each.unbind(), strict=True)
         self.watch.note(step, terms | dict(gradients) | norm, label=label)
 
     def optimize(
-        self, image: Tensor, label: Tensor, *, place: int = 0, whole: int | None = None
+        self, image: Tensor, label: Tensor, *, first: int = 0, batch_size: int | None = None
     ) -> tuple[dict[str, Tensor], Norms]:
         """Move the weights by one step, and return the terms, with their sum, and the norms.
 
-        Gradients and norm are those of the whole batch; the processes' terms average to its terms.
+        Gradients and norms are those of the whole batch; the terms' means over the processes are
+        those of the whole batch.
 
         Args:
             image: (B, C, H, W), this process's share of a batch.
             label: (B, H, W) classes.
-            place: Of the first image in the batch.
-            whole: Images of the batch, if this process has not all of them.
+            first: Index of the first image in the batch.
+            batch_size: Images of the batch, if other processes have some of them.
         """
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
-        weight = self.share.of * len(image) / (whole or len(image))  # processes are averaged
+        # processes are averaged
+        weight = self.share.world_size * len(image) / (batch_size or len(image))
 
-        def begin(first: int) -> None:
-            seed_globally(self.settings.seed, Purpose.MODEL, self.global_step, place + first)
+        def begin(start: int) -> None:
+            seed_globally(self.settings.seed, Purpose.MODEL, self.global_step, first + start)
 
         def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
             return {name: weight * term for name, term in self.terms(images, labels).items()}
 
-        known: dict[str, Any] = {
-            "model": self.model,
-            "backward": self.manual_backward,
-            "begin": begin,
-        }
-        with alone(self.trainer.strategy):
-            done = self.chunks.accumulate(loss, image, label, **known)
-        average(self.parameters(), self.share)
+        batch = self.gradients.accumulate(
+            *(loss, image, label), model=self.model, backward=self.manual_backward, begin=begin
+        )
+        average_gradients(self.parameters(), self.share)
         norms = clip(optimizer.optimizer, self.settings.clip)
         optimizer.step()
         schedule: Any = self.lr_schedulers()
         if schedule is not None:
             schedule.step()
-        return {**done.terms, "loss": done.loss}, norms
+        return {**batch.terms, "loss": batch.loss}, norms
 
     @property
     def share(self) -> Share:
         """Which part of a batch this process takes."""
-        return Share(self.trainer.global_rank, self.trainer.world_size)
-
-    @property
-    def _validation_turns(self) -> list[int]:
-        trainer: Any = self.trainer
-        turns: list[int] = trainer.datamodule.validation_turns
-        return turns
+        return Share.of(self.trainer)
 
     def on_validation_start(self) -> None:
         """Let all processes validate the model that is kept."""
-        agree(self.model, self.share)
+        broadcast_buffers(self.model, self.share)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the loss of a batch; annotators and latent samples are the same in each round.
+        """Log the loss of a batch; annotators and latent samples never change.
 
         Raises:
             DivergenceError: A term of the loss, of this batch or of a step before, is not finite.
             InputError: A label has a value that is no class.
         """
-        seed, number = self.settings.seed, self._validation_turns[batch_idx]
+        trainer: Any = self.trainer
+        seed, number = self.settings.seed, trainer.datamodule.validation_batches[batch_idx]
         generator = make_generator(seed, Purpose.VALIDATION, number)
         seed_globally(seed, Purpose.VALIDATION_MODEL, number)
         label = annotation(batch, generator=generator)
@@ -150,8 +143,8 @@ class TrainingModule(LightningModule):
             self._log("prior", {"gini": gini(scale).mean()}, len(batch.image))
 
     def on_train_epoch_end(self) -> None:
-        """Look at what was not yet looked at, before the round is kept."""
-        self.watch.look()
+        """Check the values that were not yet checked, before they are kept."""
+        self.watch.check()
 
     def terms(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Return the model's loss terms for images (B, C, H, W) and labels (B, H, W)."""
@@ -176,14 +169,14 @@ class TrainingModule(LightningModule):
         return image.contiguous(memory_format=self.memory_format)
 
     def _log(self, stage: str, values: dict[str, Tensor], batch_size: int) -> None:
-        """Average over the round and the processes, weighted by the number of images."""
+        """Average over steps and processes, weighted by the number of images."""
         named = {f"{stage}/{name}": value.detach() for name, value in values.items()}
-        several = self.share.of > 1
-        # Lightning truncates the mean of the processes' counts to a whole number.
-        count = batch_size * self.share.of
-        self.log_dict(named, on_step=False, on_epoch=True, sync_dist=several, batch_size=count)
+        processes = self.share.world_size
+        # Lightning truncates the mean of the processes' counts to an integer.
+        images, several = batch_size * processes, processes > 1
+        self.log_dict(named, on_step=False, on_epoch=True, sync_dist=several, batch_size=images)
 
 
-def _augmented(image: Tensor, label: Tensor, drawn: Draw, mine: slice) -> tuple[Tensor, Tensor]:
-    image, masks = apply(image, label[:, None], Draw(*(values[mine] for values in drawn)))
+def _augmented(image: Tensor, label: Tensor, drawn: Draw) -> tuple[Tensor, Tensor]:
+    image, masks = apply(image, label[:, None], drawn)
     return image, masks[:, 0]

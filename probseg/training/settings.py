@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from probseg.datasets.annotators import Annotator, check_annotator
 from probseg.errors import OptionError
-from probseg.options import check_choice, check_integer, check_number, did_you_mean, listing
+from probseg.options import check_choice, check_integer, check_number, did_you_mean, unknown
 
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["auto", "bf16", "fp32"]
@@ -27,7 +27,7 @@ class TrainingSettings:
         batch_size: Images a step.
         micro_batch: Images at a time, whose gradients add up to the step's; "auto" bounds the
             memory on a CPU. Batch normalisation takes its statistics from these images, so "auto"
-            leaves the batch whole where there is any.
+            does not cut the batch where there is any.
         max_steps: Optimizer steps after which training ends at the latest; the paper names no
             limit and stops early.
         patience: Validation rounds without a lower validation loss before training stops.
@@ -77,14 +77,14 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         """Refuse values that could not train."""
         for name in ("batch_size", "max_steps", "patience", "devices"):
-            check_integer(name, getattr(self, name), low=1)
+            check_integer(name, getattr(self, name))
         if self.validate_every is not None:
-            check_integer("validate_every", self.validate_every, low=1)
+            check_integer("validate_every", self.validate_every)
         if self.micro_batch != "auto":
-            check_integer("micro_batch", self.micro_batch, low=1)
+            check_integer("micro_batch", self.micro_batch)
         check_integer("seed", self.seed, low=0)
         for name in ("learning_rate", "clip"):
-            check_number(name, getattr(self, name), positive=True)
+            check_number(name, getattr(self, name))
         check_number("weight_decay", self.weight_decay, positive=False)
         check_annotator(self.annotator)
         check_choice("augment", self.augment, (True, False))
@@ -105,17 +105,15 @@ class TrainingSettings:
         >>> TrainingSettings.from_mapping({"learning_rat": 1e-3})
         Traceback (most recent call last):
         ...
-        probseg.errors.OptionError: unknown training setting 'learning_rat'; did you mean \
+        probseg.errors.OptionError: no training setting is called 'learning_rat'; did you mean \
 'learning_rate'? Known: annotator, augment, batch_size, channels_last, clip, compile, \
 device, devices, learning_rate, max_steps, micro_batch, patience, precision, schedule, seed, \
 validate_every, weight_decay
         """
-        known = [field.name for field in fields(cls)]
+        names = [field.name for field in fields(cls)]
         for name in settings:
-            if name not in known:
-                hint = did_you_mean(name, known) or ";"
-                message = f"unknown training setting {name!r}{hint} Known: {listing(known)}"
-                raise OptionError(message)
+            if name not in names:
+                raise OptionError(unknown("training setting", name, names))
         return cls(**settings)
 
 

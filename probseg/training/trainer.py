@@ -1,91 +1,172 @@
-"""Lightning's Trainer, set up for rounds of steps on one device or several."""
+"""Lightning's Trainer, set up for validation rounds of steps on one device or several."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from probseg.training.parallel import DataParallel
-from probseg.training.precision import Execution
-from probseg.training.progress import StepProgress
-from probseg.training.rounds import MONITOR, RoundKeeper
+from probseg.training.checkpoints import MONITOR, RunCheckpoint
+from probseg.training.distributed import Processes
+from probseg.training.execution import Execution, kept_memory
 from probseg.training.settings import TrainingSettings
+from probseg.utils.progress import Advance, progress_bar
+
+logger = logging.getLogger("probseg.training")
 
 # How probseg departs from Lightning's defaults, and why.
 _DEPARTURES: dict[str, Any] = {
-    "reload_dataloaders_every_n_epochs": 1,  # each round has its own images
+    "reload_dataloaders_every_n_epochs": 1,  # each validation round has its own images
     "num_sanity_val_steps": 0,  # a failing validation shows soon enough
     "inference_mode": False,  # GeomLoss differentiates inside, which inference tensors forbid
     "use_distributed_sampler": False,  # the order of the images is ours
-    "enable_progress_bar": False,  # StepProgress counts the whole run instead
+    "enable_progress_bar": False,  # Lightning's bars begin anew with each validation round
     "enable_model_summary": False,
 }
 
-
-class Shown(NamedTuple):
-    """What is told of a run while it goes on."""
-
-    log: bool  # whether to write TensorBoard's log to the keeper's folder
-    progress: bool  # whether to show a progress bar
-    callbacks: Sequence[Callback] = ()  # the user's
+# Warnings that a user can do nothing about.
+_HINTS = (
+    r".*isinstance\(treespec, LeafSpec\).*",  # Lightning 2.6 under torch 2.15
+    r".*does not have many workers.*",  # batches are vectorised reads in this process
+    r".*is smaller than the logging interval.*",  # everything is logged once a validation round
+)
 
 
 def make_trainer(
     settings: TrainingSettings,
     execution: Execution,
-    keeper: RoundKeeper,
+    checkpoint: RunCheckpoint,
     *,
     rounds: int,
-    shown: Shown,
+    callbacks: Sequence[Callback],
+    log: bool,
 ) -> Trainer:
-    """Set up early stopping, checkpoints, the progress bar and TensorBoard's log.
+    """Return a trainer with early stopping, checkpoints and TensorBoard's log.
 
     Args:
-        settings: Patience and the number of steps.
+        settings: Patience, and number of devices.
         execution: Device and precision.
-        keeper: Keeps checkpoints and records in its folder.
+        checkpoint: Keeps checkpoints and records in its folder.
         rounds: Validation rounds after which training ends, those of earlier runs included.
-        shown: What is told while it trains.
+        callbacks: Further ones, such as the user's.
+        log: Whether to write TensorBoard's log to that folder.
     """
+    # the checkpoint comes last: it holds the state of early stopping and what other callbacks log
+    stopping = EarlyStopping(MONITOR, patience=settings.patience, check_on_train_epoch_end=True)
     return Trainer(
-        **_where(execution, settings.devices),
-        max_epochs=rounds,
-        callbacks=_callbacks(settings, keeper, shown),
-        logger=_make_log(keeper.folder) if shown.log else False,
-        default_root_dir=keeper.folder,
+        **_devices(execution, settings.devices),
+        precision="bf16-mixed" if execution.bf16 else "32-true",
+        max_epochs=rounds,  # max_steps lets Lightning take a resumed round for an unfinished one
+        callbacks=[*callbacks, stopping, checkpoint],
+        logger=_tensorboard(checkpoint.folder) if log else False,
+        default_root_dir=checkpoint.folder,
+        plugins=LightningEnvironment(),  # on this machine, under a cluster's scheduler too
         **_DEPARTURES,
     )
 
 
-def _where(execution: Execution, devices: int) -> dict[str, Any]:
+@contextmanager
+def step_progress(
+    settings: TrainingSettings, completed: int, *, show: bool
+) -> Iterator[list[Callback]]:
+    """Show a progress bar of the whole run, and yield the callbacks that move it.
+
+    Args:
+        settings: Number of steps and of devices.
+        completed: Steps that were taken before.
+        show: Whether to show the bar where stderr is a terminal.
+    """
+    if not show or settings.devices > 1:  # a terminal cannot be sent to another process
+        yield []
+        return
+    with progress_bar("training", settings.max_steps, completed=completed) as advance:
+        yield [StepProgress(advance)]
+
+
+class StepProgress(Callback):
+    """Counts steps on a progress bar, and shows the losses of each validation round.
+
+    Args:
+        advance: Of the bar.
+    """
+
+    def __init__(self, advance: Advance) -> None:
+        self.advance = advance
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Count a step."""
+        self.advance(1)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the losses of the validation round."""
+        losses = (
+            (stage, trainer.callback_metrics[f"{stage}/loss"]) for stage in ("train", "validation")
+        )
+        self.advance(0, " · ".join(f"{stage} {loss:.4g}" for stage, loss in losses))
+
+
+@contextmanager
+def silenced_lightning() -> Iterator[None]:
+    """Silence Lightning's banners, and its hints that do not apply."""
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for hint in _HINTS:
+                warnings.filterwarnings("ignore", message=hint)
+            yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
+
+
+@contextmanager
+def keyboard_interrupts() -> Iterator[None]:
+    """Let Ctrl-C raise ``KeyboardInterrupt``.
+
+    Lightning turns it into ``SystemExit`` and leaves the signal ignored from then on.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stopped:
+        if not isinstance(stopped.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+
+
+def _devices(execution: Execution, count: int) -> dict[str, Any]:
     device = execution.device
-    several = {
-        "strategy": DataParallel(devices),
-        "devices": devices,
+    if count == 1:
+        return {
+            "accelerator": device.type,
+            "devices": [device.index or 0] if device.type == "cuda" else 1,
+        }
+    return {
+        "accelerator": device.type,
+        "devices": count,
+        "strategy": Processes(count, contexts=(silenced_lightning, kept_memory)),
         "sync_batchnorm": device.type == "cuda",  # which torch has for GPUs only
     }
-    one = {"devices": [device.index or 0] if device.type == "cuda" else 1}
-    return {
-        **(several if devices > 1 else one),
-        "accelerator": device.type,
-        "precision": "bf16-mixed" if execution.bf16 else "32-true",
-        "plugins": LightningEnvironment(),  # on this machine, under a cluster's scheduler too
-    }
 
 
-def _callbacks(settings: TrainingSettings, keeper: RoundKeeper, shown: Shown) -> list[Callback]:
-    stopping = EarlyStopping(MONITOR, patience=settings.patience, check_on_train_epoch_end=True)
-    # a terminal cannot be sent to another process
-    bar = [StepProgress(settings.max_steps)] if shown.progress and settings.devices == 1 else []
-    # what is kept includes the state of early stopping, and what the user's log
-    return [*bar, *shown.callbacks, stopping, keeper]
-
-
-def _make_log(folder: Path) -> TensorBoardLogger:
+def _tensorboard(folder: Path) -> TensorBoardLogger | bool:
+    if not any(find_spec(package) for package in ("tensorboard", "tensorboardX")):
+        logger.warning("no TensorBoard log is written; for one: pip install 'probseg[train]'")
+        return False
     return TensorBoardLogger(folder, name="", version="tensorboard")

@@ -33,9 +33,9 @@ def test_it_reproduces_the_cell(cell: Path, dataset: str, tmp_path: Path, capsys
     chosen = ["--dataset", dataset, "--images", "5", "--projected", *SAME]
     assert main([str(cell), *chosen, "--out", str(out)]) == 0
     card, result = json.loads(out.read_text()), read_result(cell / "result.json")
-    assert card["scores"] == result["scores"]
-    assert card["means"] == result["means"]
-    assert card["groups"] == result["images"]["group"]
+    assert card["scores"] == result.scores
+    assert card["means"] == result.means
+    assert card["groups"] == result.images.group
     told = capsys.readouterr().out
     assert "synthetic shapes" in " ".join(told.split())
     assert f"{card['means']['projected']['ged']:.3f} ±" in told

@@ -3,14 +3,15 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.jobs.results import read_result, write_result
+from benchmarks.jobs.results import Result, read_result, write_result
 from benchmarks.run import main
 from probseg.datasets.splits import Split
-from probseg.training.rounds import RoundKeeper
+from probseg.training.checkpoints import RunCheckpoint
 
 ONE = ["--datasets", "ambiguous-shapes", "--models", "punet", "--baselines"]
 
@@ -44,17 +45,17 @@ def ran(kept_cell: Path, tmp_path: Path) -> Path:
     return shutil.copytree(kept_cell, tmp_path, dirs_exist_ok=True)
 
 
-def results(out: Path) -> dict[Path, dict]:
+def results(out: Path) -> dict[Path, Result]:
     return {path: read_result(path) for path in out.glob("cells/**/result.json")}
 
 
-def which(result: dict) -> tuple[str, int]:
-    return result["config"]["row"], result["config"]["fold"]
+def which(result: Result) -> tuple[str, int]:
+    return result.cell.row, result.cell.fold
 
 
 def test_a_run_leaves_results_tables_and_pictures(finished_run: Path) -> None:
     done = results(finished_run)
-    cells = sorted(which(r) for r in done.values() if r["training"])
+    cells = sorted(which(r) for r in done.values() if r.training)
     assert cells == [("csae", 0), ("csae", 1), ("punet", 0), ("punet", 1)]
     assert len(done) == 4 + 3
     names = {path.name for path in finished_run.iterdir()} - {"cells"}
@@ -79,28 +80,28 @@ def test_a_run_leaves_results_tables_and_pictures(finished_run: Path) -> None:
 
 def test_a_result_says_everything_about_its_cell(finished_run: Path) -> None:
     (result,) = (r for r in results(finished_run).values() if which(r) == ("csae", 1))
-    assert result["training"]["spec"]["divergence"]["samples"] == 3
-    assert result["training"]["spec"]["in_channels"] == 1
-    assert result["config"]["training"]["max_steps"] == result["training"]["steps"] == 4
-    assert [record["step"] for record in result["history"]] == [2, 4]
-    assert all(0 <= record["prior/gini"] <= 0.5 for record in result["history"])
-    assert set(result["scores"]) == {"base", "projected"}
-    assert {len(v) for v in result["scores"]["base"].values()} == {5}
-    assert len(set(result["images"]["group"])) == 5
-    assert result["provenance"]["machine"]["device"] == "cpu"
+    assert result.training.spec["divergence"]["samples"] == 3
+    assert result.training.spec["in_channels"] == 1
+    assert result.cell.training["max_steps"] == result.training.steps == 4
+    assert [record["step"] for record in result.history] == [2, 4]
+    assert all(0 <= record["prior/gini"] <= 0.5 for record in result.history)
+    assert set(result.scores) == {"base", "projected"}
+    assert {len(v) for v in result.scores["base"].values()} == {5}
+    assert len(set(result.images.group)) == 5
+    assert result.provenance.machine["device"] == "cpu"
 
 
 def test_folds_share_the_test_images(finished_run: Path) -> None:
-    shown = {tuple(r["images"]["index"]) for r in results(finished_run).values()}
+    shown = {tuple(r.images.index) for r in results(finished_run).values()}
     assert len(shown) == 1
 
 
 def test_the_split_is_kept_beside_the_result(finished_run: Path) -> None:
     for path, result in results(finished_run).items():
         part = Split.from_json((path.parent / "split.json").read_text())
-        assert len(part.train) == result["data"]["train"]
-        assert set(result["images"]["index"]) <= set(part.test)
-        assert part.fold == (result["config"]["fold"] or 0)
+        assert len(part.train) == result.data.train
+        assert set(result.images.index) <= set(part.test)
+        assert part.fold == (result.cell.fold or 0)
 
 
 def test_finished_cells_are_kept(one_cell, ran: Path, capsys) -> None:
@@ -120,25 +121,25 @@ def test_changed_settings_make_another_cell_and_the_old_one_stays(one_cell, ran:
     assert len(after) == 2
     assert before in after
     (new,) = set(after) - {before}
-    assert after[new]["training"]["spec"]["beta"] == 3
+    assert after[new].training.spec["beta"] == 3
     # the table is of what was asked for last
     lines = (ran / "table.csv").read_text().splitlines()
     (ged,) = (line for line in lines if ",ged," in line)
-    assert float(ged.split(",")[3]) == after[new]["means"]["base"]["ged"]
+    assert float(ged.split(",")[3]) == after[new].means["base"]["ged"]
 
 
 def test_an_interrupted_run_goes_on_to_the_very_same_numbers(
     one_cell, kept_cell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     whole, broken = kept_cell, tmp_path / "broken"
-    record = RoundKeeper.on_train_epoch_end
+    record = RunCheckpoint.on_train_epoch_end
 
     def interrupt(self, trainer, module) -> None:
         record(self, trainer, module)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(RoundKeeper, "on_train_epoch_end", interrupt)
+        patch.setattr(RunCheckpoint, "on_train_epoch_end", interrupt)
         assert one_cell(out=broken) == 130
     told = capsys.readouterr().err.strip()
     assert told.splitlines()[-1] == "interrupted; the same command goes on from here"
@@ -146,8 +147,8 @@ def test_an_interrupted_run_goes_on_to_the_very_same_numbers(
     assert main_dry(one_cell, broken, capsys).count("to resume") == 1
     assert one_cell(out=broken) == 0
     (one,), (other,) = results(whole).values(), results(broken).values()
-    assert one["scores"] == other["scores"]
-    assert [r["step"] for r in other["history"]] == [2, 4]
+    assert one.scores == other.scores
+    assert [r["step"] for r in other.history] == [2, 4]
     assert (whole / "table.csv").read_bytes() == (broken / "table.csv").read_bytes()
 
 
@@ -164,7 +165,7 @@ def test_a_corrupt_checkpoint_is_set_aside_and_training_begins_anew(
     checkpoint = path.parent / "training" / "last.ckpt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
     assert one_cell() == 0
-    assert results(ran)[path]["scores"] == first["scores"]
+    assert results(ran)[path].scores == first.scores
     assert (path.parent / "training-set-aside-1" / "last.ckpt").stat().st_size == 5000
     assert "last.ckpt cannot be read" in capsys.readouterr().out
 
@@ -172,13 +173,12 @@ def test_a_corrupt_checkpoint_is_set_aside_and_training_begins_anew(
 def test_results_on_other_data_are_set_aside(one_cell, ran: Path) -> None:
     (path,) = results(ran)
     result = read_result(path)
-    result["data"]["fingerprint"] = "feedbeef00"
-    write_result(path, result)
+    write_result(path, replace(result, data=replace(result.data, fingerprint="feedbeef00")))
     assert one_cell() == 0
-    assert read_result(path)["data"]["fingerprint"] != "feedbeef00"
+    assert read_result(path).data.fingerprint != "feedbeef00"
     assert len(results(ran)) == 1
     aside = path.parent.with_name(f"{path.parent.name}-set-aside-1") / "result-set-aside-1.json"
-    assert read_result(aside)["data"]["fingerprint"] == "feedbeef00"
+    assert read_result(aside).data.fingerprint == "feedbeef00"
 
 
 def test_a_failed_cell_is_recorded_and_the_rest_goes_on(
@@ -187,10 +187,10 @@ def test_a_failed_cell_is_recorded_and_the_rest_goes_on(
     rows = ["--models", "broken", "--baselines", "always-empty"]
     choice = ["--datasets", "ambiguous-shapes", *rows]
     assert main(command(suite_file, tmp_path, *choice)) == 1
-    by_row = {r["config"]["row"]: r for r in results(tmp_path).values()}
-    assert by_row["always-empty"]["status"] == "finished"
-    assert by_row["broken"]["status"] == "failed"
-    assert "kl_on cannot be 'nowhere'" in by_row["broken"]["error"]
+    by_row = {r.cell.row: r for r in results(tmp_path).values()}
+    assert by_row["always-empty"].status == "finished"
+    assert by_row["broken"].status == "failed"
+    assert "kl_on cannot be 'nowhere'" in by_row["broken"].error
     told = capsys.readouterr().out
     assert "failed: ambiguous-shapes · broken" in told
     assert "Traceback" not in told

@@ -22,7 +22,7 @@ def test_a_cell_is_read_as_it_lies(cell: Path) -> None:
     seeds = [torch.Generator().manual_seed(0) for _ in range(2)]
     samples = [m.sample(image, 3, generator=g) for m, g in zip((model, again), seeds, strict=True)]
     assert torch.equal(*samples)
-    assert model.spec == read_result(cell / "result.json")["training"]["spec"]
+    assert model.spec == read_result(cell / "result.json").training.spec
 
 
 def test_the_folder_has_the_results_on_its_card(cell: Path, tmp_path: Path, capsys) -> None:
@@ -35,8 +35,8 @@ def test_the_folder_has_the_results_on_its_card(cell: Path, tmp_path: Path, caps
     text = (tmp_path / "csae" / "README.md").read_text()
     result = read_result(cell / "result.json")
     assert "# csae on ambiguous-shapes" in text and "license: mit" in text
-    assert f"| ged | {result['means']['base']['ged']:.4g} |" in text
-    for known in (result["key"], result["digest"], result["data"]["fingerprint"], "5 test images"):
+    assert f"| ged | {result.means['base']['ged']:.4g} |" in text
+    for known in (result.key, result.digest, result.data.fingerprint, "5 test images"):
         assert known in text
     assert "Not stated by whoever saved this model" in text  # what it is for
 

@@ -20,7 +20,6 @@ from probseg.datasets.annotators import (
     annotation,
     choose_annotator,
     complete,
-    everybody,
     majority_vote,
     staple,
 )
@@ -186,13 +185,6 @@ def test_without_simpleitk_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'probseg\[data\]'"):
         staple(random_batch(0).masks)
-
-
-def test_everybody_comes_with_who_is_there() -> None:
-    batch = random_batch(0)
-    masks, present = everybody(batch)
-    assert masks.equal(batch.masks) and present.equal(batch.present)
-    assert everybody(batch._replace(present=None))[1].all()
 
 
 @settings(max_examples=30, deadline=None)

@@ -141,6 +141,7 @@ def tally() -> Iterator[Counter[str]]:
         print("\n" + json.dumps(dict(sorted(counts.items())), indent=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_only_what_is_sound_comes_back(layout: str, tally: Counter[str]) -> None:
     @settings(

@@ -30,9 +30,9 @@ from probseg.options import named_parameters
 from probseg.registry import registry
 from probseg.training.augmentation import apply, draw
 from probseg.training.data import TrainingData
+from probseg.training.distributed import Share
 from probseg.training.finite import DivergenceWatch
 from probseg.training.module import TrainingModule
-from probseg.training.parallel import Share
 from probseg.training.settings import TrainingSettings
 
 # POT's network simplex runs on the CPU, so each step waits for the points of its clouds.

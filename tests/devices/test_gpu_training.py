@@ -14,7 +14,7 @@ from training_toys import Discs, make_model, quick
 
 from probseg.datasets.annotators import annotation
 from probseg.interfaces import Batch
-from probseg.metrics.health import latent_health
+from probseg.metrics.collapse import latent_statistics
 from probseg.training import DivergenceError, LatentHealth, fit
 from probseg.training.augmentation import apply, draw
 from probseg.training.gradients import accumulate, clip
@@ -170,9 +170,9 @@ def test_the_latents_health_is_measured_on_the_gpu():
     batch = Batch(Discs(8, seed=2).images, Discs(8, seed=2).masks)
     there = Batch(batch.image.to(DEVICE), batch.masks.to(DEVICE))
     with SameNoise():
-        wanted = latent_health(model.cpu(), batch, samples=4)
+        wanted = latent_statistics(model.cpu(), batch, samples=4)
     with SameNoise():
-        found = latent_health(model.to(DEVICE), there, samples=4)
+        found = latent_statistics(model.to(DEVICE), there, samples=4)
     for key, value in wanted.values().items():
         assert found.values()[key] == pytest.approx(value, rel=1e-2, abs=1e-2), key
 

@@ -7,8 +7,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Independent, Normal
 
-from probseg.metrics import checks, kernels, latent, ncc, packing, products
+from probseg import tensors
+from probseg.metrics import kernels, latent, ncc, overlap
 from probseg.metrics.evaluation import SharedEvaluation
+from probseg.utils import devices
 
 B, N, A, H, W = 40, 100, 4, 128, 128  # more than is computed at once
 CUDA = torch.device("cuda:0")
@@ -34,11 +36,11 @@ def test_what_is_computed_stays_there(evaluation):
     assert maps.dtype == torch.uint8
     made = {
         (B, N, H * W): maps,
-        (B, classes - 1, N, N): products.products(maps, classes),
-        (B, N, H * W // 8): packing._pack(maps == 1),
+        (B, classes - 1, N, N): overlap.products(maps, classes),
+        (B, N, H * W // 8): devices._pack_bits(maps == 1),
         (B, N, A): kernels._cross_entropy(*pair, kernels.EPSILON),
         (B,): ncc._correlations(*pair),
-        (3,): checks._sums(evaluation.probabilities),
+        (3,): tensors._extreme_sums(evaluation.probabilities),
         (B, 6): latent.kl_per_dimension(evaluation.posterior, evaluation.prior),
     }
     for shape, tensor in made.items():

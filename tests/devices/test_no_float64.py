@@ -27,13 +27,15 @@ from torch.distributions import Independent, Normal
 from torch.utils._pytree import tree_leaves
 
 import probseg
+from probseg import tensors
 from probseg.errors import InputError
 from probseg.interfaces import Batch, Evaluation
+from probseg.metrics import collapse, hausdorff, kernels, latent, matching, ncc
 from probseg.metrics import ged as energy
-from probseg.metrics import hausdorff, health, kernels, latent, matching, ncc, precision
 from probseg.metrics.evaluation import evaluate, shared
 from probseg.metrics.streaming import StreamingMetric, streaming_collection
 from probseg.training.augmentation import apply, draw
+from probseg.utils import devices
 
 CALLS: dict[str, Callable[[Evaluation], Any]] = {
     "generalised_energy_distance": lambda e: energy.generalised_energy_distance(*maps(e)),
@@ -53,13 +55,16 @@ CALLS: dict[str, Callable[[Evaluation], Any]] = {
     "normalised_cross_correlation": lambda e: ncc.normalised_cross_correlation(
         e.probabilities, e.annotations
     ),
-    "to_float64": lambda e: precision.to_float64(e.prior.stddev),
+    "to_float64": lambda e: devices.to_float64(e.prior.stddev),
 }
 WITHIN = {  # what those call with tensors on the device
-    *("check_labels", "check_label_pair", "check_probabilities", "check_evaluation"),
-    *("fetch", "overlap", "pieces", "float64_pieces", "products"),
+    *("check_label_maps", "check_label_pair", "check_probabilities", "overlap", "products"),
+    *("chunks", "float64_chunks", "fetch_label_maps"),
 }
-ELSEWHERE = {"latent_health", "surprise"}  # have tests of their own
+ELSEWHERE = {  # have tests of their own
+    *("latent_statistics", "surprisal"),
+    *("checked_image", "checked_label", "check_device", "extremes", "one_hot", "padded", "cropped"),
+}
 
 
 def maps(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
@@ -137,11 +142,11 @@ def test_every_function_gives_the_cpus_numbers(name):
     same(CALLS[name](on_device(evaluation)), CALLS[name](evaluation))
 
 
-def test_surprise_stays_there_in_single_precision():
+def test_surprisal_stays_there_in_single_precision():
     probabilities = torch.rand(3, 4)
-    found = kernels.surprise(probabilities.to("mps"))
+    found = kernels.surprisal(probabilities.to("mps"))
     assert found.device == MPS
-    same(found.cpu(), kernels.surprise(probabilities))
+    same(found.cpu(), kernels.surprisal(probabilities))
 
 
 def takes_tensors(function: Any) -> bool:
@@ -154,6 +159,7 @@ def test_no_function_is_forgotten():
         import_module(f"probseg.metrics.{found.name}")
         for found in pkgutil.iter_modules(probseg.metrics.__path__)
     ]
+    modules += [devices, tensors]
     found = {
         name
         for module in modules
@@ -173,9 +179,11 @@ def test_bad_tensors_are_named_as_anywhere():
     good = on_device(example())
     labels = good.annotations
     cases: dict[str, Callable[[], Any]] = {
-        "annotations holds the class 2": lambda: kernels.iou_cost(labels, labels + 1),
-        "predictions holds the class 255": lambda: kernels.iou_cost(labels.byte() * 255, labels),
-        "predictions lie on mps:0, annotations on cpu": lambda: kernels.iou_cost(
+        "annotations must .* not values from 1 to 2": lambda: kernels.iou_cost(labels, labels + 1),
+        "predictions must .* not values from 0 to 255": lambda: kernels.iou_cost(
+            labels.byte() * 255, labels
+        ),
+        "predictions must be .* annotations, cpu, not on mps:0": lambda: kernels.iou_cost(
             labels, labels.cpu()
         ),
         "NaN": lambda: evaluate(Evaluation(good.probabilities * torch.nan, labels), ["ged"]),
@@ -241,10 +249,10 @@ def test_the_latent_space_of_a_model_there():
     model = probseg.build("punet", **parts).eval()
     batch = Batch(torch.rand(4, 1, 16, 16), torch.randint(0, 2, (4, 3, 16, 16)).byte())
     torch.manual_seed(1)
-    wanted = health.latent_health(model, batch).values()
+    wanted = collapse.latent_statistics(model, batch).scalars()
     there = Batch(*(None if part is None else part.to("mps") for part in batch))
     torch.manual_seed(1)
-    found = health.latent_health(moved_there(model), there).values()
+    found = collapse.latent_statistics(moved_there(model), there).scalars()
     assert found == pytest.approx(wanted, abs=1e-5) and len(found) > 5
 
 

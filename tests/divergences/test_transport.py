@@ -302,12 +302,12 @@ def test_a_model_takes_the_stacked_solver_and_its_contract_holds():
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"solver": "stack"}, "no solver is called 'stack'; did you mean 'stacked'"),
-        ({"p": 3}, "1 or 2, not p=3"),
-        ({"blur": 0.0}, "blur must be positive"),
-        ({"diameter": float("inf")}, "diameter must be positive and finite"),
+        ({"solver": "stack"}, "solver must be one of .*, not 'stack'; did you mean 'stacked'"),
+        ({"p": 3}, "p must be one of 1, 2, not 3"),
+        ({"blur": 0.0}, "blur must be a positive finite number, not 0"),
+        ({"diameter": float("inf")}, "diameter must be a positive finite number, not inf"),
         ({"scaling": 1.0}, "scaling must be between 0 and 1"),
-        ({"samples": 0}, "at least one sample"),
+        ({"samples": 0}, "samples must be an integer of at least 1, not 0"),
         ({"weights": "density2"}, "did you mean 'density'"),
     ],
 )

@@ -160,23 +160,23 @@ def set_pixel(value: float) -> Tensor:
 GOOD = torch.full((2, 3, 2, 4, 4), 0.5)
 LABELS = torch.zeros(2, 4, 4, 4, dtype=torch.long)
 BAD = {
-    "hold NaN or infinity": (set_pixel(torch.nan), LABELS),
+    "some are NaN or infinity": (set_pixel(torch.nan), LABELS),
     "NaN or infinity": (set_pixel(torch.inf), LABELS),
     r"take .softmax\(dim=2\)": (torch.randn(2, 3, 2, 4, 4), LABELS),
-    "are torch.int64; turn label maps": (GOOD.long(), LABELS),
-    r"images, samples, classes, height, width\); their shape is \(2, 3, 4, 4\)": (
+    "not torch.int64; turn label maps": (GOOD.long(), LABELS),
+    r"images, samples, classes, height, width\), not \(2, 3, 4, 4\)": (
         GOOD[:, :, 0],
         LABELS,
     ),
-    "draw at least one sample": (GOOD[:, :0], LABELS),
-    "must have two classes or more": (torch.ones(2, 3, 1, 4, 4), LABELS),
-    "annotations must hold integer classes, but is torch.float32": (GOOD, LABELS.float()),
-    r"annotations holds the class 2, but the 2 classes are 0 to 1": (GOOD, LABELS + 2),
-    "annotations holds the class -1": (GOOD, LABELS - 1),
+    r"probabilities must not be empty, but the shape is \(2, 0, 2, 4, 4\)": (GOOD[:, :0], LABELS),
+    "must be of two classes or more": (torch.ones(2, 3, 1, 4, 4), LABELS),
+    "annotations must hold integer classes, not torch.float32": (GOOD, LABELS.float()),
+    "annotations must hold the classes 0 to 1, not values from 2 to 2": (GOOD, LABELS + 2),
+    "annotations must hold the classes 0 to 1, not values from -1 to -1": (GOOD, LABELS - 1),
     r"annotations must be \(images, label maps, height, width\)": (GOOD, LABELS[:, 0]),
-    "annotations holds nothing": (GOOD, LABELS[:, :0]),
+    "annotations must not be empty": (GOOD, LABELS[:, :0]),
     r"samples first: .transpose\(0, 1\)": (GOOD.transpose(0, 1), LABELS),
-    r"are \(4, 4\) pixels, annotations \(4, 3\)": (GOOD, LABELS[..., :3]),
+    r"of the size of annotations, \(4, 3\) pixels, not \(4, 4\)": (GOOD, LABELS[..., :3]),
 }
 
 
@@ -199,10 +199,14 @@ def test_no_metric_lets_nan_through(name):
     "left, classes, message",
     [
         (LABELS.float(), 2, "predictions must hold integer classes"),
-        (LABELS + 5, 2, "predictions holds the class 5"),
-        (LABELS[:1], 2, "predictions are of 1 images, annotations of 2"),
-        (LABELS, 1, "two classes or more"),
-        (LABELS.to("meta"), 2, "predictions lie on meta, annotations on cpu"),
+        (LABELS + 5, 2, "predictions must hold the classes 0 to 1, not values from 5 to 5"),
+        (LABELS[:1], 2, "predictions must be of as many images as annotations, 2, not 1"),
+        (LABELS, 1, "classes must be 2 or more"),
+        (
+            LABELS.to("meta"),
+            2,
+            "predictions must be on .* annotations, cpu, not on meta",
+        ),
     ],
 )
 def test_bad_label_maps_are_named(left, classes, message):

@@ -151,5 +151,5 @@ def test_a_density_that_is_not_axis_aligned_is_refused():
 
 @pytest.mark.parametrize("metric", [Gini, EffectiveRank])
 def test_another_spectrum_is_refused(metric):
-    with pytest.raises(OptionError, match="'scale' or 'variance'"):
+    with pytest.raises(OptionError, match="of must be one of 'scale', 'variance', not 'sigma'"):
         metric(of="sigma")

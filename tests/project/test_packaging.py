@@ -3,12 +3,15 @@
 import shutil
 import subprocess
 import tomllib
+from importlib.metadata import version
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
 import probseg
+
+SHIPPED = ("train", "plot", "data", "export", "bench", "ray", "all")
 
 
 @pytest.fixture(scope="module")
@@ -21,22 +24,25 @@ def _requirement(requirements, name):
 
 
 def test_the_version_is_the_packages(project, root):
-    assert project["version"] == probseg.__version__
+    assert "version" not in project and "version" in project["dynamic"]
+    assert version("probseg") == probseg.__version__
     assert f"## {probseg.__version__}" in (root / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("version", ["2.6.2", "2.6.3"])
 def test_the_malicious_releases_of_lightning_are_excluded(project, version):
-    lightning = _requirement(project["optional-dependencies"]["bench"], "lightning")
+    lightning = _requirement(project["optional-dependencies"]["train"], "lightning")
     assert Version(version) not in lightning.specifier
     assert Version("2.6.6") in lightning.specifier
 
 
 def test_the_environment_satisfies_what_is_declared(project):
-    from importlib.metadata import version
-
     extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["bench"], *extras["dev"]]
+    declared = [
+        *project["dependencies"],
+        *(r for extra in SHIPPED for r in extras[extra]),
+        *extras["dev"],
+    ]
     for requirement in map(Requirement, declared):
         assert Version(version(requirement.name)) in requirement.specifier, str(requirement)
 
@@ -63,6 +69,8 @@ def test_make_installs_once(plan, tmp_path):
     assert "benchmarks.run" in again and "pip install" not in again and "-m venv" not in again
 
 
-@pytest.mark.parametrize("target", ["setup", "bench", "test", "oldest", "lint", "docs"])
+@pytest.mark.parametrize(
+    "target", ["setup", "bench", "test", "test-all", "oldest", "lint", "stats", "docs", "extras"]
+)
 def test_make_has_the_target(plan, target):
     assert plan(target)

@@ -126,7 +126,7 @@ def test_a_plugin_that_raises_at_import_breaks_only_itself(environment, source, 
     assert not {"broken", "radial"} & set(probseg.projectors)
 
 
-@pytest.mark.slow
+@pytest.mark.install
 @pytest.mark.parametrize("plugin", NAMES)
 def test_a_plugins_own_tests_pass_where_it_alone_is_installed(plugin, environment, source, run):
     folder = source(plugin)

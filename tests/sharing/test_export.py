@@ -11,7 +11,7 @@ from torch.distributions.transforms import AffineTransform, TanhTransform
 
 from probseg.errors import ExportError
 from probseg.sharing import export
-from probseg.sharing.noise import from_noise
+from probseg.sharing.export import from_noise
 
 # Torch's exporters are a lot of Python: one model shows which lines of ours are reached.
 UNTRACED = pytest.mark.untraced

@@ -11,7 +11,7 @@ from training_toys import Discs, quick
 
 from probseg.datasets.annotators import choose_annotator
 from probseg.training.data import TrainingData
-from probseg.training.seeds import Purpose, derive_seed
+from probseg.training.determinism import Purpose, derive_seed
 
 
 @pytest.mark.parametrize(("count", "size"), [(22, 4), (5, 4), (3, 8), (1, 2)])
@@ -33,8 +33,8 @@ def test_order_depends_on_seed_and_pass_and_on_nothing_before():
 
 
 def test_a_round_is_a_pass_unless_said_otherwise():
-    assert TrainingData(Discs(22), Discs(2), quick(validate_every=None)).steps_per_round == 6
-    assert TrainingData(Discs(22), Discs(2), quick(validate_every=9)).steps_per_round == 9
+    assert TrainingData(Discs(22), Discs(2), quick(validate_every=None)).steps_per_validation == 6
+    assert TrainingData(Discs(22), Discs(2), quick(validate_every=9)).steps_per_validation == 9
 
 
 def test_validation_sees_every_image_once_in_order():

@@ -96,7 +96,7 @@ def test_a_fused_optimizer_leaves_out_a_step_that_is_not_finite(value):
 # and after. A process of its own, as one that once ran out of memory takes none from its heap.
 MAPPED = """
 import ctypes
-from probseg.training.allocator import kept_memory
+from probseg.training.execution import kept_memory
 
 names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
 class Information(ctypes.Structure):
@@ -130,7 +130,7 @@ def test_memory_is_kept_inside_only():
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "all", True])
 def test_a_wrong_micro_batch_is_refused(value):
-    with pytest.raises(OptionError, match="micro_batch must be a whole number of at least 1"):
+    with pytest.raises(OptionError, match="micro_batch must be an integer of at least 1"):
         quick(micro_batch=value)
 
 

@@ -19,9 +19,9 @@ from training_toys import Discs, make_model, quick
 import probseg
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Batch
-from probseg.metrics.health import Health, complaints, latent_health
+from probseg.metrics.collapse import LatentStatistics, collapse_warnings, latent_statistics
 from probseg.training import LatentHealth, fit
-from probseg.training.quiet import quiet_lightning
+from probseg.training.trainer import silenced_lightning
 
 SCALES = torch.tensor([1.0, 3.0])
 
@@ -59,27 +59,29 @@ def probe(images: int = 3) -> Batch:
 
 
 def test_the_figures_are_the_closed_forms():
-    health = latent_health(Known(), probe(), samples=8)
+    health = latent_statistics(Known(), probe(), samples=8)
     assert health.latent_dim == 2
     assert health.gini == pytest.approx(1 / 4)  # (r - 1) / (2 (r + 1)) of two values 1 and r
     assert health.effective_rank == pytest.approx(4 / 3**0.75)  # shares 1/4 and 3/4
     assert health.diversity == pytest.approx(1 / 2)  # half of all pairs share no pixel
-    assert health.annotators == pytest.approx(1 / 2)
+    assert health.annotator_diversity == pytest.approx(1 / 2)
     narrower = math.log(2) + 1 / 8 - 1 / 2
     moved = (0 + 1 + 4) / 3 / 2  # mean over the images of i² / 2
     assert health.kl == pytest.approx((narrower, narrower + moved))
-    assert health.active == 1
-    assert health.values()["kl"] == pytest.approx(2 * narrower + moved)
-    assert complaints(health) == {}
+    assert health.active_units == 1
+    assert health.scalars()["kl"] == pytest.approx(2 * narrower + moved)
+    assert collapse_warnings(health) == {}
 
 
 def test_absent_annotators_do_not_count():
     batch = probe(2)
     present = torch.tensor([[True, True, True, True], [True, False, True, False]])
     masks = batch.masks * present[:, :, None, None]
-    assert latent_health(Known(), Batch(batch.image, masks, present)).annotators == 1 / 2
-    alone = latent_health(Known(), Batch(batch.image, batch.masks[:, :1]))
-    assert alone.annotators is None
+    assert (
+        latent_statistics(Known(), Batch(batch.image, masks, present)).annotator_diversity == 1 / 2
+    )
+    alone = latent_statistics(Known(), Batch(batch.image, batch.masks[:, :1]))
+    assert alone.annotator_diversity is None
 
 
 class PriorOnly(nn.Module):
@@ -89,17 +91,17 @@ class PriorOnly(nn.Module):
 
 
 def test_a_model_may_have_no_posterior_and_must_have_a_prior():
-    health = latent_health(PriorOnly(), probe())
-    assert health.kl is health.active is None
-    assert set(health.values()) == {"gini", "effective_rank", "diversity"}
-    assert complaints(health) == {}
+    health = latent_statistics(PriorOnly(), probe())
+    assert health.kl is health.active_units is None
+    assert set(health.scalars()) == {"gini", "effective_rank", "diversity"}
+    assert collapse_warnings(health) == {}
     with pytest.raises(InputError, match=r"Linear has no prior\(image\)"):
-        latent_health(nn.Linear(1, 1), probe())
+        latent_statistics(nn.Linear(1, 1), probe())
 
 
 SOUND: dict[str, Any] = {
     **{"latent_dim": 6, "gini": 0.3, "effective_rank": 4.0, "diversity": 0.3},
-    **{"annotators": 0.35, "kl": (1.0,) * 6, "active": 4},
+    **{"annotator_diversity": 0.35, "kl": (1.0,) * 6, "active_units": 4},
 }
 
 
@@ -107,15 +109,15 @@ SOUND: dict[str, Any] = {
     ("changes", "spec", "wanted"),
     [
         ({}, {}, {}),
-        ({"diversity": 0.0, "annotators": 0.0}, {}, {}),  # nothing to disagree about
+        ({"diversity": 0.0, "annotator_diversity": 0.0}, {}, {}),  # nothing to disagree about
         ({"latent_dim": 1, "effective_rank": 1.0}, {}, {}),
         (
-            {"active": 0, "kl": (0.001,) * 6},
+            {"active_units": 0, "kl": (0.001,) * 6},
             {"beta": 10.0},
             {"active units": r"KL 0\.006 nats.*lower beta \(it is 10\.0\).*KL annealing\)$"},
         ),
         (
-            {"active": 0, "kl": None},
+            {"active_units": 0, "kl": None},
             {"reduction": "pixel-mean"},
             {"active units": r"no latent dimension is active: .*reduction='pixel-sum'"},
         ),
@@ -130,14 +132,14 @@ SOUND: dict[str, Any] = {
             {"diversity": r"the annotators' 0\.35\).*larger beta.*flow_context='image' .*'own'"},
         ),
         (
-            {"diversity": 0.0, "active": 0, "annotators": None},
+            {"diversity": 0.0, "active_units": 0, "annotator_diversity": None},
             {},
             {"active units": "collapsed", "diversity": r"diversity 0\).*a lower beta, and more"},
         ),
     ],
 )
 def test_each_sign_is_told_with_what_helps(changes, spec, wanted):
-    found = complaints(Health(**(SOUND | changes)), spec)
+    found = collapse_warnings(LatentStatistics(**(SOUND | changes)), spec)
     assert found.keys() == wanted.keys()
     for name, pattern in wanted.items():
         assert re.search(pattern, found[name]), found
@@ -172,7 +174,7 @@ def test_a_model_whose_latent_is_cut_off_is_told_once(caplog):
     nn.init.zeros_(model.decoder.from_latent.weight)
     model.decoder.from_latent.requires_grad_(False)
     watch, said = trained(model, caplog)
-    assert watch.history[-1][1].active == 0 and watch.history[-1][1].diversity == 0
+    assert watch.history[-1][1].active_units == 0 and watch.history[-1][1].diversity == 0
     assert said.count("no latent dimension is active") == 1
     assert said.count("the samples of an image are all but equal (diversity 0,") == 1
     assert "lower beta (it is 1.0)" in said
@@ -181,7 +183,11 @@ def test_a_model_whose_latent_is_cut_off_is_told_once(caplog):
 def test_a_healthy_model_is_told_nothing(caplog):
     watch, said = trained(small(beta=1.0), caplog)
     step, health = watch.history[-1]
-    assert step == 60 and health.active > 0 and health.diversity > 0.2 * health.annotators
+    assert (
+        step == 60
+        and health.active_units > 0
+        and health.diversity > 0.2 * health.annotator_diversity
+    )
     assert said == ""
 
 
@@ -196,7 +202,7 @@ def test_training_goes_on_as_without_it(every, train, validation, tmp_path):
     assert all(torch.equal(w, watched.state_dict()[n]) for n, w in plain.state_dict().items())
     steps = [3, 6, 9, 12] if every is None else list(range(1, 13))
     assert [step for step, _ in watch.history] == steps
-    last = watch.history[-1][1].values()
+    last = watch.history[-1][1].scalars()
     told = {f"latent/{name}": pytest.approx(value, rel=1e-6) for name, value in last.items()}
     assert set(last) == {
         *("gini", "effective_rank", "diversity", "active_units", "kl", "kl_0", "kl_1", "kl_2")
@@ -225,7 +231,7 @@ class Own(LightningModule):
 def run(module: LightningModule, watch: LatentHealth) -> None:
     discs = Discs(8)
     pairs = list(zip(discs.images, discs.masks[:, 0].long(), strict=True))
-    with quiet_lightning():
+    with silenced_lightning():
         Trainer(
             max_epochs=2,
             callbacks=[watch],

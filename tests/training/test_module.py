@@ -10,8 +10,8 @@ from training_toys import Discs, ToyModel, make_model, quick
 
 from probseg.errors import OptionError
 from probseg.training import fit
+from probseg.training.execution import choose_execution, has_fast_bf16
 from probseg.training.module import TrainingModule
-from probseg.training.precision import choose_execution, has_fast_bf16
 
 
 def test_one_step_equals_adam_with_l2_written_out(train, validation):
@@ -62,7 +62,7 @@ def test_bf16_is_fast_on_gpus_from_ampere_on(monkeypatch, native, capability, fa
 
 @pytest.mark.parametrize("fast", [False, True])
 def test_auto_follows_the_machine_and_an_option_turns_it_off(monkeypatch, fast):
-    monkeypatch.setattr("probseg.training.precision.has_fast_bf16", lambda device: fast)
+    monkeypatch.setattr("probseg.training.execution.has_fast_bf16", lambda device: fast)
     auto = choose_execution(quick(precision="auto", channels_last="auto"))
     assert (auto.bf16, auto.channels_last) == (fast, True)
     assert not any(choose_execution(quick(precision="fp32", channels_last=False))[1:])

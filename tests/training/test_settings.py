@@ -61,5 +61,5 @@ def test_a_value_that_cannot_train_is_named(change, message):
 def test_an_unknown_key_gets_the_nearest_one():
     with pytest.raises(OptionError, match="'batchsize'; did you mean 'batch_size'"):
         TrainingSettings.from_mapping({"batchsize": 3})
-    with pytest.raises(OptionError, match="setting 'xyz'; Known: annotator, augment"):
+    with pytest.raises(OptionError, match="setting is called 'xyz'; Known: annotator, augment"):
         TrainingSettings.from_mapping({"xyz": 3})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jobs import pages
+from benchmarks.jobs import pictures
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.results import Result
 from benchmarks.reports.html.sheets import sheet
@@ -50,8 +50,8 @@ def _first(finished: Finished, dataset: str) -> dict[str, tuple[Cell, Result]]:
 
 
 def _of_dataset(rows: dict[str, tuple[Cell, Result]], folder: Path) -> Iterable[Leaf]:
-    paths = {row: cell.folder(folder) / pages.FILE for row, (cell, _) in rows.items()}
-    albums = {row: pages.load(path) for row, path in paths.items() if path.exists()}
+    paths = {row: cell.folder(folder) / pictures.FILE for row, (cell, _) in rows.items()}
+    albums = {row: pictures.load(path) for row, path in paths.items() if path.exists()}
     shared = set.intersection(*(set(album) for album in albums.values())) if albums else ()
     for place in sorted(shared):
         made = sheet({row: album[place] for row, album in albums.items()})

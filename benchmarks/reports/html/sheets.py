@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.jobs.pages import Page
+from benchmarks.jobs.pictures import Picture as Page
 from probseg.plots import palette
 
 _FILL, _EDGE = 90, 255  # opacity inside a segmentation and along its border, of 255

@@ -19,7 +19,7 @@ from benchmarks.data.catalogue import CATALOGUE, _read, entry
 from benchmarks.data.check_command import check
 from benchmarks.data.list_command import state
 from benchmarks.data.preview_command import draw_sheet
-from benchmarks.jobs.material import open_dataset
+from benchmarks.jobs.data import open_dataset
 from probseg.datasets.cache.dataset import PackedDataset
 
 SHAPES = ["ambiguous-shapes", "--set", "samples=20", "size=24"]
@@ -122,7 +122,7 @@ def test_only_what_was_asked_for_has_to_be_here(tmp_path, capsys):
 
 
 def test_preview_draws_who_annotated_in_colours_that_the_legend_explains(tmp_path):
-    dataset = open_dataset({"name": "ambiguous-shapes", "samples": 6}, None)
+    dataset = open_dataset("ambiguous-shapes", {"samples": 6})
     out = tmp_path / "sheet.png"
     assert main(["preview", *SHAPES, "--out", str(out), "--samples", "6"]) == 0
     with Image.open(out) as sheet:
@@ -155,7 +155,7 @@ def test_prepare_packs_what_the_data_set_holds(name, slices, tmp_path, capsys):
     assert main(command) == 0
     packed = PackedDataset(out)
     options = {"samples": 20, "size": 24} if name == "ambiguous-shapes" else {}
-    dataset = open_dataset({"name": name, **options}, slices)
+    dataset = open_dataset(name, options, root=slices)
     every = range(len(dataset))
     assert len(packed) == len(dataset)
     assert list(packed.groups) == list(dataset.groups)
@@ -171,7 +171,7 @@ def test_a_prepared_folder_is_a_data_root(slices, tmp_path):
     out = tmp_path / "packed"
     command = ["prepare", "lidc", "--data-root", str(slices), "--out", str(out)]
     assert main(command) == main(command) == 0
-    assert len(open_dataset({"name": "lidc"}, out)) == 6
+    assert len(open_dataset("lidc", root=out)) == 6
     assert state("lidc", out) == "yes: meta.json"
     (out / "thesis.txt").write_text("mine")
     assert main(command) == 2

@@ -10,7 +10,6 @@ import pytest
 from killing import Moment, finish, start
 
 from benchmarks.execution.locks import BusyError, held
-from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.results import read_result, result_path
 
 EVENTS_OF_A_RUN = 400  # about
@@ -63,8 +62,8 @@ def test_two_runs_at_once_share_the_work_and_show_the_same_bytes(
 def test_a_run_does_the_other_cells_before_it_waits_for_one(
     arguments: list[str], finished_run: Path, tmp_path: Path
 ) -> None:
-    cells = {path: Cell(read_result(path)["config"]) for path in finished_run.rglob("result.json")}
-    (taken,) = (c for c in cells.values() if (c.row, c.config["fold"]) == ("punet", 0))
+    cells = {path: read_result(path).cell for path in finished_run.rglob("result.json")}
+    (taken,) = (c for c in cells.values() if (c.row, c.fold) == ("punet", 0))
     with held(taken.key, tmp_path):
         run = start(arguments, tmp_path)
         deadline = time.monotonic() + 120

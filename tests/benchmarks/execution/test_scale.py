@@ -100,7 +100,7 @@ def test_two_workers_of_which_one_is_killed_make_the_tables_of_one_process(
     assert "its process died and is begun again" in told
     assert tables(tmp_path) == tables(serial_run)
     threads = {
-        read_result(path)["provenance"]["machine"]["threads"]
+        read_result(path).provenance.machine["threads"]
         for path in tmp_path.glob("cells/**/result.json")
     }
     assert threads == {1}
@@ -158,7 +158,7 @@ def test_a_machine_that_shares_no_disk_sends_the_files_of_its_cell(
     assert {"result.json", "pictures.npz", "split.json", "model.safetensors"} < set(delivery.files)
     cluster.gather(delivery.files, cells[0].folder(tmp_path))
     there, here = finished(cells[0], tmp_path), finished(cells[0], serial_run)
-    assert there["scores"] == here["scores"]
+    assert there.scores == here.scores
     (tmp_path / "mark").touch()
     assert cluster.do(work, cells[0], tmp_path / "mark").files == {}
 
@@ -246,4 +246,4 @@ def test_started_cells_come_in_the_order_of_the_plan(cells, tmp_path: Path) -> N
 
     events = list(serial(Work(Place(tmp_path, threads=1), None), cells[2:]))
     assert isinstance(events[0], Started)
-    assert events[1].result["status"] == "finished"
+    assert events[1].result.finished

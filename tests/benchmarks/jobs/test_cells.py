@@ -16,7 +16,7 @@ def make_plan(**changes):
 
 def test_a_cell_for_every_fold_and_seed_and_one_for_an_untrained_baseline() -> None:
     cells = make_plan(rows=["csae", "always-empty"], folds=[0, 2], seeds=[0, 1])
-    rows = [(cell.row, cell.config["fold"], cell.config["seed"]) for cell in cells]
+    rows = [(cell.row, cell.fold, cell.seed) for cell in cells]
     trained = [("csae", fold, seed) for fold in (0, 2) for seed in (0, 1)]
     assert sorted(rows, key=str) == sorted([*trained, ("always-empty", None, None)], key=str)
 
@@ -42,8 +42,8 @@ def test_keys_differ_where_any_choice_does() -> None:
 
 def test_the_key_depends_on_the_content_only() -> None:
     cell = make_plan()[0]
-    reordered = json.loads(json.dumps(dict(reversed(cell.config.items()))))
-    assert Cell(reordered).key == cell.key
+    reordered = json.loads(json.dumps(dict(reversed(cell.to_json().items()))))
+    assert Cell.from_json(reordered).key == cell.key
 
 
 def test_a_baseline_ignores_how_others_are_trained(tmp_path) -> None:

@@ -1,11 +1,12 @@
-"""Which images are pictured, and that albums come back as they were kept."""
+"""Which images are pictured, and that pictures come back as they were kept."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.jobs.pictures import Album, choose, load
+from benchmarks.jobs import pictures
+from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
 from benchmarks.jobs.scoring import Scorer
 from probseg.datasets.shapes import AmbiguousShapes
 from probseg.interfaces import Evaluation
@@ -21,24 +22,28 @@ def test_images_are_chosen_by_quantiles_of_disagreement(dataset) -> None:
     share = masks.mean(1)
     disagreement = (share * (1 - share)).sum((1, 2)) / share.sum((1, 2)).sqrt()
     order = disagreement.argsort(stable=True)
-    assert choose(dataset, (1.0, 0.5, 0.0)) == [int(order[20]), int(order[10]), int(order[0])]
+    assert choose_images(dataset, (1.0, 0.5, 0.0)) == [
+        int(order[20]),
+        int(order[10]),
+        int(order[0]),
+    ]
 
 
-def test_an_album_keeps_the_chosen_images_whatever_the_batch(dataset, tmp_path: Path) -> None:
+def test_a_recorder_keeps_the_chosen_images_whatever_the_batch(dataset, tmp_path: Path) -> None:
     def predict(batch, start):
         odds = torch.sigmoid(batch.image * torch.arange(3)[None, :, None, None])
         return {"base": [Evaluation(torch.stack([1 - odds, odds], 2), batch.masks)]}
 
     for size in (4, 21):
-        album = Album([5, 13])
-        Scorer(predict, batch=size, watch=album.watch).run(dataset)
+        recorder = PictureRecorder([5, 13])
+        Scorer(predict, batch=size, watch=recorder.watch).run(dataset)
         path = tmp_path / f"{size}.npz"
-        album.save(path)
-        pages = load(path)
-        assert sorted(pages) == [5, 13]
+        pictures.save(path, recorder.pictures)
+        kept = pictures.load(path)
+        assert sorted(kept) == [5, 13]
         sample = dataset[13]
         odds = torch.sigmoid(sample.image * torch.arange(3)[:, None, None])
-        assert pages[13]["mean"] == pytest.approx(odds.mean(0).numpy(), abs=1e-3)
-        assert pages[13]["sd"] == pytest.approx(odds.std(0, correction=0).numpy(), abs=1e-3)
-        assert (pages[13]["masks"] == sample.masks.numpy()).all()
-        assert (pages[13]["labels"] == (odds > 0.5).numpy()).all()
+        assert kept[13]["mean"] == pytest.approx(odds.mean(0).numpy(), abs=1e-3)
+        assert kept[13]["sd"] == pytest.approx(odds.std(0, correction=0).numpy(), abs=1e-3)
+        assert (kept[13]["masks"] == sample.masks.numpy()).all()
+        assert (kept[13]["labels"] == (odds > 0.5).numpy()).all()

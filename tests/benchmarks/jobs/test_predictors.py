@@ -8,7 +8,7 @@ from benchmarks.jobs.predictors import ModelPredictor
 from benchmarks.reports.tables import tabulate
 from probseg.datasets.shapes import AmbiguousShapes
 from probseg.errors import InputError, OptionError
-from probseg.training.precision import choose_execution
+from probseg.training.execution import choose_execution
 from probseg.training.settings import TrainingSettings
 
 SHAPES = AmbiguousShapes(size=16, samples=12)

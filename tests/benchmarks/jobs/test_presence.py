@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
-from benchmarks.jobs.pictures import Album, choose, load
+from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
 from benchmarks.jobs.predictors import baseline_predictor
 from benchmarks.jobs.scoring import Scorer, score
 from probseg.interfaces import Batch, Evaluation, Sample
@@ -75,14 +73,12 @@ def test_the_scorer_says_where_each_batch_begins() -> None:
     assert starts == [(0, 2), (2, 1), (3, 1), (4, 2), (6, 1), (7, 1), (8, 2)]
 
 
-def test_pictures_show_the_annotators_that_there_are(tmp_path: Path) -> None:
+def test_pictures_show_the_annotators_that_there_are() -> None:
     dataset = Partial()
     shares = [alone(dataset, index).masks[0].float().mean(0) for index in range(10)]
     spread = [float((s * (1 - s)).sum() / s.sum().sqrt()) for s in shares]
-    assert choose(dataset, (1.0,)) == [max(range(10), key=spread.__getitem__)]
-    album = Album([2, 5])
-    Scorer(predict, batch=4, watch=album.watch).run(dataset)
-    album.save(tmp_path / "pictures.npz")
-    pages = load(tmp_path / "pictures.npz")
+    assert choose_images(dataset, (1.0,)) == [max(range(10), key=spread.__getitem__)]
+    recorder = PictureRecorder([2, 5])
+    Scorer(predict, batch=4, watch=recorder.watch).run(dataset)
     for index in (2, 5):
-        assert (pages[index]["masks"] == alone(dataset, index).masks[0].numpy()).all()
+        assert (recorder.pictures[index]["masks"] == alone(dataset, index).masks[0].numpy()).all()

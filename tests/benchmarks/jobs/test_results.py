@@ -1,15 +1,23 @@
 """Results: written whole, checked when read, never mixed."""
 
+import gzip
 import json
+import re
 import resource
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.jobs.cells import Cell, plan
+from benchmarks.jobs.cells import plan
+from benchmarks.jobs.provenance import GitState, Provenance
 from benchmarks.jobs.results import (
+    DataSummary,
+    Result,
     ResultError,
+    TestImages,
+    Timings,
     digest,
     finished,
     make_room,
@@ -18,8 +26,9 @@ from benchmarks.jobs.results import (
     write_result,
 )
 from benchmarks.suite.definition import read_suite
-from benchmarks.suite.validation import ChoiceError
 from probseg.utils.atomic_files import WriteError
+
+COMMITTED = Path(__file__).parents[3] / "benchmarks" / "results"
 
 
 @pytest.fixture
@@ -31,61 +40,61 @@ def cell():
 
 @pytest.fixture
 def result(cell):
-    return {
-        "schema": 2,
-        "status": "finished",
-        "key": cell.key,
-        "config": cell.config,
-        "error": None,
-        "data": {
-            "fingerprint": "ab12",
-            "provenance": "made up for a test",
-            "split": "by patient",
-            "train": 8,
-            "validation": 4,
-            "test": 2,
-        },
-        "provenance": {"versions": {}, "git": {"revision": None, "dirty": None}, "machine": {}},
-        "timings": {"wall_s": 1.0},
-        "training": None,
-        "history": [{"step": 5, "prior/gini": 0.25}],
-        "images": {"index": [3, 7], "group": ["p1", "p2"]},
-        "scores": {"base": {"ged": [0.5, float("nan")]}},
-        "means": {"base": {"ged": 0.5}},
-    }
+    data = DataSummary("ab12", "made up for a test", "by patient", train=8, validation=4, test=2)
+    return Result(
+        cell=cell,
+        provenance=Provenance({}, GitState(None, None), {}),
+        data=data,
+        timings=Timings(wall_s=1.0),
+        history=[{"step": 5, "prior/gini": 0.25}],
+        images=TestImages([3, 7], ["p1", "p2"]),
+        scores={"base": {"ged": [0.5, float("nan")]}},
+        means={"base": {"ged": 0.5}},
+    )
 
 
 def test_what_is_written_is_read_with_null_for_what_is_undefined(result, tmp_path: Path) -> None:
     path = tmp_path / "deep" / "result.json"
     written = write_result(path, result)
     assert read_result(path) == written
-    assert written["scores"]["base"]["ged"] == [0.5, None]
+    assert written.scores["base"]["ged"] == [0.5, None]
     assert [child.name for child in path.parent.iterdir()] == ["result.json"]
 
 
+@pytest.mark.parametrize("path", sorted(COMMITTED.rglob("result.json.gz")), ids=lambda p: p.parent)
+def test_a_committed_result_keeps_its_bytes(path: Path) -> None:
+    text = gzip.decompress(path.read_bytes()).decode()
+    result = read_result(path)
+    assert json.dumps(result.to_json(), separators=(",", ":")) == text
+    assert result.cell.folder(Path()).name == path.parent.name
+
+
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"schema": 1}, "has schema 1, this code reads 2"),
         ({"key": "00000000"}, "is not that of its config"),
         ({"images": {"index": [3], "group": ["p1"]}}, "not one per image"),
-        ({"status": "perhaps"}, "'perhaps' is none of"),
+        ({"status": "perhaps"}, "status 'perhaps' does not fit"),
         ({"error": "but finished"}, "error"),
         ({"extra": 1}, "unknown key 'extra'"),
+        ({"images": {"indx": [3]}}, "images: unknown key 'indx'; did you mean 'index'"),
+        ({"data": {"fingerprint": "a"}}, "data lacks provenance, split, test, train, validation"),
+        ({"timings": {"wall_s": "long"}}, "timings: wall_s must be float | None, not 'long'"),
     ],
 )
 def test_a_result_at_odds_with_the_schema_or_itself_is_refused(
-    result, tmp_path: Path, change, told
+    result, tmp_path: Path, change, message
 ) -> None:
     path = tmp_path / "result.json"
-    changed = {**json.loads(json.dumps(result).replace("NaN", "null")), **change}
+    changed = {**result.to_json(), **change}
     path.write_text(json.dumps({**changed, "digest": digest(changed)}))
-    with pytest.raises(ResultError, match=told):
+    with pytest.raises(ResultError, match=re.escape(message)):
         read_result(path)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ('{"schema": 2, "means": NaN}', "NaN is no JSON"),
         ("[" * 10**5, "recursion"),
@@ -93,10 +102,10 @@ def test_a_result_at_odds_with_the_schema_or_itself_is_refused(
         ("\xff", "cannot read the result"),
     ],
 )
-def test_what_is_no_result_is_named(tmp_path: Path, content, told) -> None:
+def test_what_is_no_result_is_named(tmp_path: Path, content, message) -> None:
     path = tmp_path / "result.json"
     path.write_text(content, encoding="latin-1")
-    with pytest.raises(ResultError, match=told):
+    with pytest.raises(ResultError, match=message):
         read_result(path)
 
 
@@ -109,8 +118,8 @@ def test_an_altered_number_is_found(result, tmp_path: Path) -> None:
 
 
 def test_writing_checks_too(result, tmp_path: Path) -> None:
-    with pytest.raises(ChoiceError, match="key"):
-        write_result(tmp_path / "result.json", {**result, "key": "x"})
+    with pytest.raises(ResultError, match="not one per image"):
+        write_result(tmp_path / "result.json", replace(result, images=TestImages([3], ["p1"])))
     assert not list(tmp_path.iterdir())
 
 
@@ -130,13 +139,13 @@ def test_a_truncated_result_is_named_and_set_aside_not_deleted(
 
 
 def test_a_result_of_another_cell_is_not_taken(cell, result, tmp_path: Path) -> None:
-    other = Cell({**cell.config, "seed": 1})
-    write_result(result_path(cell, tmp_path), {**result, "key": other.key, "config": other.config})
+    other = replace(result, cell=replace(cell, seed=1))
+    write_result(result_path(cell, tmp_path), other)
     assert finished(cell, tmp_path) is None
 
 
 def test_a_failed_result_counts_as_not_done(cell, result, tmp_path: Path) -> None:
-    write_result(result_path(cell, tmp_path), {**result, "status": "failed", "error": "because"})
+    write_result(result_path(cell, tmp_path), replace(result, error="because"))
     assert finished(cell, tmp_path) is None
 
 
@@ -149,7 +158,7 @@ def test_a_full_disk_leaves_the_old_result(cell, result, tmp_path: Path) -> None
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
         with pytest.raises(WriteError, match=r"cannot write .*result\.json"):
-            write_result(path, {**result, "data": {**result["data"], "train": 9}})
+            write_result(path, replace(result, data=replace(result.data, train=9)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)

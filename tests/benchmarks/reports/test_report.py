@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.jobs import pages
+from benchmarks.jobs import pictures
 from benchmarks.jobs.results import ResultError, digest, read_result
 from benchmarks.report import main
 from benchmarks.reports.stored import load
@@ -102,7 +102,7 @@ def test_the_same_row_with_other_settings_is_never_mixed_in(run: Path) -> None:
     result["config"]["training"]["max_steps"] = 5
     from benchmarks.jobs.cells import Cell
 
-    cell = Cell(result["config"])
+    cell = Cell.from_json(result["config"])
     target = cell.folder(run) / "result.json"
     target.parent.mkdir()
     changed = {**result, "key": cell.key}
@@ -152,8 +152,8 @@ def test_a_compact_page_shows_the_same(tmp_path: Path) -> None:
         "mean": rng.random((8, 8)).astype(np.float16),
         "sd": (rng.random((8, 8)) / 2).astype(np.float16),
     }
-    pages.save(tmp_path / "pictures.npz", {3: pages.compact(page)})
-    found = pages.load(tmp_path / "pictures.npz")[3]
+    pictures.save(tmp_path / "pictures.npz", {3: pictures.compact(page)})
+    found = pictures.load(tmp_path / "pictures.npz")[3]
     for name in ("mean", "sd"):
         assert found[name] == pytest.approx(page[name], abs=0.5 / 255 + 1e-3)
     for name in ("masks", "labels"):

@@ -47,8 +47,8 @@ def test_its_cell_builds_it_with_the_profiles_settings(plain) -> None:
     choice = {"datasets": ["contours"], "folds": [0], "seeds": [0]}
     (cell,) = plan(suite, suite.profiles["quick"], rows=[plain], **choice)
     backbone = suite.profiles["quick"].settings["backbone"]
-    assert cell.config["model"] == {"name": plain, "backbone": backbone}
-    assert cell.config["evaluation"]["n_eval"] == 16
+    assert cell.model == {"name": plain, "backbone": backbone}
+    assert cell.evaluation["n_eval"] == 16
 
 
 def test_it_is_reported_beside_a_latent_variable_model(plain, suite_file: Path, tmp_path) -> None:

@@ -28,7 +28,7 @@ def test_a_plan_has_every_row_once_and_no_two_are_the_same_experiment(name: str,
     assert suite.file.data["description"]
     trained = [cell for cell in cells if cell.trained]
     assert tuple(cell.row for cell in trained) == suite.all["models"]
-    experiments = [(cell.config["model"], cell.config["evaluation"]) for cell in trained]
+    experiments = [(cell.model, cell.evaluation) for cell in trained]
     assert all(experiments.count(one) == 1 for one in experiments)
     assert f"{len(cells)} cells" in capsys.readouterr().out
 
@@ -41,7 +41,7 @@ def test_every_row_has_a_finite_loss(name: str) -> None:
     image, label = torch.randn(2, 1, 32, 32), torch.randint(2, (2, 32, 32))
     for cell in cells:
         if cell.trained:
-            model = probseg.build(**cell.config["model"])
+            model = probseg.build(**cell.model)
             assert torch.stack(list(model.loss(image, label).values())).isfinite().all(), cell.row
 
 
@@ -53,8 +53,8 @@ def test_the_last_row_of_a_suite_trains(name: str, tmp_path: Path) -> None:
     assert main([*what, *how]) == 0
     (path,) = tmp_path.glob("cells/**/result.json")
     result = read_result(path)
-    assert (result["status"], result["config"]["row"]) == ("finished", row)
-    assert result["training"]["steps"] == 1
+    assert (result.status, result.cell.row) == ("finished", row)
+    assert result.training.steps == 1
 
 
 def test_ablations_say_no_hyper_parameters_of_a_profile() -> None:

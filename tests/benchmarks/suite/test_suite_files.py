@@ -44,7 +44,7 @@ def test_the_example_of_the_docs_says_what_the_page_says() -> None:
 
 def test_a_name_is_a_suite_of_the_benchmark_and_a_toml_a_path(tmp_path: Path) -> None:
     assert find("suite") == DEFAULT_SUITE
-    assert {find(name).stem for name in suites()} == set(suites())
+    assert {find(name).stem for name in suites()} == {*suites(), "default"} - {"suite"}
     assert find("mine.toml", beside=tmp_path) == tmp_path / "mine.toml"
     with pytest.raises(ChoiceError, match="did you mean 'context'"):
         find("contxt")
@@ -70,7 +70,7 @@ def test_what_makes_a_row_wins_over_the_command_line(write, tmp_path: Path, caps
     command = ["--suite", "weights", "--datasets", "contours", "--profile", "quick"]
     options = make_parser().parse_args([*command, "--set", "beta=7", "latent_dim=3"])
     _, _, cells = make_plan(options)
-    models = {cell.row: cell.config["model"] for cell in cells if cell.trained}
+    models = {cell.row: cell.model for cell in cells if cell.trained}
     assert {model["latent_dim"] for model in models.values()} == {3}
     assert {(model["beta"], model["gamma"]) for model in models.values()} == {
         (beta, gamma) for beta in (1, 10, 100) for gamma in (1, 10, 100)

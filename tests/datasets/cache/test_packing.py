@@ -145,6 +145,7 @@ def test_several_processes_write_what_one_writes(
     assert len(log.read_text().splitlines()) == 101
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_pack_once(tmp_path: Path) -> None:
     source = Rows(log=tmp_path / "log")
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -160,6 +161,7 @@ def _pack_at(start: float, log: Path, folder: Path) -> str:
     return open_or_pack(Rows(log=log), folder).fingerprint
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_leaves_nothing_that_is_taken_for_a_cache(tmp_path: Path) -> None:
     script = f"""
         import sys, time

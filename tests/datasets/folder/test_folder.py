@@ -104,11 +104,11 @@ def test_groups_come_from_their_table(name: str, tmp_path: Path) -> None:
 TABLES = {
     "patient,id\nscan 0é,Zoë\n": "headed id,group",
     "id,group\nscan 0é\n": "two columns",
-    "id;group\nscan 0é;Zoë\n": "comma between; it has the row 'id;group'",
+    "id;group\nscan 0é;Zoë\n": "separated by commas; it has the row 'id;group'",
     "": "headed id,group",
     "id,group\nscan 0é,Zoë\nscan 0é,Max\n": "two groups",
     "id,group\nscan 0é,Zoë\nscan 1é,Max\n": "scan 2é: has no group",
-    "id,group\nscan 0é.png,Zoë\n": "without its ending",
+    "id,group\nscan 0é.png,Zoë\n": "without its suffix",
 }
 
 

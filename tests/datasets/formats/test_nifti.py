@@ -50,6 +50,7 @@ CODES = [a + b + c for a in "LR" for b in "AP" for c in "IS"]
 CODES += [c[2] + c[0] + c[1] for c in CODES] + [c[1] + c[0] + c[2] for c in CODES]
 
 
+@pytest.mark.slow
 @given(st.sampled_from(CODES), st.sampled_from(CODES), st.integers(0, 2))
 def test_an_image_and_its_mask_agree_however_each_was_stored(
     first: str, second: str, axis: int
@@ -149,6 +150,7 @@ def test_what_is_no_picture_is_refused(fault: str) -> None:
     assert peak < 16 << 20
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=500), st.integers(0, 500))
 def test_damage_is_refused_or_harmless(noise: bytes, start: int) -> None:
     plain = gzip.decompress(WHOLE)

@@ -68,6 +68,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(value=values, protocol=st.integers(0, 5))
 def test_plain_data_are_read_as_they_were(
@@ -224,6 +225,7 @@ def test_loops_of_containers_end(tmp_path: Path) -> None:
     assert found[1]["loop"] is found and found[0].tolist() == [1, 1]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(data=st.data())
 def test_a_changed_pickle_is_refused_or_plain(

@@ -151,7 +151,7 @@ def spoil(path: Path, fault: str) -> str:
         return "is not axial"
     other = path.with_name("other.dcm")
     ct(other, ramp() + np.int16(fault == "different"), series=FIRST, z=Z[0])
-    return "lie at the same place and differ"
+    return "have the same position and differ"
 
 
 @pytest.mark.parametrize("fault", ["truncated", "empty", "text", "tilted", "different"])

@@ -131,7 +131,7 @@ def test_what_is_nothing_known_is_told_with_what_is_known(tmp_path: Path) -> Non
         write_files(tmp_path / "in", {f"other-{number:02}/file.txt": b"text"})
     with pytest.raises(MissingDataError) as caught:
         lidc(tmp_path / "in", cache=tmp_path / "cache")
-    for part in ("other-00", "and 4 more", "crops: {train,val,test}", "slices: LIDC", "pickle: a"):
+    for part in ("other-00", "and 2 more", "crops: {train,val,test}", "slices: LIDC", "pickle: a"):
         assert part in str(caught.value)
 
 

@@ -145,6 +145,7 @@ def test_a_pickle_of_something_else_is_no_lidc(content: Any, tmp_path: Path) -> 
         lidc(write_pickle(tmp_path / "a.pickle", content), cache=tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_several_processes_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("probseg.datasets.cache.packing._WORTH_PROCESSES", 2)
     cases = random_cases(40)

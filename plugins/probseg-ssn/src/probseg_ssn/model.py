@@ -10,11 +10,11 @@ from torch import Generator, Size, Tensor, nn
 
 from probseg.errors import OptionError
 from probseg.interfaces import Backbone
-from probseg.layers import set_class_prior
-from probseg.models.base import ProbabilisticModel, checked_count, probabilities
+from probseg.layers import probabilities, set_class_prior
+from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.cross_entropy import cross_entropies
-from probseg.options import check_integer
-from probseg.specs import Part, make
+from probseg.options import check_integer, check_number
+from probseg.specs import Part, build_part
 from probseg.tensors import cropped, padded
 from probseg.utils.seeding import seeded
 from probseg_ssn.density import LowRankLogits
@@ -40,7 +40,7 @@ class StochasticSegmentationNetwork(ProbabilisticModel):
         super().__init__(spec)
         self.rank: int = check_integer("rank", spec["rank"])
         self.samples: int = _checked_samples(spec["samples"])
-        self.log_scale_bound: float = _checked_bound(spec["log_scale_bound"])
+        self.log_scale_bound: float = check_number("log_scale_bound", spec["log_scale_bound"])
         self.backbone = backbone
         self.mean = nn.Conv2d(backbone.out_channels, self.classes, 1)
         self.factor = nn.Conv2d(backbone.out_channels, self.classes * self.rank, 1)
@@ -139,18 +139,18 @@ def ssn(
         Uncertainty", NeurIPS 2020; rank and samples as in the authors' configuration.
     """
     check_integer("in_channels", in_channels)
-    made = make("backbones", backbone, Backbone, in_channels=in_channels)
+    built = build_part("backbones", backbone, Backbone, in_channels=in_channels)
     spec = {
         "name": "ssn",
         "in_channels": in_channels,
         "classes": classes,
-        "backbone": made.spec,
+        "backbone": built.spec,
         "rank": rank,
         "samples": samples,
         "log_scale_bound": log_scale_bound,
         "class_prior": None if class_prior is None else list(class_prior),
     }
-    return StochasticSegmentationNetwork(made.part, spec=spec)
+    return StochasticSegmentationNetwork(built.part, spec=spec)
 
 
 def _start(layer: nn.Conv2d, bias: float) -> None:
@@ -171,9 +171,3 @@ def _checked_samples(samples: int) -> int:
     if check_integer("samples", samples, low=2) % 2:
         raise OptionError(f"samples must be even, as half of them mirror the rest, not {samples}")
     return samples
-
-
-def _checked_bound(bound: float) -> float:
-    if not 0 < bound < math.inf:
-        raise OptionError(f"log_scale_bound must be positive and finite, not {bound}")
-    return bound

@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 
 from benchmarks.jobs.cells import Cell, plan
-from benchmarks.jobs.pages import FILE
-from benchmarks.jobs.results import SCHEMA_VERSION, means, result_path, write_result
+from benchmarks.jobs.pictures import FILE
+from benchmarks.jobs.results import (
+    SCHEMA_VERSION,
+    Result,
+    digest,
+    finite,
+    means,
+    result_path,
+    write_result,
+)
 from benchmarks.suite.definition import read_suite
 
 METRICS = ("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy", "gini", "ged", "hungarian-iou")
@@ -51,11 +59,11 @@ def _history(cell: Cell, draw: np.random.Generator) -> list:
 
 def _result(cell: Cell, draw: np.random.Generator, images: int, revision: str) -> dict:
     scores = _scores(draw, images)
-    return {
+    content = {
         "schema": SCHEMA_VERSION,
         "status": "finished",
         "key": cell.key,
-        "config": cell.config,
+        "config": cell.to_json(),
         "error": None,
         "data": {
             "fingerprint": "5" * 64,
@@ -77,6 +85,8 @@ def _result(cell: Cell, draw: np.random.Generator, images: int, revision: str) -
         "scores": scores,
         "means": means(scores),
     }
+    content = finite(content)
+    return {**content, "digest": digest(content)}
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +113,9 @@ def make_run(tmp_path_factory: pytest.TempPathFactory):
         finished, images = [], max(pictures, 12)
         for cell in cells:
             result = _result(cell, draw, images, revision)
-            finished.append((cell, write_result(result_path(cell, folder), result)))
+            finished.append(
+                (cell, write_result(result_path(cell, folder), Result.from_json(result)))
+            )
             pages = {place: _page(draw, size) for place in range(pictures)}
             arrays = {f"{place}/{k}": v for place, page in pages.items() for k, v in page.items()}
             if pages and cell.trained:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from scipy import ndimage
 
-from benchmarks.jobs.cells import Cell
 from benchmarks.reports.html import charts, sheets, write_report
 from benchmarks.reports.html.findings import number
 from probseg.plots import palette
@@ -62,8 +62,8 @@ def text(path) -> str:
 
 def renamed(run, row: str):
     """The run with a row of another name."""
-    cells = [(Cell({**cell.config, "row": row}), result) for cell, result in run.finished]
-    return [(cell, {**result, "config": cell.config}) for cell, result in cells]
+    cells = [(replace(cell, row=row), result) for cell, result in run.finished]
+    return [(cell, replace(result, cell=cell)) for cell, result in cells]
 
 
 def pixels(uri: str) -> np.ndarray:

@@ -1,12 +1,8 @@
-"""Figures: contact sheets, samples beside annotations, the prior's Gini index over training time.
-
-Every function returns a ``matplotlib.figure.Figure`` that no window manager knows of; save it
-with ``figure.savefig(path)``.
-"""
+"""Sheets: an image with what each model says of it, and images with their annotations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,103 +12,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
-Labels = NDArray[np.integer]
-Curve = tuple[Sequence[float], Sequence[float]]
+from probseg.plots.style import (
+    ANNOTATOR,
+    INK,
+    MUTED,
+    Array,
+    Labels,
+    draw_outline,
+    palette,
+    show_image,
+)
 
-# Okabe and Ito's colours, which colour-blind readers tell apart.
-COLOURS = {
-    "punet": "#0072B2",
-    "2p-planar": "#E69F00",
-    "csae": "#009E73",
-    "csae-two-flows": "#56B4E9",
-    "csae-own": "#CC79A7",
-    "csae-posterior": "#D55E00",
-    "deterministic": "#777777",
-    "annotators": "#333333",
-}
-_SPARE = ("#8C6BB1", "#A6761D", "#66A61E", "#E7298A", "#1B9E77", "#7570B3")
-ANNOTATOR = ("#FFB000", "#DC267F", "#5CE1E6", "#B0F05A", "#648FFF", "#FE6100", "#FFFFFF")
-INK, MUTED, _GRID = "#222222", "#666666", "#E4E4E4"
+_ANNOTATORS = "annotators"  # the first row
 _PANEL = 1.05  # inches
 _UNDER: dict[str, Any] = {"fontsize": 6, "color": MUTED, "ha": "center", "va": "top"}
-_TIMES = np.linspace(0, 1, 101)
-
-
-def palette(names: Iterable[str]) -> dict[str, str]:
-    """Give each model its colour: its own wherever it appears, a spare one for the unknown.
-
-    >>> palette(["csae", "mine"])
-    {'csae': '#009E73', 'mine': '#8C6BB1'}
-    """
-    names = list(names)
-    unknown = [name for name in names if name not in COLOURS]
-    spare = {name: _SPARE[i % len(_SPARE)] for i, name in enumerate(unknown)}
-    return {name: COLOURS.get(name) or spare[name] for name in names}
-
-
-def gini_curves(panels: Mapping[str, Mapping[str, Sequence[Curve]]], *, columns: int = 4) -> Figure:
-    """Draw the Gini index over normalised training time, one panel a data set.
-
-    Each fold's curve is interpolated onto the same times; the line is the mean over folds and
-    the band one standard deviation on either side.
-
-    Args:
-        panels: Data set to model to one curve a fold: times (any unit, ascending) and values.
-        columns: Panels a row.
-
-    References:
-        Figures 3 and 4 of the paper.
-    """
-    wide = min(max(len(panels), 1), columns)
-    high = -(-max(len(panels), 1) // wide)
-    figure = Figure(figsize=(4.6 * wide, 3.2 * high), layout="constrained")
-    grid = figure.subplots(high, wide, sharey=True, squeeze=False)
-    for unused in grid.ravel()[len(panels) :]:
-        unused.set_axis_off()
-    colours = palette(dict.fromkeys(name for models in panels.values() for name in models))
-    for panel, (title, models) in zip(grid.ravel(), panels.items(), strict=False):
-        _tidy(panel, title)
-        for name, curves in models.items():
-            _draw_band(panel, curves, colour=colours[name], label=name)
-        panel.set_ylim(bottom=0)
-        panel.set_xlabel("training time (share of the whole)", color=MUTED)
-        panel.legend(frameon=False, labelcolor=INK, fontsize=9)
-    for panel in grid[:, 0]:
-        panel.set_ylabel("Gini index of the prior's σ", color=MUTED)
-    return figure
-
-
-def _tidy(panel: Axes, title: str) -> None:
-    panel.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
-    panel.grid(axis="y", color=_GRID, linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right", "left"]].set_visible(False)
-    panel.spines["bottom"].set_color(_GRID)
-    panel.tick_params(length=0, labelcolor=MUTED, labelsize=9)
-    panel.set_xlim(0, 1)
-
-
-def _draw_band(panel: Axes, curves: Sequence[Curve], *, colour: str, label: str) -> None:
-    values = np.stack([resample(*curve) for curve in curves])
-    mean, spread = values.mean(axis=0), values.std(axis=0)
-    if len(values) > 1:
-        panel.fill_between(
-            _TIMES, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0
-        )
-    panel.plot(_TIMES, mean, color=colour, linewidth=2, label=label, solid_capstyle="round")
-
-
-def resample(times: Sequence[float], values: Sequence[float]) -> Array:
-    """Interpolate a curve onto 101 times from 0 to 1, its last time; NaN before its first.
-
-    >>> float(resample([0, 2], [1.0, 3.0])[50])
-    2.0
-    """
-    t = np.asarray(times, dtype=float)
-    share = t / t[-1] if t[-1] > 0 else t
-    resampled: Array = np.interp(_TIMES, share, np.asarray(values, dtype=float), left=np.nan)
-    return resampled
 
 
 @dataclass(frozen=True)
@@ -137,7 +50,12 @@ class Block:
 
 
 def sample_sheet(
-    image: Array, annotations: Labels, models: Mapping[str, Block], *, title: str = ""
+    image: Array,
+    annotations: Labels,
+    models: Mapping[str, Block],
+    *,
+    title: str = "",
+    colours: Mapping[str, str] | None = None,
 ) -> Figure:
     """Draw an image, its annotations, and what each model says of it.
 
@@ -149,21 +67,22 @@ def sample_sheet(
         annotations: (A, H, W) integer classes.
         models: Name to what the model said.
         title: Over everything.
+        colours: Of some models; the others' are chosen.
 
     References:
         Figures 5 to 8 of the paper.
     """
     grey = np.asarray(image, dtype=float)
     grey = grey[0] if grey.ndim == 3 else grey
-    blocks = {"annotators": Block.of_annotations(annotations), **models}
+    blocks = {_ANNOTATORS: Block.of_annotations(annotations), **models}
     width = max(len(block.labels) for block in blocks.values())
     figure, grid = _sheet_grid(rows=len(blocks), width=width, title=title)
-    colours = palette(blocks)
+    used = palette(blocks, {_ANNOTATORS: "#333333", **(colours or {})})
     for row, (name, block) in zip(grid, blocks.items(), strict=True):
-        own = ANNOTATOR if name == "annotators" else [colours[name]]
+        own = ANNOTATOR if name == _ANNOTATORS else [used[name]]
         _draw_block(row, grey, block, colours=own)
         label = name.replace("-", "-\n", 1) if len(name) > 10 else name
-        row[0].set_ylabel(label, fontsize=9, fontweight="bold", color=colours[name], labelpad=5)
+        row[0].set_ylabel(label, fontsize=9, fontweight="bold", color=used[name], labelpad=5)
     return figure
 
 
@@ -270,9 +189,9 @@ def _draw_annotated(ax: Axes, panel: Annotated, names: Sequence[str]) -> None:
         draw_outline(ax, panel.masks[index], colour=pen["color"], width=pen["linewidth"])
     empty = panel.present & ~(np.asarray(panel.masks) > 0).any(axis=(1, 2))
     notes = {"empty": empty, "absent": ~panel.present}
-    told = [f"{what}: {_listed(who, names)}" for what, who in notes.items() if who.any()]
+    remarks = [f"{what}: {_listed(who, names)}" for what, who in notes.items() if who.any()]
     ax.set_title(panel.title, fontsize=6, color=INK, pad=3)
-    ax.text(0.5, -0.02, " · ".join(told), transform=ax.transAxes, **_UNDER)
+    ax.text(0.5, -0.02, " · ".join(remarks), transform=ax.transAxes, **_UNDER)
 
 
 def _listed(who: NDArray[np.bool_], names: Sequence[str]) -> str:
@@ -283,26 +202,3 @@ def _pen(index: int, annotators: int) -> dict[str, Any]:
     """Return an annotator's colour and width: later ones are thinner, so equal outlines nest."""
     thinner = 1.6 * index / max(annotators - 1, 1)
     return {"color": ANNOTATOR[index % len(ANNOTATOR)], "linewidth": 2.4 - thinner}
-
-
-def show_image(panel: Axes, grey: Array, limits: tuple[float, float] | None = None) -> None:
-    """Show an image (H, W) in grey, black and white at ``limits`` or near its extremes."""
-    low, high = np.percentile(grey, (0.5, 99.5)) if limits is None else limits
-    panel.imshow(grey, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="bilinear")
-
-
-def draw_outline(
-    panel: Axes, labels: Labels, *, colour: str, width: float, fill: float = 0.0
-) -> None:
-    """Draw the outline of what is not background in labels (H, W), and fill it faintly."""
-    foreground = (np.asarray(labels) > 0).astype(float)
-    if not foreground.any():
-        return
-    # A frame of background closes the outline of what touches the border.
-    framed = np.pad(foreground, 1)
-    y, x = (np.arange(size) - 1.0 for size in framed.shape)
-    if fill:
-        panel.contourf(x, y, framed, levels=[0.5, 1.5], colors=[colour], alpha=fill)
-    panel.contour(x, y, framed, levels=[0.5], colors=[colour], linewidths=width)
-    panel.set_xlim(-0.5, foreground.shape[1] - 0.5)
-    panel.set_ylim(foreground.shape[0] - 0.5, -0.5)

@@ -13,7 +13,7 @@ from torch import Tensor
 from training_toys import ToyModel, make_model, quick
 
 from probseg.training import fit
-from probseg.training.chunks import Chunks, MemoryLimitError, is_out_of_memory
+from probseg.training.gradients import GradientAccumulator, MemoryLimitError, is_out_of_memory
 
 
 class Hungry(ToyModel):
@@ -93,7 +93,7 @@ def test_what_a_failed_try_held_is_free_before_the_next():
             raise MemoryError
         return {"term": activation.sum() * model.weight.sum()}
 
-    chunks, image, label = Chunks(4), torch.zeros(4, 1, 2, 2), torch.zeros(4, 2, 2)
+    chunks, image, label = GradientAccumulator(4), torch.zeros(4, 1, 2, 2), torch.zeros(4, 2, 2)
     chunks.accumulate(loss, image, label, model=model, backward=Tensor.backward)
     assert tries == [4, 2, 1, 1, 1, 1]
 
@@ -102,23 +102,23 @@ LIMITED = """
 import resource, sys
 import torch
 from torch import nn
-from probseg.training.chunks import Chunks
+from probseg.training.gradients import GradientAccumulator
 
 model = nn.Sequential(nn.Conv2d(1, 64, 3, padding=1), nn.Softplus(), nn.Conv2d(64, 1, 3, padding=1))
 loss = lambda image, label: {"square": model(image).square().mean()}
 image, label = torch.rand(32, 1, 128, 128), torch.zeros(32, 128, 128)
 take = lambda chunks, n: chunks.accumulate(
     loss, image[:n], label[:n], model=model, backward=torch.Tensor.backward)
-take(Chunks(1), 1)  # what the libraries load and reserve
+take(GradientAccumulator(1), 1)  # what the libraries load and reserve
 model.zero_grad()
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20),) * 2)
-chunks = Chunks(32)  # 32 images take 128 MiB for one activation
+chunks = GradientAccumulator(32)  # 32 images take 128 MiB for one activation
 take(chunks, 32)
 assert chunks.limit in (4, 8, 16), chunks.limit
 halved = [p.grad.clone() for p in model.parameters()]
 model.zero_grad()
-take(Chunks(1), 32)
+take(GradientAccumulator(1), 32)
 for a, b in zip(halved, model.parameters()):
     torch.testing.assert_close(a, b.grad, rtol=1e-4, atol=1e-6)
 """

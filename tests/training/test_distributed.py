@@ -11,8 +11,8 @@ from training_toys import Discs, quick
 from probseg import build
 from probseg.errors import OptionError, ProbsegError
 from probseg.training import DivergenceError, fit
-from probseg.training.parallel import Share, errors_of_processes
-from probseg.training.seeds import Purpose, derive_seed
+from probseg.training.determinism import Purpose, derive_seed
+from probseg.training.distributed import Share, process_errors
 
 SMALL = {"name": "unet", "channels": [4, 8], "convolutions": 1}
 ENCODER = {"name": "axis-aligned", "channels": [4, 8], "convolutions": 1}
@@ -50,8 +50,8 @@ def test_shares_are_the_batch_in_order_and_differ_by_one_at_most(images, of):
 
 @given(batches=st.integers(1, 100), of=st.integers(1, 12))
 def test_every_process_has_a_turn_and_none_counts_more_than_another(batches, of):
-    turns = [turn for rank in range(of) for turn in Share(rank, of).turns(batches)]
-    assert all(Share(rank, of).turns(batches) for rank in range(of))
+    turns = [turn for rank in range(of) for turn in Share(rank, of).batches(batches)]
+    assert all(Share(rank, of).batches(batches) for rank in range(of))
     assert set(turns) == set(range(batches))
     assert len(turns) in (batches, batches * of)
 
@@ -68,7 +68,7 @@ def test_noise_differs_between_places_and_the_first_is_the_step_s():
         ({"devices": 5}, "a batch of 4 images has none for each"),
         ({"devices": 2, "device": "cuda:1"}, "device 'cuda:1' is one, not 2"),
         ({"devices": 2, "device": "mps"}, "device 'mps' is one, not 2"),
-        ({"devices": 0}, "devices must be a whole number of at least 1"),
+        ({"devices": 0}, "devices must be an integer of at least 1"),
     ],
 )
 def test_devices_that_cannot_share_a_batch_are_refused(changes, told):
@@ -91,7 +91,7 @@ def test_the_error_of_a_process_comes_out_as_its_own(error, kind, told):
     from torch.multiprocessing.spawn import ProcessRaisedException
 
     text = f"\n\n-- Process 1 terminated with the following error:\n{_traceback(error)}"
-    with pytest.raises(kind, match=told), errors_of_processes():
+    with pytest.raises(kind, match=told), process_errors():
         raise ProcessRaisedException(text, 1, 12345)
 
 

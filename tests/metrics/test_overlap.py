@@ -1,18 +1,22 @@
-"""What is read of label maps: everything that counts, whatever they are kept in."""
+"""Every pixel of label maps counts once, in any dtype and memory layout, on the CPU and off it."""
+
+from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from probseg.errors import InputError
-from probseg.metrics.checks import check_label_pair
-from probseg.metrics.foreground import extent, highest
+from probseg.metrics import overlap
+from probseg.metrics.compiled import bounding_box
 from probseg.metrics.ged import sample_diversity
-from probseg.metrics.hausdorff import hausdorff_cost
+from probseg.metrics.hausdorff import hausdorff_cost, highest_labels
 from probseg.metrics.kernels import iou_cost
 from probseg.metrics.overlap import Overlap
+from probseg.tensors import check_label_maps, check_label_pair
 
 unhurried = settings(deadline=None)  # the first call compiles
 KINDS = [torch.uint8, torch.bool, torch.int8, torch.int16, torch.uint16, torch.int32, torch.int64]
@@ -41,14 +45,14 @@ def pairs(draw):
 def test_the_highest_label_of_a_pixel(pair):
     sets = check_label_pair(*pair)
     for left, right in zip(*(labels.pixels() for labels in sets), strict=True):
-        assert (highest(left, right) == np.concatenate([left, right]).max(0)).all()
+        assert (highest_labels(left, right) == np.concatenate([left, right]).max(0)).all()
 
 
 @unhurried
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
-def test_the_extent_holds_everything_and_no_line_more(height, width, seed):
+def test_the_bounding_box_holds_everything_and_no_line_more(height, width, seed):
     seen = np.random.default_rng(seed).random((height, width)) < 0.05
-    top, bottom, start, end = extent(seen)
+    top, bottom, start, end = bounding_box(seen)
     assert seen[top:bottom, start:end].sum() == seen.sum()
     if seen.any():
         inside = seen[top:bottom, start:end]
@@ -86,13 +90,14 @@ def test_one_wrong_pixel_is_named(kind, wrong, place, who):
     sets = [torch.zeros(2, count, 7, 9, dtype=torch.int64) for count in (2, 1)]
     sets[who][1, 0].view(-1)[place] = wrong
     sets[who] = sets[who].to(kind)
-    held = int(sets[who].long().flatten()[sets[who].long().flatten().nonzero()].item())
     name = ("predictions", "annotations")[who]
+    low, high = sets[who].long().min(), sets[who].long().max()
+    message = f"{name} must hold the classes 0 to 1, not values from {low} to {high};"
     for metric in (iou_cost, hausdorff_cost):
-        with pytest.raises(InputError, match=f"{name} holds the class {held},"):
+        with pytest.raises(InputError, match=message):
             metric(*sets)
     if who == 0:
-        with pytest.raises(InputError, match=f"labels holds the class {held},"):
+        with pytest.raises(InputError, match=message.replace(name, "labels")):
             sample_diversity(sets[0])
 
 
@@ -100,7 +105,9 @@ def test_more_classes_than_a_byte_holds():
     maps = torch.tensor([[[[0, 255, 256, 511]], [[0, 255, 0, 511]]]])
     cost = iou_cost(maps, maps.to(torch.int16), classes=512)
     assert cost[0, 0, 1].item() == pytest.approx(1 / 511)
-    with pytest.raises(InputError, match="predictions holds the class 511"):
+    with pytest.raises(
+        InputError, match=r"predictions must hold .* 0 to 510, not values from 0 to 511"
+    ):
         iou_cost(maps, maps, classes=511)
 
 
@@ -113,3 +120,37 @@ def test_any_memory_layout():
     for other in (turned, strided, turned.byte(), strided.bool(), shifted):
         for cost in (iou_cost, hausdorff_cost):
             assert torch.equal(cost(other, maps), cost(maps, maps))
+
+
+@st.composite
+def label_maps(draw: st.DrawFn) -> tuple[Tensor, int]:
+    """Label maps (B, M, P) in which foreground may be absent or everywhere."""
+    shape = tuple(draw(st.integers(1, most)) for most in (4, 6, 70))
+    classes = draw(st.sampled_from([2, 3, 5, 256, 257, 1000]))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
+    some = torch.rand(shape, generator=generator) < draw(st.sampled_from([0.0, 0.1, 1.0]))
+    maps = torch.randint(1, classes, shape, generator=generator) * some
+    return maps.to(torch.uint8 if classes <= 256 else torch.int64), classes
+
+
+def counted(maps: Tensor, classes: int) -> Tensor:
+    """Return Numba's counts."""
+    return torch.from_numpy(Overlap.of(check_label_maps(maps[:, :, None], "maps", classes)).counts)
+
+
+@unhurried
+@given(label_maps().filter(lambda case: case[1] < 10), st.sampled_from([1, 7, 64, 1 << 24]))
+def test_products_count_as_numba_does(case, at_once):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(overlap, "_PIXELS", at_once)
+        found = overlap.products(*case)
+    assert found.dtype == torch.int64 and torch.equal(found.double(), counted(*case))
+
+
+def test_products_are_exact_under_autocast_and_where_float32_is_not():
+    maps = torch.ones(1, 2, (1 << 24) + 5, dtype=torch.uint8)
+    maps[0, 1, :2] = 0
+    pixels = maps.shape[2]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = overlap.products(maps, 2)[0, 0].tolist()
+    assert found == [[pixels, pixels - 2], [pixels - 2, pixels - 2]]

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 import probseg
-from benchmarks.jobs.cells import FOLDS
+from benchmarks.jobs.results import DataSummary
+from benchmarks.suite.settings import FOLDS, DataSettings
 from probseg.datasets.splits import Split, split
 from probseg.datasets.views import CentreCrop, Subset
 from probseg.interfaces import Dataset
@@ -28,47 +29,48 @@ class Data:
     test: Dataset
     test_index: Sequence[int]  # into the source
 
-    def describe(self) -> dict[str, Any]:
+    def summary(self) -> DataSummary:
         """Return what a result says of its data."""
-        return {
-            "fingerprint": self.source.fingerprint,
-            "provenance": self.source.provenance,
-            "split": f"by {self.split.by}, seed {self.split.seed}, {self.split.folds} folds",
-            "train": len(self.train),
-            "validation": len(self.validation),
-            "test": len(self.test),
-            "channels": self.source.channels,
-            "classes": self.source.classes,
-            "annotators": self.source.annotators,
-        }
+        return DataSummary(
+            fingerprint=self.source.fingerprint,
+            provenance=self.source.provenance,
+            split=f"by {self.split.by}, seed {self.split.seed}, {self.split.folds} folds",
+            train=len(self.train),
+            validation=len(self.validation),
+            test=len(self.test),
+            channels=self.source.channels,
+            classes=self.source.classes,
+            annotators=self.source.annotators,
+        )
 
 
-def open_dataset(options: Mapping[str, Any], root: Path | None) -> Dataset:
+def open_dataset(
+    name: str, options: Mapping[str, Any] | None = None, *, root: Path | None = None
+) -> Dataset:
     """Open a data set from its name and options; one that lies on the disk gets the data root.
 
     Raises:
         MissingDataError: It is not on this disk; the message says how to get it.
         DataError: It is incomplete or damaged.
     """
-    name, given = options["name"], {k: v for k, v in options.items() if k != "name"}
+    given = dict(options or {})
     if root is not None and "root" in named_parameters(probseg.datasets[name]):
         given["root"] = root / given["root"] if "root" in given else root
     dataset: Dataset = probseg.datasets.create(name, **given)
     return dataset
 
 
-def prepare(dataset: Dataset, settings: Mapping[str, Any], fold: int | None) -> Data:
-    """Crop and split a data set as a cell's ``data`` settings say."""
-    seed, by = settings.get("split_seed", 0), settings.get("split", "patient")
-    sides = split(dataset.groups, fold=fold or 0, folds=FOLDS, seed=seed, by=by)
-    view = CentreCrop(dataset, settings["crop"]) if "crop" in settings else dataset
-    validation = thin(sides.validation, settings.get("validation_images"), seed=seed)
-    test = thin(sides.test, settings.get("images"), seed=seed)
+def prepare(dataset: Dataset, settings: DataSettings, fold: int | None) -> Data:
+    """Crop and split a data set as a cell's settings say."""
+    seed = settings.split_seed
+    sides = split(dataset.groups, fold=fold or 0, folds=FOLDS, seed=seed, by=settings.split)
+    view = dataset if settings.crop is None else CentreCrop(dataset, settings.crop)
+    test = thin(sides.test, settings.images, seed=seed)
     return Data(
         source=dataset,
         split=sides,
         train=Subset(view, sides.train),
-        validation=Subset(view, validation),
+        validation=Subset(view, thin(sides.validation, settings.validation_images, seed=seed)),
         test=Subset(view, test),
         test_index=test,
     )

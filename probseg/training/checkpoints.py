@@ -1,0 +1,234 @@
+"""What a run keeps of each validation round, and how a later run goes on from it.
+
+``last.ckpt`` is everything that training needs to go on, ``best.safetensors`` the model with the
+lowest validation loss (for ``probseg.load``), ``history.json`` the records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from safetensors import SafetensorError
+from safetensors.torch import load_model
+from torch import nn
+
+from probseg.errors import CheckpointError
+from probseg.options import listing
+from probseg.sharing.checkpoint import save
+from probseg.training.settings import TrainingSettings
+from probseg.utils.atomic_files import atomic_file, write_json
+from probseg.utils.interrupts import deferred_interrupts
+
+# Raised when a checkpoint comes to hold other things, or the same settings to train otherwise: no
+# run goes on from one of another number. The revision would change with every line of prose.
+CODE = 2
+
+Record = dict[str, float]
+MONITOR = "validation/loss"
+MICRO_BATCH = "micro_batch"  # of a record: images at a time since memory ran out
+BEST, LAST, HISTORY = "best.safetensors", "last.ckpt", "history.json"
+
+# Of Lightning's checkpoint: what a run needs to go on as if it had never stopped.
+_PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks")
+
+logger = logging.getLogger("probseg.training")
+
+
+class Run(NamedTuple):
+    """A run as its folder holds it."""
+
+    history: list[Record] = []  # noqa: RUF012  # nobody writes to it
+    checkpoint: Path | None = None  # to resume from
+    best_digest: str = ""  # SHA-256 of the best model's file
+
+    def is_over(self, settings: TrainingSettings) -> bool:
+        """Return whether training ended, by its steps or by early stopping."""
+        return self.stopped_early(settings) or self.steps >= settings.max_steps
+
+    def stopped_early(self, settings: TrainingSettings) -> bool:
+        """Return whether the validation loss stopped falling."""
+        if not self.history:
+            return False
+        since_best = len(self.history) - 1 - self.history.index(best_record(self.history))
+        return since_best >= settings.patience
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps taken."""
+        return int(self.history[-1]["step"]) if self.history else 0
+
+    @property
+    def micro_batch(self) -> int | None:
+        """Images at a time since memory ran out, if it did."""
+        limit = self.history[-1].get(MICRO_BATCH) if self.history else None
+        return None if limit is None else int(limit)
+
+
+class RunCheckpoint(Checkpoint):
+    """Keeps the record of each validation round and, in a folder, what a later run needs.
+
+    A file is replaced only once the new one is complete, and ``last.ckpt`` is replaced first and
+    says which of the other files belong to it, so that a process may be killed between any two.
+    Lightning's ``ModelCheckpoint`` gives no such promise, and does not write models of probseg.
+
+    Args:
+        folder: Where to write.
+        run: What the folder holds.
+        identity: Plain data that a later run must share to go on from this one.
+    """
+
+    def __init__(self, folder: Path, run: Run, identity: dict[str, Any]) -> None:
+        self.folder = folder
+        self.history = list(run.history)
+        self.identity = identity
+        self.best_digest = run.best_digest
+        self.started = time.monotonic() - (run.history[-1]["seconds"] if run.history else 0.0)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the validation round that ends, and keep its state."""
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        seconds = time.monotonic() - self.started
+        record = {"step": trainer.global_step, "seconds": seconds} | metrics
+        module: Any = pl_module
+        if module.gradients.limit is not None:
+            record[MICRO_BATCH] = module.gradients.limit
+        self.history.append(record)
+        with deferred_interrupts():  # all of its files are written, or none
+            self._write(trainer, pl_module)
+
+    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.folder / LAST)  # takes part, and leaves the file alone
+            return
+        record = self.history[-1]
+        if best_record(self.history) is record:
+            candidate = _candidate(self.folder, record)
+            save(pl_module.model, candidate)  # type: ignore[arg-type]
+            self.best_digest = _digest(candidate)
+        with atomic_file(self.folder / LAST) as path:
+            trainer.save_checkpoint(path)
+        _settle(self.folder, self.history)
+        logger.info("step %d: %s %.6g", trainer.global_step, MONITOR, record[MONITOR])
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Put the records and the identity of the run into the checkpoint."""
+        checkpoint["probseg"] = {
+            "identity": self.identity,
+            "history": self.history,
+            "best": self.best_digest,
+        }
+
+
+def best_record(history: list[Record]) -> Record:
+    """Return the first record with the lowest validation loss."""
+    return min(history, key=lambda record: record[MONITOR])
+
+
+def read_run(folder: Path, identity: dict[str, Any]) -> Run:
+    """Return the run that ``folder`` holds, if any, and complete what a kill left unfinished.
+
+    Args:
+        folder: Where a run keeps its checkpoints.
+        identity: Plain data that the run must share.
+
+    Raises:
+        CheckpointError: The checkpoint is corrupt, or of another run; the first difference is
+            named.
+    """
+    path = folder / LAST
+    if not path.exists():
+        return Run()
+    checkpoint = _read_checkpoint(path)
+    ours = checkpoint.get("probseg")
+    if not isinstance(ours, dict) or not {"identity", "history", "best"} <= set(ours):
+        raise CheckpointError(f"{path} is no checkpoint of probseg's training; choose another out")
+    for name in identity:
+        if ours["identity"].get(name) != identity[name]:
+            raise CheckpointError(
+                f"{path} is of another run: its {name} is {ours['identity'].get(name)!r}, not "
+                f"{identity[name]!r}; choose another out, or delete that folder to train anew"
+            )
+    if missing := [part for part in _PARTS if part not in checkpoint]:
+        raise CheckpointError(f"{path} lacks {listing(missing)}; delete its folder to train anew")
+    _settle(folder, ours["history"])
+    _check_best(folder / BEST, ours["best"])
+    return Run(ours["history"], path, ours["best"])
+
+
+def load_best(model: nn.Module, folder: Path) -> Path:
+    """Load the best weights of the run in ``folder`` into ``model``, and return their path.
+
+    Raises:
+        CheckpointError: The file is missing, corrupt or of another model.
+    """
+    path = folder / BEST
+    try:
+        load_model(model, path)
+    except (RuntimeError, SafetensorError, OSError) as error:
+        raise _unreadable_best(path, error) from error
+    return path
+
+
+def _settle(folder: Path, history: list[Record]) -> None:
+    """Make the other files agree with ``last.ckpt``, whose records are ``history``."""
+    candidate = _candidate(folder, best_record(history))
+    if candidate.exists():
+        candidate.replace(folder / BEST)
+    for other in folder.glob(f".*-{BEST}"):  # whose checkpoint was not written
+        other.unlink()
+    path = folder / HISTORY
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        before = None
+    if before != history:
+        write_json(path, history)
+
+
+def _candidate(folder: Path, record: Record) -> Path:
+    """Return where a model waits until the checkpoint says that it is the best."""
+    return folder / f".{record['step']:.0f}-{BEST}"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_best(path: Path, digest: str) -> None:
+    try:
+        actual = _digest(path)
+    except OSError as error:
+        raise _unreadable_best(path, error) from error
+    if actual != digest:
+        raise _unreadable_best(path, "they are not those that its run wrote")
+
+
+def _unreadable_best(path: Path, reason: object) -> CheckpointError:
+    return CheckpointError(
+        f"the best weights cannot be read from {path}: {reason}; delete its folder to train anew"
+    )
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums in it
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} is damaged")
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # of any kind, depending on which bytes are wrong
+        raise CheckpointError(
+            f"{path} cannot be read: it is corrupt; delete its folder to train anew"
+        ) from error

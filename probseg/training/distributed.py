@@ -1,0 +1,117 @@
+"""One training in several processes: each takes its share of every batch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import NamedTuple
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
+from torch.multiprocessing.spawn import ProcessRaisedException
+
+from probseg.errors import ProbsegError
+from probseg.training.finite import DivergenceError
+
+Context = Callable[[], AbstractContextManager[None]]
+
+
+class Share(NamedTuple):
+    """Which part of the work one of several processes does.
+
+    >>> [Share(rank, 3).of_batch(8) for rank in range(3)]
+    [slice(0, 2, None), slice(2, 5, None), slice(5, 8, None)]
+    >>> Share(1, 2).batches(5), Share(1, 2).batches(1)
+    ([1, 3], [0])
+    """
+
+    rank: int = 0
+    world_size: int = 1
+
+    @classmethod
+    def of(cls, trainer: Trainer | None) -> Share:
+        """Return the share of the process that a trainer runs in."""
+        return cls(trainer.global_rank, trainer.world_size) if trainer else cls()
+
+    def of_batch(self, images: int) -> slice:
+        """Return this process's images of a batch; shares differ by one image at most."""
+        first, end = (images * rank // self.world_size for rank in (self.rank, self.rank + 1))
+        return slice(first, end)
+
+    def batches(self, count: int) -> list[int]:
+        """Return which of ``count`` batches this process takes as a whole.
+
+        Where there are fewer batches than processes, each takes them all: the mean is the same.
+        """
+        step = self.world_size
+        return list(range(count) if count < step else range(self.rank, count, step))
+
+
+class Processes(DDPStrategy):
+    """Lightning's DDP in spawned processes on this machine, which end with the training.
+
+    DDP's own wrapper is left out: it exchanges gradients in every backward pass, and expects each
+    parameter to have one. Here several backward passes make a step, and a loss may leave parameters
+    out; see :func:`average_gradients`. All processes start from the same copy of the model.
+
+    Args:
+        count: Number of processes, which share the threads that torch has now.
+        contexts: Context managers that each process enters when it starts.
+    """
+
+    def __init__(self, count: int, contexts: Sequence[Context]) -> None:
+        super().__init__(start_method="spawn")
+        self.threads = max(1, torch.get_num_threads() // count)
+        self.contexts = contexts
+        self.entered = ExitStack()  # until the process ends
+
+    def setup_environment(self) -> None:
+        """Join the other processes."""
+        torch.set_num_threads(self.threads)
+        for context in self.contexts:
+            self.entered.enter_context(context())
+        super().setup_environment()
+
+    def configure_ddp(self) -> None:
+        """Leave the model as it is."""
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], share: Share) -> None:
+    """Replace gradients by their means over the processes, in one exchange."""
+    if share.world_size == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    mean = torch.cat([gradient.flatten() for gradient in gradients])
+    torch.distributed.all_reduce(mean)
+    mean /= share.world_size
+    sizes = [gradient.numel() for gradient in gradients]
+    for gradient, part in zip(gradients, mean.split(sizes), strict=True):
+        gradient.copy_(part.view(gradient.shape))
+
+
+def broadcast_buffers(model: nn.Module, share: Share) -> None:
+    """Give every process the buffers of the first one, whose model is the one that is kept."""
+    if share.world_size > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, src=0)
+
+
+@contextmanager
+def process_errors() -> Iterator[None]:
+    """Raise the error of a spawned process as one process would have raised it.
+
+    Raises:
+        DivergenceError: A process met NaN or infinity.
+        ProbsegError: A process failed otherwise; its traceback is the cause.
+    """
+    try:
+        yield
+    except ProcessRaisedException as error:
+        lines = re.findall(r"^(?:[\w.]+\.)?(\w+): (.*)", str(error), flags=re.MULTILINE)
+        name, message = lines[-1] if lines else ("error", str(error))
+        if name == DivergenceError.__name__:
+            raise DivergenceError(message) from error
+        raise ProbsegError(f"{name}: {message}") from error

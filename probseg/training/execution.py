@@ -1,0 +1,105 @@
+"""Where and how to compute: device, precision, memory format, and memory that is kept."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+
+from probseg.errors import OptionError
+from probseg.training.settings import TrainingSettings
+
+# Instructions that multiply bf16 matrices; without them oneDNN emulates bf16, slower than float32.
+_FAST_ON_CPU = ("amx_bf16", "avx512_bf16")
+_AMPERE = (8, 0)  # the first CUDA architecture whose tensor cores take bf16
+
+# Parameters of glibc's mallopt (malloc.h), and where its own adaptation leaves them at most.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_LARGEST_MMAP_THRESHOLD = 32 << 20
+_USUAL_MMAPS = 65536
+
+
+class Execution(NamedTuple):
+    """Where and how to compute."""
+
+    device: torch.device
+    bf16: bool  # under autocast
+    channels_last: bool
+
+
+def choose_execution(settings: TrainingSettings) -> Execution:
+    """Resolve every "auto" of the settings on this machine.
+
+    Raises:
+        OptionError: The device asked for is not on this machine.
+    """
+    device = _choose_device(settings.device, settings.devices)
+    fast = has_fast_bf16(device)
+    bf16 = fast if settings.precision == "auto" else settings.precision == "bf16"
+    # On CPUs it takes a third off a step in float32 too; on GPUs it needs tensor cores to pay.
+    quicker = fast or device.type == "cpu"
+    channels_last = quicker if settings.channels_last == "auto" else settings.channels_last
+    return Execution(device, bf16, channels_last)
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Return whether ``device`` multiplies bf16 in hardware, rather than by emulation."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return native and torch.cuda.get_device_capability(device) >= _AMPERE
+    # Before get_capabilities came, torch did not say publicly; float32 is right everywhere.
+    get_capabilities = getattr(torch.cpu, "get_capabilities", dict)
+    capabilities: Mapping[str, Any] = get_capabilities() if device.type == "cpu" else {}
+    return any(capabilities.get(name, False) for name in _FAST_ON_CPU)
+
+
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Let glibc keep freed memory, and give it back to the system at the end.
+
+    Every activation of a training step on a CPU is an allocation of megabytes. By default glibc
+    maps each anew and unmaps it when it is freed, so that the kernel clears its pages at every
+    step. Other C libraries are left as they are.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_MMAP_MAX, 0)
+    libc.mallopt(_TRIM_THRESHOLD, -1)  # never
+    try:
+        yield
+    finally:
+        libc.mallopt(_MMAP_MAX, _USUAL_MMAPS)
+        libc.mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+        libc.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_MMAP_THRESHOLD)
+        libc.malloc_trim(0)
+
+
+def _choose_device(name: str, count: int) -> torch.device:
+    cuda = torch.cuda.is_available()
+    device = torch.device(("cuda" if cuda else "cpu") if name == "auto" else name)
+    present = {"cpu": count, "cuda": torch.cuda.device_count() if cuda else 0}
+    present["mps"] = int(torch.backends.mps.is_available())
+    if (device.index or 0) + count > present[device.type]:
+        many = f"{count} of " if count > 1 else ""
+        raise OptionError(
+            f"{many}device {name!r} is not on this machine, which has "
+            f"{present['cuda']} CUDA device(s){_why_no_cuda(device)}; ask for 'auto' or 'cpu'"
+        )
+    return device
+
+
+def _why_no_cuda(device: torch.device) -> str:
+    """Return torch's reason for not using CUDA: no driver, one too old, built without."""
+    if device.type != "cuda" or torch.cuda.is_available():
+        return ""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return f" ({str(error).splitlines()[0].rstrip('.')})"
+    return ""
