@@ -84,7 +84,7 @@ def read_block(items: Iterable[Item], read: Callable[[Item], Record]) -> Block:
         return empty_block(faults)
     ids, groups, *columns = zip(*records, strict=True)
     images, masks, present, spacing = (
-        None if column[0] is None else np.stack(column) for column in columns
+        None if column[0] is None else np.array(column) for column in columns
     )
     return Block(ids, groups, images, masks, present, spacing, faults)  # type: ignore[arg-type]
 

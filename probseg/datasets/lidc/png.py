@@ -72,6 +72,7 @@ class LidcPngs(ABC):
     def __init__(self, tree: FileTree) -> None:
         self.state: dict[str, Any] = {"layout": self.layout, **tree.state}
         self._tree = tree
+        self._spacing = np.full(2, self.spacing)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -121,8 +122,7 @@ class LidcPngs(ABC):
             with in_file(name):
                 gray = read_grayscale(self._tree.read(name, _LARGEST), size)
                 planes[number] = as_binary(gray) if number else gray
-        spacing = np.full(2, self.spacing)
-        return Record(sample.id, sample.patient, planes[:1], planes[1:], spacing=spacing)
+        return Record(sample.id, sample.patient, planes[:1], planes[1:], spacing=self._spacing)
 
     @cached_property
     def _index(self) -> dict[tuple[str, str], dict[str, str]]:
