@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import probseg
-from benchmarks.suite import choices
-from benchmarks.suite.choices import Parser
-from benchmarks.suite.validation import ChoiceError, choose
-from probseg.errors import ProbsegError
+from benchmarks.arguments import (
+    add_data_root,
+    check_data_root,
+    check_device,
+    check_fold,
+    check_seed,
+    choose,
+)
+from probseg.cli.parser import Parser
+from probseg.options import check_integer
 
 if TYPE_CHECKING:
     from probseg.interfaces import Dataset
@@ -40,13 +46,7 @@ def make_parser() -> Parser:
         "checkpoint", type=Path, help="what model.save wrote, or the folder of a benchmark's cell"
     )
     parser.add_argument("--dataset", required=True, metavar="NAME", help="such as contours, lidc")
-    parser.add_argument(
-        "--data-root",
-        type=Path,
-        default=os.environ.get("PROBSEG_DATA"),
-        metavar="DIR",
-        help="folder of the data sets that are not embedded (default: $PROBSEG_DATA)",
-    )
+    add_data_root(parser)
     parser.add_argument(
         "--split",
         choices=["test", "validation", "train", "all"],
@@ -73,64 +73,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = make_parser()
     options = parser.parse_args(arguments)
-    try:
-        check(options)
-        run(options)
-    except KeyboardInterrupt:
-        print("\ninterrupted; nothing was written", file=sys.stderr)
-        return 130
-    except ChoiceError as error:
-        return parser.complain(error)
-    except ProbsegError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return parser.run(lambda: _run(options))
 
 
-def check(options: argparse.Namespace) -> None:
-    """Check every choice before torch is imported.
-
-    Raises:
-        ChoiceError: One makes no sense.
-    """
-    choose([options.dataset], probseg.datasets, kind="data set")
-    choices.check_folds([options.fold])
-    choices.check_seeds([options.seed])
-    choices.check_places(options.data_root, None, options.device)
-    for name in ("images", "crop", "samples", "batch"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ChoiceError(f"--{name} is {value}; it is at least 1")
-
-
-def run(options: argparse.Namespace) -> None:
-    """Score the model, print a table and write the JSON.
-
-    Raises:
-        ProbsegError: The checkpoint or the data cannot be read, or do not fit each other.
-    """
+def _run(options: argparse.Namespace) -> int:
+    _check(options)  # before torch is imported
     from rich.console import Console
 
     from benchmarks.jobs.data import open_dataset
-    from benchmarks.jobs.scorecard import make_scorecard, to_rich
+    from benchmarks.jobs.scorecard import ScoringOptions, make_scorecard, to_rich
     from probseg.utils.atomic_files import write_json
 
     checkpoint = _file(options.checkpoint)
     model: Any = probseg.load(checkpoint)
-    dataset = _view(open_dataset(options.dataset, root=options.data_root), options)
-    card = make_scorecard(model, dataset, options)
+    dataset = _part(open_dataset(options.dataset, root=options.data_root), options)
+    how = {field.name: getattr(options, field.name) for field in fields(ScoringOptions)}
+    card = make_scorecard(model, dataset, ScoringOptions(**how))
     out = options.out or checkpoint.with_name(f"{checkpoint.stem}-{options.dataset}.json")
     write_json(out, {"checkpoint": str(checkpoint), **card})
     console = Console()
     console.print(to_rich(card))
     console.print(f"every image's scores are in {out}", highlight=False, markup=False)
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    choose([options.dataset], probseg.datasets, kind="data set")
+    check_fold("--fold", options.fold)
+    check_seed(options.seed)
+    check_data_root(options.data_root)
+    check_device(options.device)
+    for name in ("images", "crop", "samples", "batch"):
+        value = getattr(options, name)
+        if value is not None:
+            check_integer(f"--{name}", value)
 
 
 def _file(checkpoint: Path) -> Path:
     return checkpoint / "model.safetensors" if checkpoint.is_dir() else checkpoint
 
 
-def _view(dataset: Dataset, options: argparse.Namespace) -> Dataset:
+def _part(dataset: Dataset, options: argparse.Namespace) -> Dataset:
     from benchmarks.jobs.data import thin
     from benchmarks.suite.settings import FOLDS
     from probseg.datasets.splits import split
@@ -138,8 +121,8 @@ def _view(dataset: Dataset, options: argparse.Namespace) -> Dataset:
 
     indices: Sequence[int] = range(len(dataset))
     if options.split != "all":
-        sides = split(dataset.groups, fold=options.fold, folds=FOLDS)
-        indices = getattr(sides, options.split)
+        parts = split(dataset.groups, fold=options.fold, folds=FOLDS)
+        indices = getattr(parts, options.split)
     chosen = Subset(dataset, thin(indices, options.images, seed=0))
     return CentreCrop(chosen, options.crop) if options.crop else chosen
 

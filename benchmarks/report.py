@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.suite.choices import Parser
-from probseg.errors import ProbsegError
+from probseg.cli.parser import Parser
 
 EXAMPLES = """
 examples:
@@ -59,53 +58,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = make_parser()
     options = parser.parse_args(arguments)
-    try:
-        return _export(options) if options.export else _report(options)
-    except ProbsegError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 1
+
+    def run() -> int:
+        from benchmarks.reports.runs import run_folders
+
+        folders = [run for folder in options.results for run in run_folders(folder)]
+        if options.export:
+            pictures = not options.no_pictures
+            export(folders, options.export, everything=options.everything, pictures=pictures)
+        else:
+            report(folders, options.out, everything=options.everything)
+        return 0
+
+    return parser.run(run)
 
 
-def _report(options: argparse.Namespace) -> int:
-    from benchmarks.reports.stored import runs
-
-    found = [run for folder in options.results for run in runs(folder)]
-    for run in found:
-        out = options.out or run
-        _write(run, out / run.name if options.out and len(found) > 1 else out, options.everything)
-    return 0
+def report(folders: Sequence[Path], out: Path | None, *, everything: bool) -> None:
+    """Write the report of each run: into ``out``, or where its results are."""
+    for folder in folders:
+        into = out or folder
+        write_run(folder, into / folder.name if out and len(folders) > 1 else into, everything)
 
 
-def _write(run: Path, out: Path, everything: bool) -> None:
-    from benchmarks.reports.stored import by_profile, load
-    from benchmarks.reports.writing import write
+def write_run(folder: Path, out: Path, everything: bool) -> None:
+    """Write the report of one run; the parts of several profiles get a folder each."""
+    from benchmarks.reports.runs import by_profile, load
+    from benchmarks.reports.writer import write
 
-    stored = load(run, everything=everything)
-    _warn(stored.refused)
-    parts = by_profile(stored)
+    run = load(folder, everything=everything)
+    warn(run.problems)
+    parts = by_profile(run)
     for profile, part in parts.items():
-        to = out / profile if len(parts) > 1 else out
-        write(part.finished, to, competing=part.competing, notes=part.notes, source=run)
-        print(f"{len(part.finished)} results of {run}: tables and figures are in {to}")
+        into = out / profile if len(parts) > 1 else out
+        write(part, into, folder=folder)
+        print(f"{len(part.results)} results of {folder}: tables and figures are in {into}")
 
 
-def _export(options: argparse.Namespace) -> int:
-    from benchmarks.reports.export import export, size
-    from benchmarks.reports.stored import load, runs
+def export(folders: Sequence[Path], out: Path, *, everything: bool, pictures: bool) -> None:
+    """Copy the results of runs into one folder, and write its report."""
+    from benchmarks.reports import runs
 
-    found = [run for folder in options.results for run in runs(folder)]
-    stored = {run: load(run, everything=options.everything) for run in found}
-    whole = export(stored, options.export, pictures=not options.no_pictures)
-    _warn(whole.refused)
-    kept = f"{len(whole.finished)} results, {size(options.export) / 1e6:.2f} MB"
-    print(f"{kept}, are in {options.export}")
-    _write(options.export, options.export, False)
-    return 0
+    loaded = {folder: runs.load(folder, everything=everything) for folder in folders}
+    combined = runs.export(loaded, out, with_pictures=pictures)
+    warn(combined.problems)
+    print(f"{len(combined.results)} results, {runs.size(out) / 1e6:.2f} MB, are in {out}")
+    write_run(out, out, everything=False)
 
 
-def _warn(refused: Sequence[str]) -> None:
-    for told in refused:
-        print(f"left out: {told}", file=sys.stderr)
+def warn(problems: Sequence[str]) -> None:
+    """Print what was left out."""
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
 
 
 if __name__ == "__main__":

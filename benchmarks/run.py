@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import os
+import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any, NoReturn
 
-from benchmarks.execution import scale
-from benchmarks.execution.signals import sigterm_interrupts
-from benchmarks.jobs.cells import Cell, plan
-from benchmarks.suite import choices, listing
-from benchmarks.suite.choices import Parser
-from benchmarks.suite.definition import Profile, Suite, read_suite, with_installed
+import probseg
+from benchmarks.arguments import add_data_root, choose
+from benchmarks.jobs.cells import Plan, plan_cells
+from benchmarks.jobs.options import RunOptions
+from benchmarks.suite import listing
+from benchmarks.suite.definition import Profile, Suite, read_suite
 from benchmarks.suite.files import find
-from benchmarks.suite.validation import ChoiceError, choose
-from probseg.errors import ProbsegError
+from benchmarks.suite.settings import overrides
+from probseg.cli.parser import Parser
+from probseg.errors import OptionError
 
 # torch is imported only once there is something to run: --help and mistakes answer at once.
 
@@ -40,135 +44,195 @@ make cells of their own. Exit status: 0 all is done, 1 a cell failed or nothing 
 
 
 def make_parser() -> Parser:
-    """Return the parser of the command line."""
+    """Return the parser of the command line; defaults are those of :class:`RunOptions`."""
     parser = Parser(
         prog="python -m benchmarks.run",
         description="Train, evaluate and picture models on data that several people annotated.",
         epilog=f"{listing.suites()}\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
     )
-    what = parser.add_argument_group("what to run")
-    what.add_argument("--all", action="store_true", help="every data set and model of the suite")
-    what.add_argument(
+    _add_what(parser.add_argument_group("what to run").add_argument)
+    _add_how(parser.add_argument_group("how").add_argument)
+    where = parser.add_argument_group("where")
+    add_data_root(where)
+    where.add_argument("--out", type=Path, metavar="DIR", help=f"default: {RunOptions.out}")
+    _add_scale(parser.add_argument_group("at which scale").add_argument)
+    shown = {
+        "--list": "show suites, rows, profiles and data sets, run nothing",
+        "--dry-run": "show the plan, run nothing",
+        "--estimate": "show it with time and memory, from a few steps",
+    }
+    for option, text in shown.items():
+        parser.add_argument(option, action="store_true", default=False, help=text)
+    return parser
+
+
+def _add_what(add: Callable[..., argparse.Action]) -> None:
+    add("--all", action="store_true", help="every data set and model of the suite")
+    add(
         "--suite",
-        default="suite",
         metavar="NAME",
         help="an ablation below, or a TOML file of your own (default: the paper's)",
     )
-    what.add_argument("--datasets", nargs="+", metavar="NAME", help="such as contours, lidc")
-    what.add_argument(
+    add("--datasets", nargs="+", metavar="NAME", help="such as contours, lidc")
+    add(
         "--models",
         nargs="+",
         metavar="NAME",
         help="rows of the suite, such as punet, csae-own, and models of installed plugins",
     )
-    what.add_argument(
-        "--baselines", nargs="*", metavar="NAME", help="by default all; no name for none"
-    )
-    what.add_argument("--folds", nargs="+", type=int, metavar="N", help="of 0, 1, 2")
-    what.add_argument(
-        "--seed", nargs="+", type=int, default=[0], metavar="N", help="of training (default: 0)"
-    )
-    how = parser.add_argument_group("how")
-    how.add_argument(
+    add("--baselines", nargs="*", metavar="NAME", help="by default all; no name for none")
+    add("--folds", nargs="+", type=int, metavar="N", help="of 0, 1, 2")
+    add("--seed", dest="seeds", nargs="+", type=int, metavar="N", help="of training (default: 0)")
+
+
+def _add_how(add: Callable[..., argparse.Action]) -> None:
+    add(
         "--profile",
-        default="auto",
         metavar="NAME",
         help="quick (a CPU), paper (a GPU) or auto, which picks one and says so",
     )
-    how.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings other than the suite's"
+    add(
+        "--set",
+        dest="settings",
+        nargs="+",
+        default=(),
+        metavar="KEY=VALUE",
+        help="settings other than the suite's",
     )
-    how.add_argument(
-        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps"
+    add("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
+
+
+def _add_scale(add: Callable[..., argparse.Action]) -> None:
+    add("--workers", type=int, metavar="N", help="cells at once, here")
+    add(
+        "--ray",
+        metavar="ADDRESS",
+        help="cells on a Ray cluster; auto joins one that runs here, or starts one",
     )
-    where = parser.add_argument_group("where")
-    where.add_argument(
-        "--data-root",
-        type=Path,
-        default=os.environ.get("PROBSEG_DATA"),
-        metavar="DIR",
-        help="folder of the data sets that are not embedded (default: $PROBSEG_DATA)",
+    add("--gpus-per-cell", type=float, metavar="X", help="of the Ray cluster, such as 0.5")
+    add("--devices", type=int, metavar="N", help="GPUs (or processes) that share a cell")
+    add(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="of the processor, a cell (default: the cores over the workers; 1 with --ray)",
     )
-    where.add_argument(
-        "--out",
-        type=Path,
-        default=Path("benchmarks/out"),
-        metavar="DIR",
-        help="default: %(default)s",
-    )
-    scale.add_to(parser)
-    parser.add_argument(
-        "--list", action="store_true", help="show suites, rows, profiles and data sets, run nothing"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="show the plan, run nothing")
-    parser.add_argument(
-        "--estimate", action="store_true", help="show it with time and memory, from a few steps"
-    )
-    return parser
+
+
+def options_of(arguments: argparse.Namespace) -> RunOptions:
+    """Return the options of a run from the parsed command line.
+
+    Raises:
+        OptionError: A value is out of range, or two exclude each other.
+    """
+    names = [field.name for field in fields(RunOptions) if hasattr(arguments, field.name)]
+    given = {name: getattr(arguments, name) for name in names}
+    lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    return RunOptions(**{**given, **lists, "settings": overrides(arguments.settings)})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = make_parser()
-    options = parser.parse_args(arguments)
-    try:
-        if options.list:
-            print(listing.everything(read_suite(find(options.suite))))
-            return 0
-        size = scale.chosen(options)
-        suite, profile, cells = make_plan(options)
-        if options.dry_run or options.estimate:
-            return _preview(cells, profile, options, size)
-        with sigterm_interrupts():
-            from benchmarks.execution.session import run
+    parsed = parser.parse_args(arguments)
+    return parser.run(lambda: _run(parsed))
 
-            return run(cells, suite, profile, options, scale=size)
+
+def _run(parsed: argparse.Namespace) -> int:
+    if parsed.list:
+        suite = getattr(parsed, "suite", RunOptions.suite)
+        print(listing.everything(read_suite(find(suite))))
+        return 0
+    options = options_of(parsed)
+    plan = make_plan(options)
+    if parsed.dry_run or parsed.estimate:
+        _show(plan, options, with_estimates=parsed.estimate)
+        return 0
+    try:
+        with sigterm_interrupts():
+            from benchmarks.execution.run_plan import run_plan
+
+            return run_plan(plan, options)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    except ChoiceError as error:
-        return parser.complain(error)
-    except ProbsegError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 1
 
 
-def _preview(
-    cells: list[Cell], profile: Profile, options: argparse.Namespace, size: scale.Scale
-) -> int:
-    from benchmarks.execution.preview import preview
+def _show(plan: Plan, options: RunOptions, *, with_estimates: bool) -> None:
+    from benchmarks.execution.preview import show_plan
 
     estimates = None
-    if options.estimate:
-        from benchmarks.execution.session import estimate
+    if with_estimates:
+        from benchmarks.execution.run_plan import estimate_plan
 
-        estimates = estimate(cells, options, scale=size)
-    return preview(cells, profile, options.out, width=size.workers, estimates=estimates)
+        estimates = estimate_plan(plan, options)
+    show_plan(plan.cells, plan.profile, options.out, at_once=options.workers, estimates=estimates)
 
 
-def make_plan(options: argparse.Namespace) -> tuple[Suite, Profile, list[Cell]]:
-    """Check every choice and return the cells they amount to.
+def make_plan(options: RunOptions) -> Plan:
+    """Check every name and return the cells that a run has.
 
     Raises:
-        ChoiceError: A choice makes no sense.
+        OptionError: A name is unknown, or nothing is chosen.
     """
     suite = read_suite(find(options.suite))
-    datasets = choices.datasets(options, suite)
-    rows = choices.rows(options, suite)
-    overrides = choices.overrides(options.set)
-    choices.check_folds(options.folds or ())
-    choices.check_seeds(options.seed)
-    choices.check_places(options.data_root, options.out, options.device)
-    if options.profile != "auto":
-        choose([options.profile], ["auto", *suite.profiles], kind="profile")
-    device = "cuda" if options.gpus_per_cell else options.device  # this machine may have no GPU
-    name = choices.profile(options.profile, device)
-    profile = replace(suite.profiles[name], overrides=overrides)
-    suite = with_installed(suite, rows)
+    if not options.datasets and not options.all:
+        raise OptionError("say what to run: --all, or --datasets NAME …")
+    datasets = choose(options.datasets or suite.all.datasets, probseg.datasets, kind="data set")
+    rows = _rows(options, suite)
+    profile = _profile(options, suite)
+    suite = suite.with_installed(rows)
     folds = options.folds or profile.folds
-    cells = plan(suite, profile, datasets=datasets, rows=rows, folds=folds, seeds=options.seed)
-    return suite, profile, cells
+    cells = plan_cells(
+        suite, profile, datasets=datasets, rows=rows, folds=folds, seeds=options.seeds
+    )
+    return Plan(suite, profile, cells)
+
+
+def _rows(options: RunOptions, suite: Suite) -> tuple[str, ...]:
+    """Return models, then baselines; models may have no row in the suite."""
+    baselines = suite.all.baselines if options.baselines is None else options.baselines
+    models = options.models or suite.all.models
+    known = dict.fromkeys([*suite.models, *probseg.models])
+    return choose(models + baselines, known, kind="model")
+
+
+def _profile(options: RunOptions, suite: Suite) -> Profile:
+    """Return the profile; "auto" is the paper's on a GPU and the quick one elsewhere."""
+    choose([options.profile], ["auto", *suite.profiles], kind="profile")
+    name = options.profile
+    if name == "auto":
+        name = "paper" if _trains_on_gpu(options) else "quick"
+    return replace(suite.profiles[name], overrides=options.settings)
+
+
+def _trains_on_gpu(options: RunOptions) -> bool:
+    if options.gpus_per_cell or options.device.startswith("cuda"):
+        return True  # of a cluster, though this machine may have none
+    if options.device != "auto":
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM, by which schedulers and ``kill`` end a process, do what Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():  # only there can it be caught
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
-"""``python -m benchmarks.share``: a trained model of a run as a folder that travels."""
+"""``python -m benchmarks.share``: write a trained model of a run, with its card, into a folder."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.provenance import GitState
 from benchmarks.jobs.results import DataSummary, Result, read_result
-from benchmarks.suite.choices import Parser
-from probseg.errors import DataError, ProbsegError
+from probseg.cli.parser import Parser
+from probseg.errors import DataError
 from probseg.options import listing
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def make_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(
         prog="python -m benchmarks.share",
-        description="Write a trained model of a run, with its card, as a folder that travels.",
+        description="Write a trained model of a run, with its card, into a folder to share.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -51,33 +52,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = make_parser()
     options = parser.parse_args(arguments)
-    try:
-        result = read_result(_result_file(options.cell))
-        share(options, result)
-    except ProbsegError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 1
-    print(f"wrote {options.folder}; read its README.md before you publish it")
-    return 0
+    return parser.run(lambda: _share(options))
 
 
-def share(options: argparse.Namespace, result: Result) -> None:
-    """Write the folder.
-
-    Raises:
-        ProbsegError: The model cannot be read, or the folder not written.
-    """
-    from dataclasses import replace
-
+def _share(options: argparse.Namespace) -> int:
     import probseg
 
-    said = {
-        "title": options.title,
-        "licence": options.licence,
-        "intended_use": options.intended_use,
-    }
-    card = replace(card_of(result), **{key: text for key, text in said.items() if text})
+    texts = {name: getattr(options, name) for name in ("title", "licence", "intended_use")}
+    card = card_of(read_result(_result_file(options.cell)))
+    card = replace(card, **{name: text for name, text in texts.items() if text})
     probseg.from_pretrained(options.cell).save_pretrained(options.folder, card=card)
+    print(f"wrote {options.folder}; read its README.md before you publish it")
+    return 0
 
 
 def card_of(result: Result) -> Card:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
@@ -22,9 +23,15 @@ if TYPE_CHECKING:
 MISSING = "–"
 Record = TypeVar("Record")
 Mark = Literal["", "best", "better", "worse", "warning"]
-_ARROWS = {"low": "↓", "high": "↑", "": ""}
-_STYLES = {"": "", "best": "bold green", "better": "bold green", "worse": "bold red"}
-_STYLES["warning"] = "yellow"
+Best = Literal["", "low", "high"]  # whether low or high values are better, if either is
+_ARROWS: dict[Best, str] = {"low": "↓", "high": "↑", "": ""}
+_STYLES: dict[Mark, str] = {
+    "": "",
+    "best": "bold green",
+    "better": "bold green",
+    "worse": "bold red",
+    "warning": "yellow",
+}
 
 
 @dataclass(frozen=True)
@@ -45,22 +52,22 @@ class Column(Generic[Record]):
         title: The heading, without its arrow.
         cell: Function from a record to its cell, or to the text or number in it.
         number: Whether the cells are numbers, which are aligned to the right.
-        best: Where values are better; an arrow in the heading says so.
-        hint: What the column means, in one sentence.
+        best: Which values are better; an arrow in the heading says so.
+        hint: What the column means, in one sentence; the HTML heading where there is no title.
         once: Whether a value that repeats that of the row above is left out of printed tables.
     """
 
     title: str
     cell: Callable[[Record], Cell | float | str | None]
     number: bool = True
-    best: Literal["", "low", "high"] = ""
+    best: Best = ""
     hint: str = ""
     once: bool = False
 
     @property
     def heading(self) -> str:
         """The title with an arrow to where values are better."""
-        return f"{self.title} {_ARROWS[self.best]}".rstrip()
+        return with_arrow(self.title, self.best)
 
     @property
     def stacked(self) -> str:
@@ -136,6 +143,11 @@ class Table:
         return shown
 
 
+def with_arrow(title: str, best: Best) -> str:
+    """Return a heading with an arrow to where values are better."""
+    return f"{title} {_ARROWS[best]}".rstrip()
+
+
 def number(value: float | None, form: str = ".3f") -> Cell:
     """Return the cell of a number, with a true minus sign and none before zero; NaN is missing.
 
@@ -147,6 +159,23 @@ def number(value: float | None, form: str = ".3f") -> Cell:
     text = f"{value:{form}}"
     text = text if float(text) else text.lstrip("-")
     return Cell(text.replace("-", "−"), value)
+
+
+def interval(low: float | None, high: float | None, form: str = ".3f") -> Cell:
+    """Return the cell of an interval, which sorts by its lower end; one with NaN is missing.
+
+    >>> interval(-0.25, 0.5, "+.1f").text
+    '−0.2 to +0.5'
+    """
+    ends = number(low, form), number(high, form)
+    if any(end.value is None for end in ends):
+        return Cell(MISSING)
+    return Cell(" to ".join(end.text for end in ends), ends[0].value)
+
+
+def attributes(names: Iterable[str]) -> list[Column[Any]]:
+    """Return a column for each attribute of a record, which may be dotted."""
+    return [Column(name, attrgetter(name)) for name in names]
 
 
 def _as_cell(value: Cell | float | str | None) -> Cell:

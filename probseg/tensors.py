@@ -19,7 +19,7 @@ Pixels = NDArray[np.integer[Any]]  # label maps, pixels in one dimension
 
 
 def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -> Tensor:
-    """Return ``image`` in the type of ``like`` once it is sure to be (B, C, H, W), finite floats.
+    """Check that an image is (B, C, H, W) and finite, and return it in the type of ``like``.
 
     Args:
         image: (B, C, H, W) floating.
@@ -61,7 +61,7 @@ def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -
 
 
 def checked_label(label: Tensor, image: Tensor, classes: int, *, values: bool) -> Tensor:
-    """Return ``label`` as int64 once it is sure to be (B, H, W) classes that fit the image.
+    """Check that a label is (B, H, W) classes and fits the image, and return it as int64.
 
     Args:
         label: (B, H, W) integer classes.
@@ -75,10 +75,10 @@ def checked_label(label: Tensor, image: Tensor, classes: int, *, values: bool) -
     """
     if not isinstance(label, Tensor):
         raise InputError(f"the label must be a torch.Tensor, not {type(label).__name__}")
-    wanted = (image.shape[0], *image.shape[2:])
-    if label.shape != wanted:
+    shape = (image.shape[0], *image.shape[2:])
+    if label.shape != shape:
         raise InputError(
-            f"the label must be (B, H, W) = {tuple(wanted)} like the image, "
+            f"the label must be (B, H, W) = {shape} like the image, "
             f"not {tuple(label.shape)}{_hint(label, classes)}"
         )
     _check_integer(label, "the label")
@@ -127,10 +127,11 @@ def extremes(label: Tensor) -> Tensor:
 def one_hot(label: Tensor, classes: int) -> Tensor:
     """Return (B, K, H, W) bool of a label (B, H, W); all are False where it is no class.
 
-    A value out of range asserts on a GPU in torch's own, after which nothing runs there any more.
+    On a GPU, torch's own function asserts on a value out of range, and the process can then use
+    the GPU no more.
     """
-    known = torch.arange(classes, device=label.device)
-    return (label[..., None] == known).movedim(-1, 1)
+    indices = torch.arange(classes, device=label.device)
+    return (label[..., None] == indices).movedim(-1, 1)
 
 
 def padded(tensor: Tensor, stride: int) -> Tensor:

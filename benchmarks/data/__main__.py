@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.suite.choices import Parser
-from benchmarks.suite.validation import ChoiceError
-from probseg.errors import ProbsegError
+from probseg.cli.parser import Parser
+from probseg.errors import OptionError, ProbsegError
 
 # torch is imported only once there is something to read: --help and mistakes answer at once.
 
@@ -148,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
-    except ChoiceError as error:
+    except OptionError as error:
         return int(options.parser.complain(error))
     except ProbsegError as error:
         print(f"{options.parser.prog}: {error}", file=sys.stderr)

@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> int:
     """Check the data sets asked for; return 1 if one is damaged, or asked for and not there.
 
     Raises:
-        ChoiceError: One is unknown, or there is no such data root.
+        OptionError: One is unknown, or there is no such data root.
         WriteError: The cache cannot be written.
     """
     names = check_choices(options, options.names or probseg.datasets)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import probseg
-from benchmarks.suite.choices import assigned
-from benchmarks.suite.validation import ChoiceError, choose
+from benchmarks.arguments import choose
+from probseg.cli.parser import parse_assignments as assigned
+from probseg.errors import OptionError
 from probseg.options import named_parameters
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def check_choices(options: argparse.Namespace, names: Iterable[str]) -> tuple[st
     """Return the data sets that are asked for, before anything is imported or read.
 
     Raises:
-        ChoiceError: One is unknown, an option is no assignment, or there is no such data root.
+        OptionError: One is unknown, an option is no assignment, or there is no such data root.
     """
     check_root(options.data_root)
     assigned(options.set)
@@ -31,10 +32,10 @@ def check_root(root: Path | None) -> None:
     """Refuse a data root that does not exist.
 
     Raises:
-        ChoiceError: It does not.
+        OptionError: It does not.
     """
     if root is not None and not root.exists():
-        raise ChoiceError(f"--data-root {root} does not exist; give the place of the data sets")
+        raise OptionError(f"--data-root {root} does not exist; give the place of the data sets")
 
 
 def needs_root(name: str) -> bool:

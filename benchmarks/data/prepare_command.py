@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from benchmarks.data.opening import check_choices, open_named
-from benchmarks.suite.validation import ChoiceError
+from probseg.errors import OptionError
 
 if TYPE_CHECKING:
     from probseg.datasets.cache.dataset import PackedDataset
@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     """Pack the data set, say what was left out, and return exit status 0.
 
     Raises:
-        ChoiceError: A choice makes no sense.
+        OptionError: A choice makes no sense.
         ProbsegError: The data are not there or damaged, or the folder cannot be written.
     """
     _check(options)
@@ -40,18 +40,18 @@ def run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     check_choices(options, [options.name])
     if options.out.is_file():
-        raise ChoiceError(f"--out {options.out} is a file; give a folder")
+        raise OptionError(f"--out {options.out} is a file; give a folder")
     if options.dicom is None:
         for name in OF_CT:
             if getattr(options, name) is not None:
-                raise ChoiceError(f"--{name} is for raw CT; give --dicom DIR too")
+                raise OptionError(f"--{name} is for raw CT; give --dicom DIR too")
         return
     if options.name != "lidc":
-        raise ChoiceError(f"--dicom is for lidc, not for {options.name}")
+        raise OptionError(f"--dicom is for lidc, not for {options.name}")
     if not options.dicom.is_dir():
-        raise ChoiceError(f"--dicom {options.dicom} is no folder; give the one with the *.dcm")
+        raise OptionError(f"--dicom {options.dicom} is no folder; give the one with the *.dcm")
     if options.spacing is not None and not 0 < options.spacing < float("inf"):
-        raise ChoiceError(f"--spacing is {options.spacing}; it is a positive number of mm")
+        raise OptionError(f"--spacing is {options.spacing}; it is a positive number of mm")
     window(options.window or "lung")
 
 
@@ -59,7 +59,7 @@ def window(text: str) -> Window:
     """Return what a window's text means: a name, or its lowest and highest value in HU.
 
     Raises:
-        ChoiceError: It is neither.
+        OptionError: It is neither.
 
     >>> window("lung"), window("-1000,400")
     ('lung', (-1000.0, 400.0))
@@ -71,7 +71,7 @@ def window(text: str) -> Window:
     except ValueError:
         low = high = float("nan")
     if not -float("inf") < low < high < float("inf"):
-        raise ChoiceError(f"--window is {text!r}; it is lung, crop or LOW,HIGH in HU, LOW first")
+        raise OptionError(f"--window is {text!r}; it is lung, crop or LOW,HIGH in HU, LOW first")
     return low, high
 
 
@@ -98,4 +98,4 @@ def _check_free(out: Path) -> None:
 
     names = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
     if names and not {META} <= names <= {META, *ARRAYS, MISSING}:  # it would all be replaced
-        raise ChoiceError(f"--out {out} holds other files; give a new folder")
+        raise OptionError(f"--out {out} holds other files; give a new folder")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from benchmarks.arguments import check_seed
 from benchmarks.data.opening import annotators_of, check_choices, name_of, open_named
-from benchmarks.suite.choices import check_seeds
-from benchmarks.suite.validation import ChoiceError
+from probseg.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     """Write the sheet and return exit status 0.
 
     Raises:
-        ChoiceError: A choice makes no sense.
+        OptionError: A choice makes no sense.
         ProbsegError: The data are not there or damaged, or the sheet cannot be written.
     """
     _check(options)
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
     dataset = open_named(options.name, options, on_fault="skip")
     if not 0 <= options.channel < dataset.channels:
-        raise ChoiceError(f"--channel is {options.channel}; {options.name} has {dataset.channels}")
+        raise OptionError(f"--channel is {options.channel}; {options.name} has {dataset.channels}")
     samples = options.samples or (4 if options.augment else 12)
     chosen = thin(range(len(dataset)), samples, seed=options.seed)
     titles = {index: shorten(name_of(dataset, index)) for index in chosen}
@@ -57,13 +57,13 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     check_choices(options, [options.name])
-    check_seeds([options.seed])
+    check_seed(options.seed)
     for name in ("samples", "crop"):
         value = getattr(options, name)
         if value is not None and value < 1:
-            raise ChoiceError(f"--{name} is {value}; it is at least 1")
+            raise OptionError(f"--{name} is {value}; it is at least 1")
     if options.out.suffix.lower() != ".png":
-        raise ChoiceError(f"--out {options.out}: the sheet is a PNG; call it FILE.png")
+        raise OptionError(f"--out {options.out}: the sheet is a PNG; call it FILE.png")
 
 
 def draw_sheet(

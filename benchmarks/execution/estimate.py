@@ -1,4 +1,4 @@
-"""What a cell will take: a few real steps on the real data, timed in a process of their own."""
+"""Estimates: a few real steps of a cell on its real data, timed in a process of their own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from itertools import pairwise
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.execution import pace
+from benchmarks.execution.timing import kind
 from benchmarks.jobs.cells import Cell
 
 if TYPE_CHECKING:
-    from benchmarks.execution.work import Work
     from benchmarks.jobs.data import Data
+    from benchmarks.jobs.options import RunOptions
     from benchmarks.jobs.train import Trained
     from probseg.interfaces import Batch
 
@@ -28,7 +28,7 @@ UNSTEADY = 2
 START = get_context("spawn")  # a fork would begin with the memory of this process
 
 
-class Measured(NamedTuple):
+class Estimate(NamedTuple):
     """What a cell takes if its training does not stop early."""
 
     seconds: float  # of all steps, validation rounds and the evaluation
@@ -36,40 +36,40 @@ class Measured(NamedTuple):
     memory: int  # bytes at the peak: of its GPU, or else of its process
 
 
-def measure_all(work: Work, cells: Iterable[Cell]) -> dict[str, Measured | str]:
-    """Return what each kind of trained cell takes, or in one line why that is not known.
+def estimate_all(options: RunOptions, cells: Iterable[Cell]) -> dict[str, Estimate | str]:
+    """Return what each kind of trained cell takes, or in one line why that is unknown.
 
     Each is measured in a new process, whose memory is then its own.
     """
-    kinds = {pace.kind(cell): cell for cell in cells if cell.trained}
+    kinds = {kind(cell): cell for cell in cells if cell.trained}
     with ProcessPoolExecutor(1, START, max_tasks_per_child=1) as pool:
-        return {kind: pool.submit(measure, work, cell).result() for kind, cell in kinds.items()}
+        return {k: pool.submit(estimate, options, cell).result() for k, cell in kinds.items()}
 
 
-def measure(work: Work, cell: Cell) -> Measured | str:
-    """Train a cell for a few steps, answer a batch of its test images, and keep nothing."""
-    from benchmarks.execution.work import resolve, threads
-    from benchmarks.jobs.data import open_dataset, prepare
+def estimate(options: RunOptions, cell: Cell) -> Estimate | str:
+    """Train a cell for a few steps, predict a batch of its test images, and keep nothing."""
+    from benchmarks.execution.attempts import resolve, threads
+    from benchmarks.jobs.data import dataset_of, prepare
     from probseg.errors import ProbsegError
 
     try:
-        dataset = open_dataset(cell.dataset, cell.dataset_options, root=work.data_root)
+        dataset = dataset_of(cell, options.data_root)
         data = prepare(dataset, cell.data_settings, cell.fold)
-        work = replace(work, place=replace(work.place, device=resolve(work.place.device)))
-        with threads(work.place.threads):
-            return _measure(work, cell, data)
+        options = replace(options, device=resolve(options.device))
+        with threads(options.threads_per_cell):
+            return _estimate(options, cell, data)
     except ProbsegError as error:
         return str(error).splitlines()[0]
 
 
-def _measure(work: Work, cell: Cell, data: Data) -> Measured:
+def _estimate(options: RunOptions, cell: Cell, data: Data) -> Estimate:
     from benchmarks.jobs.train import training_settings
     from probseg.datasets.views import Subset
 
-    size = training_settings(cell, work.place).batch_size
+    size = training_settings(cell, options).batch_size
     seen = range(min(BATCHES * size, len(data.validation)))
     train, validation = Clocked(data.train), Clocked(Subset(data.validation, seen))
-    trained = _train(work, cell, train, validation)
+    trained = _train(options, cell, train, validation)
     settings = trained.settings
     step = train.between()
     round_steps = settings.validate_every or -(-len(data.train) // settings.batch_size)
@@ -77,29 +77,29 @@ def _measure(work: Work, cell: Cell, data: Data) -> Measured:
     batches = rounds * -(-len(data.validation) // settings.batch_size)
     # Too few validation batches to time are few enough to count as steps.
     validating = batches * validation.between(otherwise=step)
-    seconds = settings.max_steps * step + validating + _evaluating(work, cell, data, trained)
-    return Measured(seconds, step, peak_memory(work.place.device))
+    seconds = settings.max_steps * step + validating + _evaluating(cell, data, trained)
+    return Estimate(seconds, step, peak_memory(options.device))
 
 
-def _train(work: Work, cell: Cell, train: Clocked, validation: Clocked) -> Trained:
+def _train(options: RunOptions, cell: Cell, train: Clocked, validation: Clocked) -> Trained:
     from benchmarks.jobs.train import Trained, build_model, training_settings
     from probseg.training.fitting import fit
 
-    settings = training_settings(cell, work.place)
+    settings = training_settings(cell, options)
     model = build_model(cell, train)
     few = replace(settings, max_steps=BATCHES, validate_every=BATCHES)
     return Trained(model, fit(model, train, validation, few, progress=False), settings)
 
 
-def _evaluating(work: Work, cell: Cell, data: Data, trained: Trained) -> float:
-    """Return the seconds of the whole evaluation, from those of its first batch."""
-    from benchmarks.jobs.job import make_predictor
+def _evaluating(cell: Cell, data: Data, trained: Trained) -> float:
+    """Return the seconds of the evaluation, from those of its first batch."""
+    from benchmarks.jobs.experiment import make_predictor
     from benchmarks.jobs.scoring import Scorer
     from probseg.datasets.views import Subset
 
     size = cell.evaluation_settings.evaluation_batch
     first = Subset(data.test, range(min(size, len(data.test))))
-    predictor = make_predictor(cell, data, trained, work.place)
+    predictor = make_predictor(cell, data, trained)
     started = time.monotonic()
     Scorer(predictor, batch=size).run(first)
     return (time.monotonic() - started) * len(data.test) / len(first)
@@ -107,7 +107,7 @@ def _evaluating(work: Work, cell: Cell, data: Data, trained: Trained) -> float:
 
 @dataclass
 class Clocked:
-    """A data set that remembers when its batches were read.
+    """A data set that records when its batches were read.
 
     Args:
         dataset: What to read.
@@ -117,7 +117,7 @@ class Clocked:
     times: list[float] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the data set says of itself."""
+        """Return an attribute of the data set."""
         return getattr(self.dataset, name)
 
     def __len__(self) -> int:

@@ -1,10 +1,11 @@
-"""The view of a run: how many cells are done, where each running one is, when all will end."""
+"""The progress of a run in the terminal: cells done and running, the time left, warnings."""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -13,17 +14,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.execution import pace
+from benchmarks.execution import timing
 from benchmarks.jobs.cells import Cell
 
 SHOWN = 12  # running cells; a cluster may have hundreds
+LOGGERS = ("benchmarks", "probseg.training")
 
 
 class Progress:
-    """Knows what became of each cell, and shows it at the foot of a terminal.
+    """The state of every cell, shown at the foot of a terminal.
 
     Training itself is read from the folders of the cells, to which every process that trains one
-    writes its rounds; those of a machine that shares no disk show when they end.
+    writes its validation rounds; those of a machine that shares no disk show when they end.
 
     Args:
         console: Where to show it; nothing moves where the output is no terminal.
@@ -33,56 +35,80 @@ class Progress:
 
     def __init__(self, console: Console, out: Path, cells: Sequence[Cell]) -> None:
         self.console, self.out, self.cells = console, out, cells
-        self.since: dict[str, float] = {}  # key of a running cell to when it began
+        self.started: dict[str, float] = {}  # key of a running cell to when it began
         self.done: set[str] = set()
         self.failed: set[str] = set()
 
     def shown(self) -> AbstractContextManager[object]:
-        """Show the view as long as the context lasts."""
+        """Show the progress as long as the context lasts."""
         if not self.console.is_terminal:
             return nullcontext()
         get = self.__rich__
         return Live(console=self.console, get_renderable=get, refresh_per_second=1, transient=True)
 
     def begin(self, cell: Cell) -> None:
-        """Note that a cell runs."""
-        self.since[cell.key] = time.monotonic()
+        """Record that a cell runs."""
+        self.started[cell.key] = time.monotonic()
 
     def leave(self, cell: Cell) -> None:
-        """Note that a cell waits again."""
-        self.since.pop(cell.key, None)
+        """Record that a cell waits again."""
+        self.started.pop(cell.key, None)
 
     def end(self, cell: Cell, *, failed: bool) -> None:
-        """Note that a cell ended."""
+        """Record that a cell ended."""
         self.leave(cell)
         (self.failed if failed else self.done).add(cell.key)
 
     def left(self) -> str:
-        """Return when all will have ended, as far as anything is known; else nothing."""
+        """Return the time until all cells have ended, or nothing where no step was timed."""
         waiting = [cell for cell in self.cells if cell.key not in self.done | self.failed]
-        known = pace.paces(self.cells, self.out)
-        seconds = pace.seconds_left(waiting, self.out, known, width=len(self.since))
-        return f"at most {pace.duration(seconds)} left" if seconds else ""
+        times = timing.step_times(self.cells, self.out)
+        seconds = timing.seconds_left(waiting, self.out, times, at_once=len(self.started))
+        return f"at most {timing.duration(seconds)} left" if seconds else ""
 
     def __rich__(self) -> RenderableType:
-        """Return the line of the whole run above one of each running cell."""
-        running = [cell for cell in self.cells if cell.key in self.since]
-        counts = {"done": self.done, "failed": self.failed, "running": self.since}
-        told = [f"{len(those)} {name}" for name, those in counts.items() if those]
-        waiting = len(self.cells) - sum(map(len, counts.values()))
-        parts = [f"{len(self.cells)} cells: {', '.join([*told, f'{waiting} waiting'])}"]
-        whole = Text(" · ".join(filter(None, [*parts, self.left()])), style="bold")
+        """Return the line of the run above one of each running cell."""
+        running = [cell for cell in self.cells if cell.key in self.started]
+        groups = {"done": self.done, "failed": self.failed, "running": self.started}
+        counts = [f"{len(keys)} {name}" for name, keys in groups.items() if keys]
+        waiting = len(self.cells) - sum(map(len, groups.values()))
+        text = f"{len(self.cells)} cells: {', '.join([*counts, f'{waiting} waiting'])}"
         grid = Table.grid(padding=(0, 2))
         for cell in running[:SHOWN]:
             grid.add_row(*self._row(cell))
-        return Group(whole, grid)
+        return Group(Text(" · ".join(filter(None, [text, self.left()])), style="bold"), grid)
 
     def _row(self, cell: Cell) -> tuple[RenderableType, ...]:
-        records, most = pace.rounds(cell, self.out), pace.max_steps(cell)
-        step = int(records[-1]["step"]) if records else 0
-        elapsed = pace.duration(time.monotonic() - self.since[cell.key])
+        elapsed = timing.duration(time.monotonic() - self.started[cell.key])
         if not cell.trained:
             return cell.label, "", "", elapsed
+        records, most = timing.validation_rounds(cell, self.out), timing.max_steps(cell)
+        step = int(records[-1]["step"]) if records else 0
         bar = ProgressBar(total=most, completed=step, width=20)
         loss = f", validation {records[-1]['validation/loss']:.4g}" if records else ""
         return cell.label, bar, f"step {step}/{most}, round {len(records)}{loss}", elapsed
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints each warning on a console, in one line whatever the width of the terminal."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = f"    {record.getMessage()}"
+        self.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def warnings_on(console: Console) -> Iterator[None]:
+    """Show the warnings of the benchmark and of training on ``console``."""
+    handler = _ConsoleHandler(console)
+    for name in LOGGERS:
+        logging.getLogger(name).addHandler(handler)
+    try:
+        yield
+    finally:
+        for name in LOGGERS:
+            logging.getLogger(name).removeHandler(handler)

@@ -15,6 +15,7 @@ from benchmarks.jobs import provenance
 from benchmarks.jobs.data import Data, open_dataset, prepare, thin
 from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
 from benchmarks.jobs.predictors import ModelPredictor
+from benchmarks.jobs.records import to_json
 from benchmarks.jobs.results import finite, means
 from benchmarks.jobs.scoring import Scorer, Scores, batches
 from benchmarks.suite.settings import DataSettings
@@ -36,7 +37,7 @@ REHEARSED = 8  # images
 def run(options: PartOptions) -> None:
     """Score every model that the paper's run kept, on as many images as the time allows."""
     state = State(options.out, "scores", keep=False)
-    state["provenance"] = provenance.collect(options.device).to_json()
+    state["provenance"] = to_json(provenance.collect(options.device))
     found = sorted((options.out / "run-paper").glob("cells/*/*/*/*/training/best.safetensors"))
     folders = {path.parents[2].name: path.parent for path in found}
     for name, folder in folders.items():
@@ -130,6 +131,7 @@ def _data(training: Path, options: PartOptions) -> Data:
 
 
 def _draw_gini(values: Mapping[str, Any], names: Sequence[str], out: Path) -> None:
+    from benchmarks.reports.colours import COLOURS
     from benchmarks.reports.figures import write_figure
     from probseg.plots import gini_curves
 
@@ -139,12 +141,12 @@ def _draw_gini(values: Mapping[str, Any], names: Sequence[str], out: Path) -> No
         if len(known) > 1:
             curves[name] = [([r["step"] for r in known], [r["prior/gini"] for r in known])]
     if curves:
-        write_figure(out / "gini.png", gini_curves({"profile paper, fold 0, seed 0": curves}))
+        figure = gini_curves({"profile paper, fold 0, seed 0": curves}, colours=COLOURS)
+        write_figure(out / "gini.png", figure)
 
 
 def _draw_samples(recorders: Mapping[str, PictureRecorder], out: Path) -> None:
-    from benchmarks.reports.figures import case_of, write_figure
-    from benchmarks.reports.overview import overview
+    from benchmarks.reports.figures import case_of, overview, write_figure
 
     indices = next(iter(recorders.values())).pictures
     cases = [case_of({n: r.pictures[i] for n, r in recorders.items()}) for i in indices]

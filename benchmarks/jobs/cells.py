@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.jobs.records import check_keys
-from benchmarks.suite.definition import Entry, Profile, Suite
+from benchmarks.suite.definition import Profile, Suite, SuiteRow
 from benchmarks.suite.settings import DATA, EVALUATION, MODEL, DataSettings, EvaluationSettings
 from probseg.errors import DataError
 
@@ -56,7 +56,7 @@ class Cell:
         Raises:
             DataError: It is no such config.
         """
-        values = check_keys(config, KEYS, where=where)
+        values = check_keys(config, KEYS, required=KEYS, where=where)
         if not isinstance(values["dataset"], Mapping) or "name" not in values["dataset"]:
             raise DataError(f"{where}: dataset must be an object with a name")
         options = dict(values.pop("dataset"))
@@ -66,11 +66,6 @@ class Cell:
         """Return the config as a result holds it."""
         source = {"name": self.dataset, **self.dataset_options}
         return {key: source if key == "dataset" else getattr(self, key) for key in KEYS}
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The config as a result holds it: for readers that do not use the attributes yet."""
-        return self.to_json()
 
     @cached_property
     def key(self) -> str:
@@ -108,6 +103,14 @@ class Cell:
         return out / "cells" / self.profile / self.dataset / self.row / (which + self.key)
 
 
+class Plan(NamedTuple):
+    """Which cells a run has, and where their settings are from."""
+
+    suite: Suite
+    profile: Profile
+    cells: Sequence[Cell]
+
+
 # of the config in a result, in their order there
 KEYS = (
     *("profile", "row", "dataset", "fold", "seed"),
@@ -115,7 +118,7 @@ KEYS = (
 )
 
 
-def plan(
+def plan_cells(
     suite: Suite,
     profile: Profile,
     *,
@@ -140,7 +143,7 @@ def plan(
 
 
 def make_cell(
-    entry: Entry,
+    row: SuiteRow,
     settings: Mapping[str, Any],
     *,
     profile: str,
@@ -153,29 +156,29 @@ def make_cell(
     A baseline's cell has no fold, seed or training.
 
     Args:
-        entry: The row.
+        row: The row.
         settings: By name.
         profile: Its name.
         dataset: Name and options.
         fold: Of the cross-validation.
         seed: Of training.
     """
-    settings = {**settings, **entry.settings}
-    latents = {"latents": list(entry.latents)} if entry.latents else {}
+    settings = {**settings, **row.settings}
+    latents = {"latents": list(row.latents)} if row.latents else {}
     evaluation = {key: settings[key] for key in EVALUATION if key in settings}
     others = {k: v for k, v in settings.items() if k not in (*MODEL, *DATA, *EVALUATION)}
-    trained = entry.build is not None
+    trained = row.build is not None
     return Cell.from_json(
         {
             "profile": profile,
-            "row": entry.name,
+            "row": row.name,
             "dataset": dataset,
             "fold": fold if trained else None,
             "seed": seed if trained else None,
             "data": {key: settings[key] for key in DATA if key in settings},
-            "evaluation": {**evaluation, "projected": entry.projected, **latents},
-            "baseline": entry.baseline,
-            "model": entry.model(settings),
+            "evaluation": {**evaluation, "projected": row.projected, **latents},
+            "baseline": row.baseline,
+            "model": row.model(settings),
             "training": others if trained else None,
         }
     )

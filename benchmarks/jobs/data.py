@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import probseg
+from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.results import DataSummary
 from benchmarks.suite.settings import FOLDS, DataSettings
 from probseg.datasets.splits import Split, split
@@ -30,7 +33,7 @@ class Data:
     test_index: Sequence[int]  # into the source
 
     def summary(self) -> DataSummary:
-        """Return what a result says of its data."""
+        """Return the data of a result."""
         return DataSummary(
             fingerprint=self.source.fingerprint,
             provenance=self.source.provenance,
@@ -60,8 +63,28 @@ def open_dataset(
     return dataset
 
 
+@cache
+def _open_cached(name: str, options: str, root: Path | None) -> Dataset:
+    return open_dataset(name, json.loads(options), root=root)
+
+
+def dataset_of(cell: Cell, root: Path | None) -> Dataset:
+    """Return the data set of a cell, which this process opens once.
+
+    Raises:
+        MissingDataError: It is not on this disk; the message says how to get it.
+        DataError: It is incomplete or damaged.
+    """
+    return _open_cached(cell.dataset, json.dumps(cell.dataset_options), root)
+
+
+def forget_datasets() -> None:
+    """Let the next cell open its data set anew, since files may have changed."""
+    _open_cached.cache_clear()
+
+
 def prepare(dataset: Dataset, settings: DataSettings, fold: int | None) -> Data:
-    """Crop and split a data set as a cell's settings say."""
+    """Crop and split a data set by the settings of a cell."""
     seed = settings.split_seed
     sides = split(dataset.groups, fold=fold or 0, folds=FOLDS, seed=seed, by=settings.split)
     view = dataset if settings.crop is None else CentreCrop(dataset, settings.crop)

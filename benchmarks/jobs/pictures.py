@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probseg.utils.atomic_files import atomic_file
 
-Picture = dict[str, NDArray[np.generic]]  # image, masks, labels, mean and sd of one test image
+Picture = dict[str, NDArray[Any]]  # image, masks, labels, mean and sd of one test image
 NAMES = ("image", "masks", "labels", "mean", "sd")
 FILE = "pictures.npz"
 _PROBABILITIES = ("mean", "sd")  # from 0 to 1, which a compact picture keeps in 255 steps
@@ -29,7 +30,7 @@ def _read(name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
 
 
 def save(path: Path, pictures: Mapping[int, Picture]) -> None:
-    """Write pictures as a compressed NumPy archive, whole or not at all."""
+    """Write pictures as a compressed NumPy archive, atomically."""
     arrays = {f"{i}/{name}": array for i, one in pictures.items() for name, array in one.items()}
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

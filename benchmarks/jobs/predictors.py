@@ -1,4 +1,4 @@
-"""What answers a batch of images: a trained model, or a baseline."""
+"""Predictors: what predicts for a batch of images, a trained model or a baseline."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ModelPredictor:
         model: A ``probseg.interfaces.Model``; it is moved to the device.
         samples: Samples an image, N_eval.
         execution: Device, precision and memory format.
-        seed: Of the samples; those of a batch follow from it and the batch's first place.
+        seed: Of the samples; those of a batch follow from it and the index of its first image.
         projected: Whether to sample the projected prior as well.
         latents: What else to decode in place of the prior's samples, to see whether the model uses
             them: "noise" of N(0, I), "swapped" for those of another image's prior.
@@ -92,8 +92,8 @@ class ModelPredictor:
 
     def _of_others(self, start: int, count: int) -> Distribution:
         assert self.others is not None
-        places = [place % len(self.others) for place in range(start, start + count)]
-        images = self.others.__getitems__(places).image.to(self.execution.device)
+        indices = [index % len(self.others) for index in range(start, start + count)]
+        images = self.others.__getitems__(indices).image.to(self.execution.device)
         density: Distribution = self.model.prior(images.contiguous(memory_format=self.layout))
         return density
 
@@ -109,6 +109,6 @@ class ModelPredictor:
 
 
 def baseline_predictor(name: str, classes: int) -> Predictor:
-    """Return what answers in the name of a baseline."""
+    """Return the predictor of a baseline."""
     baseline = BASELINES[name]
     return lambda batch, start: {"base": list(baseline(batch.masks, classes))}

@@ -1,38 +1,59 @@
-"""A scorecard: what one trained model scored on one data set."""
+"""A scorecard: the scores of one trained model on one data set."""
 
 from __future__ import annotations
 
-import argparse
 import statistics
+from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
 
 from benchmarks.jobs import provenance
 from benchmarks.jobs.predictors import ModelPredictor
+from benchmarks.jobs.records import to_json
 from benchmarks.jobs.results import SCHEMA_VERSION, finite, means
 from benchmarks.jobs.scoring import Scorer
-from benchmarks.suite.validation import ChoiceError
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Dataset
-from probseg.training.execution import Execution, choose_execution
+from probseg.training.execution import choose_execution
 from probseg.training.settings import TrainingSettings
 from probseg.utils.progress import progress_bar
 
-Scorecard = dict[str, Any]
+Scorecard = dict[str, Any]  # the JSON that the command writes
 
 
-def make_scorecard(model: Any, dataset: Dataset, options: argparse.Namespace) -> Scorecard:
+@dataclass(frozen=True, kw_only=True)
+class ScoringOptions:
+    """How a model is scored.
+
+    Args:
+        split: Name of the part of the data, for the record.
+        samples: Samples an image.
+        seed: Of the samples.
+        batch: Images at a time.
+        projected: Whether to score samples of the projected prior as well.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+    """
+
+    split: str
+    samples: int
+    seed: int
+    batch: int
+    projected: bool
+    device: str
+
+
+def make_scorecard(model: Any, dataset: Dataset, options: ScoringOptions) -> Scorecard:
     """Score a model on every image of a data set.
 
     Raises:
-        ChoiceError: The device is not here, or the model has no projected prior.
+        OptionError: The device is not here, or the model has no projected prior.
         DataError: The model was built for other channels or classes.
     """
     _check_fits(model, dataset)
-    execution = _execution(options.device)
+    execution = choose_execution(TrainingSettings(device=options.device))
     if options.projected and model.spec.get("flow_context") not in ("image", "own"):
-        raise ChoiceError("--projected: this model has no projected prior to sample")
+        raise OptionError("--projected needs a model with a projected prior, and this one has none")
     predict = ModelPredictor(
         model,
         options.samples,
@@ -55,27 +76,20 @@ def make_scorecard(model: Any, dataset: Dataset, options: argparse.Namespace) ->
         "samples": options.samples,
         "seed": options.seed,
         "batch": options.batch,
-        "provenance": provenance.collect(str(execution.device)).to_json(),
+        "provenance": to_json(provenance.collect(str(execution.device))),
         "groups": [str(group) for group in dataset.groups],
         "scores": scores,
         "means": means(scores),
     }
 
 
-def _execution(device: str) -> Execution:
-    try:
-        return choose_execution(TrainingSettings(device=device))
-    except OptionError as error:
-        raise ChoiceError(str(error)) from error
-
-
 def _check_fits(model: Any, dataset: Dataset) -> None:
-    has = {"channels": model.in_channels, "classes": model.classes}
-    wants = {"channels": dataset.channels, "classes": dataset.classes}
-    for name in has:
-        if has[name] != wants[name]:
+    of_model = {"channels": model.in_channels, "classes": model.classes}
+    of_data = {"channels": dataset.channels, "classes": dataset.classes}
+    for name, count in of_model.items():
+        if count != of_data[name]:
             raise DataError(
-                f"the model was built for {has[name]} {name}, but {dataset.name} has {wants[name]}"
+                f"the model was built for {count} {name}, but {dataset.name} has {of_data[name]}"
             )
 
 
@@ -96,7 +110,7 @@ def to_rich(card: Scorecard) -> Table:
 
 
 def _cell(values: list[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
+    defined = [value for value in values if value is not None]
+    if not defined:
         return "–"
-    return f"{statistics.fmean(known):.3f} ± {statistics.pstdev(known):.3f}"
+    return f"{statistics.fmean(defined):.3f} ± {statistics.pstdev(defined):.3f}"

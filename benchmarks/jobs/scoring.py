@@ -17,7 +17,7 @@ from probseg.utils.devices import to_float64
 
 # Variant ("base", or "projected" prior) to the evaluations whose scores are averaged.
 Answers = Mapping[str, Sequence[Evaluation]]
-Predictor = Callable[[Batch, int], Answers]  # a batch and the place of its first image
+Predictor = Callable[[Batch, int], Answers]  # a batch and the index of its first image
 Scores = dict[str, dict[str, list[float]]]  # variant to metric to one value an image
 
 OF_SAMPLES = (
@@ -55,9 +55,9 @@ class Scorer:
     """Scores a data set with a predictor.
 
     Args:
-        predict: What answers a batch.
+        predict: What predicts the answers to a batch.
         batch: Images a batch; samples are seeded by batch, so it belongs to the config.
-        watch: Called with each batch's first place, the batch and the answers, to keep pictures.
+        watch: Called with the index of each batch's first image, the batch and the answers.
         advance: Called with the number of images of every finished batch.
     """
 
@@ -91,13 +91,13 @@ def score(evaluations: Sequence[Evaluation]) -> dict[str, Tensor]:
 
 
 def batches(dataset: Dataset, size: int) -> Iterator[tuple[int, Batch]]:
-    """Yield a data set in order, with the place of each batch's first image.
+    """Yield a data set in order, with the index of each batch's first image.
 
     Everybody annotated the images of a batch, which is shorter where the number of annotators
     changes: metrics and baselines compare the annotators that there are.
     """
     for start in range(0, len(dataset), size):
-        whole = dataset.__getitems__(range(start, min(start + size, len(dataset))))
-        for batch in complete(whole):
+        read = dataset.__getitems__(range(start, min(start + size, len(dataset))))
+        for batch in complete(read):
             yield start, batch
             start += len(batch.image)

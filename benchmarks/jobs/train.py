@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 import probseg
-from benchmarks.execution.aside import set_aside
-from benchmarks.execution.place import Place
 from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.damaged import set_aside
 from benchmarks.jobs.data import Data
+from benchmarks.jobs.options import RunOptions
 from benchmarks.jobs.results import TrainingSummary
 from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset
@@ -23,14 +23,14 @@ from probseg.training.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model and how it got there."""
+    """A trained model with the course of its training."""
 
     model: Any
     fit: FitResult
     settings: TrainingSettings
 
     def summary(self) -> TrainingSummary:
-        """Return what a result says of the training, beside the history."""
+        """Return the training of a result, without the history."""
         return TrainingSummary(
             spec=self.model.spec,
             parameters=sum(p.numel() for p in self.model.parameters()),
@@ -42,14 +42,14 @@ class Trained:
         )
 
 
-def train(cell: Cell, data: Data, place: Place) -> Trained:
+def train(cell: Cell, data: Data, options: RunOptions) -> Trained:
     """Train a cell's model, going on where an earlier run stopped, and save it.
 
     Raises:
         ProbsegError: The model cannot be built or trained as the config says.
     """
-    settings = training_settings(cell, place)
-    folder = cell.folder(place.out)
+    settings = training_settings(cell, options)
+    folder = cell.folder(options.out)
     model = build_model(cell, data.source)
     try:
         done = _fit(model, data, settings, folder / "training")
@@ -62,7 +62,7 @@ def train(cell: Cell, data: Data, place: Place) -> Trained:
 
 
 def _fit(model: Any, data: Data, settings: TrainingSettings, out: Path) -> FitResult:
-    # The view of the whole run stands where training's own bar would.
+    # the progress of the run stands where that of the training would
     return fit(model, data.train, data.validation, settings, out=out, progress=False)
 
 
@@ -74,7 +74,7 @@ def build_model(cell: Cell, dataset: Dataset) -> Any:
     return probseg.build(**{**shape, **cell.model})
 
 
-def training_settings(cell: Cell, place: Place) -> TrainingSettings:
-    """Return how a cell is trained at a place."""
-    here = {"seed": cell.seed, "device": place.device, "devices": place.devices}
+def training_settings(cell: Cell, options: RunOptions) -> TrainingSettings:
+    """Return how a cell is trained on this machine."""
+    here = {"seed": cell.seed, "device": options.device, "devices": options.devices}
     return TrainingSettings.from_mapping({**(cell.training or {}), **here})

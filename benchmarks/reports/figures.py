@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, TypeVar
 
-from benchmarks.jobs import pictures
-from benchmarks.jobs.cells import Cell
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.jobs.pictures import Picture
 from benchmarks.jobs.results import Result
-from benchmarks.reports.analysis import words
-from benchmarks.reports.analysis.curves import gini_panels
-from benchmarks.reports.overview import Case, overview
-from probseg.plots import Block, Curve, gini_curves, sample_sheet
+from benchmarks.reports.analysis import paper
+from benchmarks.reports.analysis.training_curves import gini_panels
+from benchmarks.reports.colours import COLOURS
+from benchmarks.reports.runs import RowPictures, shared_pictures
+from probseg.plots import (
+    ANNOTATOR,
+    INK,
+    MUTED,
+    Array,
+    Block,
+    Labels,
+    draw_outline,
+    gini_curves,
+    palette,
+    sample_sheet,
+    show_image,
+)
 from probseg.utils.atomic_files import atomic_file
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 DOTS_PER_INCH = 150
-Finished = Sequence[tuple[Cell, Result]]
 # Which data sets the paper's figures show.
 GINI_FIGURES = {
     3: ("lidc", "qubiq-pancreas", "qubiq-pancreatic-lesion", "qubiq-brain-growth"),
@@ -31,31 +43,32 @@ SAMPLE_FIGURES = {
     "qubiq-pancreatic-lesion": 7,
     "qubiq-brain-growth": 8,
 }
+PARTS = ("outlines", "mean", "s. d.")
+PANEL = 0.95  # inches
+SIDE, TOP, GAP = 0.08, 0.72, 0.1
+Content = TypeVar("Content")
 
 
-class Album(NamedTuple):
-    """The pictures of one cell."""
+def write_figures(results: Sequence[Result], out: Path, *, folder: Path) -> None:
+    """Write every figure of finished cells, whose pictures lie in ``folder``.
 
-    cell: Cell
-    pages: Mapping[int, pictures.Picture]  # place in the test set to what is shown of it
-
-
-def write(finished: Finished, out: Path, *, source: Path) -> None:
-    """Write every figure of finished cells, whose pictures lie under ``source``."""
-    panels = gini_panels(result for _, result in finished)
+    Raises:
+        WriteError: The disk is full or read-only.
+    """
+    panels = gini_panels(results)
     if panels:
-        write_figure(out / "gini.png", gini_curves(panels))
+        write_figure(out / "gini.png", gini_curves(panels, colours=COLOURS))
     for number, names in GINI_FIGURES.items():
-        papers = {name: _papers(panels[name]) for name in names if name in panels}
-        if any(papers.values()):
-            titled = {words.dataset(name): curves for name, curves in papers.items() if curves}
-            write_figure(out / f"figure{number}.png", gini_curves(titled))
-    for dataset in dict.fromkeys(cell.dataset for cell, _ in finished):
-        _write_samples([(c, r) for c, r in finished if c.dataset == dataset], out, source)
+        rows = {name: _paper_rows(panels[name]) for name in names if name in panels}
+        titled = {paper.dataset_name(name): curves for name, curves in rows.items() if curves}
+        if titled:
+            write_figure(out / f"figure{number}.png", gini_curves(titled, colours=COLOURS))
+    for dataset, pictured in shared_pictures(results, folder).items():
+        _write_samples(dataset, pictured, out)
 
 
-def _papers(rows: Mapping[str, Sequence[Curve]]) -> dict[str, Sequence[Curve]]:
-    return {row: rows[row] for row in reversed(words.PAPER_ROWS) if row in rows}
+def _paper_rows(rows: Mapping[str, Content]) -> dict[str, Content]:
+    return {row: rows[row] for row in reversed(paper.ROWS) if row in rows}
 
 
 def write_figure(path: Path, figure: Figure) -> None:
@@ -64,53 +77,99 @@ def write_figure(path: Path, figure: Figure) -> None:
         figure.savefig(temporary, dpi=DOTS_PER_INCH, facecolor="white", format="png")
 
 
-def _write_samples(finished: Finished, out: Path, source: Path) -> None:
+def _write_samples(dataset: str, pictured: Sequence[RowPictures], out: Path) -> None:
     """Write one sheet an image, and the paper's figure of this data set if it has one."""
-    albums = {album.cell.row: album.pages for album in shared_albums(finished, source)}
-    if not albums:
-        return
-    dataset, caption = finished[0][0].dataset, _sheet_caption(finished)
-    places = list(next(iter(albums.values())))
-    for number, place in enumerate(places, start=1):
-        shown = {row: album[place] for row, album in albums.items()}
-        title = f"{caption}, test image {place}"
-        write_figure(out / f"samples-{dataset}-{number}.png", _sheet(shown, title))
-    papers = {row: albums[row] for row in reversed(words.PAPER_ROWS) if row in albums}
-    if dataset in SAMPLE_FIGURES and papers:
-        cases = [{row: album[place] for row, album in papers.items()} for place in places]
-        figure = overview([case_of(case) for case in cases], title=caption)
+    cell = pictured[0].result.cell
+    title = f"{dataset}, profile {cell.profile}, fold {cell.fold}, seed {cell.seed}"
+    rows = {row.result.cell.row: row.pictures for row in pictured}
+    indices = list(pictured[0].pictures)
+    for number, index in enumerate(indices, start=1):
+        case = case_of({row: pictures[index] for row, pictures in rows.items()})
+        sheet = sample_sheet(*case, title=f"{title}, test image {index}", colours=COLOURS)
+        write_figure(out / f"samples-{dataset}-{number}.png", sheet)
+    of_paper = _paper_rows(rows)
+    if dataset in SAMPLE_FIGURES and of_paper and indices:
+        cases = [case_of({row: own[index] for row, own in of_paper.items()}) for index in indices]
+        figure = overview(cases, title=title)
         write_figure(out / f"figure{SAMPLE_FIGURES[dataset]}.png", figure)
 
 
-def shared_albums(finished: Finished, source: Path) -> list[Album]:
-    """Return the pictures of each trained row's first fold and seed, of images that all have."""
-    albums: dict[str, Album] = {}
-    for cell, _ in finished:
-        path = cell.folder(source) / pictures.FILE
-        if cell.trained and cell.row not in albums and path.exists():
-            albums[cell.row] = Album(cell, pictures.load(path))
-    shared = set.intersection(*(set(a.pages) for a in albums.values())) if albums else set()
-    return [Album(a.cell, {p: a.pages[p] for p in sorted(shared)}) for a in albums.values()]
+class Case(NamedTuple):
+    """One image, its annotations, and the samples of each model."""
+
+    image: Array  # (C, H, W), of which the first channel is shown, or (H, W)
+    masks: Labels  # (A, H, W), classes
+    models: Mapping[str, Block]  # the same models in every case
 
 
-def _sheet_caption(finished: Finished) -> str:
-    config = next(cell.config for cell, _ in finished if cell.trained)
-    return (
-        f"{config['dataset']['name']}, profile {config['profile']}, "
-        f"fold {config['fold']}, seed {config['seed']}"
+def case_of(answers: Mapping[str, Picture]) -> Case:
+    """Return an image, its annotations, and each row's samples of it."""
+    first = next(iter(answers.values()))
+    blocks = {
+        row: Block(picture["labels"], picture["mean"].astype(float), picture["sd"].astype(float))
+        for row, picture in answers.items()
+    }
+    return Case(first["image"].astype(float), first["masks"], blocks)
+
+
+def overview(cases: Sequence[Case], *, title: str = "") -> Figure:
+    """Draw outlines, mean and standard deviation of annotators and models, a row an image.
+
+    Means are shown from 0 to 1 and standard deviations from 0 to ½.
+
+    References:
+        Figures 5 to 8 of the paper.
+    """
+    names = ("annotators", *cases[0].models)
+    width = 2 * SIDE + len(names) * (len(PARTS) * PANEL + GAP)
+    height = TOP + len(cases) * PANEL + SIDE
+    figure = Figure(figsize=(width, height))
+    figure.text(SIDE / width, 1 - 0.08 / height, title, fontsize=10, color=INK, va="top")
+    colours = palette(names, COLOURS)
+    for index, name in enumerate(names):
+        left = SIDE + index * (len(PARTS) * PANEL + GAP)
+        grid = figure.add_gridspec(
+            len(cases),
+            len(PARTS),
+            left=left / width,
+            right=(left + len(PARTS) * PANEL) / width,
+            bottom=SIDE / height,
+            top=1 - TOP / height,
+            wspace=0.03,
+            hspace=0.03,
+        )
+        panels = grid.subplots(squeeze=False)
+        _head(panels[0], name, colours[name])
+        pens = ANNOTATOR if name == "annotators" else (colours[name],)
+        for row, case in zip(panels, cases, strict=True):
+            _draw(row, case, name, pens=pens)
+    return figure
+
+
+def _head(row: Sequence[Axes], name: str, colour: str) -> None:
+    for panel, part in zip(row, PARTS, strict=True):
+        panel.set_title(part, fontsize=7, color=MUTED, pad=3, loc="left")
+    row[0].annotate(
+        name,
+        (0, 1),
+        xytext=(0, 14),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=9,
+        fontweight="bold",
+        color=colour,
     )
 
 
-def _sheet(answers: Mapping[str, pictures.Picture], title: str) -> Figure:
-    image, masks, blocks = case_of(answers)
-    return sample_sheet(image, masks, blocks, title=title)
-
-
-def case_of(answers: Mapping[str, pictures.Picture]) -> Case:
-    """Return an image, its annotations, and what each row says of it."""
-    first = next(iter(answers.values()))
-    blocks = {
-        row: Block(page["labels"], page["mean"].astype(float), page["sd"].astype(float))
-        for row, page in answers.items()
-    }
-    return Case(first["image"].astype(float), first["masks"], blocks)
+def _draw(row: Sequence[Axes], case: Case, name: str, *, pens: Sequence[str]) -> None:
+    block = Block.of_annotations(case.masks) if name == "annotators" else case.models[name]
+    grey = np.asarray(case.image, dtype=float)
+    show_image(row[0], grey[0] if grey.ndim == 3 else grey)
+    for index, labels in enumerate(block.labels):
+        draw_outline(row[0], labels, colour=pens[index % len(pens)], width=0.8)
+    row[1].imshow(block.mean, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
+    row[2].imshow(block.sd, cmap="magma", vmin=0, vmax=0.5, interpolation="nearest")
+    for panel in row:
+        panel.set_xticks([])
+        panel.set_yticks([])
+        panel.spines[:].set_visible(False)

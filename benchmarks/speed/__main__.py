@@ -10,10 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.suite import choices
-from benchmarks.suite.choices import Parser
-from benchmarks.suite.validation import ChoiceError, choose
-from probseg.errors import MissingDataError, ProbsegError
+from benchmarks.arguments import check_data_root, choose
+from probseg.cli.parser import Parser
+from probseg.errors import MissingDataError, OptionError, ProbsegError
 
 if TYPE_CHECKING:
     from benchmarks.speed.options import Options
@@ -66,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         topics = _check(options)
         run(topics, options)
-    except ChoiceError as error:
+    except OptionError as error:
         return parser.complain(error)
     except ProbsegError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
@@ -123,14 +122,14 @@ def _command(topics: Sequence[str], options: argparse.Namespace) -> str:
 
 def _check(options: argparse.Namespace) -> tuple[str, ...]:
     if options.rounds < 1:
-        raise ChoiceError(f"--rounds is {options.rounds}; it is at least 1")
-    choices.check_places(options.data_root, options.out, "auto")
+        raise OptionError(f"--rounds is {options.rounds}; it is at least 1")
+    check_data_root(options.data_root)
     topics = choose(options.topics or tuple(TOPICS), TOPICS, kind="topic")
     if options.gpu:
         import torch
 
         if not torch.cuda.is_available():
-            raise ChoiceError("--gpu: torch sees no CUDA device on this machine")
+            raise OptionError("--gpu: torch sees no CUDA device on this machine")
     return topics
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import probseg
-from benchmarks.suite.checks import option_faults, reference_faults
-from benchmarks.suite.files import DEFAULT_SUITE, SuiteFile, lay_over, load
+from benchmarks.suite.checks import option_problems, problems, row_problems
+from benchmarks.suite.files import DEFAULT_SUITE, SuiteFile, lay_over, read_file
 from benchmarks.suite.settings import MODEL, OF_PARTS
 from probseg.options import named_parameters
 from probseg.registry import PARTS, Constructor, registry
 
 
 @dataclass(frozen=True)
-class Entry:
+class SuiteRow:
     """One row of the table: a trained model with its options, or a baseline without training."""
 
     name: str
@@ -26,12 +26,12 @@ class Entry:
     baseline: str | None = None  # a name in benchmarks.jobs.baselines
     takes: tuple[str, ...] = ()  # the settings that are options of this model
     projected: bool = False  # whether to score samples of the projected prior as well
-    latents: tuple[str, ...] = ()  # what to score in place of the prior's samples as well
+    latents: tuple[str, ...] = ()  # other latents to score too: noise, swapped
     settings: Mapping[str, Any] = field(default_factory=dict)  # make the row, so nothing wins
     options: Mapping[str, Any] = field(default_factory=dict)  # of the model, beside the settings
 
     def model(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return what ``probseg.build`` is called with, or nothing for a baseline."""
+        """Return the arguments of ``probseg.build``, or None for a baseline."""
         if self.build is None:
             return None
         taken = {key: settings[key] for key in self.takes if key in settings}
@@ -42,9 +42,9 @@ class Entry:
 
 
 def _takes(part: str, chosen: str | Mapping[str, Any], option: str) -> bool:
-    """Say whether a part takes an option; ours do, and nothing is imported to know it."""
-    name, parts = _mapping(chosen).get("name"), registry(PARTS[part])
-    offers = parts.offers().get(str(name), [])
+    """Return whether a part takes an option; our own parts do, which are not imported for it."""
+    name, parts = str(_mapping(chosen).get("name")), registry(PARTS[part])
+    offers = parts.offers().get(name, [])
     if name not in parts or any(offer.source == "probseg" for offer in offers):
         return True
     known = named_parameters(parts[name])
@@ -63,14 +63,23 @@ class Profile:
     description: str
     folds: tuple[int, ...]
     settings: Mapping[str, Any]
-    models: Mapping[str, Mapping[str, Any]]
-    datasets: Mapping[str, Mapping[str, Any]]
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)  # what the command line sets
 
-    def resolve(self, entry: str, dataset: str) -> dict[str, Any]:
+    def resolve(self, row: str, dataset: str) -> dict[str, Any]:
         """Return the settings of one row on one data set; the more particular ones win."""
-        particular = self.models.get(entry, {}), self.datasets.get(dataset, {})
+        particular = self.models.get(row, {}), self.datasets.get(dataset, {})
         return {**self.settings, **particular[0], **particular[1], **self.overrides}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What ``--all`` runs; models and baselines are also the default of every other command."""
+
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    baselines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -78,80 +87,72 @@ class Suite:
     """A suite, parsed and checked."""
 
     file: SuiteFile
-    all: Mapping[str, tuple[str, ...]]  # what --all runs: datasets, models, baselines
+    all: Selection
     datasets: Mapping[str, Mapping[str, Any]]  # options of the data sets' constructors
-    models: Mapping[str, Entry]
+    models: Mapping[str, SuiteRow]
     profiles: Mapping[str, Profile]
+
+    def check_options(self) -> None:
+        """Check that models, parts and data sets take the options of the suite; needs torch.
+
+        Raises:
+            OptionError: One does not; the message has a line for each, as that of ``read_suite``.
+        """
+        self.file.refuse(option_problems(self.file.merged))
+
+    def with_installed(self, rows: Iterable[str]) -> Suite:
+        """Return the suite with a row for each of ``rows`` that it lacks, each the name of a model.
+
+        Such a row takes every setting that is an option of its model, which is imported.
+
+        Raises:
+            PluginError: The plugin that offers a model is broken.
+        """
+        missing = [name for name in rows if name not in self.models]
+        installed = {name: _row_of_model(name, probseg.models[name]) for name in missing}
+        return replace(self, models={**self.models, **installed})
 
 
 def read_suite(path: Path = DEFAULT_SUITE) -> Suite:
     """Read a suite file, and what it extends, and check both.
 
     Raises:
-        ChoiceError: A file is missing or is no TOML, or makes no sense; the message has one line a
-            fault, each with its file, its line and the nearest valid name.
+        OptionError: A file is missing or is not valid TOML, or makes no sense; the message has one
+            line a problem, with the file, the key path and the nearest valid name.
     """
-    file = load(path)
-    file.check()
-    file.refuse(reference_faults(file.merged))
+    file = read_file(path)
+    file.refuse(problems(file.merged))
+    file.refuse(row_problems(file.merged))
     return _parse(file)
-
-
-def with_installed(suite: Suite, rows: Iterable[str]) -> Suite:
-    """Return the suite with a row for each of ``rows`` that it lacks, each the name of a model.
-
-    Such a row takes every setting that is an option of its model, which is imported.
-
-    Raises:
-        PluginError: The plugin that offers a model is broken.
-    """
-    lacking = [name for name in rows if name not in suite.models]
-    installed = {name: _row(name, probseg.models[name]) for name in lacking}
-    return replace(suite, models={**suite.models, **installed})
-
-
-def _row(name: str, model: Constructor) -> Entry:
-    options = named_parameters(model)
-    takes = tuple(setting for setting in MODEL if setting in options)
-    description = (inspect.getdoc(model) or "").partition("\n")[0].rstrip(".")
-    return Entry(name, description, build=name, takes=takes)
 
 
 def _parse(file: SuiteFile) -> Suite:
     data = file.merged
     return Suite(
         file=file,
-        all={kind: tuple(names) for kind, names in data["all"].items()},
+        all=Selection(**{kind: tuple(names) for kind, names in data["all"].items()}),
         datasets=data.get("datasets", {}),
-        models={name: _entry(name, data["models"]) for name in data["models"]},
+        models={name: _row(name, data["models"]) for name in data["models"]},
         profiles={name: _profile(name, profile) for name, profile in data["profiles"].items()},
     )
 
 
-def _entry(name: str, rows: Mapping[str, Mapping[str, Any]]) -> Entry:
+def _row(name: str, rows: Mapping[str, Mapping[str, Any]]) -> SuiteRow:
     own = {key: value for key, value in rows[name].items() if key != "like"}
     shared = dict(rows[rows[name]["like"]]) if "like" in rows[name] else {}
     shared.pop("description", None)  # of the other row
-    said = lay_over(shared, own)
-    lists = {key: tuple(said[key]) for key in ("takes", "latents") if key in said}
-    return Entry(name=name, **{**said, **lists})
+    merged: dict[str, Any] = lay_over(shared, own)
+    merged |= {key: tuple(merged[key]) for key in ("takes", "latents") if key in merged}
+    return SuiteRow(name=name, **merged)
+
+
+def _row_of_model(name: str, model: Constructor) -> SuiteRow:
+    options = named_parameters(model)
+    takes = tuple(setting for setting in MODEL if setting in options)
+    description = (inspect.getdoc(model) or "").partition("\n")[0].rstrip(".")
+    return SuiteRow(name, description, build=name, takes=takes)
 
 
 def _profile(name: str, data: Mapping[str, Any]) -> Profile:
-    return Profile(
-        name=name,
-        description=data["description"],
-        folds=tuple(data["folds"]),
-        settings=data["settings"],
-        models=data.get("models", {}),
-        datasets=data.get("datasets", {}),
-    )
-
-
-def check_options(suite: Suite) -> None:
-    """Refuse options that no model or part of a suite takes, before anything runs; needs torch.
-
-    Raises:
-        ChoiceError: There is one; the message has a line for each, as :func:`read_suite`'s.
-    """
-    suite.file.refuse(option_faults(suite.file.merged))
+    profile: dict[str, Any] = {**data, "name": name, "folds": tuple(data["folds"])}
+    return Profile(**profile)

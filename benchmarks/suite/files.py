@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from benchmarks.suite.toml_lines import KeyPath, has, line_of
-from benchmarks.suite.validation import ChoiceError, Fault, faults, schema, unknown
+from benchmarks.suite.checks import KeyPath, Problem
+from probseg.errors import OptionError
+from probseg.options import unknown
 
 DEFAULT_SUITE = Path(__file__).parent / "suite.toml"
 ABLATIONS = Path(__file__).parent / "ablations"
@@ -18,111 +19,94 @@ ABLATIONS = Path(__file__).parent / "ablations"
 
 def suites() -> dict[str, Path]:
     """Return the suites that come with the benchmark by name, the main one first."""
-    ablations = {path.stem: path for path in sorted(ABLATIONS.glob("*.toml"))}
-    return {"suite": DEFAULT_SUITE, **ablations}
+    return {path.stem: path for path in (DEFAULT_SUITE, *sorted(ABLATIONS.glob("*.toml")))}
 
 
 def find(name: str, *, beside: Path = Path()) -> Path:
     """Return the file of a suite from its name, or from the path of a TOML file.
 
     Raises:
-        ChoiceError: No suite has that name.
+        OptionError: No suite has that name.
     """
     if name.endswith(".toml"):
         return beside / name
     if name not in suites():
-        raise ChoiceError(unknown(name, suites(), kind="suite") + "; or give the path of a .toml")
+        raise OptionError(unknown("suite", name, suites()) + "; or give the path of a .toml")
     return suites()[name]
-
-
-class Location(NamedTuple):
-    """A line of a file."""
-
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        """What a person reads."""
-        return f"{self.file}, line {self.line}"
 
 
 @dataclass(frozen=True)
 class SuiteFile:
-    """A suite file and, below it, the one that it extends."""
+    """A suite file and the one that it extends."""
 
     path: Path
-    text: str
     data: Mapping[str, Any]
     base: SuiteFile | None = None
 
     @cached_property
     def merged(self) -> dict[str, Any]:
-        """What this file says, laid over what the files below it say."""
+        """The content of this file, laid over that of the files below it."""
         own = {key: value for key, value in self.data.items() if key != "extends"}
         return lay_over(self.base.merged, own) if self.base else own
 
-    def check(self) -> None:
-        """Check this file and those below it against the schema.
+    def refuse(self, problems: Iterable[Problem]) -> None:
+        """Report the problems of the merged suite, if there are any.
 
         Raises:
-            ChoiceError: They do not fit; the message has one line a fault.
+            OptionError: There are; the message has one line for each, with its file.
         """
-        if self.base:
-            self.base.check()
-        found = faults(self.data, schema("suite"))
-        self.refuse(fault for fault in found if not fault.missing)  # a file below may have it
-        self.refuse(faults(self.merged, schema("suite")))
+        lines = [f"{self._file_with(path)}: {message}" for path, message in problems]
+        if lines:
+            raise OptionError("\n".join(dict.fromkeys(lines)))
 
-    def refuse(self, found: Iterable[Fault]) -> None:
-        """Tell faults, if there are any, in the order of the lines that they are on.
-
-        Raises:
-            ChoiceError: There is a fault; the message has one line for each.
-        """
-        told = sorted((self.locate(fault.path), str(fault)) for fault in set(found))
-        if told:
-            raise ChoiceError("\n".join(f"{where}: {fault}" for where, fault in told))
-
-    def locate(self, path: KeyPath) -> Location:
-        """Return where this file, or else one below it, first says ``path``."""
-        if self.base and not has(self.data, path):
-            return self.base.locate(path)
-        return Location(str(self.path), line_of(self.text, path) if path else 1)
+    def _file_with(self, path: KeyPath) -> Path:
+        """Return this file, or else the first one below it, that has a value at a key path."""
+        if self.base is None or _has(self.data, path):
+            return self.path
+        return self.base._file_with(path)
 
 
-def load(path: Path, *, above: tuple[Path, ...] = ()) -> SuiteFile:
+def _has(data: Any, path: KeyPath) -> bool:
+    for key in path:
+        try:
+            data = data[key]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return True
+
+
+def read_file(path: Path, *, above: tuple[Path, ...] = ()) -> SuiteFile:
     """Read a suite file and the files below it.
 
     Raises:
-        ChoiceError: One is missing or is no TOML, or files extend each other in a circle.
+        OptionError: One is missing or is no TOML, or files extend each other in a circle.
     """
     if path.resolve() in above:
         through = "".join(f" through {file.name}" for file in above[1:])
-        raise ChoiceError(f"{path} extends itself{through}")
+        raise OptionError(f"{path} extends itself{through}")
     try:
-        text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text)
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ChoiceError(f"cannot read the suite {path}: {error}") from error
+        raise OptionError(f"cannot read the suite {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        raise ChoiceError(f"{path} is no TOML: {error}") from error
-    file = SuiteFile(path, text, data)
-    below = _below(file)
-    return replace(file, base=load(below, above=(*above, path.resolve()))) if below else file
-
-
-def _below(file: SuiteFile) -> Path | None:
-    name = file.data.get("extends")
-    if not isinstance(name, str):  # of a wrong type, it is told with the other faults
-        return None
+        raise OptionError(f"{path} is not valid TOML: {error}") from error
+    if "extends" not in data:
+        return SuiteFile(path, data)
     try:
-        return find(name, beside=file.path.parent)
-    except ChoiceError as error:
-        raise ChoiceError(f"{file.locate(('extends',))}: extends: {error}") from error
+        below = find(_text(data["extends"]), beside=path.parent)
+    except OptionError as error:
+        raise OptionError(f"{path}: extends: {error}") from error
+    return SuiteFile(path, data, read_file(below, above=(*above, path.resolve())))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise OptionError(f"must be a text, not {value!r}")
+    return value
 
 
 def lay_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with what ``own`` says: tables are merged, all else is replaced.
+    """Return ``own`` laid over ``base``: tables are merged, everything else is replaced.
 
     A table with a name is a part with its options, which belong together: it is replaced too.
 

@@ -1,4 +1,4 @@
-"""Settings: what a suite, ``--set`` and a cell can say, with every default of the benchmark.
+"""Settings: what a suite, ``--set`` and a cell can give, how each is checked, and its default.
 
 The settings of training have their defaults in :class:`probseg.training.settings.TrainingSettings`,
 those of models and their parts in their constructors.
@@ -6,9 +6,22 @@ those of models and their parts in their constructors.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from benchmarks.suite.validation import schema
+from probseg.cli.parser import parse_assignments
+from probseg.errors import OptionError
+from probseg.options import (
+    check_choice,
+    check_integer,
+    check_number,
+    did_you_mean,
+    listing,
+    unknown,
+)
+from probseg.registry import PARTS, registry
 
 FOLDS = 3  # of the paper's cross-validation
 
@@ -49,17 +62,105 @@ class EvaluationSettings:
     latents: tuple[str, ...] = ()
 
 
-MODEL = (
-    *("latent_dim", "beta", "gamma", "n_ot", "class_prior"),
-    *("backbone", "encoder", "decoder", "divergence"),
-)
-DATA = tuple(field.name for field in fields(DataSettings))
-EVALUATION = ("n_eval", "evaluation_batch")  # the others are a row's
+def _check_part(option: str, value: object) -> None:
+    """Check the name of a part, or a table with one; no part is imported."""
+    name = value.get("name") if isinstance(value, Mapping) else value
+    if not isinstance(name, str):
+        raise OptionError(
+            f"{option} must be the name of a part or a table with a name, not {value!r}"
+        )
+    known = registry(PARTS[option.rpartition(".")[2]])
+    if name not in known:
+        raise OptionError(f"{option}: {unknown(known.kind, name, known)}")
+
+
+def _check_class_prior(option: str, value: object) -> None:
+    if not isinstance(value, list) or len(value) < 2:
+        raise OptionError(f"{option} must be a list of a probability for each class, not {value!r}")
+    for probability in value:
+        check_number(option, probability)
+
+
+def _check_integer_or(option: str, value: object, *, words: Iterable[str], low: int) -> None:
+    words = list(words)
+    if isinstance(value, str) and value not in words:
+        known = ", ".join(map(repr, words))
+        raise OptionError(
+            f"{option} must be {known} or an integer of at least {low}, not {value!r}"
+            f"{did_you_mean(value, words)}"
+        )
+    if not isinstance(value, str):
+        check_integer(option, value, low=low)
+
+
+Check = Callable[[str, Any], object]  # of an option's name and value; raises OptionError
+
+_WEIGHT: Check = partial(check_number, positive=False)
+_BOOLEAN: Check = partial(check_choice, choices=(True, False))
+_AT_LEAST_0: Check = partial(check_integer, low=0)
+
+MODEL: dict[str, Check] = {
+    "latent_dim": check_integer,
+    "beta": _WEIGHT,
+    "gamma": _WEIGHT,
+    "n_ot": check_integer,
+    "class_prior": _check_class_prior,
+    "backbone": _check_part,
+    "encoder": _check_part,
+    "decoder": _check_part,
+    "divergence": _check_part,
+}
+DATA: dict[str, Check] = {
+    "crop": check_integer,
+    "split": partial(check_choice, choices=("patient", "image")),
+    "split_seed": _AT_LEAST_0,
+    "images": check_integer,
+    "validation_images": check_integer,
+}
+EVALUATION: dict[str, Check] = {"n_eval": check_integer, "evaluation_batch": check_integer}
+TRAINING: dict[str, Check] = {
+    "batch_size": check_integer,
+    "micro_batch": partial(_check_integer_or, words=("auto",), low=1),
+    "learning_rate": check_number,
+    "schedule": partial(check_choice, choices=("constant", "cosine")),
+    "weight_decay": _WEIGHT,
+    "clip": check_number,
+    "max_steps": check_integer,
+    "validate_every": check_integer,
+    "patience": check_integer,
+    "augment": _BOOLEAN,
+    "annotator": partial(_check_integer_or, words=("random", "majority", "staple"), low=0),
+    "precision": partial(check_choice, choices=("auto", "bf16", "fp32")),
+    "channels_last": partial(check_choice, choices=("auto", True, False)),
+    "compile": _BOOLEAN,
+}
+SETTINGS = {**MODEL, **DATA, **EVALUATION, **TRAINING}
 
 # Settings that are an option of one of the model's parts, wherever the model takes that part.
 OF_PARTS = {"n_ot": ("divergence", "samples"), "class_prior": ("decoder", "class_prior")}
 
 
-def names() -> list[str]:
-    """Return the names of all settings."""
-    return list(schema("suite")["$defs"]["settings"]["properties"])
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """Return the message for a key that is not among the known ones."""
+    known = list(known)
+    return f"unknown key {key!r}{did_you_mean(key, known) or ';'} Known: {listing(known)}"
+
+
+def overrides(assignments: Iterable[str]) -> dict[str, Any]:
+    """Return settings from ``KEY=VALUE``, whose value is TOML or else a plain word.
+
+    Raises:
+        OptionError: One is no assignment, names no setting or has a wrong value.
+
+    >>> overrides(["max_steps=5", "backbone=unet"])
+    {'max_steps': 5, 'backbone': 'unet'}
+    """
+    chosen = parse_assignments(assignments)
+    for name, value in chosen.items():
+        if name not in SETTINGS:
+            raise OptionError(f"--set: {unknown_key(name, SETTINGS)}")
+        try:
+            SETTINGS[name](name, value)
+        except OptionError as error:
+            raise OptionError(f"--set: {error}") from None
+    return chosen

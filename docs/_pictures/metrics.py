@@ -12,7 +12,7 @@ import probseg
 from probseg.metrics.ged import generalised_energy_distance
 from probseg.metrics.latent import effective_rank, gini
 from probseg.metrics.matching import hungarian_iou
-from probseg.plots import COLOURS, INK, MUTED
+from probseg.plots import INK, MUTED
 
 ASSETS = Path(__file__).parents[1] / "assets"
 SPECTRA = {
@@ -23,7 +23,7 @@ SPECTRA = {
 }
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 IMAGES, ANNOTATORS = 400, 4
-BLUE, ORANGE = COLOURS["punet"], COLOURS["2p-planar"]
+BLUE, ORANGE = "#0072B2", "#E69F00"  # Okabe and Ito's
 
 
 def spectra() -> Figure:

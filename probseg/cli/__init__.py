@@ -1,5 +1,50 @@
-"""The command ``probseg``: look at parts and models, check them, use them, begin new ones."""
+"""The command ``probseg``: each command has a file in this folder, and a place in the list below.
 
-from probseg.cli.command import main
+To add one, write a file with a ``COMMAND`` (``check.py`` is a short example) and list it here.
+"""
 
-__all__ = ["main"]
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from probseg._version import __version__
+from probseg.cli import check, completion, describe, list, new_plugin, predict, show
+from probseg.cli.command import Group, run_program
+
+EXAMPLES = """
+examples:
+  probseg list                                  every part that is installed
+  probseg list projectors                       those of one kind
+  probseg show projector planar                 its options, its call, its source
+  probseg check projector planar                whether it does what every projector must do
+  probseg new-plugin radial --kind projector    a package of your own, with tests that pass
+  probseg describe csae --set latent_dim=8      parameters, output shapes and FLOPs of a model
+  probseg predict model.safetensors scan.png --out predicted
+
+A kind is a model, backbone, encoder, projector, divergence, decoder, dataset or metric, in the
+singular or in the plural. probseg COMMAND --help explains each command. Completion of commands,
+kinds and names: eval "$(probseg completion bash)", or zsh, or fish.
+
+Exit status: 0 done, 1 something does not hold or cannot be read, 2 the arguments are wrong.
+"""
+
+PROBSEG = Group(
+    name="probseg",
+    summary="probabilistic segmentation models, and the parts that they are composed of",
+    commands=(
+        list.COMMAND,
+        show.COMMAND,
+        check.COMMAND,
+        new_plugin.COMMAND,
+        describe.COMMAND,
+        predict.COMMAND,
+        completion.COMMAND,
+    ),
+    examples=EXAMPLES,
+    version=f"probseg {__version__}",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``probseg`` and return its exit status."""
+    return run_program(PROBSEG, arguments)

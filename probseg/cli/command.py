@@ -1,60 +1,111 @@
-"""The command line as a whole: which commands there are, and what becomes of their errors."""
+"""Records for commands and groups of commands, and the function that runs one as a program.
+
+``probseg`` and the programs of the benchmark (``python -m benchmarks.run``) are made of them. The
+function of a command is imported when it runs, so that help, completion and mistakes answer
+without torch.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 
-import probseg
-from probseg.cli import parsing
 from probseg.cli.parser import Parser
 
-# torch is imported only once there is something to compute: --help, list and mistakes answer at
-# once.
 
-EXAMPLES = """
-examples:
-  probseg list                                  every part that is installed
-  probseg list projectors                       those of one kind
-  probseg show projector planar                 its options, what it is called with, its source
-  probseg check projector planar                whether it does what every projector has to do
-  probseg new-plugin radial --kind projector    a package of your own, with tests that pass
-  probseg describe csae --set latent_dim=8      parameters, FLOPs, memory and data flow of a model
-  probseg predict model.safetensors scan.png --out predicted
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command.
 
-A kind is a model, backbone, encoder, projector, divergence, decoder, dataset or metric, in the
-singular or in the plural. probseg COMMAND --help explains each command. Completion of commands,
-kinds and names: eval "$(probseg completion bash)", or zsh, or fish.
+    Args:
+        name: What users type, such as ``"show"``; of a program of its own, the whole of it, such
+            as ``"python -m benchmarks.run"``.
+        summary: What it does, in a line without a full stop.
+        add_arguments: Adds its arguments to a parser, and imports nothing heavy.
+        run: ``"module:function"``; the function takes the parsed arguments and returns the exit
+            status.
+        examples: Shown below the help; ``%(prog)s`` stands for the command.
+    """
 
-Exit status: 0 done, 1 something does not hold or cannot be read, 2 the command makes no sense.
-"""
+    name: str
+    summary: str
+    add_arguments: Callable[[Parser], None]
+    run: str
+    examples: str = ""
+
+    def configure(self, parser: Parser) -> None:
+        """Add the arguments to a parser."""
+        self.add_arguments(parser)
+        parser.set_defaults(parser=parser, command=self)
+
+    def call(self, options: argparse.Namespace) -> int:
+        """Import the function, call it and return the exit status."""
+        module, _, function = self.run.partition(":")
+        return int(getattr(import_module(module), function)(options))
 
 
-def make_parser() -> Parser:
-    """Return the parser of the command line."""
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Several commands under one name.
+
+    Args:
+        name: What users type.
+        summary: What they are for, in a line without a full stop.
+        commands: In the order of the help; a group is possible too.
+        examples: Shown below the help.
+        version: What ``--version`` prints; without it there is no such option.
+    """
+
+    name: str
+    summary: str
+    commands: tuple[Command | Group, ...]
+    examples: str = ""
+    version: str = ""
+
+    def configure(self, parser: Parser) -> None:
+        """Add a parser for each command to the group's parser."""
+        if self.version:
+            parser.add_argument("--version", action="version", version=self.version)
+        commands = parser.add_subparsers(metavar="COMMAND", required=True)
+        for command in self.commands:
+            command.configure(
+                commands.add_parser(
+                    command.name,
+                    help=command.summary,
+                    description=_sentence(command.summary),
+                    epilog=command.examples,
+                    formatter_class=argparse.RawDescriptionHelpFormatter,
+                )
+            )
+
+
+def make_parser(program: Command | Group) -> Parser:
+    """Return the parser of a program."""
     parser = Parser(
-        prog="probseg",
-        description="Probabilistic segmentation models, and the parts they are composed of.",
-        epilog=EXAMPLES,
+        prog=program.name,
+        description=_sentence(program.summary),
+        epilog=program.examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"probseg {probseg.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in parsing.COMMANDS:
-        add(commands)
+    program.configure(parser)
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status."""
-    parser = make_parser()
+def run_program(program: Command | Group, arguments: Sequence[str] | None = None) -> int:
+    """Run a program with arguments (default: those of this process); return its exit status."""
+    parser = make_parser(program)
     if "_ARGCOMPLETE" in os.environ:  # the shell asks what could come next
         import argcomplete
 
         argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
-    module = import_module(f"probseg.cli.{options.command.replace('-', '_')}_command")
-    parser_of_command: Parser = options.parser
-    return parser_of_command.run(lambda: int(module.run(options)))
+    command: Command = options.command
+    chosen: Parser = options.parser
+    return chosen.run(lambda: command.call(options))
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."

@@ -1,38 +1,55 @@
-"""What commands print: rich in a terminal, plain lines elsewhere, JSON where it is asked for."""
+"""Output of the commands: coloured tables in a terminal, plain lines elsewhere, or JSON."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+# imports are made to print only, since --help and completion must answer at once
+
+_ROLE = re.compile(r":\w+:`~?([^`]*)`")
+
+
+def plain(text: str) -> str:
+    """Return a text without the markup of docstrings.
+
+    >>> plain("The ``mean``, see :func:`~probseg.mean`.")
+    'The `mean`, see probseg.mean.'
+    """
+    return _ROLE.sub(r"\1", text).replace("``", "`")
 
 
 def print_json(data: Any) -> None:
     """Print plain data as JSON."""
+    import json
+
     print(json.dumps(data, indent=2, ensure_ascii=False))
 
 
+def print_line(text: str, style: str = "") -> None:
+    """Print a line, in a style of rich where the output is a terminal."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(soft_wrap=not Console().is_terminal).print(Text(text, style))
+
+
 def print_rows(
-    rows: Iterable[Sequence[str]],
-    headings: Sequence[str],
-    *,
-    marked: Iterable[int] = (),
-    wrap: bool = False,
+    rows: Iterable[Sequence[str]], headings: Sequence[str], *, wrap: bool = False
 ) -> None:
-    """Print rows under headings; elsewhere than in a terminal, one line each with nothing cut.
+    """Print rows under headings; outside of a terminal one line each, with nothing cut.
 
     Args:
         rows: One text for each column.
         headings: Of the columns.
-        marked: Numbers of the rows that something is wrong with.
-        wrap: Whether the last column goes on in the next line, in a terminal, rather than being
-            cut where the line ends.
+        wrap: Whether a terminal wraps the last column instead of cutting it at the line's end.
     """
-    rows, bad, console = [list(row) for row in rows], set(marked), Console()
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows, console = [list(row) for row in rows], Console()
     if not console.is_terminal:
         _print_plain([list(headings), *rows])
         return
@@ -42,8 +59,8 @@ def print_rows(
         table.add_column(heading, no_wrap=True, min_width=width)
     left = max(console.width - sum(widths) - 2 * len(headings), 20)
     table.add_column(headings[-1], no_wrap=not wrap, overflow="ellipsis", max_width=left)
-    for number, row in enumerate(rows):
-        table.add_row(*map(Text, row), style="red" if number in bad else None)
+    for row in rows:
+        table.add_row(*map(Text, row))
     console.print(table)
 
 

@@ -1,4 +1,4 @@
-"""A parser of arguments that complains in one line, and knows what was meant."""
+"""A parser of arguments with errors in one line, and the arguments that commands share."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
 
 from probseg.errors import OptionError, ProbsegError, UnknownNameError
 from probseg.options import did_you_mean
+from probseg.registry import KINDS, registry, singular
+from probseg.testing import CONTRACTS
 
 _CHOICE = re.compile(r"invalid choice: '?(?P<given>[^' ]*)'? \(choose from (?P<known>.*)\)")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that complains in one line."""
+    """A parser whose errors take one line and name the nearest valid choice."""
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and leave with status 2."""
@@ -46,6 +48,80 @@ class Parser(argparse.ArgumentParser):
         except ProbsegError as error:
             print(f"{self.prog}: {error}", file=sys.stderr)
             return 1
+
+
+def add_json(parser: Parser) -> None:
+    """Add ``--json``."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_set(parser: Parser, meaning: str) -> None:
+    """Add ``--set KEY=VALUE ...``, to be read by :func:`parse_assignments`."""
+    parser.add_argument(
+        "--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help=meaning
+    )
+
+
+def add_part(parser: Parser, *, kinds: Iterable[str] = KINDS) -> None:
+    """Add ``KIND NAME``; shells complete both."""
+    kind = parser.add_argument("kind", metavar="KIND", help="such as projector")
+    complete(kind, lambda **_: list(kinds))
+    name = parser.add_argument("name", metavar="NAME", help="such as planar")
+    complete(name, _names)
+
+
+def complete(action: argparse.Action, completer: Callable[..., list[str]]) -> None:
+    """Let shells complete an argument with what ``completer`` returns."""
+    action.completer = completer  # type: ignore[attr-defined]  # read by argcomplete
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Return names and values from ``KEY=VALUE``, whose value is TOML, None or else a plain word.
+
+    A key with dots sets a value within a mapping; of a key given twice the last value counts.
+
+    Raises:
+        OptionError: One is no assignment, or two contradict each other.
+
+    >>> parse_assignments(["size=64", "root=my/data", "layout=None", "size=32"])
+    {'size': 32, 'root': 'my/data', 'layout': None}
+    >>> parse_assignments(["backbone.name=unet", "backbone.channels=[8, 16]"])
+    {'backbone': {'name': 'unet', 'channels': [8, 16]}}
+    """
+    import tomllib  # here and below, since --help must answer at once
+
+    texts: dict[str, str] = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise OptionError(
+                f"--set takes KEY=VALUE, not {key!r}; put other arguments before --set"
+            )
+        texts[key.strip()] = text
+    none = {key: None for key, text in texts.items() if text == "None"}  # TOML has no such word
+    lines = (f"{key} = {_toml(text)}" for key, text in texts.items() if key not in none)
+    try:
+        return tomllib.loads("\n".join(lines)) | none
+    except tomllib.TOMLDecodeError as error:
+        raise OptionError(f"--set {' '.join(assignments)}: {error}") from error
+
+
+def _toml(text: str) -> str:
+    import json
+    import tomllib
+
+    try:
+        tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return json.dumps(text)
+    return text
+
+
+def _names(*, parsed_args: argparse.Namespace, **_: object) -> list[str]:
+    try:
+        return list(registry(CONTRACTS[singular(parsed_args.kind, CONTRACTS)]))
+    except UnknownNameError:
+        return []
 
 
 def _helpful(message: str) -> str:

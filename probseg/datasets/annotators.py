@@ -16,8 +16,8 @@ from torch import Generator, Tensor
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch
 from probseg.options import did_you_mean, listing
+from probseg.utils.devices import to_device
 from probseg.utils.optional import require
-from probseg.utils.transfer import moved
 
 Annotator = Literal["random", "majority", "staple"] | int
 NAMES: tuple[str, ...] = ("random", "majority", "staple")
@@ -112,7 +112,7 @@ def choose_annotator(
         rank = (torch.rand(count, generator=generator, device=device) * who.sum(1)).long()
         among = (who.cumsum(1) > rank[:, None]).int().argmax(1)
         chosen = torch.where(who.all(1), chosen, among)
-    return masks[torch.arange(count, device=masks.device), moved(chosen, masks.device)]
+    return masks[torch.arange(count, device=masks.device), to_device(chosen, masks.device)]
 
 
 def majority_vote(masks: Tensor, present: Tensor | None = None) -> Tensor:

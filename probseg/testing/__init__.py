@@ -1,4 +1,4 @@
-"""What every part of a kind has to do, as checks that plugins run on their own parts too.
+"""Contracts: what every part of a kind must do, as checks that plugins run on their parts too.
 
 >>> from probseg.testing import check, checks
 >>> [one.__name__ for one in checks["projector"]][:2]
@@ -8,24 +8,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+from probseg.errors import UnknownNameError
+from probseg.options import unknown
+from probseg.registry import KINDS
 from probseg.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from probseg.testing.contract import Check, Contract, ContractError, Part
-    from probseg.testing.contracts import check, checks
+
+CONTRACTS = {**KINDS, "agreement": "metrics", "matching": "metrics"}
+"""Each contract, and the registry of the parts that may keep it; a metric may keep three."""
+
+
+class Checks(Mapping[str, "list[Check]"]):
+    """The checks of each contract; those of a kind are imported when they are asked for."""
+
+    def __getitem__(self, kind: str) -> list[Check]:
+        """Return the checks of a contract, each a function of one part."""
+        module = import_module(f"probseg.testing.{CONTRACTS[kind]}")
+        name = "contract" if kind in KINDS else kind
+        checks: list[Check] = getattr(module, name).checks
+        return checks
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the contracts."""
+        return iter(CONTRACTS)
+
+    def __len__(self) -> int:
+        """How many contracts there are."""
+        return len(CONTRACTS)
+
+
+checks = Checks()
+"""The checks of each contract: ``checks["projector"]`` is a list of functions of one part."""
+
+
+def check(kind: str, part: Part) -> None:
+    """Run all checks of a contract on a part.
+
+    Args:
+        kind: The kind in the singular, such as ``"projector"``. A metric may also claim
+            ``"agreement"`` (equal sets are best) and ``"matching"`` (of samples to annotations).
+        part: A registered name, a mapping ``{"name": ..., **options}`` or a constructor.
+
+    Raises:
+        ContractError: The part breaks its contract; names the check, what was expected, what came.
+        UnknownNameError: There is no such contract.
+    """
+    if kind not in checks:
+        raise UnknownNameError(unknown("kind of part", kind, checks))
+    for one in checks[kind]:
+        one(part)
+
 
 __getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "Check": "contract",
-        "Contract": "contract",
-        "ContractError": "contract",
-        "Part": "contract",
-        "check": "contracts",
-        "checks": "contracts",
-    },
+    __name__, {name: "contract" for name in ("Check", "Contract", "ContractError", "Part")}
 )
 
-__all__ = ["Check", "Contract", "ContractError", "Part", "check", "checks"]
+__all__ = ["CONTRACTS", "Check", "Contract", "ContractError", "Part", "check", "checks"]

@@ -1,7 +1,7 @@
 """The pytest plugin of probseg: ``pytest --probseg-check projector:radial``.
 
-It adds a test for each check that the contract of a part's kind has. pytest loads it into every
-run of everybody who has probseg installed, so nothing heavy is imported until it is asked for.
+It adds a test for each check of the contract. pytest loads it into every run where probseg is
+installed, so nothing heavy is imported until the option is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OPTION = "--probseg-check"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option."""
+    """Add ``--probseg-check``."""
     parser.getgroup("probseg").addoption(
         _OPTION,
         action="append",
@@ -25,12 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="[KIND:]NAME",
         dest="probseg_check",
         help="check that a part keeps the contract of its kind, such as projector:radial; "
-        "without files or folders besides, nothing else is collected",
+        "unless files or folders are named too, nothing else is collected",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect nothing else where nobody named files."""
+    """Collect nothing else unless files are named."""
     if config.option.probseg_check and config.args_source is not config.ArgsSource.ARGS:
         config.args = []
 
@@ -39,9 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Add the checks to what was collected."""
-    for wanted in config.option.probseg_check:
-        kind, name = _part(wanted)
+    """Add the checks to the collected tests."""
+    for argument in config.option.probseg_check:
+        kind, name = _part(argument)
         items += PartCollector.from_parent(session, name=f"{kind}:{name}").collect()
 
 
@@ -62,8 +62,8 @@ class PartCollector(pytest.Collector):
 class CheckItem(pytest.Item):
     """One check of one part."""
 
-    def __init__(self, *, check: Check, part: str, **known: Any) -> None:
-        super().__init__(**known)
+    def __init__(self, *, check: Check, part: str, **options: Any) -> None:
+        super().__init__(**options)
         self.check, self.part = check, part
 
     def runtest(self) -> None:
@@ -71,12 +71,12 @@ class CheckItem(pytest.Item):
         self.check(self.part)
 
     def reportinfo(self) -> tuple[str, int | None, str]:
-        """Say where the part is from, which is no file."""
+        """Name the part; it has no test file."""
         assert self.parent is not None
         return "probseg", None, f"{self.parent.name}: {self.name}"
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Return the reason; where the part itself raised an error, with its traceback."""
+        """Return the reason, and the traceback only where the part itself raised an error."""
         from probseg.testing import ContractError
 
         if isinstance(excinfo.value, ContractError) and excinfo.value.__cause__ is None:
@@ -84,34 +84,36 @@ class CheckItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
 
-def _part(wanted: str) -> tuple[str, str]:
-    """Return kind and name from ``KIND:NAME``, or from a name that only one kind has."""
-    from probseg.cli.kinds import registry_of, singular
+def _part(argument: str) -> tuple[str, str]:
+    """Return contract and name from ``KIND:NAME``, or from a name that only one kind has."""
     from probseg.errors import ProbsegError
-    from probseg.registry import KINDS
+    from probseg.registry import registry, singular
+    from probseg.testing import CONTRACTS
 
-    given, colon, name = wanted.rpartition(":")
+    kind, colon, name = argument.rpartition(":")
     try:
-        if colon:
-            kind = singular(given, claims=True)
-        else:
-            kind = _only([one for one in KINDS if name in registry_of(one)], name)
-        registry_of(kind)[name]  # an unknown name, or a broken plugin, is told once
+        contract = singular(kind, CONTRACTS) if colon else _only_kind(name)
+        registry(CONTRACTS[contract])[name]  # an unknown name or a broken plugin is reported once
     except ProbsegError as error:
-        raise pytest.UsageError(f"{_OPTION} {wanted}: {error}") from error
-    return kind, name
+        raise pytest.UsageError(f"{_OPTION} {argument}: {error}") from error
+    return contract, name
 
 
-def _only(kinds: list[str], name: str) -> str:
-    from probseg.cli.kinds import registry_of
+def _only_kind(name: str) -> str:
+    """Return the one kind that has a part of this name.
+
+    Raises:
+        UnknownNameError: None has, or several have.
+    """
     from probseg.errors import UnknownNameError
     from probseg.options import did_you_mean
-    from probseg.registry import KINDS
+    from probseg.registry import KINDS, registry
 
+    kinds = [kind for kind in KINDS if name in registry(KINDS[kind])]
     if len(kinds) == 1:
         return kinds[0]
     if kinds:
         choice = " or ".join(f"{kind}:{name}" for kind in kinds)
-        raise UnknownNameError(f"several kinds have a {name!r}; say {choice}")
-    known = [one for kind in KINDS for one in registry_of(kind)]
-    raise UnknownNameError(f"no part is called {name!r}{did_you_mean(name, known)}")
+        raise UnknownNameError(f"several kinds have a part called {name!r}; say {choice}")
+    names = [one for kinds in KINDS.values() for one in registry(kinds)]
+    raise UnknownNameError(f"no part is called {name!r}{did_you_mean(name, names)}")

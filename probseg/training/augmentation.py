@@ -1,4 +1,4 @@
-"""The random transformations of Table 5, on image and masks together."""
+"""The random transformations of Table 5, applied to image and masks together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from kornia.geometry.transform import get_affine_matrix2d, warp_affine
 from torch import Generator, Tensor
 
-from probseg.utils.transfer import moved
+from probseg.utils.devices import to_device
 
 Interval = tuple[float, float]
 
@@ -46,16 +46,11 @@ def draw(count: int, generator: Generator, *, ranges: Ranges = TABLE_5) -> Draw:
         generator: A generator on the CPU.
         ranges: The intervals to draw from.
     """
-    low, high = torch.tensor([getattr(ranges, column) for column in _COLUMNS]).unbind(1)
-    values = low + (high - low) * torch.rand(count, len(_COLUMNS), generator=generator)
-    return Draw(
-        rotation=values[:, 0],
-        translation=values[:, 1:3],
-        scale=values[:, 3],
-        shear=values[:, 4:6],
-        brightness=values[:, 6],
-        gamma=values[:, 7],
-    )
+    rotation, translation, scale, shear, brightness, gamma = ranges
+    intervals = [rotation, translation, translation, scale, shear, shear, brightness, gamma]
+    low, high = torch.tensor(intervals).unbind(1)
+    values = low + (high - low) * torch.rand(count, len(intervals), generator=generator)
+    return Draw(*(part.squeeze(1) for part in values.split([1, 2, 1, 2, 1, 1], dim=1)))
 
 
 def apply(image: Tensor, masks: Tensor, parameters: Draw) -> tuple[Tensor, Tensor]:
@@ -64,9 +59,9 @@ def apply(image: Tensor, masks: Tensor, parameters: Draw) -> tuple[Tensor, Tenso
     Brightness and gamma change the image only: ``x -> clip(f x, 0, 1) ** g`` on intensities in
     [0, 1]. An image that leaves [0, 1] is first mapped into it by its own extrema (widened to
     include 0 and 1) and mapped back after. The affine map is the same for image (bilinear) and
-    masks (nearest neighbour, no new class). What turns in from outside is background: class 0
-    and the darkest intensity (0 for images in [0, 1]), so no lesion is invented, and none is cut
-    from its label.
+    masks (nearest neighbour, no new class). What comes in from outside the image is background:
+    class 0 and the darkest intensity (0 for images in [0, 1]), so no lesion is added, and none is
+    separated from its label.
 
     Args:
         image: (B, C, H, W) float.
@@ -76,7 +71,7 @@ def apply(image: Tensor, masks: Tensor, parameters: Draw) -> tuple[Tensor, Tenso
     Returns:
         Image and masks of the same shapes, types and device.
     """
-    parameters = Draw(*(moved(value, image.device) for value in parameters))
+    parameters = Draw(*(to_device(value, image.device) for value in parameters))
     low = image.amin(dim=(1, 2, 3), keepdim=True).clamp(max=0)
     high = image.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1)
     unit = (image - low) / (high - low)
@@ -113,18 +108,6 @@ def affine_matrix(parameters: Draw, *, height: int, width: int) -> Tensor:
         shear[:, 0],
         shear[:, 1],
     )
-
-
-_COLUMNS = (
-    "rotation",
-    "translation",
-    "translation",
-    "scale",
-    "shear",
-    "shear",
-    "brightness",
-    "gamma",
-)
 
 
 def _warp(tensor: Tensor, matrix: Tensor, *, mode: str) -> Tensor:

@@ -17,7 +17,7 @@ from probseg.tensors import extremes
 from probseg.training.determinism import Purpose, make_generator
 from probseg.training.distributed import Share
 from probseg.training.settings import TrainingSettings
-from probseg.utils.transfer import moved
+from probseg.utils.devices import to_device
 
 
 class TrainingData(LightningDataModule):
@@ -63,7 +63,7 @@ class TrainingData(LightningDataModule):
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
         """Move images and masks. ``present`` stays on the CPU, where annotators are drawn."""
-        image, masks = (moved(part, device) for part in batch[:2])
+        image, masks = (to_device(part, device) for part in batch[:2])
         return Batch(image, masks, batch.present)
 
     @property

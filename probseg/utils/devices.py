@@ -1,4 +1,4 @@
-"""Float64 and label maps on devices, and tensors a few images at a time.
+"""Copies to devices, float64 and label maps there, and tensors a few images at a time.
 
 One rule holds for whatever a metric returns: it is float64, on the device of its input, or on the
 CPU where that device has no float64, as Apple's GPUs do not.
@@ -31,6 +31,16 @@ def float64_device(device: torch.device) -> torch.device:
 def to_float64(tensor: Tensor) -> Tensor:
     """Return a tensor in float64, on :func:`float64_device`."""
     return tensor.to(float64_device(tensor.device)).double()  # MPS refuses both in one call
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device; the host waits for the copy only where it must.
+
+    A copy to a CUDA device has read the memory when the call returns. A copy back to the CPU could
+    be read before it has arrived, and MPS may read memory that is freed by then
+    (https://github.com/pytorch/pytorch/issues/83015).
+    """
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 def chunks(first: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:

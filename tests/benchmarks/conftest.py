@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from forks import forked
 
-from benchmarks.execution import estimate, workers
+from benchmarks.execution import estimate, local
 from benchmarks.speed.workers import Worker
 
 SUITE = """
@@ -96,5 +96,5 @@ def quick_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start processes from one that has imported what they need: seconds each are saved."""
     context = forked()
     monkeypatch.setattr(Worker, "START", "forkserver")
-    monkeypatch.setattr(workers, "START", context)
+    monkeypatch.setattr(local, "START", context)
     monkeypatch.setattr(estimate, "START", context)

@@ -1,13 +1,15 @@
-"""The command as a whole: it explains itself at once, and helps whoever mistypes."""
+"""The command as a whole: it explains itself at once, and names the nearest right argument."""
 
 import time
 
 import pytest
 
 import probseg
-from probseg.cli.parsing import COMMANDS
+from probseg.cli import PROBSEG
+from probseg.cli.command import Command, Group, run_program
+from probseg.errors import DataError, OptionError
 
-NAMES = [add.__name__.removeprefix("add_").replace("_", "-") for add in COMMANDS]
+NAMES = [command.name for command in PROBSEG.commands]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in NAMES)])
@@ -31,19 +33,19 @@ def test_help_takes_less_than_half_a_second(python):
     assert min(seconds() for _ in range(5)) < 0.5
 
 
-def test_a_list_without_plugins_imports_no_torch(python):
+def test_a_list_imports_no_torch(python):
     code = (
         "import sys; from probseg.cli import main\n"
-        "main(['list', '--no-import']); main(['list', 'models', '--json', '--no-import'])\n"
-        "assert 'torch' not in sys.modules"
+        "main(['list']); main(['list', 'models', '--json'])\n"
+        "assert not {'torch', 'numpy'} & set(sys.modules)"
     )
     assert "csae" in python("-c", code)
 
 
 def test_a_wrong_command_gets_the_nearest_right_one(command):
-    status, _, complaint = command("discribe")
-    assert status == 2 and "did you mean 'describe'?" in complaint
-    assert complaint.count("\n") == 1
+    status, _, stderr = command("discribe")
+    assert status == 2 and "did you mean 'describe'?" in stderr
+    assert stderr.count("\n") == 1
 
 
 def test_the_version_is_the_packages(command):
@@ -51,7 +53,7 @@ def test_the_version_is_the_packages(command):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_is_told_how_to_complete(command, shell):
+def test_a_shell_learns_how_to_complete(command, shell):
     status, output, _ = command("completion", shell)
     assert status == 0 and "probseg" in output
 
@@ -80,8 +82,10 @@ def test_tab_completes_commands_kinds_and_names(python, tmp_path, line, wanted):
         COMP_LINE=line,
         COMP_POINT=str(len(line)),
     )
-    found = {one for one in answers.read_text().split("\n") if one and not one.startswith("-")}
-    assert found == wanted
+    completions = {
+        one for one in answers.read_text().split("\n") if one and not one.startswith("-")
+    }
+    assert completions == wanted
 
 
 def test_the_entry_point_is_the_command():
@@ -99,9 +103,47 @@ def test_the_entry_point_is_the_command():
 def test_whoever_reads_the_first_line_only_gets_no_traceback(python):
     code = (
         "import subprocess, sys\n"
-        "many = [sys.executable, '-m', 'probseg', 'list', '--json', '--no-import']\n"
+        "many = [sys.executable, '-m', 'probseg', 'list', '--json']\n"
         "one = subprocess.Popen(many, stdout=subprocess.PIPE, stderr=subprocess.PIPE)\n"
         "one.stdout.read(1); one.stdout.close(); print(one.stderr.read().decode())\n"
         "sys.exit(one.wait())"
     )
     assert python("-c", code).strip() == ""
+
+
+def _add_word(parser):
+    parser.add_argument("word")
+
+
+def say(options):
+    """The function of the commands below."""
+    if options.word == "data":
+        raise DataError("the data are damaged")
+    if options.word == "option":
+        raise OptionError("that makes no sense")
+    if options.word == "stop":
+        raise KeyboardInterrupt
+    print(options.word)
+    return 0
+
+
+SAY = Command(name="say", summary="say a word", add_arguments=_add_word, run=f"{__name__}:say")
+NESTED = Group(
+    name="program",
+    summary="a program",
+    commands=(Group(name="group", summary="commands in a group", commands=(SAY,)),),
+)
+
+
+@pytest.mark.parametrize(("program", "words"), [(SAY, []), (NESTED, ["group", "say"])])
+def test_a_command_runs_alone_and_in_groups(program, words, capsys):
+    assert run_program(program, [*words, "hello"]) == 0
+    assert capsys.readouterr().out == "hello\n"
+    name = " ".join([program.name, *words])
+    for word, status, message in (
+        ("data", 1, f"{name}: the data are damaged\n"),
+        ("option", 2, f"{name}: that makes no sense (--help explains)\n"),
+        ("stop", 130, "\ninterrupted\n"),
+    ):
+        assert run_program(program, [*words, word]) == status
+        assert capsys.readouterr().err == message

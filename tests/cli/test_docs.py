@@ -16,13 +16,13 @@ SHOWN = [(line, output) for line, output in BLOCKS if output]
 @pytest.mark.parametrize(("line", "shown"), SHOWN, ids=[line for line, _ in SHOWN])
 def test_the_page_shows_what_is_printed(command, monkeypatch, tmp_path, line, shown):
     monkeypatch.chdir(tmp_path)
-    _, output, complaint = command(*shlex.split(line))
-    printed = [" ".join(one.split()) for one in (output + complaint).splitlines()]
+    _, output, message = command(*shlex.split(line))
+    printed = [" ".join(one.split()) for one in (output + message).splitlines()]
     wanted = [" ".join(one.split()) for one in shown.splitlines()]
-    place = 0
+    start = 0
     for one in wanted:
-        assert one in printed[place:], f"{one!r} is not printed there"
-        place = printed.index(one, place) + 1
+        assert one in printed[start:], f"{one!r} is not printed there"
+        start = printed.index(one, start) + 1
 
 
 def test_the_page_shows_every_command():

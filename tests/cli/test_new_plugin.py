@@ -8,8 +8,8 @@ import sys
 import pytest
 
 import probseg
-from probseg.cli.kinds import KINDS
-from probseg.cli.new_plugin_command import package
+from probseg.cli.new_plugin import package
+from probseg.registry import KINDS
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +94,14 @@ def test_the_range_of_versions_takes_this_one():
         (["radial", "--kind", "projecter"], "did you mean 'projector'"),
         (["Ra dial", "--kind", "projector"], "is no name for a part"),
         (["planar", "--kind", "projectors"], "exists already, of probseg"),
-        (["radial", "--kind", "projector", "--out", "."], "exists already; choose another place"),
+        (["radial", "--kind", "projector", "--out", "."], "exists already; choose another folder"),
     ],
 )
 def test_what_makes_no_sense_is_refused(command, monkeypatch, tmp_path, arguments, message):
     (tmp_path / "mine").write_text("mine")
     monkeypatch.chdir(tmp_path)
-    status, _, complaint = command("new-plugin", *arguments)
-    assert status == 2 and message in complaint and complaint.count("\n") == 1
+    status, _, stderr = command("new-plugin", *arguments)
+    assert status == 2 and message in stderr and stderr.count("\n") == 1
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
 
 

@@ -5,8 +5,8 @@ from multiprocessing.context import ForkServerContext
 
 # One list, since the server lives as long as the tests: what it lacks, each process imports.
 PRELOADED = [
-    "benchmarks.execution.session",
-    "benchmarks.jobs.job",
+    "benchmarks.execution.run_plan",
+    "benchmarks.jobs.experiment",
     "probseg.plots",
     "benchmarks.speed.train",
 ]

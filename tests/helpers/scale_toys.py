@@ -5,10 +5,10 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.execution.work import Work
+from benchmarks.execution.attempts import Attempt
 
 
-class Deadly(Work):
+class Deadly(Attempt):
     """Kills whatever process does it."""
 
     def __call__(self, cell):

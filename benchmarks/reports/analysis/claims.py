@@ -1,25 +1,37 @@
 """The claims of the paper, and a verdict on each from the results that are there.
 
 A claim is "reproduced" where its rule holds in results of the paper's setting, "not reproduced"
-where it does not, and "not tested" where no such results can say. Results of another setting are
-told, but decide nothing.
+where it does not, and "not tested" where no such results can decide. Results of another setting are
+reported, but decide nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from itertools import chain
+from typing import Literal, get_args
 
-from benchmarks.reports.analysis import words
+from benchmarks.reports.analysis import paper
 from benchmarks.reports.analysis.correlation import KERNELS
-from benchmarks.reports.analysis.curves import LowerThroughout, MoreVolatile, RisesEarly
-from benchmarks.reports.analysis.evidence import Evidence, Judgement
-from benchmarks.reports.analysis.reference import Published, published
-from benchmarks.reports.analysis.rules import Best, Correlated, Discardable, Spread
-from benchmarks.reports.analysis.setting import PROFILE, departures, reservations
+from benchmarks.reports.analysis.paper import Published, departures, published, reservations
+from benchmarks.reports.analysis.rules import (
+    Evidence,
+    Judgement,
+    is_best,
+    is_correlated,
+    is_discardable,
+    is_spread,
+)
+from benchmarks.reports.analysis.training_curves import (
+    is_lower_throughout,
+    is_more_volatile,
+    rises_early,
+)
 
 Outcome = Literal["reproduced", "not reproduced", "not tested"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 RIVALS = ("punet", "2p-planar")
 # Section 5.2, of the PU-Net's samples.
 UNDERESTIMATED = ("qubiq-brain-growth", "qubiq-brain-tumor")
@@ -28,7 +40,7 @@ OVERESTIMATED = ("qubiq-pancreas", "qubiq-pancreatic-lesion")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the results say of one claim on one data set, in plain language."""
+    """The outcome of one claim on one data set, and why, in plain language."""
 
     claim: str
     dataset: str
@@ -65,70 +77,74 @@ def _of_table(table: Published) -> Iterator[Claim]:
     data, source = table.dataset, f"Table {table.number}"
     for metric in KERNELS:
         if table.lowest(metric) == "csae":
-            text = f"The cSAE has the lowest {words.metric(metric)} of the three models"
-            yield Claim(text, data, source, words.PAPER_ROWS, Best("csae", RIVALS, metric))
+            text = f"The cSAE has the lowest {paper.metric_name(metric)} of the three models"
+            yield Claim(text, data, source, paper.ROWS, _csae_is_best(metric))
     if table.value("2p-planar", "w-iou").mean < table.value("punet", "w-iou").mean:
         text = "A flow on the posterior alone (2p-planar) lowers the PU-Net's Ŵ (1 − IoU)"
-        rule = Best("2p-planar", ("punet",), "w-iou")
+        rule = partial(is_best, row="2p-planar", rivals=("punet",), metric="w-iou")
         yield Claim(text, data, source, ("2p-planar", "punet"), rule)
 
 
 def _of_index(table: Published) -> Iterator[Claim]:
     data, source = table.dataset, "§5.1 and Table 1"
     text = "The cSAE retains the singular values most: the lowest Gini index of the three models"
-    yield Claim(text, data, source, words.PAPER_ROWS, Best("csae", RIVALS, "gini"))
+    yield Claim(text, data, source, paper.ROWS, _csae_is_best("gini"))
     if table.value("2p-planar", "gini").mean < table.value("punet", "gini").mean:
         text = "A flow on the posterior alone (2p-planar) lowers the PU-Net's Gini index"
-        rule = Best("2p-planar", ("punet",), "gini")
+        rule = partial(is_best, row="2p-planar", rivals=("punet",), metric="gini")
         yield Claim(text, data, source, ("2p-planar", "punet"), rule)
     text = "The Gini index is correlated with Ŵ: the lower, the better"
-    yield Claim(text, data, "§5.1", words.PAPER_ROWS, Correlated())
+    yield Claim(text, data, "§5.1", paper.ROWS, is_correlated)
 
 
 def _of_training(data: str) -> Iterator[Claim]:
     source = "§5.1 and Figure 3"
     text = "The PU-Net's singular values vanish early in training: its Gini index rises"
-    yield Claim(text, data, source, ("punet",), RisesEarly("punet"))
+    yield Claim(text, data, source, ("punet",), partial(rises_early, row="punet"))
     for row in ("2p-planar", "csae"):
-        name, rows = words.model(row), (row, "punet")
+        name, rows = paper.model_name(row), (row, "punet")
         text = f"The {name}'s Gini index is below the PU-Net's all through training"
-        yield Claim(text, data, source, rows, LowerThroughout(*rows))
+        yield Claim(text, data, source, rows, partial(is_lower_throughout, row=row, rival="punet"))
         text = f"The {name}'s Gini index is more volatile than the PU-Net's"
-        yield Claim(text, data, source, rows, MoreVolatile(*rows))
+        yield Claim(text, data, source, rows, partial(is_more_volatile, row=row, rival="punet"))
 
 
 def _of_samples(data: str) -> Iterator[Claim]:
     text = "The cSAE's uncertainty agrees best with the annotators' disagreement (NCC)"
-    yield Claim(text, data, "§5.2", words.PAPER_ROWS, Best("csae", RIVALS, "ncc"))
+    yield Claim(text, data, "§5.2", paper.ROWS, _csae_is_best("ncc"))
     if data.startswith((*UNDERESTIMATED, *OVERESTIMATED)):
         more = data in OVERESTIMATED
         text = f"The PU-Net {'over' if more else 'under'}estimates the annotators' disagreement"
-        yield Claim(text, data, "§5.2", ("punet",), Spread("punet", more=more))
+        yield Claim(text, data, "§5.2", ("punet",), partial(is_spread, row="punet", more=more))
     text = "The cSAE's flows can be discarded at test time: its base prior answers as well"
-    yield Claim(text, data, "§4", ("csae",), Discardable("csae"))
+    yield Claim(text, data, "§4", ("csae",), partial(is_discardable, row="csae"))
+
+
+def _csae_is_best(metric: str) -> Callable[[Evidence], Judgement]:
+    return partial(is_best, row="csae", rivals=RIVALS, metric=metric)
 
 
 def verdicts(evidence: Iterable[Evidence]) -> list[Verdict]:
     """Judge every claim of the paper.
 
     Args:
-        evidence: Of every experiment that was run, of any profile.
+        evidence: Of every data set that was run, of any profile.
     """
     evidence = list(evidence)
     return [_verdict(claim, evidence) for claim in claims()]
 
 
 def _verdict(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
-    outcome, why = _judge(claim, [e for e in evidence if e.experiment.dataset == claim.dataset])
+    outcome, why = _judge(claim, [e for e in evidence if e.results.dataset == claim.dataset])
     return Verdict(claim.text, claim.dataset, claim.source, outcome, why)
 
 
 def _judge(claim: Claim, evidence: Sequence[Evidence]) -> tuple[Outcome, str]:
-    covering = [e for e in evidence if all(row in e.experiment.rows for row in claim.rows)]
+    covering = [e for e in evidence if all(row in e.results.rows for row in claim.rows)]
     if not covering:
         return "not tested", _missing(claim, evidence)
     best = min(
-        covering, key=lambda e: (len(_departures(claim, e)), e.experiment.profile != PROFILE)
+        covering, key=lambda e: (len(_departures(claim, e)), e.results.profile != paper.PROFILE)
     )
     holds, why = claim.rule(best)
     apart = _departures(claim, best)
@@ -140,24 +156,25 @@ def _judge(claim: Claim, evidence: Sequence[Evidence]) -> tuple[Outcome, str]:
 
 
 def _departures(claim: Claim, evidence: Evidence) -> list[str]:
-    told = [d for row in claim.rows for d in departures(evidence.experiment, row)]
-    return list(dict.fromkeys(told))
+    of_rows = (departures(evidence.results, row) for row in claim.rows)
+    return list(dict.fromkeys(chain.from_iterable(of_rows)))
 
 
 def _missing(claim: Claim, evidence: Sequence[Evidence]) -> str:
     if not evidence:
-        return f"No results on {words.dataset(claim.dataset)}."
-    ran = set.intersection(*(set(e.experiment.rows) for e in evidence))
-    absent = ", ".join(words.model(row) for row in claim.rows if row not in ran)
-    return f"No results of {absent} on {words.dataset(claim.dataset)}."
+        return f"No results on {paper.dataset_name(claim.dataset)}."
+    ran = set.intersection(*(set(e.results.rows) for e in evidence))
+    absent = ", ".join(paper.model_name(row) for row in claim.rows if row not in ran)
+    return f"No results of {absent} on {paper.dataset_name(claim.dataset)}."
 
 
 def _informal(holds: bool | None, why: str, apart: Sequence[str]) -> str:
     tendency = {True: "There it is borne out", False: "There it is not borne out", None: "There"}
-    told = f"The results are of another setting than the paper's ({'; '.join(apart)})."
-    return f"{told} {tendency[holds]}: {why}"
+    setting = f"The results are of another setting than the paper's ({'; '.join(apart)})."
+    return f"{setting} {tendency[holds]}: {why}"
 
 
 def _reserved(claim: Claim, evidence: Evidence, why: str) -> str:
-    told = [r for row in claim.rows for r in reservations(evidence.experiment, row)]
-    return why + (f" With reservations: {'; '.join(dict.fromkeys(told))}." if told else "")
+    of_rows = (reservations(evidence.results, row) for row in claim.rows)
+    distinct = dict.fromkeys(chain.from_iterable(of_rows))
+    return why + (f" With reservations: {'; '.join(distinct)}." if distinct else "")

@@ -10,14 +10,13 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from benchmarks.reports.analysis.experiments import Experiment, Groups, Paired, Values
-from benchmarks.reports.analysis.resampling import mean_interval
-from benchmarks.reports.analysis.words import PAPER_ROWS
-from benchmarks.reports.tables import COLUMNS
+from benchmarks.reports.analysis.bootstrap import mean_interval
+from benchmarks.reports.analysis.dataset_results import DatasetResults, Groups, Paired, Values
+from benchmarks.reports.analysis.paper import ROWS as PAPER_ROWS
+from benchmarks.reports.results_table import COLUMNS
 
 # Hungarian-matched IoU is 1 − Ŵ (1 − IoU): a test of it would only repeat that one.
-TESTED = [column for column in COLUMNS if column.best and column.metric != "hungarian-iou"]
-BETTER = {column.metric: column.best for column in TESTED} | {"ncc": "high"}
+BETTER = {c.name: c.best for c in COLUMNS if c.best and c.name != "hungarian-iou"} | {"ncc": "high"}
 LEVEL = 0.05
 FEW = 13  # images, of which scipy's test is exact with ties too, but takes seconds
 
@@ -48,21 +47,6 @@ class PairedTest(Comparison):
     second: str
     cells: int  # folds and seeds that were averaged, image by image, before the test
     adjusted: float  # p after Holm's correction over its family
-
-    @property
-    def swapped(self) -> PairedTest:
-        """The same test with the other row first."""
-        return replace(
-            self,
-            first=self.second,
-            second=self.first,
-            first_mean=self.second_mean,
-            second_mean=self.first_mean,
-            difference=-self.difference,
-            low=-self.high,
-            high=-self.low,
-            rank_biserial=-self.rank_biserial,
-        )
 
     @property
     def lower(self) -> str | None:
@@ -154,42 +138,42 @@ def holm(ps: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def paired_tests(experiment: Experiment) -> list[PairedTest]:
+def paired_tests(results: DatasetResults) -> list[PairedTest]:
     """Compare every two trained rows in every metric in which one can be better.
 
     The comparisons among the paper's three models are one family of Holm's correction, and those
     with other rows another, so that an ablation beside them does not change their p values.
     """
-    rows = sorted(experiment.trained, key=_paper_first)
+    rows = sorted(results.trained, key=_paper_first)
     papers = [r for r in rows if r in PAPER_ROWS]
     pairs = list(combinations(rows, 2))
     families = (
         [pair for pair in pairs if set(pair) <= set(papers)],
         [pair for pair in pairs if not set(pair) <= set(papers)],
     )
-    return [test for family in families for test in _family(experiment, family)]
+    return [test for family in families for test in _family(results, family)]
 
 
 def _paper_first(row: str) -> int:
     return PAPER_ROWS.index(row) if row in PAPER_ROWS else len(PAPER_ROWS)
 
 
-def _family(experiment: Experiment, pairs: Iterable[tuple[str, str]]) -> list[PairedTest]:
-    tests = [_test(experiment, *pair, metric) for pair in pairs for metric in BETTER]
-    found = [test for test in tests if test is not None]
-    adjusted = holm([test.p for test in found])
-    return [replace(test, adjusted=p) for test, p in zip(found, adjusted, strict=True)]
+def _family(results: DatasetResults, pairs: Iterable[tuple[str, str]]) -> list[PairedTest]:
+    tests = [_test(results, *pair, metric) for pair in pairs for metric in BETTER]
+    defined = [test for test in tests if test is not None]
+    adjusted = holm([test.p for test in defined])
+    return [replace(test, adjusted=p) for test, p in zip(defined, adjusted, strict=True)]
 
 
-def _test(experiment: Experiment, first: str, second: str, metric: str) -> PairedTest | None:
-    pair = experiment.paired((first, metric), (second, metric))
+def _test(results: DatasetResults, first: str, second: str, metric: str) -> PairedTest | None:
+    pair = results.paired((first, metric), (second, metric))
     if pair is None:
         return None
-    comparison = of_pair(pair)
+    comparison = compare_pair(pair)
     return PairedTest(
         **asdict(comparison),
-        profile=experiment.profile,
-        dataset=experiment.dataset,
+        profile=results.profile,
+        dataset=results.dataset,
         metric=metric,
         first=first,
         second=second,
@@ -198,6 +182,6 @@ def _test(experiment: Experiment, first: str, second: str, metric: str) -> Paire
     )
 
 
-def of_pair(pair: Paired) -> Comparison:
+def compare_pair(pair: Paired) -> Comparison:
     """Compare the two sides of a pair."""
     return compare(pair.first, pair.second, pair.groups)

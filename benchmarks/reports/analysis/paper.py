@@ -1,137 +1,150 @@
-"""The paper's Tables 1 and 2, with its values beside ours."""
+"""The paper: its names of models, data sets and metrics, its printed values, and its setting."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 
-from benchmarks.reports.analysis import words
-from benchmarks.reports.analysis.experiments import Experiment
-from benchmarks.reports.analysis.reference import NAMES, Published, published
-from benchmarks.reports.analysis.setting import PROFILE, departures, reservations
-from benchmarks.reports.tables import COLUMNS, Column, Summary
+from benchmarks.jobs.cells import Cell, make_cell
+from benchmarks.reports.analysis.dataset_results import DatasetResults
+from benchmarks.reports.results_table import Summary
+from benchmarks.suite.definition import Suite, read_suite
+from benchmarks.suite.settings import FOLDS
 
-METRICS = tuple(column._replace(digits=3) for column in COLUMNS if column.metric in NAMES)
-# The paper does not say how it normalises the cross-entropy, so only its order compares.
-INCOMPARABLE = ("w-cross-entropy",)
-LEGEND = (
-    "Mean ± standard deviation over the cells (in the paper: three folds); bold: the best of the "
-    "three models; † differs from the paper's value by more than the two standard deviations "
-    "together. Cross-entropy is a mean over pixels here; the paper does not say what its is, so "
-    "it has no mark."
-)
+PROFILE = "paper"
+ROWS = ("csae", "2p-planar", "punet")
+MODELS = {"punet": "PU-Net", "2p-planar": "2p-planar", "csae": "cSAE"}
+DATASETS = {
+    "lidc": "LIDC-IDRI",
+    "qubiq-pancreas": "QUBIQ pancreas",
+    "qubiq-pancreatic-lesion": "QUBIQ pancreatic lesion",
+    "qubiq-brain-growth": "QUBIQ brain growth",
+    "qubiq-brain-tumor-1": "QUBIQ brain tumor, task 1",
+    "qubiq-brain-tumor-2": "QUBIQ brain tumor, task 2",
+    "qubiq-brain-tumor-3": "QUBIQ brain tumor, task 3",
+}
+METRICS = {
+    "w-iou": "Ŵ (1 − IoU)",
+    "w-dice": "Ŵ (1 − Dice)",
+    "w-hausdorff": "Ŵ (Hausdorff)",
+    "w-cross-entropy": "Ŵ (cross-entropy)",
+    "gini": "Gini index",
+    "ged": "GED",
+    "hungarian-iou": "Hungarian-matched IoU",
+    "ncc": "correlation of uncertainty with disagreement (NCC)",
+    "diversity": "diversity",
+}
+# Metric to its column in benchmarks/reference, the paper's Tables 1 and 2.
+PRINTED = {
+    "w-iou": "one_minus_iou",
+    "w-dice": "one_minus_dice",
+    "w-hausdorff": "hausdorff",
+    "w-cross-entropy": "cross_entropy",
+    "gini": "gini",
+}
+_REFERENCE = Path(__file__).parents[2] / "reference"
+
+
+def model_name(row: str) -> str:
+    """Return a row's name as the paper prints it."""
+    return MODELS.get(row, row)
+
+
+def dataset_name(dataset: str) -> str:
+    """Return a data set's name as the paper prints it."""
+    return DATASETS.get(dataset, dataset)
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric's name in words."""
+    return METRICS.get(metric, metric)
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One value of the paper, and ours if there is one."""
+class Published:
+    """What the paper prints of one data set."""
 
-    paper: Summary
-    ours: Summary | None
-    paper_best: bool  # the lowest of the data set's models, to the digits shown
-    best: bool
-    differs: bool  # by more than the two spreads together
-
-
-@dataclass(frozen=True)
-class PaperRow:
-    """One model on one data set."""
-
+    number: int  # of the table
     dataset: str
-    model: str
-    entries: Mapping[str, Entry]  # metric to values
+    rows: Mapping[str, Mapping[str, Summary]]  # model to metric to mean and deviation
+
+    def value(self, row: str, metric: str) -> Summary:
+        """Return a model's value."""
+        return self.rows[row][metric]
+
+    def lowest(self, metric: str) -> str:
+        """Return the model with the lowest value, which the paper prints bold."""
+        return min(self.rows, key=lambda row: self.rows[row][metric].mean)
 
 
-@dataclass(frozen=True)
-class PaperTable:
-    """Table 1 or 2 of the paper."""
+@cache
+def published() -> tuple[Published, ...]:
+    """Return every data set of Tables 1 and 2, in the paper's order."""
+    by_dataset: dict[tuple[int, str], dict[str, dict[str, Summary]]] = {}
+    for number in (1, 2):
+        text = (_REFERENCE / f"table{number}.csv").read_text(encoding="utf-8")
+        for line in csv.DictReader(text.splitlines()):
+            values = {metric: _summary(line, column) for metric, column in PRINTED.items()}
+            by_dataset.setdefault((number, line["dataset"]), {})[line["model"]] = values
+    return tuple(Published(number, name, rows) for (number, name), rows in by_dataset.items())
 
-    number: int
-    profile: str
-    caption: str
-    columns: Sequence[Column]
-    rows: Sequence[PaperRow]
+
+def _summary(line: Mapping[str, str], column: str) -> Summary:
+    # "due to threefold cross-validation", the tables' captions
+    return Summary(float(line[column]), float(line[f"{column}_sd"]), FOLDS)
 
 
-def paper_tables(experiments: Iterable[Experiment]) -> list[PaperTable]:
-    """Return the paper's tables for each profile that has results on their data sets.
+# Table 4's columns, as the config of a cell names them.
+_TRAINING = ("batch_size", "learning_rate", "weight_decay", "patience")
+_MODEL = ("beta", "gamma", "latent_dim")
 
-    Values of another profile stand beside the paper's without marks: they are another experiment.
+
+def departures(results: DatasetResults, row: str) -> list[str]:
+    """Return in words how a row's results depart from the paper's setting; empty if they do not.
+
+    The paper's setting is what the suite sets in its profile of that name.
     """
-    by_profile: dict[str, dict[str, Experiment]] = {}
-    for experiment in experiments:
-        by_profile.setdefault(experiment.profile, {})[experiment.dataset] = experiment
-    return [
-        _table(number, profile, found)
-        for profile, found in by_profile.items()
-        for number in (1, 2)
-        if any(table.dataset in found for table in published() if table.number == number)
-    ]
+    if results.profile != PROFILE:
+        return [f"profile {results.profile}"]
+    expected = table_4(_paper_cell(row, results.dataset))
+    actual = table_4(results.rows[row][0].cell)
+    return [f"{k} {actual.get(k)} for {v}" for k, v in expected.items() if actual.get(k) != v]
 
 
-def _table(number: int, profile: str, found: Mapping[str, Experiment]) -> PaperTable:
-    tables = [table for table in published() if table.number == number]
-    rows = [row for table in tables for row in _rows(table, found.get(table.dataset))]
-    ran = [found[table.dataset] for table in tables if table.dataset in found]
-    return PaperTable(number, profile, _caption(number, profile, ran), METRICS, rows)
+def reservations(results: DatasetResults, row: str) -> list[str]:
+    """Return in words what is less than in the paper, though the setting is the paper's."""
+    own = results.rows[row]
+    folds = {result.cell.fold for result in own}
+    cut = any(r.training is not None and not r.training.stopped_early for r in own)
+    fewer = [f"{len(folds)} of {FOLDS} folds"] if len(folds) < FOLDS else []
+    return [*fewer, f"{row} met its limit of steps before it stopped early"] if cut else fewer
 
 
-def _caption(number: int, profile: str, ran: Sequence[Experiment]) -> str:
-    parts = [f"Table {number} of the paper, and profile {profile} beside it."]
-    if profile != PROFILE:
-        parts.append("This is not the paper's setting: the numbers do not compare.")
-    notes = dict.fromkeys(note for experiment in ran for note in _notes(experiment))
-    return " ".join([*parts, *notes, LEGEND])
+def table_4(cell: Cell) -> dict[str, Any]:
+    """Return the values of a cell in the columns of the paper's Table 4."""
+    model, training = cell.model or {}, cell.training or {}
+    divergence = model.get("divergence")
+    values = {
+        **{key: model.get(key) for key in _MODEL},
+        **{key: training.get(key) for key in _TRAINING},
+        "n_ot": divergence.get("samples") if isinstance(divergence, Mapping) else None,
+        "n_eval": cell.evaluation.get("n_eval"),
+    }
+    return {key: value for key, value in values.items() if value is not None}
 
 
-def _notes(experiment: Experiment) -> list[str]:
-    if experiment.profile != PROFILE:
-        return []
-    rows = [row for row in words.PAPER_ROWS if row in experiment.rows]
-    told = [n for row in rows for n in departures(experiment, row) + reservations(experiment, row)]
-    joined = "; ".join(dict.fromkeys(told))
-    return [f"{words.dataset(experiment.dataset)}: {joined}."] if told else []
+@cache
+def _suite() -> Suite:
+    return read_suite()
 
 
-def _rows(table: Published, experiment: Experiment | None) -> list[PaperRow]:
-    ours = {row: _summaries(experiment, row) for row in table.rows}
-    lowest = {m: _lowest([values[m] for values in ours.values() if m in values]) for m in NAMES}
-    comparable = experiment is not None and experiment.profile == PROFILE
-    rows = []
-    for model, papers in table.rows.items():
-        entries = {
-            metric: Entry(
-                paper=papers[metric],
-                ours=(mine := ours[model].get(metric)),
-                paper_best=table.lowest(metric) == model,
-                best=mine is not None and _shown(mine) == lowest[metric],
-                differs=comparable
-                and metric not in INCOMPARABLE
-                and _differs(papers[metric], mine),
-            )
-            for metric in NAMES
-        }
-        rows.append(PaperRow(table.dataset, model, entries))
-    return rows
-
-
-def _summaries(experiment: Experiment | None, row: str) -> dict[str, Summary]:
-    cells = experiment.rows.get(row, ()) if experiment else ()
-    means = [cell["means"]["base"] for cell in cells]
-    values = {m: [v for cell in means if (v := cell.get(m)) is not None] for m in NAMES}
-    return {m: summary for m in NAMES if (summary := Summary.of(values[m]))}
-
-
-def _lowest(values: Sequence[Summary]) -> str | None:
-    return _shown(min(values)) if len(values) > 1 else None
-
-
-def _shown(value: Summary) -> str:
-    return f"{value.mean:.3f}"
-
-
-def _differs(paper: Summary, ours: Summary | None) -> bool:
-    """Say whether two means lie further apart than their spreads; a lone cell's is unknown."""
-    if ours is None or ours.sd is None or paper.sd is None:
-        return False
-    return abs(ours.mean - paper.mean) > ours.sd + paper.sd
+def _paper_cell(row: str, dataset: str) -> Cell:
+    suite = _suite()
+    settings = suite.profiles[PROFILE].resolve(row, dataset)
+    source = {"name": dataset}
+    entry = suite.models[row]
+    return make_cell(entry, settings, profile=PROFILE, dataset=source, fold=0, seed=0)

@@ -1,108 +1,139 @@
-"""Rules that decide a claim from an experiment's tests: who is better, wider, alike, correlated."""
+"""The rules that decide a claim of the paper from the tests on one data set."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from benchmarks.reports.analysis import words
-from benchmarks.reports.analysis.evidence import Evidence, Judgement, differs, interval, signed
-from benchmarks.reports.analysis.paired import LEVEL, PairedTest, of_pair
+from benchmarks.reports.analysis import paper
+from benchmarks.reports.analysis.correlation import Correlation, correlations
+from benchmarks.reports.analysis.dataset_results import DatasetResults
+from benchmarks.reports.analysis.paired import (
+    LEVEL,
+    Comparison,
+    PairedTest,
+    compare_pair,
+    paired_tests,
+)
+from benchmarks.tables import number
 
-MARGIN = 0.05  # of the mean: two priors nearer than that answer alike
+MARGIN = 0.05  # of the mean: priors that differ by less score alike
 
 
 @dataclass(frozen=True)
-class Best:
-    """A row is better than each rival: its interval excludes 0 and Holm's p is below 0.05."""
+class Evidence:
+    """The results on one data set with all their tests and correlations."""
 
-    row: str
-    rivals: Sequence[str]
-    metric: str
+    results: DatasetResults
+    tests: Sequence[PairedTest]
+    correlations: Sequence[Correlation]
 
-    def __call__(self, evidence: Evidence) -> Judgement:
-        """Judge every rival; one that is not beaten refutes the claim."""
-        tests = [evidence.test(self.row, rival, self.metric) for rival in self.rivals]
-        known = [test for test in tests if test is not None]
-        if len(known) < len(self.rivals):
-            return Judgement(None, f"{words.metric(self.metric)} has no values to compare.")
-        holds = all(test.better == self.row for test in known)
-        return Judgement(holds, " ".join(map(_told, known)))
+    @classmethod
+    def of(cls, results: DatasetResults) -> Evidence:
+        """Compute every test and correlation of results on one data set."""
+        return cls(results, paired_tests(results), correlations(results))
+
+    def test(self, row: str, rival: str, metric: str) -> PairedTest | None:
+        """Return the test of two rows in a metric; the paper's rows are tested in its order."""
+        rows = row, rival
+        tests = (t for t in self.tests if t.metric == metric and (t.first, t.second) == rows)
+        return next(tests, None)
 
 
-def _told(test: PairedTest) -> str:
-    one, other = words.model(test.first), words.model(test.second)
-    name = words.metric(test.metric)
+class Judgement(NamedTuple):
+    """Whether a claim holds on one data set, or None where it cannot say, and why."""
+
+    holds: bool | None
+    why: str
+
+
+def is_best(evidence: Evidence, row: str, *, rivals: Sequence[str], metric: str) -> Judgement:
+    """Judge whether a row is better than every rival: the interval excludes 0, Holm's p < 0.05."""
+    tests = [evidence.test(row, rival, metric) for rival in rivals]
+    defined = [test for test in tests if test is not None]
+    if len(defined) < len(rivals):
+        return Judgement(None, f"{paper.metric_name(metric)} has no values to compare.")
+    holds = all(test.better == row for test in defined)
+    return Judgement(holds, " ".join(map(_describe, defined)))
+
+
+def _describe(test: PairedTest) -> str:
+    one, other = paper.model_name(test.first), paper.model_name(test.second)
+    name = paper.metric_name(test.metric)
     scores = f"{one} has {signed(test.first_mean)}, {other} {signed(test.second_mean)}"
-    found = f"difference {differs(test, p=test.adjusted)}"
+    difference = f"difference {differs(test, p=test.adjusted)}"
     if test.better is None:
-        return f"{name}: {scores}; no difference can be told ({found})."
-    return f"{name}: {scores}; {words.model(test.better)} is better ({found})."
+        return f"{name}: {scores}; no difference can be told ({difference})."
+    return f"{name}: {scores}; {paper.model_name(test.better)} is better ({difference})."
 
 
-@dataclass(frozen=True)
-class Spread:
-    """A row's samples differ less, or more, than the annotators do: the interval excludes 0."""
-
-    row: str
-    more: bool
-
-    def __call__(self, evidence: Evidence) -> Judgement:
-        """Compare the samples' diversity with the annotators' on the same images."""
-        pair = evidence.experiment.paired(
-            (self.row, "diversity"), (self.row, "annotator-diversity")
-        )
-        if pair is None:
-            return Judgement(None, "Diversity has no values to compare.")
-        test = of_pair(pair)
-        holds = test.p < LEVEL and (test.low > 0 if self.more else test.high < 0)
-        samples, annotators = signed(test.first_mean), signed(test.second_mean)
-        told = f"samples differ by {samples}, annotators by {annotators}"
-        why = f"The {words.model(self.row)}'s {told} (difference {differs(test, p=test.p)})."
-        return Judgement(holds, why)
+def is_spread(evidence: Evidence, row: str, *, more: bool) -> Judgement:
+    """Judge whether samples differ more (or less) than annotators do: the interval excludes 0."""
+    pair = evidence.results.paired((row, "diversity"), (row, "annotator-diversity"))
+    if pair is None:
+        return Judgement(None, "Diversity has no values to compare.")
+    test = compare_pair(pair)
+    holds = test.p < LEVEL and (test.low > 0 if more else test.high < 0)
+    samples, annotators = signed(test.first_mean), signed(test.second_mean)
+    name, difference = paper.model_name(row), differs(test, p=test.p)
+    scores = f"samples differ by {samples}, annotators by {annotators}"
+    return Judgement(holds, f"The {name}'s {scores} (difference {difference}).")
 
 
-@dataclass(frozen=True)
-class Discardable:
-    """Samples of the base prior cost at most 5 % more than those of the projected prior."""
-
-    row: str
-    metric: str = "w-iou"
-
-    def __call__(self, evidence: Evidence) -> Judgement:
-        """Compare both priors on the same images; the whole interval must lie below the margin."""
-        answer = self.row, self.metric
-        pair = evidence.experiment.paired(answer, answer, variants=("base", "projected"))
-        if pair is None:
-            return Judgement(None, "The projected prior was not sampled.")
-        test = of_pair(pair)
-        margin = MARGIN * test.second_mean
-        base, projected = signed(test.first_mean), signed(test.second_mean)
-        told = f"{words.metric(self.metric)} is {base} from the base prior and {projected}"
-        limit = f"{interval(test.low, test.high)}, allowed are {signed(margin)}"
-        why = f"{told} from the projected one ({signed(test.difference)}, {limit})."
-        return Judgement(test.high < margin, why)
+def is_discardable(evidence: Evidence, row: str, *, metric: str = "w-iou") -> Judgement:
+    """Judge whether the base prior surely costs less than 5 % more than the projected one."""
+    answer = row, metric
+    pair = evidence.results.paired(answer, answer, variants=("base", "projected"))
+    if pair is None:
+        return Judgement(None, "The projected prior was not sampled.")
+    test = compare_pair(pair)
+    margin = MARGIN * test.second_mean
+    base, projected = signed(test.first_mean), signed(test.second_mean)
+    scores = f"{paper.metric_name(metric)} is {base} from the base prior and {projected}"
+    limit = f"{interval(test.low, test.high)}, allowed are {signed(margin)}"
+    why = f"{scores} from the projected one ({signed(test.difference)}, {limit})."
+    return Judgement(test.high < margin, why)
 
 
-@dataclass(frozen=True)
-class Correlated:
-    """The Gini index and Ŵ rise together over models, folds and seeds: the interval excludes 0."""
+def is_correlated(evidence: Evidence, *, metric: str = "w-iou") -> Judgement:
+    """Judge whether the Gini index and Ŵ rise together over trainings of the paper's models."""
+    rows = {*paper.ROWS}
+    by_metric = {
+        c.metric: c for c in evidence.correlations if c.over == "cells" and set(c.rows) == rows
+    }
+    if metric not in by_metric:
+        return Judgement(None, "There are too few trainings for a correlation.")
+    values = [
+        f"{paper.metric_name(name)}: {signed(c.pearson.value, 2)} "
+        f"({interval(c.pearson.low, c.pearson.high, digits=2)})"
+        for name, c in by_metric.items()
+    ]
+    points = by_metric[metric].points
+    why = f"Pearson's correlation over {points} trainings, {'; '.join(values)}."
+    return Judgement(by_metric[metric].pearson.low > 0, why)
 
-    metric: str = "w-iou"
 
-    def __call__(self, evidence: Evidence) -> Judgement:
-        """Judge Pearson's correlation over the cells of the paper's models."""
-        rows = set(words.PAPER_ROWS)
-        found = {
-            c.metric: c for c in evidence.correlations if c.over == "cells" and set(c.rows) == rows
-        }
-        if self.metric not in found:
-            return Judgement(None, "There are too few trainings for a correlation.")
-        told = [
-            f"{words.metric(name)}: {signed(c.pearson.value, 2)} "
-            f"({interval(c.pearson.low, c.pearson.high, digits=2)})"
-            for name, c in found.items()
-        ]
-        points = found[self.metric].points
-        why = f"Pearson's correlation over {points} trainings, {'; '.join(told)}."
-        return Judgement(found[self.metric].pearson.low > 0, why)
+def interval(low: float, high: float, *, digits: int = 3) -> str:
+    """Return a 95 % interval in words.
+
+    >>> interval(-0.02, 0.004)
+    '95 % interval −0.020 to 0.004'
+    """
+    if math.isnan(low):
+        return "no interval"
+    return f"95 % interval {signed(low, digits)} to {signed(high, digits)}"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Return a number with a true minus sign, and none before zero."""
+    return number(value, f".{digits}f").text
+
+
+def differs(comparison: Comparison, *, p: float) -> str:
+    """Return difference, interval, p and effect size in words."""
+    span = interval(comparison.low, comparison.high)
+    chance = "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+    effect = f"rank-biserial {signed(comparison.rank_biserial, 2)}"
+    return f"{signed(comparison.difference)}, {span}, {chance}, {effect}"

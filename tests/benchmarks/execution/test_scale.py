@@ -19,14 +19,14 @@ sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves th
 from killing import start
 from scale_toys import Deadly, descendants, is_alive, open_files
 
-from benchmarks.execution import cluster, pace
-from benchmarks.execution.place import Place
+from benchmarks.execution import ray_cluster, timing
+from benchmarks.execution.attempts import Attempt, Started, serial
+from benchmarks.execution.local import LocalProcesses
 from benchmarks.execution.progress import Progress
-from benchmarks.execution.work import Started, Work
-from benchmarks.execution.workers import Workers
-from benchmarks.jobs.results import finished, read_result
-from benchmarks.run import main, make_parser, make_plan
-from benchmarks.suite.validation import ChoiceError
+from benchmarks.jobs.options import RunOptions
+from benchmarks.jobs.results import finished_result, read_result
+from benchmarks.run import main, make_parser, make_plan, options_of
+from probseg.errors import OptionError
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 STEPS = 100  # enough that a process can be killed among them
@@ -46,7 +46,7 @@ def arguments(suite_file: Path) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def cells(arguments, tmp_path: Path):
-    return make_plan(make_parser().parse_args(arguments(tmp_path)))[2]
+    return make_plan(options_of(make_parser().parse_args(arguments(tmp_path)))).cells
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,7 @@ def test_two_workers_of_which_one_is_killed_make_the_tables_of_one_process(
     assert threads == {1}
 
 
+@pytest.mark.slow
 @LINUX
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 def test_a_ray_cluster_of_which_a_worker_is_killed_makes_the_tables_of_one_process(
@@ -142,8 +143,8 @@ def test_workers_end_with_the_process_that_started_them(arguments, tmp_path: Pat
 
 @pytest.mark.usefixtures("quick_starts")
 def test_a_cell_whose_process_dies_every_time_is_given_up(cells, tmp_path: Path) -> None:
-    work = Deadly(Place(tmp_path), None)
-    events = list(Workers(1, attempts=2)(work, cells[:1]))
+    work = Deadly(RunOptions(out=tmp_path, device="cpu"))
+    events = list(LocalProcesses(1, attempts=2)(work, cells[:1]))
     assert [type(event).__name__ for event in events] == ["Started", "Retried", "Done"]
     assert events[-1].result is None
     assert "its process died 2 times" in events[-1].error
@@ -152,31 +153,31 @@ def test_a_cell_whose_process_dies_every_time_is_given_up(cells, tmp_path: Path)
 def test_a_machine_that_shares_no_disk_sends_the_files_of_its_cell(
     cells, serial_run: Path, tmp_path: Path
 ) -> None:
-    work = Work(Place(tmp_path, threads=1), None)
-    delivery = cluster.do(work, cells[0], tmp_path / "no-such-mark")
+    work = Attempt(RunOptions(out=tmp_path, device="cpu", threads=1))
+    delivery = ray_cluster.do(work, cells[0], tmp_path / "no-such-mark")
     assert not list(tmp_path.iterdir())
     assert {"result.json", "pictures.npz", "split.json", "model.safetensors"} < set(delivery.files)
-    cluster.gather(delivery.files, cells[0].folder(tmp_path))
-    there, here = finished(cells[0], tmp_path), finished(cells[0], serial_run)
+    ray_cluster.write_files(delivery.files, cells[0].folder(tmp_path))
+    there, here = finished_result(cells[0], tmp_path), finished_result(cells[0], serial_run)
     assert there.scores == here.scores
     (tmp_path / "mark").touch()
-    assert cluster.do(work, cells[0], tmp_path / "mark").files == {}
+    assert ray_cluster.do(work, cells[0], tmp_path / "mark").files == {}
 
 
 def test_cells_that_fit_on_no_machine_are_refused() -> None:
     machines = [{"CPU": 4.0}, {"CPU": 2.0, "GPU": 1.0}]
-    cluster.check_fits({"CPU": 2.0, "GPU": 0.5}, machines)
-    with pytest.raises(ChoiceError, match="4 CPUs and 1 GPUs, which no machine"):
-        cluster.check_fits({"CPU": 4.0, "GPU": 1.0}, machines)
-    assert cluster.room({"CPU": 2.0, "GPU": 0.5}, {"CPU": 16.0, "GPU": 1.0}) == 2
-    assert cluster.room({"CPU": 2.0, "GPU": 0.0}, {"CPU": 16.0}) == 8
+    ray_cluster.check_fits({"CPU": 2.0, "GPU": 0.5}, machines)
+    with pytest.raises(OptionError, match="4 CPUs and 1 GPUs, which no machine"):
+        ray_cluster.check_fits({"CPU": 4.0, "GPU": 1.0}, machines)
+    assert ray_cluster.capacity({"CPU": 2.0, "GPU": 0.5}, {"CPU": 16.0, "GPU": 1.0}) == 2
+    assert ray_cluster.capacity({"CPU": 2.0, "GPU": 0.0}, {"CPU": 16.0}) == 8
 
 
 @pytest.mark.parametrize(
     ("choice", "told"),
     [
-        (["--workers", "0"], "--workers is 0"),
-        (["--threads", "-1"], "--threads is -1"),
+        (["--workers", "0"], "--workers must be an integer of at least 1, not 0"),
+        (["--threads", "-1"], "--threads must be an integer of at least 1, not -1"),
         (["--workers", "2", "--devices", "2"], "--workers and --devices do not go together"),
         (["--gpus-per-cell", "0.5"], "comes with --ray"),
         (["--ray", "auto", "--gpus-per-cell", "1.5"], "a fraction of one GPU, or a whole number"),
@@ -198,15 +199,17 @@ def write_rounds(cell, out: Path, steps: int, seconds: float) -> None:
 
 def test_the_time_left_is_that_of_the_steps_left_at_the_pace_of_cells_alike(cells, tmp_path):
     first, second, _ = cells
-    assert pace.kind(first) == pace.kind(second)
+    assert timing.kind(first) == timing.kind(second)
     assert first.key != second.key
-    assert pace.seconds_left(cells, tmp_path, pace.paces(cells, tmp_path), width=1) is None
+    assert (
+        timing.seconds_left(cells, tmp_path, timing.step_times(cells, tmp_path), at_once=1) is None
+    )
     write_rounds(first, tmp_path, steps=20, seconds=10.0)
-    known = pace.paces(cells, tmp_path)
-    assert known == {pace.kind(first): 0.5}
-    assert pace.seconds_left(cells, tmp_path, known, width=1) == (80 + 100) * 0.5
+    known = timing.step_times(cells, tmp_path)
+    assert known == {timing.kind(first): 0.5}
+    assert timing.seconds_left(cells, tmp_path, known, at_once=1) == (80 + 100) * 0.5
     # two at once: not before the longer one is over
-    assert pace.seconds_left(cells, tmp_path, known, width=2) == 100 * 0.5
+    assert timing.seconds_left(cells, tmp_path, known, at_once=2) == 100 * 0.5
 
 
 def test_the_view_shows_what_runs_and_how_far_it_is(cells, tmp_path: Path) -> None:
@@ -242,8 +245,6 @@ def test_an_estimate_without_data_says_so(arguments, tmp_path: Path, capsys) -> 
 
 
 def test_started_cells_come_in_the_order_of_the_plan(cells, tmp_path: Path) -> None:
-    from benchmarks.execution.work import serial
-
-    events = list(serial(Work(Place(tmp_path, threads=1), None), cells[2:]))
+    events = list(serial(Attempt(RunOptions(out=tmp_path, device="cpu", threads=1)), cells[2:]))
     assert isinstance(events[0], Started)
     assert events[1].result.finished

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from benchmarks.jobs.cells import Cell, plan
+from benchmarks.jobs.cells import Cell, plan_cells
 from benchmarks.suite.definition import read_suite
 
 
@@ -11,7 +11,7 @@ def make_plan(**changes):
     suite = read_suite()
     options = {"datasets": ["contours"], "rows": ["csae"], "folds": [0], "seeds": [0]} | changes
     profile = options.pop("profile", suite.profiles["quick"])
-    return plan(suite, profile, **options)
+    return plan_cells(suite, profile, **options)
 
 
 def test_a_cell_for_every_fold_and_seed_and_one_for_an_untrained_baseline() -> None:

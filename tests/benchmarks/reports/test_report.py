@@ -12,7 +12,7 @@ import pytest
 from benchmarks.jobs import pictures
 from benchmarks.jobs.results import ResultError, digest, read_result
 from benchmarks.report import main
-from benchmarks.reports.stored import load
+from benchmarks.reports.runs import load
 
 MADE = ("table.md", "table.csv", "verdicts.csv", "paired-tests.csv", "correlations.csv")
 
@@ -76,7 +76,7 @@ def test_two_runs_are_brought_together(run: Path, tmp_path: Path) -> None:
             if path.name not in rows:
                 shutil.rmtree(path)
     assert main([str(run), str(other), "--export", str(tmp_path / "both")]) == 0
-    rows = {cell.row for cell, _ in load(tmp_path / "both").finished}
+    rows = {result.cell.row for result in load(tmp_path / "both").results}
     assert rows == {"csae", "punet", "always-empty", "one-annotator"}
 
 
@@ -92,8 +92,8 @@ def test_only_the_last_command_is_reported_unless_everything_is_asked_for(run: P
     record = json.loads((run / "run.json").read_text())
     record["cells"] = record["cells"][:2]
     (run / "run.json").write_text(json.dumps(record))
-    assert [cell.key for cell, _ in load(run).finished] == record["cells"]
-    assert len(load(run, everything=True).finished) == 7
+    assert [result.key for result in load(run).results] == record["cells"]
+    assert len(load(run, everything=True).results) == 7
 
 
 def test_the_same_row_with_other_settings_is_never_mixed_in(run: Path) -> None:
@@ -107,7 +107,7 @@ def test_the_same_row_with_other_settings_is_never_mixed_in(run: Path) -> None:
     target.parent.mkdir()
     changed = {**result, "key": cell.key}
     target.write_text(json.dumps({**changed, "digest": digest(changed)}))
-    assert len(load(run).finished) == 7
+    assert len(load(run).results) == 7
     with pytest.raises(ResultError, match="csae · fold 0 · seed 0 was run with two settings"):
         load(run, everything=True)
 
@@ -116,17 +116,17 @@ def test_a_truncated_result_is_named_and_left_out(run: Path, capsys) -> None:
     path = next(run.glob("cells/*/*/punet/fold1*/result.json"))
     path.write_text(path.read_text()[:-30])
     stored = load(run)
-    assert len(stored.finished) == 6
-    assert any(str(path) in told for told in stored.refused)
-    assert any("is listed, but not there" in told for told in stored.refused)
+    assert len(stored.results) == 6
+    assert any(str(path) in told for told in stored.problems)
+    assert any("is listed, but not there" in told for told in stored.problems)
 
 
 @pytest.mark.parametrize(
     ("record", "told"),
     [
         ("{", "cannot read"),
-        ('{"schema": 2, "cells": [], "competing": [], "notes": {}}', "schema: 1 was expected"),
-        ('{"cells": []}', "there is no schema"),
+        ('{"schema": 2, "cells": [], "competing": [], "notes": {}}', "has schema 2, this code"),
+        ('{"cells": []}', "lacks competing, notes, schema"),
     ],
 )
 def test_a_damaged_record_of_the_run_is_refused(run: Path, capsys, record, told) -> None:

@@ -7,10 +7,10 @@ import pytest
 from torch import nn
 
 import probseg
-from benchmarks.jobs.cells import plan
+from benchmarks.jobs.cells import plan_cells
 from benchmarks.jobs.results import read_result
 from benchmarks.run import main
-from benchmarks.suite.definition import read_suite, with_installed
+from benchmarks.suite.definition import read_suite
 from probseg.models.deterministic import deterministic
 
 
@@ -32,8 +32,8 @@ def plain():
 
 def test_rows_that_there_are_stay_and_others_take_the_settings_of_their_model(plain) -> None:
     suite = read_suite()
-    assert with_installed(suite, ["csae", "always-empty"]) == suite
-    more = with_installed(suite, ["csae", plain])
+    assert suite.with_installed(["csae", "always-empty"]) == suite
+    more = suite.with_installed(["csae", plain])
     row = more.models[plain]
     assert replace(more, models=suite.models) == suite and set(more.models) - {plain} == set(
         suite.models
@@ -43,9 +43,9 @@ def test_rows_that_there_are_stay_and_others_take_the_settings_of_their_model(pl
 
 
 def test_its_cell_builds_it_with_the_profiles_settings(plain) -> None:
-    suite = with_installed(read_suite(), [plain])
+    suite = read_suite().with_installed([plain])
     choice = {"datasets": ["contours"], "folds": [0], "seeds": [0]}
-    (cell,) = plan(suite, suite.profiles["quick"], rows=[plain], **choice)
+    (cell,) = plan_cells(suite, suite.profiles["quick"], rows=[plain], **choice)
     backbone = suite.profiles["quick"].settings["backbone"]
     assert cell.model == {"name": plain, "backbone": backbone}
     assert cell.evaluation["n_eval"] == 16

@@ -7,7 +7,7 @@ import torch
 
 import probseg
 from benchmarks.jobs.results import read_result
-from benchmarks.run import main, make_parser, make_plan
+from benchmarks.run import main, make_parser, make_plan, options_of
 from benchmarks.suite.definition import read_suite
 from benchmarks.suite.files import find, suites
 
@@ -24,10 +24,10 @@ TINY = [
 def test_a_plan_has_every_row_once_and_no_two_are_the_same_experiment(name: str, capsys) -> None:
     command = ["--suite", name, "--datasets", "contours", "--profile", "quick"]
     assert main([*command, "--dry-run"]) == 0
-    suite, _, cells = make_plan(make_parser().parse_args(command))
+    suite, _, cells = make_plan(options_of(make_parser().parse_args(command)))
     assert suite.file.data["description"]
     trained = [cell for cell in cells if cell.trained]
-    assert tuple(cell.row for cell in trained) == suite.all["models"]
+    assert tuple(cell.row for cell in trained) == suite.all.models
     experiments = [(cell.model, cell.evaluation) for cell in trained]
     assert all(experiments.count(one) == 1 for one in experiments)
     assert f"{len(cells)} cells" in capsys.readouterr().out
@@ -36,7 +36,7 @@ def test_a_plan_has_every_row_once_and_no_two_are_the_same_experiment(name: str,
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_row_has_a_finite_loss(name: str) -> None:
     command = ["--suite", name, "--datasets", "contours", "--profile", "quick", "--set", *TINY]
-    _, _, cells = make_plan(make_parser().parse_args(command))
+    cells = make_plan(options_of(make_parser().parse_args(command))).cells
     torch.manual_seed(0)
     image, label = torch.randn(2, 1, 32, 32), torch.randint(2, (2, 32, 32))
     for cell in cells:
@@ -45,9 +45,11 @@ def test_every_row_has_a_finite_loss(name: str) -> None:
             assert torch.stack(list(model.loss(image, label).values())).isfinite().all(), cell.row
 
 
-@pytest.mark.parametrize("name", ABLATIONS)
+@pytest.mark.parametrize(
+    "name", ["noise", *(pytest.param(n, marks=pytest.mark.slow) for n in ABLATIONS if n != "noise")]
+)
 def test_the_last_row_of_a_suite_trains(name: str, tmp_path: Path) -> None:
-    row = read_suite(find(name)).all["models"][-1]
+    row = read_suite(find(name)).all.models[-1]
     what = ["--suite", name, "--models", row, "--baselines", "--datasets", "ambiguous-shapes"]
     how = ["--profile", "quick", "--device", "cpu", "--out", str(tmp_path), "--set", *TINY]
     assert main([*what, *how]) == 0

@@ -8,8 +8,15 @@ import pytest
 
 import probseg
 from benchmarks.suite.definition import Profile, read_suite
-from benchmarks.suite.settings import DATA, EVALUATION, MODEL
-from benchmarks.suite.validation import ChoiceError, schema
+from benchmarks.suite.settings import (
+    DATA,
+    EVALUATION,
+    SETTINGS,
+    TRAINING,
+    DataSettings,
+    EvaluationSettings,
+)
+from probseg.errors import OptionError
 from probseg.training.settings import TrainingSettings
 
 
@@ -29,24 +36,28 @@ def faulty(suite_file: Path, tmp_path: Path):
     ("old", "new", "told"),
     [
         ("batch_size = 4", "batch_sise = 4", "did you mean 'batch_size'"),
-        ("patience = 100", "patience = -1", "patience: -1 is less than the minimum"),
-        ("folds = [0]", "folds = [7]", "profiles.quick.folds.0: 7 is greater than the maximum"),
-        ("batch_size = 4", 'batch_size = "four"', "'four' is not a whole number"),
+        ("patience = 100", "patience = -1", "patience must be an integer of at least 1, not -1"),
+        ("folds = [0]", "folds = [7]", "profiles.quick.folds.0 must be one of 0, 1, 2, not 7"),
+        (
+            "batch_size = 4",
+            'batch_size = "four"',
+            "batch_size must be an integer of at least 1",
+        ),
         ('"latent_dim", "beta"]', '"latent_dims"]', "did you mean 'latent_dim'"),
         ('models = ["punet", "csae"]', 'models = ["punett"]', "did you mean 'punet'"),
         ("[profiles.quick.settings]", "[profiles.quick.setting]", "did you mean 'settings'"),
-        ("[all]", "[all", "is no TOML"),
+        ("[all]", "[all", "is not valid TOML"),
     ],
 )
 def test_faults_are_named_with_the_nearest_valid_key(faulty, old, new, told) -> None:
-    with pytest.raises(ChoiceError, match=r"faulty|setting|model") as caught:
+    with pytest.raises(OptionError, match=r"faulty|setting|model") as caught:
         read_suite(faulty(old, new))
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_suite_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ChoiceError, match="cannot read the suite"):
+    with pytest.raises(OptionError, match="cannot read the suite"):
         read_suite(tmp_path / "none.toml")
 
 
@@ -80,19 +91,25 @@ def test_the_paper_profile_is_table_4(row: dict[str, str], model: str) -> None:
 
 def test_all_is_tables_1_and_2() -> None:
     suite = read_suite()
-    assert set(suite.all["datasets"]) == {row["dataset"] for row in TABLE_4}
-    assert suite.all["models"] == ("punet", "2p-planar", "csae")
+    assert set(suite.all.datasets) == {row["dataset"] for row in TABLE_4}
+    assert suite.all.models == ("punet", "2p-planar", "csae")
     assert suite.profiles["paper"].folds == (0, 1, 2)
 
 
 def test_a_suite_can_say_every_training_setting_and_no_other() -> None:
-    known = set(schema("suite")["$defs"]["settings"]["properties"]) - {*MODEL, *DATA, *EVALUATION}
     of_training = {field.name for field in fields(TrainingSettings)}
-    assert known == of_training - {
-        "seed",
-        "device",
-        "devices",
-    }  # these are said on the command line
+    on_the_command_line = {"seed", "device", "devices"}
+    assert set(TRAINING) == of_training - on_the_command_line
+
+
+def test_the_benchmarks_own_settings_are_checked_and_have_their_defaults() -> None:
+    assert {field.name for field in fields(DataSettings)} == set(DATA)
+    assert set(EVALUATION) < {field.name for field in fields(EvaluationSettings)}
+    for settings in (DataSettings(), EvaluationSettings(), TrainingSettings()):
+        for name in {field.name for field in fields(settings)} & SETTINGS.keys():
+            value = getattr(settings, name)
+            if value is not None:
+                SETTINGS[name](name, value)
 
 
 def test_every_row_of_the_suite_can_be_built() -> None:

@@ -1,5 +1,5 @@
-// The sample browser: a data set, an image, models side by side. A leaf is parsed when it is shown.
-const leaves = [...document.querySelectorAll("script.leaf")];
+// The sample browser: a data set, an image, models side by side. An entry is parsed when it is shown.
+const entries = [...document.querySelectorAll("script.browser-image")];
 const at = (id) => document.getElementById(id);
 const [dataset, image, stage, models, views] = ["dataset", "image", "stage", "models", "views"].map(at);
 const hidden = new Set(); // models the reader has switched off, on whatever data set
@@ -19,10 +19,10 @@ function tile(note, ...pictures) {
   return element("figure", { class: "tile" }, element("div", {}, ...pictures), element("figcaption", {}, note));
 }
 
-function samples(answers, sheet, name) {
+function samples(answers, content, name) {
   return answers.samples.map((src, i) =>
     tile(`${i + 1}${answers.areas[i] ? "" : " · empty"}`,
-      picture(sheet.image, ""), picture(src, `${name} ${i + 1}: ${percent(answers.areas[i])}`)));
+      picture(content.image, ""), picture(src, `${name} ${i + 1}: ${percent(answers.areas[i])}`)));
 }
 
 function maps(answers, name, shown) {
@@ -37,22 +37,22 @@ function scores(answers) {
   return element("p", { class: "scores" }, told.join(" · "));
 }
 
-function block(name, one, answers, { sheet, shown, first = [] }) {
+function block(name, one, answers, { content, shown, first = [] }) {
   const title = element("h3", { style: `--colour: ${answers.colour}` }, name);
   const parts = [...maps(answers, name, shown), ...first];
-  if (shown.includes("samples")) parts.push(...samples(answers, sheet, one));
+  if (shown.includes("samples")) parts.push(...samples(answers, content, one));
   return element("section", { class: "block" }, title, scores(answers), element("div", { class: "tiles" }, ...parts));
 }
 
 function show() {
-  const leaf = leaves[image.value];
-  const sheet = JSON.parse(leaf.textContent);
-  offer(Object.entries(sheet.models));
+  const entry = entries[image.value];
+  const content = JSON.parse(entry.textContent);
+  offer(Object.entries(content.models));
   const [shown, rows] = [chosen(views), chosen(models)];
-  const first = [tile("image", picture(sheet.image, `${leaf.dataset.title}, nothing drawn on it`))];
+  const first = [tile("image", picture(content.image, `${entry.dataset.title}, nothing drawn on it`))];
   stage.replaceChildren(
-    block("annotators", "annotator", sheet.annotators, { sheet, shown, first }),
-    ...rows.map((row) => block(row, `${row}, sample`, sheet.models[row], { sheet, shown })),
+    block("annotators", "annotator", content.annotators, { content, shown, first }),
+    ...rows.map((row) => block(row, `${row}, sample`, content.models[row], { content, shown })),
   );
   at("live").textContent = `${image.selectedOptions[0].text}: annotators, ${rows.join(", ")}`;
 }
@@ -66,9 +66,9 @@ function offer(found) {
 }
 
 function open() {
-  const inside = [...leaves.keys()].filter((i) => leaves[i].dataset.dataset === dataset.value);
+  const inside = [...entries.keys()].filter((i) => entries[i].dataset.dataset === dataset.value);
   image.replaceChildren(...inside.map((i, n) =>
-    element("option", { value: i }, `${n + 1} of ${inside.length} · ${leaves[i].dataset.title}`)));
+    element("option", { value: i }, `${n + 1} of ${inside.length} · ${entries[i].dataset.title}`)));
   show();
 }
 
@@ -84,8 +84,8 @@ function arrows(event) {
   turn(step);
 }
 
-if (leaves.length) {
-  const names = new Set(leaves.map((leaf) => leaf.dataset.dataset));
+if (entries.length) {
+  const names = new Set(entries.map((entry) => entry.dataset.dataset));
   dataset.append(...[...names].map((name) => element("option", {}, name)));
   dataset.addEventListener("change", open);
   image.addEventListener("change", show);

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
+from made_results import made_result
 
-from benchmarks.jobs.cells import Cell, configure
-from benchmarks.jobs.results import means
+from benchmarks.jobs.cells import make_cell
+from benchmarks.jobs.results import Result
 from benchmarks.suite.definition import read_suite
 
 Scores = Mapping[str, Sequence[float]]
-Make = Callable[..., dict]
+Make = Callable[..., Result]
 
 
 @pytest.fixture(scope="session")
@@ -30,39 +31,20 @@ def make() -> Make:
         curve: Sequence[float] = (),
         projected: Scores | None = None,
         **settings: object,
-    ) -> dict:
-        entry = suite.models[row]
+    ) -> Result:
         resolved = {**suite.profiles[profile].resolve(row, dataset), **settings}
-        config = configure(entry, resolved, dataset={"name": dataset}, fold=fold, seed=seed)
-        cell = Cell({"profile": profile, **config})
-        images = len(next(iter(scores.values())))
+        cell = make_cell(
+            suite.models[row],
+            resolved,
+            profile=profile,
+            dataset={"name": dataset},
+            fold=fold,
+            seed=seed,
+        )
         variants = {"base": scores} | ({"projected": projected} if projected else {})
         kept = {v: {m: [float(x) for x in s] for m, s in c.items()} for v, c in variants.items()}
-        return {
-            "schema": 1,
-            "status": "finished",
-            "key": cell.key,
-            "config": cell.config,
-            "error": None,
-            "data": {
-                "fingerprint": "ab12",
-                "provenance": "made up for a test",
-                "split": "by patient",
-                "train": 8,
-                "validation": 4,
-                "test": images,
-            },
-            "provenance": {"versions": {}, "git": {"revision": None, "dirty": None}, "machine": {}},
-            "timings": {"wall_s": 1.0},
-            "training": {"stopped_early": True} if entry.build else None,
-            "history": [{"step": i + 1, "prior/gini": g} for i, g in enumerate(curve)],
-            "images": {
-                "index": list(range(images)),
-                "group": list(groups or map(str, range(images))),
-            },
-            "scores": kept,
-            "means": means(kept),
-        }
+        gini = {float(step): value for step, value in enumerate(curve, start=1)}
+        return made_result(cell, kept, groups=groups, gini=gini)
 
     return make
 

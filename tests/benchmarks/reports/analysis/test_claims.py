@@ -1,11 +1,14 @@
 """Verdicts on results that were planted to bear a claim out, to contradict it, or to be silent."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from benchmarks.jobs.results import Result
+from benchmarks.reports.analysis import analyse
 from benchmarks.reports.analysis.claims import claims
-from benchmarks.reports.analysis.curves import volatility
-from benchmarks.reports.analysis.whole import analyse
+from benchmarks.reports.analysis.training_curves import volatility
 
 KERNELS = ("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy")
 ORDER = {"csae": 0, "2p-planar": 1, "punet": 2}
@@ -16,7 +19,7 @@ IMAGES = 40
 def planted(make, rng):
     """Return results in which every score of a row is shifted by its place, low being good."""
 
-    def plant(*, step: float = 0.1, folds: int = 3, flip: bool = False, **more) -> list[dict]:
+    def plant(*, step: float = 0.1, folds: int = 3, flip: bool = False, **more) -> list[Result]:
         image = rng.random(IMAGES)
         sign = -1 if flip else 1
         results = []
@@ -103,7 +106,7 @@ def test_the_papers_setting_decides_where_both_are_there(planted) -> None:
 
 
 def test_what_was_not_run_is_named(planted) -> None:
-    results = [r for r in planted() if r["config"]["row"] != "2p-planar"]
+    results = [r for r in planted() if r.cell.row != "2p-planar"]
     found = {v.claim: v for v in analyse(results).verdicts if v.dataset == "lidc"}
     best = found["The cSAE has the lowest Ŵ (1 − IoU) of the three models"]
     assert (best.outcome, best.why) == ("not tested", "No results of 2p-planar on LIDC-IDRI.")
@@ -115,7 +118,7 @@ def test_what_was_not_run_is_named(planted) -> None:
 
 def test_fewer_folds_and_a_limit_of_steps_are_reservations(planted) -> None:
     results = planted(folds=2)
-    results[0]["training"] = {"stopped_early": False}
+    results[0] = replace(results[0], training=replace(results[0].training, stopped_early=False))
     found = [v for v in analyse(results).verdicts if v.dataset == "lidc" and "csae" in v.why]
     assert found
     assert all("2 of 3 folds" in v.why for v in found)

@@ -6,27 +6,24 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from made_results import made_result
 
-from benchmarks.jobs.cells import Cell, plan
+from benchmarks.jobs.cells import Cell, plan_cells
 from benchmarks.jobs.pictures import FILE
-from benchmarks.jobs.results import (
-    SCHEMA_VERSION,
-    Result,
-    digest,
-    finite,
-    means,
-    result_path,
-    write_result,
-)
+from benchmarks.jobs.results import Result, result_path, write_result
+from benchmarks.reports.analysis import analyse
+from benchmarks.reports.html.report_page import write_report as page
+from benchmarks.reports.results_table import results_table, summarise
+from benchmarks.reports.runs import Run
 from benchmarks.suite.definition import read_suite
 
 METRICS = ("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy", "gini", "ged", "hungarian-iou")
 MODELS = ("punet", "2p-planar", "csae")
 
 
-class Run(NamedTuple):
+class DrawnRun(NamedTuple):
     folder: Path
-    finished: list
+    results: list[Result]
 
 
 def _page(draw: np.random.Generator, size: int) -> dict:
@@ -50,43 +47,23 @@ def _scores(draw: np.random.Generator, images: int) -> dict:
     return {"base": scores}
 
 
-def _history(cell: Cell, draw: np.random.Generator) -> list:
+def _gini(cell: Cell, draw: np.random.Generator) -> dict[float, float]:
     if not cell.trained or cell.row == "deterministic":
-        return []
+        return {}
     values = draw.random(10) / 2
-    return [{"step": 5.0 * (i + 1), "prior/gini": v} for i, v in enumerate(values.tolist())]
+    return {5.0 * (i + 1): value for i, value in enumerate(values.tolist())}
 
 
-def _result(cell: Cell, draw: np.random.Generator, images: int, revision: str) -> dict:
-    scores = _scores(draw, images)
-    content = {
-        "schema": SCHEMA_VERSION,
-        "status": "finished",
-        "key": cell.key,
-        "config": cell.to_json(),
-        "error": None,
-        "data": {
-            "fingerprint": "5" * 64,
-            "provenance": "drawn at random, and not <b>real</b>",
-            "split": "by patient, seed 0, 3 folds",
-            "train": 100,
-            "validation": 20,
-            "test": images,
-        },
-        "provenance": {
-            "versions": {"python": "3.11.2", "torch": "2.6.0"},
-            "git": {"revision": revision, "dirty": True},
-            "machine": {"device": "cpu", "processor": "an abacus", "cores": 2, "threads": 1},
-        },
-        "timings": {"finished": "2025-01-02T03:04:05+00:00", "training_s": 61.0},
-        "training": None,
-        "history": _history(cell, draw),
-        "images": {"index": list(range(images)), "group": [f"case {i}" for i in range(images)]},
-        "scores": scores,
-        "means": means(scores),
-    }
-    content = finite(content)
-    return {**content, "digest": digest(content)}
+def _result(cell: Cell, draw: np.random.Generator, images: int, revision: str) -> Result:
+    return made_result(
+        cell,
+        _scores(draw, images),
+        groups=[f"case {i}" for i in range(images)],
+        gini=_gini(cell, draw),
+        provenance="drawn at random, and not <b>real</b>",
+        revision=revision,
+        dirty=True,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -103,36 +80,45 @@ def make_run(tmp_path_factory: pytest.TempPathFactory):
         seed: int = 0,
         revision: str = "0123456789abcdef",
         **overrides,
-    ) -> Run:
+    ) -> DrawnRun:
         folder, draw = tmp_path_factory.mktemp("run"), np.random.default_rng(seed)
         suite = read_suite()
         profile = suite.profiles["quick"]
         profile.overrides.clear()
         profile.overrides.update(overrides)
-        cells = plan(suite, profile, datasets=datasets, rows=rows, folds=folds, seeds=(0,))
-        finished, images = [], max(pictures, 12)
+        cells = plan_cells(suite, profile, datasets=datasets, rows=rows, folds=folds, seeds=(0,))
+        results, images = [], max(pictures, 12)
         for cell in cells:
             result = _result(cell, draw, images, revision)
-            finished.append(
-                (cell, write_result(result_path(cell, folder), Result.from_json(result)))
-            )
+            results.append(write_result(result_path(cell, folder), result))
             pages = {place: _page(draw, size) for place in range(pictures)}
             arrays = {f"{place}/{k}": v for place, page in pages.items() for k, v in page.items()}
             if pages and cell.trained:
                 np.savez_compressed(cell.folder(folder) / FILE, **arrays)
-        return Run(folder, finished)
+        return DrawnRun(folder, results)
 
     return make
+
+
+def report(results, folder: Path, out: Path, *, competing=MODELS, notes=None) -> Path:
+    """Write the report of results whose pictures lie in a folder, and return its path."""
+    run = Run(results, competing, notes or {})
+    scores = summarise(results, competing=competing, notes=notes)
+    return page(run, map(results_table, scores), analyse(results), out, folder=folder)
+
+
+@pytest.fixture(scope="session")
+def write_report():
+    """The function that writes a report."""
+    return report
 
 
 @pytest.fixture(scope="session")
 def make_report(make_run, tmp_path_factory: pytest.TempPathFactory):
     """A function that draws a run and writes its report."""
-    from benchmarks.reports.html import write_report
 
     def make(*arguments, **options) -> Path:
         run = make_run(*arguments, **options)
-        out = tmp_path_factory.mktemp("report")
-        return write_report(run.finished, run.folder, out, competing=MODELS, notes={})
+        return report(run.results, run.folder, tmp_path_factory.mktemp("report"))
 
     return make

@@ -1,6 +1,7 @@
 """Two runs side by side."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import html5lib
@@ -9,9 +10,9 @@ import pytest
 from scipy import stats
 
 from benchmarks.compare import main
-from benchmarks.jobs.results import result_path, write_result
-from benchmarks.reports.comparison import changed_settings, compare_runs, read_run
-from benchmarks.suite.validation import ChoiceError
+from benchmarks.jobs.results import means, result_path, write_result
+from benchmarks.reports.run_comparison import changed_settings, compare_runs, read_run
+from probseg.errors import OptionError
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +25,14 @@ def second(make_run, first):
     """The first run with another β, whose csae is better by 0.1 ± 0.01 in Ŵ (1 − IoU)."""
     run = make_run(("lidc",), ("csae", "2p-planar"), pictures=0, beta=3)
     draw = np.random.default_rng(3)
-    old = {r["config"]["fold"]: r for c, r in first.finished if c.row == "csae"}
-    for cell, result in run.finished:
-        if cell.row == "csae":
-            before = np.array(old[cell.config["fold"]]["scores"]["base"]["w-iou"])
-            result["scores"]["base"]["w-iou"] = (before - draw.normal(0.1, 0.01, 12)).tolist()
-            result["means"]["base"]["w-iou"] = float(np.mean(result["scores"]["base"]["w-iou"]))
-            write_result(result_path(cell, run.folder), result)
+    old = {r.cell.fold: r for r in first.results if r.cell.row == "csae"}
+    for index, result in enumerate(run.results):
+        if result.cell.row == "csae":
+            before = np.array(old[result.cell.fold].scores["base"]["w-iou"])
+            values = (before - draw.normal(0.1, 0.01, 12)).tolist()
+            scores = {"base": {**result.scores["base"], "w-iou": values}}
+            changed = replace(result, scores=scores, means=means(scores))
+            run.results[index] = write_result(result_path(result.cell, run.folder), changed)
     return run
 
 
@@ -45,9 +47,9 @@ def test_rows_of_the_same_name_are_matched(first, second) -> None:
 
 
 def test_a_difference_is_that_of_the_paired_images(first, second) -> None:
-    line = next(one for one in lines(first, second) if one.column.metric == "w-iou")
+    line = next(one for one in lines(first, second) if one.column.name == "w-iou")
     sides = [
-        np.mean([r["scores"]["base"]["w-iou"] for c, r in run.finished if c.row == "csae"], axis=0)
+        np.mean([r.scores["base"]["w-iou"] for r in run.results if r.cell.row == "csae"], axis=0)
         for run in (second, first)
     ]
     assert line.paired.difference == pytest.approx(np.mean(sides[0] - sides[1]))
@@ -58,13 +60,26 @@ def test_a_difference_is_that_of_the_paired_images(first, second) -> None:
 
 def test_better_turns_to_worse_when_the_runs_change_sides(first, second) -> None:
     there, back = (
-        {line.column.metric: line for line in found}
+        {line.column.name: line for line in found}
         for found in (lines(first, second), lines(second, first))
     )
     assert back["w-iou"].outcome == "worse"
     for metric, line in there.items():
         assert back[metric].change == pytest.approx(-line.change)
         assert back[metric].paired.low == pytest.approx(-line.paired.high, abs=5e-3)
+
+
+def test_a_metric_that_is_better_high_is_compared_too(first, make_run) -> None:
+    run = make_run(("lidc",), ("csae",), pictures=0)
+    old = {r.cell.fold: r.scores["base"] for r in first.results if r.cell.row == "csae"}
+    for result in run.results:
+        before = np.array(old[result.cell.fold]["hungarian-iou"])
+        values = (before + np.linspace(0.1, 0.2, 12)).tolist()
+        scores = {"base": {**result.scores["base"], "hungarian-iou": values}}
+        changed = replace(result, scores=scores, means=means(scores))
+        write_result(result_path(result.cell, run.folder), changed)
+    outcomes = {line.column.name: line.outcome for line in lines(first, run)}
+    assert outcomes["hungarian-iou"] == "better"
 
 
 def test_a_run_equals_itself(first) -> None:
@@ -75,9 +90,9 @@ def test_a_run_equals_itself(first) -> None:
 
 def test_other_data_are_not_paired(first, make_run) -> None:
     other = make_run(("lidc",), ("csae",), pictures=0)
-    for cell, result in other.finished:
-        data = {**result["data"], "fingerprint": "6" * 64}
-        write_result(result_path(cell, other.folder), {**result, "data": data})
+    for result in other.results:
+        moved = replace(result, data=replace(result.data, fingerprint="6" * 64))
+        write_result(result_path(result.cell, other.folder), moved)
     assert all(line.paired is None and line.outcome == "" for line in lines(first, other))
 
 
@@ -99,12 +114,12 @@ def test_the_command_prints_and_writes_a_page(first, second, tmp_path: Path, cap
 
 def test_an_unreadable_result_is_named_and_left_out(make_run, capsys, tmp_path) -> None:
     run = make_run(("lidc",), ("csae",), pictures=0)
-    path = result_path(run.finished[0][0], run.folder)
+    path = result_path(run.results[0].cell, run.folder)
     path.write_text(json.dumps({"schema": 99}), encoding="utf-8")
     out = str(tmp_path / "compare.html")
     assert main([str(run.folder), str(run.folder), "--out", out]) == 0
     assert "schema 99" in capsys.readouterr().out
-    assert len(read_run(run.folder).cells) == 1
+    assert len(read_run(run.folder).rows) == 1
 
 
 def test_folders_without_results_and_runs_without_a_common_row_are_refused(
@@ -113,5 +128,5 @@ def test_folders_without_results_and_runs_without_a_common_row_are_refused(
     assert main([str(first.folder), str(tmp_path)]) == 1
     assert "no finished cell" in capsys.readouterr().err
     other = make_run(("ambiguous-shapes",), ("csae",), pictures=0)
-    with pytest.raises(ChoiceError, match="share no row"):
+    with pytest.raises(OptionError, match="share no row"):
         lines(first, other)

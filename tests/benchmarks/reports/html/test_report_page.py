@@ -18,9 +18,9 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from scipy import ndimage
 
-from benchmarks.reports.html import charts, sheets, write_report
-from benchmarks.reports.html.findings import number
-from probseg.plots import palette
+from benchmarks.reports.colours import COLOURS
+from benchmarks.reports.html import gini_charts, sample_browser
+from benchmarks.tables import number
 
 EVIL = '<script>alert("1")</script>'
 masks = arrays(
@@ -62,8 +62,7 @@ def text(path) -> str:
 
 def renamed(run, row: str):
     """The run with a row of another name."""
-    cells = [(replace(cell, row=row), result) for cell, result in run.finished]
-    return [(cell, replace(result, cell=cell)) for cell, result in cells]
+    return [replace(result, cell=replace(result.cell, row=row)) for result in run.results]
 
 
 def pixels(uri: str) -> np.ndarray:
@@ -98,14 +97,14 @@ def test_the_page_names_no_other_place_and_its_policy_allows_none(text) -> None:
     assert f"script-src 'sha256-{digest}'" in policy
 
 
-def test_names_are_text_wherever_they_stand(make_run, tmp_path, text) -> None:
+def test_names_are_text_wherever_they_stand(make_run, write_report, tmp_path, text) -> None:
     run = make_run(("ambiguous-shapes",), ("csae",))
-    finished = renamed(run, EVIL)
-    for cell, _ in run.finished:
-        new = next(c for c, _ in finished if c.config["fold"] == cell.config["fold"])
-        new.folder(tmp_path).mkdir(parents=True)
-        (cell.folder(run.folder) / "pictures.npz").rename(new.folder(tmp_path) / "pictures.npz")
-    path = write_report(finished, tmp_path, tmp_path, competing=[EVIL], notes={EVIL: EVIL})
+    results = renamed(run, EVIL)
+    for old, new in zip(run.results, results, strict=True):
+        folders = old.cell.folder(run.folder), new.cell.folder(tmp_path)
+        folders[1].mkdir(parents=True)
+        (folders[0] / "pictures.npz").rename(folders[1] / "pictures.npz")
+    path = write_report(results, tmp_path, tmp_path, competing=[EVIL], notes={EVIL: EVIL})
     page = Elements(path.read_text(encoding="utf-8"))
     *data, code = page.scripts
     assert code == Elements(text).scripts[-1]  # the page's own script and no other
@@ -116,7 +115,7 @@ def test_names_are_text_wherever_they_stand(make_run, tmp_path, text) -> None:
 
 
 def test_missing_values_are_dashes_that_sort_nowhere(make_report) -> None:
-    assert number(float("nan"), ".2f").sort is number(None, ".2f").sort is None
+    assert number(float("nan"), ".2f").value is number(None, ".2f").value is None
     assert number(-0.5, "+.2f").text == "−0.50"
     text = make_report(rows=("punet", "annotators")).read_text(encoding="utf-8")
     assert "NaN" not in re.sub(r"<script>.*?</script>", "", text, flags=re.S)
@@ -130,19 +129,19 @@ def test_a_run_of_baselines_alone_has_neither_curves_nor_samples(make_report) ->
     assert 'id="tables"' in text and 'id="provenance"' in text
 
 
-def test_the_same_results_make_the_same_bytes(make_run, tmp_path) -> None:
+def test_the_same_results_make_the_same_bytes(make_run, write_report, tmp_path) -> None:
     run = make_run(("lidc",), ("punet",))
     pages = []
     for name in ("one", "other"):
         out = tmp_path / name
-        pages.append(write_report(run.finished, run.folder, out, competing=[], notes={}))
+        pages.append(write_report(run.results, run.folder, out, competing=[]))
     assert pages[0].read_bytes() == pages[1].read_bytes()
 
 
-def test_provenance_names_every_revision_and_setting(make_run, tmp_path) -> None:
+def test_provenance_names_every_revision_and_setting(make_run, write_report, tmp_path) -> None:
     one, other = make_run(rows=("punet",)), make_run(rows=("csae",), revision="fedcba9876543210")
-    finished = [*one.finished, *other.finished]
-    text = write_report(finished, one.folder, tmp_path, competing=[], notes={}).read_text("utf-8")
+    results = [*one.results, *other.results]
+    text = write_report(results, one.folder, tmp_path, competing=[]).read_text("utf-8")
     for fact in ("0123456789abcdef", "fedcba9876543210", "an abacus", "torch 2.6.0", "by patient"):
         assert fact in text
     assert "not &lt;b&gt;real&lt;/b&gt;" in text
@@ -151,15 +150,15 @@ def test_provenance_names_every_revision_and_setting(make_run, tmp_path) -> None
 
 def test_a_chart_carries_mean_and_deviation_over_the_cells() -> None:
     curves = [([0, 10], [0.1, 0.3]), ([0, 20], [0.2, 0.6])]
-    (curve,) = charts.gini_chart("lidc", {"csae": curves}).curves
+    (curve,) = gini_charts.gini_chart("lidc", {"csae": curves}).curves
     assert curve["mean"][0] == pytest.approx(0.15)
     assert curve["mean"][50] == pytest.approx((0.2 + 0.4) / 2)
     assert curve["sd"][100] == pytest.approx(0.15)
-    assert curve["colour"] == palette(["csae"])["csae"]
+    assert curve["colour"] == COLOURS["csae"]
 
 
 def test_a_chart_says_where_its_time_axis_lies() -> None:
-    chart = charts.gini_chart("lidc", {"csae": [([0, 1], [0.1, 0.2])]})
+    chart = gini_charts.gini_chart("lidc", {"csae": [([0, 1], [0.1, 0.2])]})
     width = float(re.search(r'viewBox="0 0 ([\d.]+)', chart.svg)[1])
     box = re.search(
         r'<clipPath id="lidc-\w+">\s*<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', chart.svg
@@ -173,7 +172,7 @@ def test_a_chart_says_where_its_time_axis_lies() -> None:
 @given(masks)
 @settings(max_examples=30, deadline=None)
 def test_a_segmentation_is_filled_and_bordered_and_clear_elsewhere(labels) -> None:
-    shown = pixels(sheets._outlined(labels, "#0072B2"))
+    shown = pixels(sample_browser._outlined(labels, "#0072B2"))
     cross = ndimage.generate_binary_structure(2, 1)
     inner = np.zeros(labels.shape, dtype=bool)
     for name in (1, 2, 3):
@@ -185,8 +184,10 @@ def test_a_segmentation_is_filled_and_bordered_and_clear_elsewhere(labels) -> No
 
 def test_maps_and_images_are_shown_on_their_scales() -> None:
     ramp = np.linspace(0, 1, 64).reshape(8, 8)
-    lightness = pixels(sheets._map(ramp, 1.0))[..., :3].sum(-1).ravel()
+    lightness = pixels(sample_browser._map(ramp, 1.0))[..., :3].sum(-1).ravel()
     assert (np.diff(lightness) > 0).all()
-    assert np.array_equal(pixels(sheets._map(ramp / 2, 0.5)), pixels(sheets._map(ramp, 1.0)))
-    grey = pixels(sheets._grey(np.stack([ramp, 1 - ramp])))[..., 0].ravel()
+    assert np.array_equal(
+        pixels(sample_browser._map(ramp / 2, 0.5)), pixels(sample_browser._map(ramp, 1.0))
+    )
+    grey = pixels(sample_browser._grey(np.stack([ramp, 1 - ramp])))[..., 0].ravel()
     assert grey[0] == 0 and grey[-1] == 255 and (np.diff(grey) >= 0).all()

@@ -1,0 +1,169 @@
+"""Cells on a Ray cluster: retried where a worker dies, their files brought to the driver."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.execution.attempts import ATTEMPTS, Attempt, Busy, Done, Event, Started, died
+from benchmarks.jobs.cells import Cell
+from probseg.errors import OptionError
+from probseg.utils.atomic_files import WriteError, atomic_file
+
+
+class Delivery(NamedTuple):
+    """What a worker sends back: files by name only where it does not share the driver's disk."""
+
+    done: Done | Busy
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """Does cells on a Ray cluster, as many at once as its processors and GPUs allow.
+
+    Every machine needs this checkout and its packages. A worker that sees the driver's folder
+    writes there, and a retried cell goes on from its last validation round. Any other worker sends
+    back the files of its cell, and a retried cell begins anew.
+
+    Args:
+        address: Of the cluster; "auto" joins the one on this machine, or starts one.
+        gpus: Of each cell, such as 0.5.
+        attempts: At a cell whose worker dies.
+    """
+
+    address: str
+    gpus: float = 0
+    attempts: int = ATTEMPTS
+
+    def __call__(self, attempt: Attempt, cells: Sequence[Cell]) -> Iterator[Event]:
+        """Yield what happens, in the order in which it does.
+
+        Raises:
+            OptionError: Ray or the cluster is missing, or no machine of it is large enough.
+        """
+        with _connected(self.address) as ray, _mark(attempt.options.out) as mark:
+            needs = {"CPU": float(attempt.options.threads_per_cell or 1), "GPU": self.gpus}
+            check_fits(needs, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+            options = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"]}
+            task = ray.remote(max_retries=self.attempts - 1, **options)(do)
+            waiting = list(reversed(cells))
+            running: dict[Any, Cell] = {}
+            while waiting or running:
+                while waiting and len(running) < capacity(needs, ray.cluster_resources()):
+                    cell = waiting.pop()
+                    running[task.remote(attempt, cell, mark)] = cell
+                    yield Started(cell)
+                for reference in ray.wait(list(running))[0]:
+                    yield self._receive(ray, reference, running.pop(reference), attempt.options.out)
+
+    def _receive(self, ray: Any, reference: Any, cell: Cell, out: Path) -> Done | Busy:
+        try:
+            delivery: Delivery = ray.get(reference)
+        except WriteError:
+            raise
+        except ray.exceptions.RayError as error:
+            lost = isinstance(error, ray.exceptions.WorkerCrashedError)
+            return died(cell, self.attempts) if lost else Done(cell, None, _first_line(error))
+        write_files(delivery.files, cell.folder(out))
+        return delivery.done
+
+
+def do(attempt: Attempt, cell: Cell, mark: Path) -> Delivery:
+    """Do a cell on a worker, in the driver's folder if this machine has it.
+
+    Args:
+        attempt: What to do with it.
+        cell: The cell.
+        mark: A file of the driver, which shows whether this machine has its folder.
+    """
+    if mark.exists():
+        return Delivery(attempt(cell), {})
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch)
+        done = replace(attempt, options=replace(attempt.options, out=out))(cell)
+        return Delivery(done, collect_files(cell.folder(out)))
+
+
+def collect_files(folder: Path) -> dict[str, bytes]:
+    """Return the files of a folder by their names in it."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def write_files(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write files into a folder, the result last: a cell is finished once it has one.
+
+    Raises:
+        WriteError: The disk is full or read-only.
+    """
+    for name in sorted(files, key=lambda name: (name == "result.json", name)):
+        with atomic_file(folder / name) as temporary:
+            temporary.write_bytes(files[name])
+
+
+def capacity(needs: Mapping[str, float], resources: Mapping[str, float]) -> int:
+    """Return how many cells fit at once into the resources of a cluster, at least one.
+
+    >>> capacity({"CPU": 2, "GPU": 0.5}, {"CPU": 16, "GPU": 1})
+    2
+    """
+    return max(1, min(int(resources.get(kind, 0) / need) for kind, need in needs.items() if need))
+
+
+def check_fits(needs: Mapping[str, float], machines: Sequence[Mapping[str, float]]) -> None:
+    """Refuse cells that no machine has room for, which Ray would let wait for ever.
+
+    Raises:
+        OptionError: There is none.
+
+    >>> check_fits({"CPU": 2, "GPU": 0}, [{"CPU": 1}, {"CPU": 4}])
+    """
+    if not any(all(m.get(kind, 0) >= need for kind, need in needs.items()) for m in machines):
+        have = "; ".join(f"{m.get('CPU', 0):g} CPUs and {m.get('GPU', 0):g} GPUs" for m in machines)
+        raise OptionError(
+            f"a cell takes {needs['CPU']:g} CPUs and {needs['GPU']:g} GPUs, which no machine of "
+            f"the cluster has ({have}); lower --threads or --gpus-per-cell"
+        )
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise OptionError("--ray needs Ray: pip install 'probseg[ray]'") from error
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        ray.init(address=address, **settings)
+    except ConnectionError as error:
+        if address != "auto":
+            raise OptionError(f"no Ray cluster answers at {address}: {error}") from error
+        ray.init(include_dashboard=False, **settings)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _mark(out: Path) -> Iterator[Path]:
+    path = out / f".driver-{uuid.uuid4().hex}"
+    with atomic_file(path) as temporary:
+        temporary.touch()
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"

@@ -1,0 +1,125 @@
+"""One experiment: open the data, train, evaluate, keep pictures, write the result."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.jobs import pictures, provenance
+from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.data import Data, dataset_of, prepare
+from benchmarks.jobs.locks import held
+from benchmarks.jobs.options import RunOptions
+from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
+from benchmarks.jobs.predictors import ModelPredictor, baseline_predictor
+from benchmarks.jobs.results import (
+    Result,
+    TestImages,
+    Timings,
+    finished_result,
+    means,
+    result_path,
+    set_aside_unusable,
+    write_result,
+)
+from benchmarks.jobs.scoring import Predictor, Scorer, Scores
+from benchmarks.jobs.train import Trained, train
+from probseg.interfaces import Dataset
+from probseg.training.determinism import deterministic
+from probseg.training.execution import choose_execution
+from probseg.utils.atomic_files import WriteError, sweep, write_json
+
+
+def run_experiment(cell: Cell, options: RunOptions, *, wait: bool = True) -> Result:
+    """Do a cell and write its result or its failure; training goes on where it stopped.
+
+    Of several runs in one folder, one does the cell and the others read its result.
+
+    Args:
+        cell: What to do.
+        options: Of the run.
+        wait: Whether to wait for another run that does this cell.
+
+    Raises:
+        BusyError: Another run does this cell, and ``wait`` is false.
+        ProbsegError: The cell failed in a way that the user can mend.
+    """
+    dataset = dataset_of(cell, options.data_root)
+    with held(cell.key, options.out, wait=wait):
+        set_aside_unusable(cell, options.out, dataset.fingerprint)
+        kept = finished_result(cell, options.out, dataset.fingerprint)
+        return kept or _run(cell, dataset, options)
+
+
+def _run(cell: Cell, dataset: Dataset, options: RunOptions) -> Result:
+    path = result_path(cell, options.out)
+    sweep(path.parent)
+    try:
+        with deterministic(options.device):
+            return write_result(path, _result(cell, dataset, options))
+    except WriteError:
+        raise
+    except Exception as error:
+        trace = "".join(traceback.format_exception(error))
+        origin = provenance.collect(options.device)
+        write_result(path, Result(cell=cell, provenance=origin, error=trace))
+        raise
+
+
+def _result(cell: Cell, dataset: Dataset, options: RunOptions) -> Result:
+    folder = cell.folder(options.out)
+    data = prepare(dataset, cell.data_settings, cell.fold)
+    started = time.monotonic()
+    write_json(folder / "split.json", asdict(data.split))
+    trained = train(cell, data, options) if cell.trained else None
+    predictor = make_predictor(cell, data, trained)
+    evaluating = time.monotonic()
+    scores = _score(cell, data, predictor, folder)
+    return Result(
+        cell=cell,
+        provenance=provenance.collect(options.device),
+        data=data.summary(),
+        timings=Timings(
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            training_s=trained.fit.seconds if trained else 0.0,
+            evaluation_s=time.monotonic() - evaluating,
+            wall_s=time.monotonic() - started,
+        ),
+        training=trained.summary() if trained else None,
+        history=[dict(record) for record in trained.fit.history] if trained else [],
+        images=TestImages(
+            index=[int(index) for index in data.test_index],
+            group=[str(group) for group in data.test.groups],
+        ),
+        scores=scores,
+        means=means(scores),
+    )
+
+
+def make_predictor(cell: Cell, data: Data, trained: Trained | None) -> Predictor:
+    """Return what predicts for a cell: its trained model, or its baseline."""
+    if trained is None:
+        assert cell.baseline is not None
+        return baseline_predictor(cell.baseline, data.source.classes)
+    assert cell.seed is not None
+    settings = cell.evaluation_settings
+    return ModelPredictor(
+        trained.model,
+        settings.n_eval,
+        execution=choose_execution(trained.settings),
+        seed=cell.seed,
+        projected=settings.projected,
+        latents=settings.latents,
+        others=data.validation,
+    )
+
+
+def _score(cell: Cell, data: Data, predictor: Predictor, folder: Path) -> Scores:
+    recorder = PictureRecorder(choose_images(data.test))
+    batch = cell.evaluation_settings.evaluation_batch
+    scores = Scorer(predictor, batch=batch, watch=recorder.watch).run(data.test)
+    pictures.save(folder / pictures.FILE, recorder.pictures)
+    return scores

@@ -1,0 +1,110 @@
+"""Results of one profile on one data set, and the values of the same images in two rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.jobs.results import Result
+
+Values = NDArray[np.float64]
+Groups = NDArray[np.str_]
+Training = tuple[int, int]  # fold and seed
+
+
+@dataclass(frozen=True)
+class Paired:
+    """What two rows scored on the same test images, averaged over the same folds and seeds."""
+
+    first: Values  # (N,)
+    second: Values  # (N,)
+    groups: Groups  # (N,), the patient of each image
+    cells: int  # folds and seeds that were averaged
+
+
+@dataclass(frozen=True)
+class DatasetResults:
+    """The results of one profile on one data set, which may be compared."""
+
+    profile: str
+    dataset: str
+    rows: Mapping[str, Sequence[Result]]  # row to one a fold and seed
+
+    @cached_property
+    def trained(self) -> tuple[str, ...]:
+        """The rows with a model that was trained."""
+        return tuple(row for row, results in self.rows.items() if results[0].cell.trained)
+
+    def paired(
+        self,
+        first: tuple[str, str],
+        second: tuple[str, str],
+        *,
+        variants: tuple[str, str] = ("base", "base"),
+    ) -> Paired | None:
+        """Return what two rows scored on the images where both have a value.
+
+        Args:
+            first: A row and a metric.
+            second: Another row, metric or both.
+            variants: Which prior of either was sampled.
+        """
+        one, other = shared_trainings(self.rows.get(first[0], ()), self.rows.get(second[0], ()))
+        a, b = by_image(one, first[1], variants[0]), by_image(other, second[1], variants[1])
+        shared = [image for image in a if image in b]
+        if not shared:
+            return None
+        groups = dict(zip(one[0].images.index, one[0].images.group, strict=True))
+        return Paired(
+            np.array([a[image] for image in shared]),
+            np.array([b[image] for image in shared]),
+            np.array([groups[image] for image in shared]),
+            max(len(one), len(other)),
+        )
+
+
+def by_dataset(results: Iterable[Result]) -> list[DatasetResults]:
+    """Group results by profile, data set and fingerprint of the data."""
+    groups: dict[tuple[str, str, str], dict[str, list[Result]]] = {}
+    for result in results:
+        group = result.cell.profile, result.cell.dataset, result.tested_on.fingerprint
+        groups.setdefault(group, {}).setdefault(result.cell.row, []).append(result)
+    return [
+        DatasetResults(profile, dataset, rows) for (profile, dataset, _), rows in groups.items()
+    ]
+
+
+def shared_trainings(
+    one: Sequence[Result], other: Sequence[Result]
+) -> tuple[list[Result], list[Result]]:
+    """Return the results of the folds and seeds that both rows have; a baseline's fits any."""
+    if not all(map(training_of, (*one, *other))):
+        return list(one), list(other)
+    shared = set(map(training_of, one)) & set(map(training_of, other))
+    first, second = ([r for r in row if training_of(r) in shared] for row in (one, other))
+    return first, second
+
+
+def training_of(result: Result) -> Training | None:
+    """Return fold and seed of a training, or None for a baseline."""
+    fold, seed = result.cell.fold, result.cell.seed
+    return None if fold is None or seed is None else (fold, seed)
+
+
+def by_image(results: Sequence[Result], metric: str, variant: str = "base") -> dict[int, float]:
+    """Return test image to its value, averaged over the cells, where every cell has one."""
+    columns = [_scores(result, metric, variant) for result in results]
+    if not columns:
+        return {}
+    shared = set.intersection(*map(set, columns))
+    return {image: float(np.mean([c[image] for c in columns])) for image in sorted(shared)}
+
+
+def _scores(result: Result, metric: str, variant: str) -> dict[int, float]:
+    values = result.scores.get(variant, {}).get(metric, ())
+    pairs = zip(result.images.index, values, strict=bool(values))
+    return {image: value for image, value in pairs if value is not None}

@@ -1,0 +1,209 @@
+"""The tables of the analysis: paired tests, correlations, the paper's tables, verdicts."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from operator import attrgetter
+
+from benchmarks.reports.analysis import Analysis
+from benchmarks.reports.analysis.bootstrap import Coefficient
+from benchmarks.reports.analysis.claims import Outcome, Verdict
+from benchmarks.reports.analysis.correlation import Correlation
+from benchmarks.reports.analysis.paired import PairedTest
+from benchmarks.reports.analysis.paper import dataset_name, metric_name, model_name
+from benchmarks.reports.analysis.paper_tables import PAPER_COLUMNS, PaperRow, PaperTable
+from benchmarks.reports.analysis.rules import Evidence
+from benchmarks.reports.results_table import Metric
+from benchmarks.tables import (
+    MISSING,
+    Cell,
+    Column,
+    Table,
+    attributes,
+    interval,
+    number,
+    to_markdown,
+)
+
+HEADINGS: Mapping[Outcome, str] = {
+    "reproduced": "Reproduced",
+    "not reproduced": "Not reproduced",
+    "not tested": "Not tested, though run in another setting",
+}
+TESTS_CAPTION = (
+    "Paired tests over the test images: mean difference first − second, its bootstrap interval "
+    "over patients, matched-pairs rank-biserial correlation, Wilcoxon's p. Bold is better, "
+    "where interval and adjusted p agree."
+)
+
+
+def _side(test: PairedTest, name: str) -> Cell:
+    row = str(getattr(test, name))
+    return Cell(row, row, "better" if test.better == row else "")
+
+
+def _coefficient(coefficient: Coefficient) -> Cell:
+    limits = interval(coefficient.low, coefficient.high, ".2f").text
+    value = number(coefficient.value, ".2f")
+    return Cell(f"{value.text} ({limits})", value.value)
+
+
+TEST_COLUMNS: Sequence[Column[PairedTest]] = (
+    Column("metric", lambda test: metric_name(test.metric), number=False),
+    Column("first", partial(_side, name="first"), number=False),
+    Column("second", partial(_side, name="second"), number=False),
+    Column("difference", lambda test: number(test.difference)),
+    Column("95 % interval", lambda test: interval(test.low, test.high)),
+    Column("effect", lambda test: number(test.rank_biserial, ".2f")),
+    Column("p", lambda test: Cell(f"{test.p:.2g}", test.p)),
+    Column("p, Holm", lambda test: Cell(f"{test.adjusted:.2g}", test.adjusted)),
+)
+CORRELATION_COLUMNS: Sequence[Column[Correlation]] = (
+    Column("metric", lambda one: metric_name(one.metric), number=False),
+    Column("over", lambda one: f"{one.over} of {', '.join(one.rows)}", number=False),
+    Column("points", lambda one: one.points),
+    Column("Pearson", lambda one: _coefficient(one.pearson)),
+    Column("Spearman", lambda one: _coefficient(one.spearman)),
+)
+
+
+def tests_table(tests: Iterable[PairedTest], *, title: str, caption: str) -> Table:
+    """Return the paired tests on one data set."""
+    return Table.of(TEST_COLUMNS, tests, title=title, caption=caption)
+
+
+def correlations_table(correlations: Iterable[Correlation], *, title: str) -> Table:
+    """Return the correlations of the Gini index on one data set."""
+    return Table.of(CORRELATION_COLUMNS, correlations, title=title)
+
+
+def statistics_markdown(analysis: Analysis) -> str:
+    """Return tests and correlations as Markdown, one section a data set."""
+    return "\n\n".join("\n\n".join(_section(one)) for one in analysis.evidence) + "\n"
+
+
+def _section(evidence: Evidence) -> Iterator[str]:
+    results = evidence.results
+    yield f"## {dataset_name(results.dataset)}, profile {results.profile}"
+    if evidence.tests:
+        tests = tests_table(evidence.tests, title="Paired tests", caption=TESTS_CAPTION)
+        yield to_markdown(tests, level=3, aligned=False)
+    if evidence.correlations:
+        correlations = correlations_table(evidence.correlations, title="Gini index and Ŵ")
+        yield to_markdown(correlations, level=3, aligned=False)
+
+
+def tests_values(analysis: Analysis) -> Table:
+    """Return every paired test at full precision, for CSV."""
+    first = ("profile", "dataset", "metric", "first", "second")
+    others = [field.name for field in fields(PairedTest) if field.name not in first]
+    return Table.of(
+        attributes((*first, *others)), [test for one in analysis.evidence for test in one.tests]
+    )
+
+
+def correlations_values(analysis: Analysis) -> Table:
+    """Return every correlation at full precision, for CSV."""
+    columns = [
+        *attributes(("profile", "dataset", "metric", "over")),
+        Column("rows", lambda one: " ".join(one.rows)),
+        *attributes(("points",)),
+        *(
+            Column(f"{kind}{suffix}", attrgetter(f"{kind}.{part}"))
+            for kind in ("pearson", "spearman")
+            for suffix, part in (("", "value"), ("_low", "low"), ("_high", "high"))
+        ),
+    ]
+    return Table.of(columns, [c for one in analysis.evidence for c in one.correlations])
+
+
+@dataclass(frozen=True)
+class _PrintedRow:
+    """A row of a paper's table: what the paper prints of a model, or what was measured here."""
+
+    row: PaperRow
+    ours: bool
+
+
+def paper_table(table: PaperTable) -> Table:
+    """Return a table of the paper: a row with its values of each model, then one with ours."""
+    profile = re.sub("[^a-z0-9]+", "-", table.profile.lower())
+    columns: list[Column[_PrintedRow]] = [
+        Column("Data set", lambda r: dataset_name(r.row.dataset), number=False, once=True),
+        Column("Model", lambda r: model_name(r.row.model), number=False, once=True),
+        Column("", lambda r: "here" if r.ours else "paper", number=False, hint="source"),
+        *(column.column(partial(_paper_cell, column=column)) for column in PAPER_COLUMNS),
+    ]
+    return Table.of(
+        columns,
+        [_PrintedRow(row, ours) for row in table.rows for ours in (False, True)],
+        title=f"Table {table.number}, profile {table.profile}",
+        caption=table.caption,
+        label=f"paper-{table.number}-{profile}",
+    )
+
+
+def _paper_cell(printed: _PrintedRow, *, column: Metric) -> Cell:
+    value = printed.row.values[column.name]
+    summary, best = (value.ours, value.best) if printed.ours else (value.paper, value.paper_best)
+    if summary is None:
+        return Cell(MISSING)
+    suffix = "†" if printed.ours and value.differs else ""
+    return Cell(summary.show(column.digits), summary.mean, "best" if best else "", suffix)
+
+
+def paper_values(tables: Iterable[PaperTable]) -> Table:
+    """Return the paper's values and ours at full precision, one line a metric, for CSV."""
+    lines = [
+        (table, row, metric, value)
+        for table in tables
+        for row in table.rows
+        for metric, value in row.values.items()
+    ]
+    return Table.of(
+        [
+            Column("table", lambda line: line[0].number),
+            Column("profile", lambda line: line[0].profile),
+            Column("dataset", lambda line: line[1].dataset),
+            Column("model", lambda line: line[1].model),
+            Column("metric", lambda line: line[2]),
+            Column("paper_mean", lambda line: line[3].paper.mean),
+            Column("paper_sd", lambda line: line[3].paper.sd),
+            Column("mean", lambda line: line[3].ours.mean if line[3].ours else None),
+            Column("sd", lambda line: line[3].ours.sd if line[3].ours else None),
+            Column("cells", lambda line: line[3].ours.cells if line[3].ours else 0),
+            Column("differs", lambda line: int(line[3].differs)),
+        ],
+        lines,
+    )
+
+
+def verdicts_values(verdicts: Iterable[Verdict]) -> Table:
+    """Return one line a claim, for CSV."""
+    return Table.of(attributes(field.name for field in fields(Verdict)), verdicts)
+
+
+def verdicts_markdown(verdicts: Sequence[Verdict]) -> str:
+    """Return the verdicts by outcome; claims on data sets that were not run are only counted."""
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    parts = [
+        "## Verdicts on the paper's claims",
+        ", ".join(f"{counts[outcome]} {outcome}" for outcome in HEADINGS) + ".",
+    ]
+    tested = [v for v in verdicts if not v.why.startswith("No results")]
+    for outcome, heading in HEADINGS.items():
+        items = [_item(verdict) for verdict in tested if verdict.outcome == outcome]
+        parts += [f"### {heading}", "\n".join(items)] if items else []
+    reasons = Counter(verdict.why for verdict in verdicts if verdict.why.startswith("No results"))
+    missing = [f"- {why} Claims not tested: {count}." for why, count in reasons.items()]
+    parts += ["### Not tested", "\n".join(missing)] if missing else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _item(verdict: Verdict) -> str:
+    source = f"{dataset_name(verdict.dataset)}, {verdict.source}"
+    return f"- **{verdict.claim}** ({source}). {verdict.why}"

@@ -1,0 +1,145 @@
+"""The sample browser of the report: images, annotations and each model's samples as data URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.jobs.pictures import Picture
+from benchmarks.jobs.results import Result
+from benchmarks.reports.colours import COLOURS
+from benchmarks.reports.results_table import COLUMNS
+from benchmarks.reports.runs import RowPictures, shared_pictures
+from probseg.plots import palette
+
+SCORES = ("ged", "w-iou", "hungarian-iou")  # shown of each image
+_FILL, _EDGE = 90, 255  # opacity inside a segmentation and along its border, of 255
+_CLASSES = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+_ANNOTATORS = "#FFB000"
+_SHADES = 64  # of a map: finer than an eye can tell
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class BrowserImage:
+    """One image of the sample browser.
+
+    Args:
+        dataset: Its data set.
+        title: What a person reads.
+        content: The image, the annotations and each model's samples, as plain data.
+    """
+
+    dataset: str
+    title: str
+    content: dict[str, Any]
+
+
+def browser_images(results: Iterable[Result], folder: Path) -> list[BrowserImage]:
+    """Return the images of which every trained row has pictures, data set by data set.
+
+    Args:
+        results: Of finished cells.
+        folder: Of the run.
+    """
+    pictured = shared_pictures(results, folder).values()
+    return [image for rows in pictured for image in _images_of(rows)]
+
+
+def _images_of(rows: Sequence[RowPictures]) -> Iterator[BrowserImage]:
+    first = rows[0].result
+    for index in rows[0].pictures:
+        content = encode({row.result.cell.row: row.pictures[index] for row in rows})
+        for row in rows:
+            content["models"][row.result.cell.row]["scores"] = _scores(row.result, index)
+        title = f"image {first.images.index[index]} of {first.images.group[index]}"
+        yield BrowserImage(first.cell.dataset, title, content)
+
+
+def _scores(result: Result, index: int) -> dict[str, str]:
+    """Return an image's scores as text, by the families of the table's columns."""
+    columns = [column for column in COLUMNS if column.name in SCORES]
+    scores = result.scores["base"]
+    values = {c: scores[c.name][index] for c in columns if c.name in scores}
+    return {c.title.split()[0]: f"{v:.{c.digits}f}" for c, v in values.items() if v is not None}
+
+
+def encode(pictures: Mapping[str, Picture]) -> dict[str, Any]:
+    """Return an image, its annotations and each model's samples of it, as plain data.
+
+    Args:
+        pictures: Model to its picture of this image.
+    """
+    first = next(iter(pictures.values()))
+    masks = first["masks"]
+    foreground = masks > 0
+    colours = palette(pictures, COLOURS)
+    return {
+        "image": _grey(first["image"]),
+        "annotators": _answers(masks, foreground.mean(0), foreground.std(0), _ANNOTATORS),
+        "models": {
+            row: _answers(picture["labels"], picture["mean"], picture["sd"], colours[row])
+            for row, picture in pictures.items()
+        },
+    }
+
+
+def _answers(labels: Array, mean: Array, sd: Array, colour: str) -> dict[str, Any]:
+    return {
+        "colour": colour,
+        "samples": [_outlined(one, colour) for one in labels],
+        "areas": [round(float((one > 0).mean()), 4) for one in labels],
+        "mean": _map(mean, 1.0),
+        "sd": _map(sd, 0.5),
+    }
+
+
+def _grey(image: Array) -> str:
+    """Encode the first channel, its extremes aside from black to white."""
+    plane = (image[0] if image.ndim == 3 else image).astype(float)
+    low, high = np.percentile(plane, (0.5, 99.5))
+    share = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
+    return _encode(Image.fromarray(np.rint(255 * share).astype(np.uint8)))
+
+
+def _outlined(labels: Array, colour: str) -> str:
+    """Encode a segmentation (H, W): each class filled lightly and bordered, nothing elsewhere."""
+    rgb = matplotlib.colors.to_rgba_array(["#000000", colour, *_CLASSES])[:, :3]
+    shown = np.where(labels == 0, 0, (labels.astype(int) - 1) % (len(rgb) - 1) + 1)
+    opacity = np.where(labels == 0, 0, np.where(_border(labels), _EDGE, _FILL))
+    pixels = np.dstack([255 * rgb[shown], opacity]).astype(np.uint8)
+    return _encode(Image.fromarray(pixels))
+
+
+def _border(labels: Array) -> NDArray[np.bool_]:
+    """Say which pixels have a neighbour of another class to a side, or the frame."""
+    framed = np.pad(labels, 1)
+    middle = framed[1:-1, 1:-1]
+    sides: Sequence[Array] = (
+        *(framed[:-2, 1:-1], framed[2:, 1:-1]),
+        *(framed[1:-1, :-2], framed[1:-1, 2:]),
+    )
+    border: NDArray[np.bool_] = np.any([side != middle for side in sides], axis=0)
+    return border
+
+
+def _map(values: Array, top: float) -> str:
+    """Encode values (H, W) from 0 to ``top`` in the colours of the figures."""
+    shades = np.rint(np.clip(values.astype(float) / top, 0, 1) * (_SHADES - 1)) / (_SHADES - 1)
+    rgba = matplotlib.colormaps["magma"](shades, bytes=True)
+    return _encode(Image.fromarray(rgba[..., :3]))
+
+
+def _encode(image: Image.Image) -> str:
+    data = io.BytesIO()
+    image.save(data, format="WEBP", lossless=True)
+    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()

@@ -1,0 +1,247 @@
+"""The results table: mean and standard deviation over folds and seeds, one table a data set."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
+from typing import NamedTuple, TypeVar
+
+from benchmarks.jobs.results import Result
+from benchmarks.tables import MISSING, Best, Cell, Column, Table, with_arrow
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as a column of tables.
+
+    Args:
+        name: In results.
+        title: The heading: the family of metrics, then the kernel.
+        best: Whether low or high values are better, if either is.
+        digits: After the decimal point.
+        hint: What it means, in one sentence.
+    """
+
+    name: str
+    title: str
+    best: Best = ""
+    digits: int = 3
+    hint: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The title with an arrow to where values are better."""
+        return with_arrow(self.title, self.best)
+
+    def column(self, cell: Callable[[Record], Cell]) -> Column[Record]:
+        """Return the column of a table whose records ``cell`` reads."""
+        return Column(self.title, cell, best=self.best, hint=self.hint)
+
+
+_DISTANCE = "Wasserstein distance between the samples and the annotations, kernel"
+
+# The columns of the table: a new one is a new line here.
+COLUMNS = (
+    Metric("w-iou", "Ŵ 1−IoU", "low", 3, f"{_DISTANCE} 1 − IoU"),
+    Metric("w-dice", "Ŵ 1−Dice", "low", 3, f"{_DISTANCE} 1 − Dice"),
+    Metric("w-hausdorff", "Ŵ Hausd.", "low", 2, f"{_DISTANCE} Hausdorff distance in pixels"),
+    Metric("w-cross-entropy", "Ŵ CE", "low", 3, f"{_DISTANCE} cross-entropy"),
+    Metric("gini", "Gini σ", "low", 3, "Gini index of the prior's σ; 0: all dimensions are alike"),
+    Metric("ged", "GED", "low", 3, "generalised energy distance, squared"),
+    Metric("hungarian-iou", "HM IoU", "high", 3, "IoU of samples and annotations, best pairs"),
+    Metric("diversity", "Diversity", "", 3, "expected distance between two samples of an image"),
+)
+
+# What is added to a row's name where other samples than those of the model's own prior are scored.
+VARIANTS = {
+    "projected": " (projected prior)",
+    "noise": " (latents: N(0, 1))",
+    "swapped": " (latents: another image's)",
+}
+
+
+class Summary(NamedTuple):
+    """Mean over the cells of a row, and their sample standard deviation if there are several."""
+
+    mean: float
+    sd: float | None
+    cells: int
+
+    @classmethod
+    def of(cls, values: Iterable[float | None]) -> Summary | None:
+        """Summarise the means of cells; None is undefined and left out.
+
+        >>> Summary.of([1.0, None, 3.0])
+        Summary(mean=2.0, sd=1.4142135623730951, cells=2)
+        """
+        defined = [value for value in values if value is not None]
+        if not defined:
+            return None
+        sd = statistics.stdev(defined) if len(defined) > 1 else None
+        return cls(statistics.fmean(defined), sd, len(defined))
+
+    def show(self, digits: int) -> str:
+        """Return ``mean ± sd``, or the mean alone.
+
+        >>> Summary(0.25, 0.0125, 3).show(3)
+        '0.250 ± 0.013'
+        """
+        deviation = "" if self.sd is None else f" ± {self.sd:.{digits}f}"
+        return f"{self.mean:.{digits}f}{deviation}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model, variant of its prior, or baseline.
+
+    Args:
+        name: Its heading.
+        competes: Whether it may be marked as the best: a trained model, not a baseline.
+        values: Metric to summary.
+    """
+
+    name: str
+    competes: bool
+    values: Mapping[str, Summary]
+
+
+@dataclass(frozen=True)
+class DatasetScores:
+    """What the rows scored on one data set.
+
+    Args:
+        dataset: Its name.
+        caption: The data, their split and what was run.
+        rows: In the order of the table.
+        notes: Row to its description.
+    """
+
+    dataset: str
+    caption: str
+    rows: Sequence[Row]
+    notes: Mapping[str, str]
+
+
+def summarise(
+    results: Iterable[Result], *, competing: Iterable[str], notes: Mapping[str, str] | None = None
+) -> list[DatasetScores]:
+    """Summarise finished results of one profile, data set by data set.
+
+    Args:
+        results: In the order of the rows.
+        competing: The rows among which the best value is marked.
+        notes: Row to its description.
+    """
+    by_dataset: dict[str, list[Result]] = {}
+    for result in results:
+        by_dataset.setdefault(result.cell.dataset, []).append(result)
+    competing = set(competing)
+    return [
+        DatasetScores(name, caption(own), _rows(own, competing), _notes(own, notes or {}))
+        for name, own in by_dataset.items()
+    ]
+
+
+def _notes(results: Sequence[Result], notes: Mapping[str, str]) -> dict[str, str]:
+    names = dict.fromkeys(result.cell.row for result in results)
+    return {name: notes[name] for name in names if notes.get(name)}
+
+
+def _rows(results: Sequence[Result], competing: set[str]) -> list[Row]:
+    by_row: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        for variant in result.means:
+            by_row.setdefault((result.cell.row, variant), []).append(result)
+    return [
+        Row(
+            name + VARIANTS.get(variant, ""),
+            name in competing and variant in ("base", "projected"),
+            summaries(own, variant),
+        )
+        for (name, variant), own in by_row.items()
+    ]
+
+
+def summaries(results: Sequence[Result], variant: str = "base") -> dict[str, Summary]:
+    """Return metric to its summary over cells, without metrics that no cell defines."""
+    means = [result.means.get(variant, {}) for result in results]
+    metrics = dict.fromkeys(metric for cell in means for metric in cell)
+    found = {metric: Summary.of(cell.get(metric) for cell in means) for metric in metrics}
+    return {metric: summary for metric, summary in found.items() if summary}
+
+
+def caption(results: Sequence[Result]) -> str:
+    """Return the data, their split and what was run, in one paragraph."""
+    data = results[0].tested_on
+    parts = [
+        f"Data: {data.provenance.rstrip('.')}.",
+        f"Split {data.split}; {data.test} test images.",
+        f"Profile {results[0].cell.profile}.",
+    ]
+    trained = [result.cell for result in results if result.cell.trained]
+    if trained:
+        folds, seeds = _listing(c.fold for c in trained), _listing(c.seed for c in trained)
+        parts.append(f"Folds {folds}; seeds {seeds}.")
+    revisions = {_revision(result) for result in results}
+    return " ".join([*parts, f"Code {', '.join(sorted(revisions))}."])
+
+
+def _listing(values: Iterable[int | None]) -> str:
+    return ", ".join(map(str, sorted({value for value in values if value is not None})))
+
+
+def _revision(result: Result) -> str:
+    git = result.provenance.git
+    return (git.revision or "unknown")[:9] + (" with changes" if git.dirty else "")
+
+
+def results_table(scores: DatasetScores) -> Table:
+    """Return the table of one data set, with the best of the competing rows marked."""
+    return Table.of(
+        [
+            Column("", lambda row: row.name, number=False, hint="model"),
+            *(
+                column.column(partial(_cell, column=column, best=_best(scores.rows, column)))
+                for column in COLUMNS
+            ),
+        ],
+        scores.rows,
+        title=scores.dataset,
+        caption=scores.caption,
+        notes=[f"{name}: {note}." for name, note in scores.notes.items()],
+    )
+
+
+def _cell(row: Row, *, column: Metric, best: str) -> Cell:
+    summary = row.values.get(column.name)
+    if summary is None:
+        return Cell(MISSING)
+    is_best = row.competes and f"{summary.mean:.{column.digits}f}" == best
+    return Cell(summary.show(column.digits), summary.mean, "best" if is_best else "")
+
+
+def _best(rows: Iterable[Row], column: Metric) -> str:
+    """Return the best mean of the competing rows, to the digits shown; empty if none compete."""
+    means = [r.values[column.name].mean for r in rows if r.competes and column.name in r.values]
+    if not column.best or len(means) < 2:
+        return ""
+    best = min(means) if column.best == "low" else max(means)
+    return f"{best:.{column.digits}f}"
+
+
+def values_table(scores: Iterable[DatasetScores]) -> Table:
+    """Return every value at full precision, one line a row and metric, for CSV."""
+    names = ("dataset", "row", "metric", "mean", "sd", "cells")
+    columns = [Column[Sequence[object]](n, itemgetter(i)) for i, n in enumerate(names)]
+    lines = [
+        (one.dataset, row.name, metric, *summary)
+        for one in scores
+        for row in one.rows
+        for metric, summary in row.values.items()
+    ]
+    return Table.of(columns, lines)

@@ -1,0 +1,172 @@
+"""``probseg predict``: samples, mean, standard deviation and contours of images."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probseg._version import __version__
+from probseg.cli.command import Command
+from probseg.cli.parser import Parser
+from probseg.errors import DataError, InputError, OptionError, ProbsegError
+from probseg.options import check_integer
+from probseg.utils.optional import require
+from probseg.utils.progress import progress_bar
+
+if TYPE_CHECKING:
+    from probseg.cli.prediction import Scaling
+
+EXAMPLES = """
+examples:
+  %(prog)s model.safetensors scans/*.png --out predicted
+  %(prog)s model.safetensors case.nii.gz --out predicted -n 64 --seed 1
+  %(prog)s model.safetensors ct.nii.gz --out predicted --window=-1000,400
+  %(prog)s model.safetensors scans/*.png --out predicted --existing skip
+
+Each image gets a folder in DIR with the samples as label maps, mean and standard deviation of the
+foreground's probability, contours.png and about.json. NIfTI in, NIfTI out, on the same voxels;
+other images give PNG, mean and standard deviation as 16 bits, of which 65535 is 1.
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of ``predict``."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="what model.save wrote")
+    parser.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGE", help=".png, .tif, .npy, .nii or .nii.gz"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("-n", type=int, default=16, metavar="N", help="samples an image (16)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of every image (0)")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1")
+    parser.add_argument(
+        "--micro-batch", type=int, default=16, metavar="N", help="samples at a time (16)"
+    )
+    parser.add_argument(
+        "--window",
+        metavar="LOW,HIGH",
+        help="values that become 0 and 1 (default: as in probseg's data sets, 0 and 255 of 8-bit "
+        "images, the least and the largest value of each channel of any others)",
+    )
+    parser.add_argument(
+        "--existing",
+        choices=["refuse", "skip", "replace"],
+        default="refuse",
+        help="what to do with images that were predicted before (refuse)",
+    )
+
+
+COMMAND = Command(
+    name="predict",
+    summary="write samples, mean, standard deviation and contours of images",
+    add_arguments=add_arguments,
+    run="probseg.cli.predict:run",
+    examples=EXAMPLES,
+)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Predict every image, print which failed, and return exit status 1 if one did."""
+    from probseg.cli.prediction import parse_window
+
+    require("matplotlib", extra="plot", for_="probseg predict")  # before any work is done
+    check_integer("-n", options.n)
+    check_integer("--micro-batch", options.micro_batch)
+    check_integer("--seed", options.seed, low=0)
+    scaling = parse_window(options.window)
+    folders = _folders(options.images, options.out, existing=options.existing)
+    model = _load_model(options.model, options.device)
+    print(f"{model.spec['name']}, {options.n} samples an image; {scaling}", file=sys.stderr)
+    problems = []
+    with progress_bar("predicting", len(folders)) as advance:
+        for file, folder in folders.items():
+            try:
+                _predict(model, file, folder, scaling, options)
+                print(folder)
+            except ProbsegError as error:
+                problems.append(str(error))
+            advance(1)
+    for problem in problems:
+        print(f"{options.parser.prog}: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _folders(images: Iterable[Path], out: Path, *, existing: str) -> dict[Path, Path]:
+    """Return the folder to write for each image that is to be predicted.
+
+    Raises:
+        OptionError: An image is of no kind that can be read, or two would go to one folder.
+        DataError: One was predicted before, and ``existing`` is ``"refuse"``.
+    """
+    from probseg.datasets.formats.images import SUFFIXES, stem_and_suffix
+
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"--out must be a folder, not the file {out}")
+    stems = {}
+    for file in dict.fromkeys(images):
+        stems[file], suffix = stem_and_suffix(file.name)
+        if not suffix:
+            raise OptionError(f"{file} must be one of {', '.join(SUFFIXES)}")
+    for stem in (stem for stem, count in Counter(stems.values()).items() if count > 1):
+        same = " and ".join(str(file) for file, other in stems.items() if other == stem)
+        raise OptionError(f"{same} would both go to {out / stem}; predict them separately")
+    folders = {file: out / stem for file, stem in stems.items()}
+    done = [folder for folder in folders.values() if folder.exists()]
+    if done and existing == "refuse":
+        more = f" and {len(done) - 1} more" if len(done) > 1 else ""
+        raise DataError(
+            f"{done[0]}{more} exist already; nothing was done (--existing skip leaves them, "
+            "--existing replace predicts them anew)"
+        )
+    skip = existing == "skip"
+    return {file: folder for file, folder in folders.items() if not (skip and folder.exists())}
+
+
+def _load_model(path: Path, device: str) -> Any:
+    """Return the model of a checkpoint or its folder, on the device.
+
+    Raises:
+        OptionError: The device cannot be used.
+    """
+    import torch
+
+    from probseg.sharing.checkpoint import load
+
+    model: Any = load(path / "model.safetensors" if path.is_dir() else path)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch has no error of its own for this
+        raise OptionError(
+            f"--device {device} cannot be used: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _predict(
+    model: Any, file: Path, folder: Path, scaling: Scaling, options: argparse.Namespace
+) -> None:
+    """Predict one image into one folder, which is written completely or not at all."""
+    from probseg.cli.prediction import predict, read_image, write_prediction
+
+    image = read_image(file, scaling)
+    try:
+        prediction = predict(
+            model, image.values, options.n, seed=options.seed, at_once=options.micro_batch
+        )
+    except InputError as error:
+        raise DataError(f"{file}: {error}") from error
+    about = {
+        "image": str(file),
+        "model": str(options.model),
+        "spec": model.spec,
+        "samples": options.n,
+        "seed": options.seed,
+        "values": str(scaling),
+        "probseg": __version__,
+    }
+    write_prediction(folder, image, prediction, about)

@@ -1,0 +1,215 @@
+"""The prediction of one image: its file is read and scaled, sampled, and written as files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from probseg.datasets.formats.files import in_file
+from probseg.datasets.formats.images import Picture, read_picture, stem_and_suffix
+from probseg.datasets.formats.nifti import Reorientation
+from probseg.datasets.formats.preprocessing import check_finite, stretch
+from probseg.errors import DataError, OptionError
+from probseg.utils.atomic_files import atomic_folder, write_json
+from probseg.utils.optional import require
+
+_LARGEST_FILE = 1 << 28  # bytes
+_WHITE = 65535  # of 16-bit PNG
+
+
+class Scaling(NamedTuple):
+    """How values become numbers from 0 to 1; values outside of a window are clipped."""
+
+    window: tuple[float, float] | None
+
+    def __call__(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Scale pixels (C, H, W)."""
+        scaled: NDArray[Any]
+        if self.window:
+            low, high = self.window
+            scaled = np.clip((pixels.astype(np.float32) - low) / (high - low), 0, 1)
+        elif pixels.dtype == np.uint8:
+            scaled = pixels.astype(np.float32) / 255
+        else:
+            scaled = stretch(pixels[None])[0]
+        return scaled.astype(np.float32)
+
+    def __str__(self) -> str:
+        """A sentence for users."""
+        if self.window:
+            return f"values from {self.window[0]:g} to {self.window[1]:g} become 0 to 1"
+        return (
+            "assuming data scaled as probseg's data sets are: 8-bit values from 0 to 255 become "
+            "0 to 1, any others each channel's own extremes (--window LOW,HIGH otherwise)"
+        )
+
+
+class Image(NamedTuple):
+    """One image that was read."""
+
+    file: Path
+    picture: Picture
+    values: NDArray[np.float32]  # (C, H, W), from 0 to 1
+
+
+class Prediction(NamedTuple):
+    """The samples of one image, and their statistics."""
+
+    labels: NDArray[np.uint8]  # (n, H, W), each sample's most probable class
+    mean: NDArray[np.float32]  # (K, H, W), of each class's probability
+    sd: NDArray[np.float32]  # (K, H, W), its standard deviation over the samples
+
+
+def parse_window(window: str | None) -> Scaling:
+    """Return the scaling for ``--window LOW,HIGH``.
+
+    Raises:
+        OptionError: The window is not two ascending numbers.
+
+    >>> parse_window("-1000,400").window
+    (-1000.0, 400.0)
+    """
+    if window is None:
+        return Scaling(None)
+    try:
+        low, high = (float(word) for word in window.split(","))
+    except ValueError as error:
+        raise OptionError(
+            f"--window must be LOW,HIGH, such as -1000,400, not {window!r}"
+        ) from error
+    if not -np.inf < low < high < np.inf:
+        raise OptionError(f"--window must begin with the lower number, not be {window}")
+    return Scaling((low, high))
+
+
+def read_image(file: Path, scaling: Scaling) -> Image:
+    """Read and scale one image.
+
+    Raises:
+        DataError: It is missing, damaged, too large or has values that are no numbers.
+    """
+    with in_file(str(file)):
+        try:
+            if file.stat().st_size > _LARGEST_FILE:
+                raise DataError(f"has more than {_LARGEST_FILE} bytes")
+            data = file.read_bytes()
+        except OSError as error:
+            raise DataError(f"cannot be read: {error.strerror}") from error
+        picture = read_picture(data, stem_and_suffix(file.name)[1])
+        check_finite(picture.pixels)
+    return Image(file, picture, scaling(picture.pixels))
+
+
+def predict(
+    model: Any, image: NDArray[np.float32], n: int, *, seed: int, at_once: int
+) -> Prediction:
+    """Sample an image (C, H, W); the result does not depend on any other image.
+
+    Args:
+        model: A ``probseg.interfaces.Model`` in evaluation mode.
+        image: (C, H, W).
+        n: Samples.
+        seed: Of the samples.
+        at_once: Samples at a time, which bounds the memory; another number gives other samples.
+
+    Raises:
+        InputError: The image is not what the model was built for.
+    """
+    device = next(model.parameters()).device
+    batch = torch.from_numpy(np.ascontiguousarray(image))[None].to(device)
+    generator = torch.Generator(device).manual_seed(seed)
+    labels, total, squares = [], torch.zeros(()), torch.zeros(())
+    for start in range(0, n, at_once):
+        count = min(at_once, n - start)
+        samples = model.sample(batch, count, generator=generator)[:, 0]  # (count, K, H, W)
+        labels.append(samples.argmax(dim=1).to("cpu", torch.uint8))
+        exact = samples.to("cpu", torch.float64)
+        total, squares = total + exact.sum(0), squares + exact.square().sum(0)
+    mean = total / n
+    sd = (squares / n - mean.square()).clamp_min(0).sqrt()
+    return Prediction(torch.cat(labels).numpy(), mean.float().numpy(), sd.float().numpy())
+
+
+def write_prediction(
+    folder: Path, image: Image, prediction: Prediction, about: Mapping[str, Any]
+) -> None:
+    """Write a folder with label maps, statistics and a drawing, completely or not at all.
+
+    Raises:
+        WriteError: The folder cannot be written.
+    """
+    with atomic_folder(folder) as temporary:
+        if image.picture.reorientation:
+            _write_nifti(temporary, image, image.picture.reorientation, prediction)
+        else:
+            _write_png(temporary, prediction)
+        _draw(temporary / "contours.png", image, prediction)
+        write_json(temporary / "about.json", about)
+
+
+def _write_png(folder: Path, prediction: Prediction) -> None:
+    # of two classes the foreground is white, which data sets of probseg read as 1
+    shade = 255 if len(prediction.mean) == 2 else 1
+    digits = len(str(len(prediction.labels)))
+    for number, labels in enumerate(prediction.labels, start=1):
+        Pillow.fromarray(labels * np.uint8(shade)).save(folder / f"sample-{number:0{digits}}.png")
+    for name, values in _statistics(prediction).items():
+        Pillow.fromarray(np.rint(values * _WHITE).astype(np.uint16)).save(folder / f"{name}.png")
+
+
+def _write_nifti(
+    folder: Path, image: Image, orientation: Reorientation, prediction: Prediction
+) -> None:
+    nibabel = require("nibabel", extra="data", for_="writing NIfTI files")
+    original = nibabel.load(image.file)
+    arrays: dict[str, NDArray[Any]] = {"samples": prediction.labels, **_statistics(prediction)}
+    for name, values in arrays.items():
+        pictures = values if values.ndim == 3 else values[None]
+        voxels = orientation.inverse(pictures[None])  # (X, Y, 1, n)
+        header = original.header.copy()
+        header.set_data_dtype(values.dtype)
+        header.set_slope_inter(1, 0)
+        voxels = voxels if len(pictures) > 1 else voxels[..., 0]
+        nifti = type(original)(voxels, original.affine, header)
+        nibabel.save(nifti, folder / f"{name}.nii.gz")
+
+
+def _statistics(prediction: Prediction) -> dict[str, NDArray[np.float32]]:
+    """Return mean and standard deviation of each foreground class, by the names of their files."""
+    several = len(prediction.mean) > 2
+    return {
+        f"{name}-{number}" if several else name: values
+        for name, stack in (("mean", prediction.mean), ("sd", prediction.sd))
+        for number, values in enumerate(stack[1:], start=1)
+    }
+
+
+def _draw(path: Path, image: Image, prediction: Prediction) -> None:
+    """Draw the outlines of all samples over the image, beside mean and standard deviation."""
+    from matplotlib.figure import Figure  # of the extra "plot"
+
+    from probseg.plots import ANNOTATOR, INK, MUTED, draw_outline, show_image
+
+    height, width = image.values.shape[1:]
+    figure = Figure(figsize=(10, 10 / 3 * height / width + 0.8), layout="constrained")
+    panels = figure.subplots(1, 3)
+    titles = (f"{len(prediction.labels)} samples", "mean, 0 to 1", "s. d., 0 to ½")
+    for panel, title in zip(panels, titles, strict=True):
+        panel.set_axis_off()
+        panel.set_title(title, fontsize=8, color=MUTED, loc="left")
+    show_image(panels[0], image.values[0])
+    for index, labels in enumerate(prediction.labels):
+        colour = ANNOTATOR[index % len(ANNOTATOR)]
+        draw_outline(panels[0], labels, colour=colour, width=0.9)
+    # the foreground is whatever is not background, and varies as much
+    mean, sd = 1 - prediction.mean[0], prediction.sd[0]
+    panels[1].imshow(mean, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
+    panels[2].imshow(sd, cmap="magma", vmin=0, vmax=0.5, interpolation="nearest")
+    figure.suptitle(image.file.name, fontsize=10, color=INK)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,7 @@
+"""Each row of the benchmark has a colour of its own."""
+
+from benchmarks.reports.colours import COLOURS
+
+
+def test_colours_are_distinct() -> None:
+    assert len(set(COLOURS.values())) == len(COLOURS)

@@ -1,0 +1,102 @@
+"""The results table: means over folds as numpy computes them, marked and captioned."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from made_results import made_result
+from rich.console import Console
+
+from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.results import Result
+from benchmarks.reports.results_table import results_table, summarise, values_table
+from benchmarks.tables import to_csv, to_markdown, to_terminal
+
+GED = {"punet": [0.31, 0.27, 0.35], "csae": [0.25, 0.29, 0.24], "always-empty": [0.1]}
+
+
+def make_result(row: str, fold: int, ged: float, **options) -> Result:
+    trained = row != "always-empty"
+    cell = Cell(
+        profile="quick",
+        row=row,
+        dataset=options.pop("dataset", "contours"),
+        fold=fold if trained else None,
+        seed=0 if trained else None,
+        model={"name": row} if trained else None,
+    )
+    scores = {"base": {"ged": [ged] * 9, "gini": [None] * 9}, **options}
+    provenance, revision = "rendered images", "0123456789abcdef"
+    return made_result(cell, scores, provenance=provenance, revision=revision, dirty=fold == 2)
+
+
+@pytest.fixture
+def scores():
+    results = [
+        make_result(row, fold, ged)
+        for row, values in GED.items()
+        for fold, ged in enumerate(values)
+    ]
+    notes = {"csae": "the proposal", "other": "not run"}
+    (made,) = summarise(results, competing=["punet", "csae"], notes=notes)
+    return made
+
+
+def test_mean_and_sample_standard_deviation_over_folds(scores) -> None:
+    for row in scores.rows:
+        summary = row.values["ged"]
+        assert summary.mean == pytest.approx(np.mean(GED[row.name]))
+        if len(GED[row.name]) > 1:
+            assert summary.sd == pytest.approx(np.std(GED[row.name], ddof=1))
+        else:
+            assert summary.sd is None
+        assert "gini" not in row.values
+
+
+def test_csv_carries_full_precision(scores) -> None:
+    lines = list(csv.DictReader(io.StringIO(to_csv(values_table([scores])))))
+    assert [line["row"] for line in lines] == list(GED)
+    assert [float(line["mean"]) for line in lines] == [np.mean(v).item() for v in GED.values()]
+    assert [int(line["cells"]) for line in lines] == [3, 3, 1]
+
+
+def test_the_best_of_the_models_is_bold_and_baselines_are_not(scores) -> None:
+    text = to_markdown(results_table(scores))
+    assert "**0.260 ± 0.026**" in text
+    assert text.count("**") == 2
+    assert "| 0.100 |" in text
+
+
+def test_the_caption_says_what_a_reader_must_know(scores) -> None:
+    text = to_markdown(results_table(scores))
+    for part in ("rendered images", "by patient", "quick", "Folds 0, 1, 2", "seeds 0", "9 test"):
+        assert part in text
+    assert "- csae: the proposal." in text
+    assert "not run" not in text
+    assert "012345678, 012345678 with changes" in text
+
+
+def test_the_projected_prior_is_a_row_of_its_own() -> None:
+    result = make_result("csae", 0, 0.3, projected={"ged": [0.2] * 9})
+    (made,) = summarise([result], competing=["csae"])
+    assert [(row.name, row.values["ged"].mean) for row in made.rows] == [
+        ("csae", 0.3),
+        ("csae (projected prior)", 0.2),
+    ]
+
+
+def test_each_data_set_has_its_table() -> None:
+    one, other = make_result("csae", 0, 0.3), make_result("csae", 0, 0.6, dataset="lidc")
+    made = summarise([one, other], competing=[])
+    assert [(t.dataset, t.rows[0].values["ged"].mean) for t in made] == [
+        ("contours", 0.3),
+        ("lidc", 0.6),
+    ]
+
+
+def test_the_terminal_shows_every_number_in_80_columns(scores) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(to_terminal(results_table(scores), narrow=True))
+    text = console.export_text()
+    assert all(number in text for number in ("0.310", "± 0.040", "0.260", "± 0.026", "0.100"))

@@ -1,0 +1,83 @@
+"""`probseg show`: what a part is and what it takes."""
+
+import inspect
+import json
+import sys
+
+import pytest
+
+import probseg
+from probseg.cli.show import documented_arguments, split_docstring
+from probseg.registry import KINDS
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(one, name) for one, many in KINDS.items() for name in getattr(probseg, many)],
+)
+def test_every_part_can_be_shown_with_its_options(command, kind, name):
+    status, output, _ = command("show", KINDS[kind], name, "--json")
+    shown = json.loads(output)
+    signature = inspect.signature(getattr(probseg, KINDS[kind])[name]).parameters
+    given = [n for n, p in signature.items() if p.kind not in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)]
+    assert status == 0 and [one["name"] for one in shown["options"]] == given
+    assert shown["summary"] and shown["calls"] and shown["file"].startswith("/")
+    if shown["source"] == "probseg":
+        assert all(one["meaning"] for one in shown["options"]), "an option without a word on it"
+
+
+def test_what_the_model_gives_is_distinguished_from_what_the_user_chooses(command):
+    _, output, _ = command("show", "projector", "planar")
+    lines = [line.split() for line in output.splitlines()]
+    assert ["features", "int", "given", "by", "the", "model", "L."] in lines
+    assert ["steps", "int", "2", *"How many planar steps are composed.".split()] in lines
+    assert "probseg.projectors.planar:planar" in output and "planar.py:" in output
+
+
+def test_a_line_of_the_source_is_where_the_part_is(command):
+    _, output, _ = command("show", "divergence", "kl", "--json")
+    file, _, line = json.loads(output)["file"].rpartition(":")
+    with open(file, encoding="utf-8") as source:
+        assert source.readlines()[int(line) - 1].startswith("class KL")
+
+
+@pytest.mark.parametrize("verb", ["show", "check"])
+@pytest.mark.parametrize(
+    ("part", "meant"),
+    [(("projecter", "planar"), "projector"), (("projector", "plannar"), "planar")],
+)
+def test_a_wrong_kind_or_name_gets_the_nearest_right_one(command, verb, part, meant):
+    status, output, stderr = command(verb, *part)
+    assert (status, output) == (2, "") and f"did you mean {meant!r}?" in stderr
+    assert stderr.count("\n") == 1
+
+
+def test_a_docstring_is_taken_apart():
+    doc = (
+        "Sum ``a``.\n\nMore of it,\nand more.\n\nArgs:\n    a: First,\n        of two: one.\n"
+        "    **more: Rest.\n\nReturns:\n    A number.\n\nReferences:\n    Somebody, 2020.\n"
+    )
+    summary, text = split_docstring(doc)
+    assert summary == "Sum `a`."
+    assert text.startswith("More of it,\nand more.\n\nReturns:\n    A number.\n\nReferences:")
+    assert "First" not in text
+    assert documented_arguments(doc) == {"a": "First, of two: one.", "more": "Rest."}
+    assert documented_arguments("Nothing more.") == {}
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        ("x = 1 / 0\n", "division by zero"),
+        ("x = 1\nexit(3)\n", "cannot be imported: 3"),
+        ("y = 1\n", "has no attribute 'x'"),
+        ("x = (\n", "was never closed"),
+        ("x = 1\n", "is int, which cannot be called"),
+    ],
+)
+def test_a_part_that_cannot_be_imported_gets_one_clear_error(command, install, module, reason):
+    install("acme_bad", "[probseg.metrics]\nbad = acme_bad:x\n", module)
+    sys.modules.pop("acme_bad", None)
+    status, output, message = command("show", "metric", "bad")
+    assert (status, output) == (1, "") and message.count("\n") == 1
+    assert "metric 'bad' of acme_bad 1.2 (acme_bad:x)" in message and reason in message

@@ -1,0 +1,108 @@
+"""Figures show what they were given."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from probseg.plots import (
+    Annotated,
+    Block,
+    contact_sheet,
+    gini_curves,
+    palette,
+    resample,
+    sample_sheet,
+)
+
+
+def test_the_band_is_mean_and_spread_over_folds() -> None:
+    folds = [([10, 20], [0.2, 0.4]), ([5, 40], [0.1, 0.5])]
+    figure = gini_curves({"lidc": {"csae": folds}}, colours={"csae": "#009E73"})
+    (axes,) = figure.axes
+    (line,) = axes.lines
+    # the second fold's curve at half its time: 0.1 + 0.4 (20 - 5) / 35
+    at_half = np.array([0.2, 0.1 + 0.4 * 15 / 35])
+    assert line.get_ydata()[50] == pytest.approx(at_half.mean())
+    (band,) = axes.collections
+    edges = band.get_paths()[0].vertices
+    around = edges[np.isclose(edges[:, 0], 0.5), 1]
+    assert around.min() == pytest.approx(at_half.mean() - at_half.std())
+    assert around.max() == pytest.approx(at_half.mean() + at_half.std())
+    assert line.get_color() == "#009E73"
+
+
+def test_times_before_the_first_are_not_drawn() -> None:
+    values = resample([25, 100], [1.0, 4.0])
+    assert np.isnan(values[:25]).all()
+    assert values[[25, 50, 100]] == pytest.approx([1.0, 2.0, 4.0])
+
+
+def test_one_panel_a_data_set_and_one_legend_entry_a_model() -> None:
+    curve = [([1, 2], [0.1, 0.2])]
+    figure = gini_curves({"a": {"punet": curve, "csae": curve}, "b": {"csae": curve}})
+    legends = [[t.get_text() for t in axes.get_legend().get_texts()] for axes in figure.axes]
+    assert legends == [["punet", "csae"], ["csae"]]
+
+
+def test_colours_are_distinct_and_a_chosen_one_is_kept() -> None:
+    colours = palette(["mine", "csae", "yours", "punet"], {"csae": "#009E73"})
+    assert colours["csae"] == "#009E73"
+    assert len(set(colours.values())) == 4
+
+
+def test_annotations_block_has_their_mean_and_deviation() -> None:
+    masks = np.zeros((4, 2, 2), dtype=np.uint8)
+    masks[:3, 0, 0] = 1
+    masks[0, 1, 1] = 1
+    block = Block.of_annotations(masks)
+    assert block.mean == pytest.approx(np.array([[0.75, 0], [0, 0.25]]))
+    assert block.sd == pytest.approx(np.sqrt(np.array([[0.75 * 0.25, 0], [0, 0.25 * 0.75]])))
+
+
+def test_a_sheet_has_a_row_a_model_and_shows_the_outlines(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    masks = np.zeros((2, 12, 10), dtype=np.uint8)
+    masks[0, 3:7, 2:6] = 1  # the other annotator saw nothing
+    labels = np.zeros((3, 12, 10), dtype=np.uint8)
+    labels[:, 0:4, 0:5] = 1  # touches the border
+    block = Block(labels, rng.random((12, 10)), rng.random((12, 10)) / 2)
+    figure = sample_sheet(rng.random((1, 12, 10)), masks, {"csae": block}, title="an image")
+    panels = np.array(figure.axes).reshape(2, 1 + 3 + 2)
+    # an image and the outline where there is one
+    drawn = [len(panel.collections) for panel in panels[0]]
+    assert drawn == [1, 2, 0, 0, 0, 0]
+    assert [panel.get_visible() for panel in panels[0]] == [True, True, True, False, True, True]
+    assert [len(panel.collections) for panel in panels[1]] == [3, 2, 2, 2, 0, 0]
+    (mean,) = panels[1, -2].get_images()
+    assert np.array_equal(mean.get_array(), block.mean)
+    outline = panels[0, 1].collections[-1].get_paths()[0].vertices
+    assert outline.min(axis=0) == pytest.approx([1.5, 2.5])
+    assert outline.max(axis=0) == pytest.approx([5.5, 6.5])
+    figure.savefig(tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_a_contact_sheet_draws_who_annotated_and_names_the_others() -> None:
+    masks = np.zeros((4, 12, 10), dtype=np.uint8)
+    masks[0, 2:5, 3:6] = masks[3, 7:9, 1:4] = 1  # the third one annotated, and found nothing
+    present = np.array([True, False, True, True])
+    image = np.random.default_rng(0).random((12, 10))
+    panels = [
+        Annotated(image, masks, present, "case 1"),
+        Annotated(image, masks, np.ones(4, bool), "case 2", limits=(0.0, 2.0)),
+    ]
+    figure = contact_sheet(panels, ["Ann", "Ben", "Chen", "Dee"], columns=3, title="sheet")
+    first, second, unused = figure.axes
+    assert [len(panel.collections) for panel in (first, second, unused)] == [2, 2, 0]
+    assert [text.get_text() for text in first.texts] == ["empty: Chen · absent: Ben"]
+    assert [text.get_text() for text in second.texts] == ["empty: Ben, Chen"]
+    (legend,) = figure.legends
+    colours = {
+        text.get_text().removeprefix("annotator "): line.get_color()
+        for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
+    }
+    for collection, name in zip(first.collections, ("Ann", "Dee"), strict=True):
+        assert to_hex(collection.get_edgecolor()[0]).upper() == colours[name]
+    corners = first.collections[0].get_paths()[0].vertices
+    assert (*corners.min(axis=0), *corners.max(axis=0)) == pytest.approx((2.5, 1.5, 5.5, 4.5))
+    assert second.get_images()[0].get_clim() == (0, 2)
