@@ -1,1 +1,1 @@
-"""Reports of finished experiments: tables, figures, statistics and HTML pages."""
+"""Reports of finished runs: tables, figures, statistics and HTML pages."""

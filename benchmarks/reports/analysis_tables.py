@@ -72,23 +72,23 @@ CORRELATION_COLUMNS: Sequence[Column[Correlation]] = (
 
 
 def tests_table(tests: Iterable[PairedTest], *, title: str, caption: str) -> Table:
-    """Return the paired tests of one experiment."""
+    """Return the paired tests on one data set."""
     return Table.of(TEST_COLUMNS, tests, title=title, caption=caption)
 
 
 def correlations_table(correlations: Iterable[Correlation], *, title: str) -> Table:
-    """Return the correlations of the Gini index in one experiment."""
+    """Return the correlations of the Gini index on one data set."""
     return Table.of(CORRELATION_COLUMNS, correlations, title=title)
 
 
 def statistics_markdown(analysis: Analysis) -> str:
-    """Return tests and correlations as Markdown, one section an experiment."""
+    """Return tests and correlations as Markdown, one section a data set."""
     return "\n\n".join("\n\n".join(_section(one)) for one in analysis.evidence) + "\n"
 
 
 def _section(evidence: Evidence) -> Iterator[str]:
-    experiment = evidence.experiment
-    yield f"## {dataset_name(experiment.dataset)}, profile {experiment.profile}"
+    results = evidence.results
+    yield f"## {dataset_name(results.dataset)}, profile {results.profile}"
     if evidence.tests:
         tests = tests_table(evidence.tests, title="Paired tests", caption=TESTS_CAPTION)
         yield to_markdown(tests, level=3, aligned=False)

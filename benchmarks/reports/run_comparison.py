@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.jobs.results import Result
-from benchmarks.reports.analysis.experiments import Experiment
+from benchmarks.reports.analysis.dataset_results import DatasetResults
 from benchmarks.reports.analysis.paired import LEVEL, Comparison, compare_pair, holm
 from benchmarks.reports.html.rendering import write_page
 from benchmarks.reports.results_table import (
@@ -114,20 +114,20 @@ def compare_runs(first: ComparedRun, second: ComparedRun) -> list[Line]:
 def _lines(key: RowKey, first: Sequence[Result], second: Sequence[Result]) -> Iterator[Line]:
     profile, dataset, row = key
     comparable = len({result.tested_on.fingerprint for result in (*first, *second)}) == 1
-    experiment = Experiment(profile, dataset, {"first": first, "second": second})
+    results = DatasetResults(profile, dataset, {"first": first, "second": second})
     for variant in first[0].means:
         one, other = summaries(first, variant), summaries(second, variant)
         for column in COLUMNS:
             values = one.get(column.name), other.get(column.name)
             if any(values):
-                paired = _paired(experiment, column.name, variant) if comparable else None
+                paired = _paired(results, column.name, variant) if comparable else None
                 name = row + VARIANTS.get(variant, "")
                 yield Line(profile, dataset, name, column, *values, paired, None)
 
 
-def _paired(experiment: Experiment, metric: str, variant: str) -> Comparison | None:
+def _paired(results: DatasetResults, metric: str, variant: str) -> Comparison | None:
     sides = ("second", metric), ("first", metric)
-    pair = experiment.paired(*sides, variants=(variant, variant))
+    pair = results.paired(*sides, variants=(variant, variant))
     return compare_pair(pair) if pair is not None else None
 
 
@@ -198,9 +198,9 @@ SETTING_COLUMNS: Sequence[Column[ChangedSetting]] = (
 
 def lines_tables(lines: Sequence[Line], *, columns: int | None = None) -> list[Table]:
     """Return one table a profile and data set, of the first ``columns`` columns."""
-    experiments: dict[tuple[str, str], list[Line]] = {}
+    by_dataset: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
-        experiments.setdefault((line.dataset, line.profile), []).append(line)
+        by_dataset.setdefault((line.dataset, line.profile), []).append(line)
     other = "The runs scored other images, so that nothing can be tested."
     return [
         Table.of(
@@ -209,7 +209,7 @@ def lines_tables(lines: Sequence[Line], *, columns: int | None = None) -> list[T
             title=f"{dataset}, profile {profile}",
             caption="" if any(line.paired for line in own) else other,
         )
-        for (dataset, profile), own in experiments.items()
+        for (dataset, profile), own in by_dataset.items()
     ]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis.claims import Verdict, verdicts
-from benchmarks.reports.analysis.experiments import experiments
+from benchmarks.reports.analysis.dataset_results import by_dataset
 from benchmarks.reports.analysis.paper_tables import PaperTable, paper_tables
 from benchmarks.reports.analysis.rules import Evidence
 
@@ -19,12 +19,12 @@ from benchmarks.reports.analysis.rules import Evidence
 class Analysis:
     """The analysis of some results."""
 
-    evidence: Sequence[Evidence]  # one an experiment
+    evidence: Sequence[Evidence]  # one a profile and data set
     verdicts: Sequence[Verdict]
     paper: Sequence[PaperTable]
 
 
 def analyse(results: Iterable[Result]) -> Analysis:
     """Analyse finished results of any number of data sets and profiles."""
-    evidence = [Evidence.of(experiment) for experiment in experiments(results)]
-    return Analysis(evidence, verdicts(evidence), paper_tables(e.experiment for e in evidence))
+    evidence = [Evidence.of(one) for one in by_dataset(results)]
+    return Analysis(evidence, verdicts(evidence), paper_tables(e.results for e in evidence))

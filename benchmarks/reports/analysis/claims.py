@@ -128,23 +128,23 @@ def verdicts(evidence: Iterable[Evidence]) -> list[Verdict]:
     """Judge every claim of the paper.
 
     Args:
-        evidence: Of every experiment that was run, of any profile.
+        evidence: Of every data set that was run, of any profile.
     """
     evidence = list(evidence)
     return [_verdict(claim, evidence) for claim in claims()]
 
 
 def _verdict(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
-    outcome, why = _judge(claim, [e for e in evidence if e.experiment.dataset == claim.dataset])
+    outcome, why = _judge(claim, [e for e in evidence if e.results.dataset == claim.dataset])
     return Verdict(claim.text, claim.dataset, claim.source, outcome, why)
 
 
 def _judge(claim: Claim, evidence: Sequence[Evidence]) -> tuple[Outcome, str]:
-    covering = [e for e in evidence if all(row in e.experiment.rows for row in claim.rows)]
+    covering = [e for e in evidence if all(row in e.results.rows for row in claim.rows)]
     if not covering:
         return "not tested", _missing(claim, evidence)
     best = min(
-        covering, key=lambda e: (len(_departures(claim, e)), e.experiment.profile != paper.PROFILE)
+        covering, key=lambda e: (len(_departures(claim, e)), e.results.profile != paper.PROFILE)
     )
     holds, why = claim.rule(best)
     apart = _departures(claim, best)
@@ -156,14 +156,14 @@ def _judge(claim: Claim, evidence: Sequence[Evidence]) -> tuple[Outcome, str]:
 
 
 def _departures(claim: Claim, evidence: Evidence) -> list[str]:
-    of_rows = (departures(evidence.experiment, row) for row in claim.rows)
+    of_rows = (departures(evidence.results, row) for row in claim.rows)
     return list(dict.fromkeys(chain.from_iterable(of_rows)))
 
 
 def _missing(claim: Claim, evidence: Sequence[Evidence]) -> str:
     if not evidence:
         return f"No results on {paper.dataset_name(claim.dataset)}."
-    ran = set.intersection(*(set(e.experiment.rows) for e in evidence))
+    ran = set.intersection(*(set(e.results.rows) for e in evidence))
     absent = ", ".join(paper.model_name(row) for row in claim.rows if row not in ran)
     return f"No results of {absent} on {paper.dataset_name(claim.dataset)}."
 
@@ -175,6 +175,6 @@ def _informal(holds: bool | None, why: str, apart: Sequence[str]) -> str:
 
 
 def _reserved(claim: Claim, evidence: Evidence, why: str) -> str:
-    of_rows = (reservations(evidence.experiment, row) for row in claim.rows)
+    of_rows = (reservations(evidence.results, row) for row in claim.rows)
     distinct = dict.fromkeys(chain.from_iterable(of_rows))
     return why + (f" With reservations: {'; '.join(distinct)}." if distinct else "")

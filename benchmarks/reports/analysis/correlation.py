@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.reports.analysis.bootstrap import FEWEST, Coefficient, coefficient
-from benchmarks.reports.analysis.experiments import Experiment, Paired
+from benchmarks.reports.analysis.dataset_results import DatasetResults, Paired
 from benchmarks.reports.analysis.paper import ROWS as PAPER_ROWS
 
 KERNELS = ("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy")
@@ -30,50 +30,50 @@ class Correlation:
     spearman: Coefficient
 
 
-def correlations(experiment: Experiment) -> list[Correlation]:
+def correlations(results: DatasetResults) -> list[Correlation]:
     """Correlate the Gini index with Ŵ: over models, folds and seeds, and over each row's images.
 
     Over cells it is the paper's correlation: whether the model with the lower index has the lower
     Ŵ, once among the paper's models and once among all. Over the images of one row it is another
     question: whether an image whose prior is spread more evenly is answered better.
     """
-    latent = tuple(r for r in experiment.trained if _points(experiment, [r], KERNELS[0]))
+    latent = tuple(r for r in results.trained if _points(results, [r], KERNELS[0]))
     papers = tuple(row for row in latent if row in PAPER_ROWS)
     sets = [rows for rows in dict.fromkeys((papers, latent)) if len(rows) > 1]
-    over_cells = (_over_cells(experiment, rows) for rows in sets)
-    over_images = (_over_images(experiment, row) for row in latent)
+    over_cells = (_over_cells(results, rows) for rows in sets)
+    over_images = (_over_images(results, row) for row in latent)
     return list(chain.from_iterable(chain(over_cells, over_images)))
 
 
-def _over_cells(experiment: Experiment, rows: tuple[str, ...]) -> Iterator[Correlation]:
+def _over_cells(results: DatasetResults, rows: tuple[str, ...]) -> Iterator[Correlation]:
     for metric in KERNELS:
-        points = _points(experiment, rows, metric)
+        points = _points(results, rows, metric)
         if len(points) >= FEWEST:
             gini, cost = np.array(points).T
             pair = Paired(gini, cost, np.arange(len(points)).astype(str), len(points))
-            yield _correlation(experiment, pair, metric=metric, over="cells", rows=rows)
+            yield _correlation(results, pair, metric=metric, over="cells", rows=rows)
 
 
-def _points(experiment: Experiment, rows: Iterable[str], metric: str) -> list[tuple[float, float]]:
-    means = [result.means["base"] for row in rows for result in experiment.rows[row]]
+def _points(results: DatasetResults, rows: Iterable[str], metric: str) -> list[tuple[float, float]]:
+    means = [result.means["base"] for row in rows for result in results.rows[row]]
     pairs = ((cell.get("gini"), cell.get(metric)) for cell in means)
     return [(gini, cost) for gini, cost in pairs if gini is not None and cost is not None]
 
 
-def _over_images(experiment: Experiment, row: str) -> Iterator[Correlation]:
+def _over_images(results: DatasetResults, row: str) -> Iterator[Correlation]:
     for metric in KERNELS:
-        pair = experiment.paired((row, "gini"), (row, metric))
+        pair = results.paired((row, "gini"), (row, metric))
         if pair is not None and len(pair.first) >= FEWEST:
-            yield _correlation(experiment, pair, metric=metric, over="images", rows=(row,))
+            yield _correlation(results, pair, metric=metric, over="images", rows=(row,))
 
 
 def _correlation(
-    experiment: Experiment, pair: Paired, *, metric: str, over: str, rows: tuple[str, ...]
+    results: DatasetResults, pair: Paired, *, metric: str, over: str, rows: tuple[str, ...]
 ) -> Correlation:
     ranks = stats.rankdata(pair.first), stats.rankdata(pair.second)
     return Correlation(
-        profile=experiment.profile,
-        dataset=experiment.dataset,
+        profile=results.profile,
+        dataset=results.dataset,
         metric=metric,
         over=over,
         rows=rows,

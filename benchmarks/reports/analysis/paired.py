@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.reports.analysis.bootstrap import mean_interval
-from benchmarks.reports.analysis.experiments import Experiment, Groups, Paired, Values
+from benchmarks.reports.analysis.dataset_results import DatasetResults, Groups, Paired, Values
 from benchmarks.reports.analysis.paper import ROWS as PAPER_ROWS
 from benchmarks.reports.results_table import COLUMNS
 
@@ -138,42 +138,42 @@ def holm(ps: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def paired_tests(experiment: Experiment) -> list[PairedTest]:
+def paired_tests(results: DatasetResults) -> list[PairedTest]:
     """Compare every two trained rows in every metric in which one can be better.
 
     The comparisons among the paper's three models are one family of Holm's correction, and those
     with other rows another, so that an ablation beside them does not change their p values.
     """
-    rows = sorted(experiment.trained, key=_paper_first)
+    rows = sorted(results.trained, key=_paper_first)
     papers = [r for r in rows if r in PAPER_ROWS]
     pairs = list(combinations(rows, 2))
     families = (
         [pair for pair in pairs if set(pair) <= set(papers)],
         [pair for pair in pairs if not set(pair) <= set(papers)],
     )
-    return [test for family in families for test in _family(experiment, family)]
+    return [test for family in families for test in _family(results, family)]
 
 
 def _paper_first(row: str) -> int:
     return PAPER_ROWS.index(row) if row in PAPER_ROWS else len(PAPER_ROWS)
 
 
-def _family(experiment: Experiment, pairs: Iterable[tuple[str, str]]) -> list[PairedTest]:
-    tests = [_test(experiment, *pair, metric) for pair in pairs for metric in BETTER]
+def _family(results: DatasetResults, pairs: Iterable[tuple[str, str]]) -> list[PairedTest]:
+    tests = [_test(results, *pair, metric) for pair in pairs for metric in BETTER]
     defined = [test for test in tests if test is not None]
     adjusted = holm([test.p for test in defined])
     return [replace(test, adjusted=p) for test, p in zip(defined, adjusted, strict=True)]
 
 
-def _test(experiment: Experiment, first: str, second: str, metric: str) -> PairedTest | None:
-    pair = experiment.paired((first, metric), (second, metric))
+def _test(results: DatasetResults, first: str, second: str, metric: str) -> PairedTest | None:
+    pair = results.paired((first, metric), (second, metric))
     if pair is None:
         return None
     comparison = compare_pair(pair)
     return PairedTest(
         **asdict(comparison),
-        profile=experiment.profile,
-        dataset=experiment.dataset,
+        profile=results.profile,
+        dataset=results.dataset,
         metric=metric,
         first=first,
         second=second,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.jobs.cells import Cell, make_cell
-from benchmarks.reports.analysis.experiments import Experiment
+from benchmarks.reports.analysis.dataset_results import DatasetResults
 from benchmarks.reports.results_table import Summary
 from benchmarks.suite.definition import Suite, read_suite
 from benchmarks.suite.settings import FOLDS
@@ -103,23 +103,23 @@ _TRAINING = ("batch_size", "learning_rate", "weight_decay", "patience")
 _MODEL = ("beta", "gamma", "latent_dim")
 
 
-def departures(experiment: Experiment, row: str) -> list[str]:
+def departures(results: DatasetResults, row: str) -> list[str]:
     """Return in words how a row's results depart from the paper's setting; empty if they do not.
 
     The paper's setting is what the suite sets in its profile of that name.
     """
-    if experiment.profile != PROFILE:
-        return [f"profile {experiment.profile}"]
-    expected = table_4(_paper_cell(row, experiment.dataset))
-    actual = table_4(experiment.rows[row][0].cell)
+    if results.profile != PROFILE:
+        return [f"profile {results.profile}"]
+    expected = table_4(_paper_cell(row, results.dataset))
+    actual = table_4(results.rows[row][0].cell)
     return [f"{k} {actual.get(k)} for {v}" for k, v in expected.items() if actual.get(k) != v]
 
 
-def reservations(experiment: Experiment, row: str) -> list[str]:
+def reservations(results: DatasetResults, row: str) -> list[str]:
     """Return in words what is less than in the paper, though the setting is the paper's."""
-    results = experiment.rows[row]
-    folds = {result.cell.fold for result in results}
-    cut = any(r.training is not None and not r.training.stopped_early for r in results)
+    own = results.rows[row]
+    folds = {result.cell.fold for result in own}
+    cut = any(r.training is not None and not r.training.stopped_early for r in own)
     fewer = [f"{len(folds)} of {FOLDS} folds"] if len(folds) < FOLDS else []
     return [*fewer, f"{row} met its limit of steps before it stopped early"] if cut else fewer
 

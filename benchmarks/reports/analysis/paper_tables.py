@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.reports.analysis import paper
-from benchmarks.reports.analysis.experiments import Experiment
+from benchmarks.reports.analysis.dataset_results import DatasetResults
 from benchmarks.reports.analysis.paper import Published, published
 from benchmarks.reports.results_table import COLUMNS, Summary, summaries
 
@@ -52,14 +52,14 @@ class PaperTable:
     rows: Sequence[PaperRow]
 
 
-def paper_tables(experiments: Iterable[Experiment]) -> list[PaperTable]:
+def paper_tables(datasets: Iterable[DatasetResults]) -> list[PaperTable]:
     """Return the paper's tables for each profile that has results on their data sets.
 
-    Values of another profile stand beside the paper's without marks: they are another experiment.
+    Values of another profile stand beside the paper's without marks: they do not compare.
     """
-    by_profile: dict[str, dict[str, Experiment]] = {}
-    for experiment in experiments:
-        by_profile.setdefault(experiment.profile, {})[experiment.dataset] = experiment
+    by_profile: dict[str, dict[str, DatasetResults]] = {}
+    for results in datasets:
+        by_profile.setdefault(results.profile, {})[results.dataset] = results
     return [
         _table(number, profile, by_dataset)
         for profile, by_dataset in by_profile.items()
@@ -68,38 +68,38 @@ def paper_tables(experiments: Iterable[Experiment]) -> list[PaperTable]:
     ]
 
 
-def _table(number: int, profile: str, by_dataset: Mapping[str, Experiment]) -> PaperTable:
+def _table(number: int, profile: str, by_dataset: Mapping[str, DatasetResults]) -> PaperTable:
     tables = [table for table in published() if table.number == number]
     rows = [row for table in tables for row in _rows(table, by_dataset.get(table.dataset))]
     ran = [by_dataset[table.dataset] for table in tables if table.dataset in by_dataset]
     return PaperTable(number, profile, _caption(number, profile, ran), rows)
 
 
-def _caption(number: int, profile: str, ran: Sequence[Experiment]) -> str:
+def _caption(number: int, profile: str, ran: Sequence[DatasetResults]) -> str:
     parts = [f"Table {number} of the paper, and profile {profile} beside it."]
     if profile != paper.PROFILE:
         parts.append("This is not the paper's setting: the numbers do not compare.")
-    notes = dict.fromkeys(note for experiment in ran for note in _notes(experiment))
+    notes = dict.fromkeys(note for results in ran for note in _notes(results))
     return " ".join([*parts, *notes, LEGEND])
 
 
-def _notes(experiment: Experiment) -> list[str]:
-    if experiment.profile != paper.PROFILE:
+def _notes(results: DatasetResults) -> list[str]:
+    if results.profile != paper.PROFILE:
         return []
-    rows = [row for row in paper.ROWS if row in experiment.rows]
+    rows = [row for row in paper.ROWS if row in results.rows]
     notes = [
         note
         for row in rows
-        for note in paper.departures(experiment, row) + paper.reservations(experiment, row)
+        for note in paper.departures(results, row) + paper.reservations(results, row)
     ]
     joined = "; ".join(dict.fromkeys(notes))
-    return [f"{paper.dataset_name(experiment.dataset)}: {joined}."] if notes else []
+    return [f"{paper.dataset_name(results.dataset)}: {joined}."] if notes else []
 
 
-def _rows(table: Published, experiment: Experiment | None) -> list[PaperRow]:
-    results = experiment.rows if experiment else {}
-    ours = {model: summaries(results.get(model, ())) for model in table.rows}
-    comparable = experiment is not None and experiment.profile == paper.PROFILE
+def _rows(table: Published, results: DatasetResults | None) -> list[PaperRow]:
+    own = results.rows if results else {}
+    ours = {model: summaries(own.get(model, ())) for model in table.rows}
+    comparable = results is not None and results.profile == paper.PROFILE
     best = {metric: _lowest(metric, ours.values()) for metric in paper.PRINTED}
     return [
         PaperRow(

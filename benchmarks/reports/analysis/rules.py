@@ -1,4 +1,4 @@
-"""The rules that decide a claim of the paper from the tests of one experiment."""
+"""The rules that decide a claim of the paper from the tests on one data set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from benchmarks.reports.analysis import paper
 from benchmarks.reports.analysis.correlation import Correlation, correlations
-from benchmarks.reports.analysis.experiments import Experiment
+from benchmarks.reports.analysis.dataset_results import DatasetResults
 from benchmarks.reports.analysis.paired import (
     LEVEL,
     Comparison,
@@ -24,16 +24,16 @@ MARGIN = 0.05  # of the mean: priors that differ by less score alike
 
 @dataclass(frozen=True)
 class Evidence:
-    """One experiment with all its tests and correlations."""
+    """The results on one data set with all their tests and correlations."""
 
-    experiment: Experiment
+    results: DatasetResults
     tests: Sequence[PairedTest]
     correlations: Sequence[Correlation]
 
     @classmethod
-    def of(cls, experiment: Experiment) -> Evidence:
-        """Compute every test and correlation of an experiment."""
-        return cls(experiment, paired_tests(experiment), correlations(experiment))
+    def of(cls, results: DatasetResults) -> Evidence:
+        """Compute every test and correlation of results on one data set."""
+        return cls(results, paired_tests(results), correlations(results))
 
     def test(self, row: str, rival: str, metric: str) -> PairedTest | None:
         """Return the test of two rows in a metric; the paper's rows are tested in its order."""
@@ -43,7 +43,7 @@ class Evidence:
 
 
 class Judgement(NamedTuple):
-    """Whether a claim holds in an experiment, or None where it cannot say, and why."""
+    """Whether a claim holds on one data set, or None where it cannot say, and why."""
 
     holds: bool | None
     why: str
@@ -71,7 +71,7 @@ def _describe(test: PairedTest) -> str:
 
 def is_spread(evidence: Evidence, row: str, *, more: bool) -> Judgement:
     """Judge whether samples differ more (or less) than annotators do: the interval excludes 0."""
-    pair = evidence.experiment.paired((row, "diversity"), (row, "annotator-diversity"))
+    pair = evidence.results.paired((row, "diversity"), (row, "annotator-diversity"))
     if pair is None:
         return Judgement(None, "Diversity has no values to compare.")
     test = compare_pair(pair)
@@ -85,7 +85,7 @@ def is_spread(evidence: Evidence, row: str, *, more: bool) -> Judgement:
 def is_discardable(evidence: Evidence, row: str, *, metric: str = "w-iou") -> Judgement:
     """Judge whether the base prior surely costs less than 5 % more than the projected one."""
     answer = row, metric
-    pair = evidence.experiment.paired(answer, answer, variants=("base", "projected"))
+    pair = evidence.results.paired(answer, answer, variants=("base", "projected"))
     if pair is None:
         return Judgement(None, "The projected prior was not sampled.")
     test = compare_pair(pair)

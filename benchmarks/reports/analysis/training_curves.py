@@ -8,7 +8,12 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.jobs.results import Result
-from benchmarks.reports.analysis.experiments import Experiment, Training, Values, training_of
+from benchmarks.reports.analysis.dataset_results import (
+    DatasetResults,
+    Training,
+    Values,
+    training_of,
+)
 from benchmarks.reports.analysis.paper import model_name
 from benchmarks.reports.analysis.rules import Evidence, Judgement, interval, signed
 from probseg.plots import Curve, resample
@@ -36,15 +41,15 @@ def gini_panels(results: Iterable[Result]) -> dict[str, dict[str, list[Curve]]]:
     return panels
 
 
-def curves(experiment: Experiment, row: str) -> Mapping[Training, Curve]:
+def curves(results: DatasetResults, row: str) -> Mapping[Training, Curve]:
     """Return fold and seed to the curve of one training."""
-    by_training = {training_of(r): gini_curve(r) for r in experiment.rows.get(row, ())}
+    by_training = {training_of(r): gini_curve(r) for r in results.rows.get(row, ())}
     return {training: curve for training, curve in by_training.items() if training and curve}
 
 
 def rises_early(evidence: Evidence, row: str) -> Judgement:
     """Judge whether the index is higher after a quarter of the training than at first."""
-    trainings = curves(evidence.experiment, row).values()
+    trainings = curves(evidence.results, row).values()
     rises = [float(resample(*curve)[EARLY] - curve[1][0]) for curve in trainings]
     name, changes = model_name(row), _listed(rises)
     return _positive(rises, f"the {name}'s index changes by {changes} in the first quarter")
@@ -52,7 +57,7 @@ def rises_early(evidence: Evidence, row: str) -> Judgement:
 
 def is_more_volatile(evidence: Evidence, row: str, *, rival: str) -> Judgement:
     """Judge whether the index changes more a round than a rival's, over the same trainings."""
-    own, rivals = (curves(evidence.experiment, one) for one in (row, rival))
+    own, rivals = (curves(evidence.results, one) for one in (row, rival))
     excess = [volatility(own[t]) - volatility(rivals[t]) for t in sorted({*own} & {*rivals})]
     name, other = model_name(row), model_name(rival)
     moves = f"the {name}'s index moves by {_listed(excess, 4)} more a round than {other}'s"
@@ -70,7 +75,7 @@ def volatility(curve: Curve) -> float:
 
 def is_lower_throughout(evidence: Evidence, row: str, *, rival: str) -> Judgement:
     """Judge whether the mean curve is below the rival's for 95 % of the time after a warm-up."""
-    own, rivals = (_mean_curve(evidence.experiment, one) for one in (row, rival))
+    own, rivals = (_mean_curve(evidence.results, one) for one in (row, rival))
     if own is None or rivals is None:
         return Judgement(None, "The training kept no curve of the index.")
     gap = (own - rivals)[WARM_UP:]
@@ -80,8 +85,8 @@ def is_lower_throughout(evidence: Evidence, row: str, *, rival: str) -> Judgemen
     return Judgement(share >= ALWAYS, why)
 
 
-def _mean_curve(experiment: Experiment, row: str) -> Values | None:
-    resampled = [resample(*curve) for curve in curves(experiment, row).values()]
+def _mean_curve(results: DatasetResults, row: str) -> Values | None:
+    resampled = [resample(*curve) for curve in curves(results, row).values()]
     return np.mean(resampled, axis=0) if resampled else None
 
 

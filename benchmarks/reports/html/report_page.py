@@ -61,13 +61,13 @@ def write_report(
             for one in analysis.evidence
             if one.correlations
         ],
-        **verdicts_by_claim(analysis.verdicts, {e.experiment.dataset for e in analysis.evidence}),
+        **verdicts_by_claim(analysis.verdicts, {e.results.dataset for e in analysis.evidence}),
     )
     return out / FILE
 
 
 def _title(evidence: Evidence) -> str:
-    return f"{evidence.experiment.dataset}, profile {evidence.experiment.profile}"
+    return f"{evidence.results.dataset}, profile {evidence.results.profile}"
 
 
 def _tests(evidence: Evidence) -> Table:

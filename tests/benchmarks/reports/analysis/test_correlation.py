@@ -6,7 +6,7 @@ from scipy import stats
 
 from benchmarks.reports.analysis.bootstrap import coefficient
 from benchmarks.reports.analysis.correlation import correlations
-from benchmarks.reports.analysis.experiments import experiments
+from benchmarks.reports.analysis.dataset_results import by_dataset
 
 
 def test_values_are_scipys(rng) -> None:
@@ -50,7 +50,7 @@ def test_over_cells_every_training_is_a_point(make, rng) -> None:
             cost = gini + 0.01 * rng.random(6)
             results.append(make(row, {"gini": cost, "w-iou": 1 + 2 * cost}, fold=fold))
     results.append(make("deterministic", {"w-iou": rng.random(6)}))
-    found = [c for c in correlations(*experiments(results)) if c.over == "cells"]
+    found = [c for c in correlations(*by_dataset(results)) if c.over == "cells"]
     assert [(len(c.rows), c.points) for c in found] == [(3, 9), (4, 12)]
     assert all(c.pearson.value == pytest.approx(1) for c in found)
 
@@ -59,6 +59,6 @@ def test_over_images_each_row_is_asked_alone(make, rng) -> None:
     gini = rng.random(12)
     rows = {"punet": 1 - gini, "csae": gini}
     results = [make(row, {"gini": gini, "w-iou": cost}) for row, cost in rows.items()]
-    found = {c.rows: c for c in correlations(*experiments(results)) if c.over == "images"}
+    found = {c.rows: c for c in correlations(*by_dataset(results)) if c.over == "images"}
     assert found["punet",].spearman.value == pytest.approx(-1)
     assert found["csae",].spearman.value == pytest.approx(1)

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from benchmarks.reports.analysis.bootstrap import draws, mean_interval
-from benchmarks.reports.analysis.experiments import by_image, experiments
+from benchmarks.reports.analysis.dataset_results import by_dataset, by_image
 from benchmarks.reports.analysis.paired import compare, holm, paired_tests, rank_biserial
 
 VALUES = st.floats(-4, 4).map(lambda v: round(v, 2))
@@ -118,8 +118,8 @@ def test_holm_rejects_what_his_step_down_procedure_rejects(ps) -> None:
 def test_folds_and_seeds_are_averaged_image_by_image_first(make, rng) -> None:
     scores = {(row, f): rng.random(12) for row in ("csae", "punet") for f in range(3)}
     results = [make(row, {"w-iou": s}, fold=f) for (row, f), s in scores.items()]
-    (experiment,) = experiments(results)
-    (test,) = (t for t in paired_tests(experiment) if t.metric == "w-iou")
+    (dataset,) = by_dataset(results)
+    (test,) = (t for t in paired_tests(dataset) if t.metric == "w-iou")
     mean = {row: np.mean([scores[row, f] for f in range(3)], 0) for row in ("csae", "punet")}
     assert test.p == pytest.approx(stats.wilcoxon(mean["csae"], mean["punet"]).pvalue)
     assert test.difference == pytest.approx((mean["csae"] - mean["punet"]).mean())
@@ -129,8 +129,8 @@ def test_folds_and_seeds_are_averaged_image_by_image_first(make, rng) -> None:
 def test_only_folds_that_both_have_are_compared(make, rng) -> None:
     shared, lone = rng.random(9), rng.random(9) + 5
     cells = [make("csae", {"ged": shared}, fold=0), make("csae", {"ged": lone}, fold=1)]
-    (experiment,) = experiments([*cells, make("punet", {"ged": shared}, fold=0)])
-    (test,) = paired_tests(experiment)
+    (dataset,) = by_dataset([*cells, make("punet", {"ged": shared}, fold=0)])
+    (test,) = paired_tests(dataset)
     assert (test.difference, test.cells) == (0, 1)
 
 
@@ -145,7 +145,7 @@ def test_profiles_and_data_are_never_compared(make, rng) -> None:
     one, quick = (make("csae", {"ged": rng.random(9)}, profile=p) for p in ("paper", "quick"))
     elsewhere = make("punet", {"ged": rng.random(9)})
     elsewhere = replace(elsewhere, data=replace(elsewhere.data, fingerprint="cd34"))
-    found = experiments([one, quick, elsewhere])
+    found = by_dataset([one, quick, elsewhere])
     assert len(found) == 3
     assert not any(map(paired_tests, found))
 
@@ -157,7 +157,7 @@ def test_better_needs_interval_and_p_and_knows_the_direction(make, rng) -> None:
         make("csae", {"ged": lower, "ncc": lower, "gini": base + 1e-3 * rng.normal(size=40)}),
         make("punet", {"ged": base, "ncc": base, "gini": base}),
     ]
-    tests = {t.metric: t for t in paired_tests(*experiments(results))}
+    tests = {t.metric: t for t in paired_tests(*by_dataset(results))}
     assert (tests["ged"].better, tests["ncc"].better) == ("csae", "punet")
     assert tests["gini"].better is None
 
@@ -165,7 +165,7 @@ def test_better_needs_interval_and_p_and_knows_the_direction(make, rng) -> None:
 def test_an_ablation_does_not_change_the_papers_p_values(make, rng) -> None:
     papers = [make(row, {"ged": rng.random(20)}) for row in ("csae", "2p-planar", "punet")]
     more = [make(row, {"ged": rng.random(20)}) for row in ("csae-own", "csae-two-flows")]
-    alone = paired_tests(*experiments(papers))
-    beside = paired_tests(*experiments([*more, *papers]))
+    alone = paired_tests(*by_dataset(papers))
+    beside = paired_tests(*by_dataset([*more, *papers]))
     assert beside[: len(alone)] == alone
     assert len(beside) == 10

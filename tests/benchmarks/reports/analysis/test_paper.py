@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks.reports.analysis.experiments import experiments
+from benchmarks.reports.analysis.dataset_results import by_dataset
 from benchmarks.reports.analysis.paper import published
 from benchmarks.reports.analysis.paper_tables import paper_tables
 from benchmarks.reports.analysis_tables import paper_table, paper_values
@@ -27,7 +27,7 @@ def tables(make):
         for row, (iou, far) in means.items()
         for f, d in enumerate((-0.01, 0.0, 0.01))
     ]
-    return paper_tables(experiments(results))
+    return paper_tables(by_dataset(results))
 
 
 def test_the_reference_is_what_the_paper_prints() -> None:
@@ -59,7 +59,7 @@ def test_a_mark_stands_where_means_are_further_apart_than_both_spreads(tables) -
 
 
 def test_a_spread_that_is_unknown_gives_no_mark(make) -> None:
-    (table,) = paper_tables(experiments([make("csae", {"w-iou": [0.9, 0.9]})]))
+    (table,) = paper_tables(by_dataset([make("csae", {"w-iou": [0.9, 0.9]})]))
     assert not any(v.differs for row in table.rows for v in row.values.values())
     assert "1 of 3 folds" in table.caption
 
@@ -70,16 +70,16 @@ def test_another_profile_is_set_apart_and_unmarked(make) -> None:
         for profile in ("paper", "quick")
         for fold, v in enumerate((0.9, 0.91, 0.92))
     ]
-    paper, quick = paper_tables(experiments(results))
+    paper, quick = paper_tables(by_dataset(results))
     assert (paper.profile, quick.profile) == ("paper", "quick")
     assert "the numbers do not compare" in quick.caption
     assert not any(v.differs for row in quick.rows for v in row.values.values())
 
 
 def test_no_table_without_results_on_its_data(make) -> None:
-    assert paper_tables(experiments([make("csae", {"w-iou": [0.1]}, dataset="contours")])) == []
+    assert paper_tables(by_dataset([make("csae", {"w-iou": [0.1]}, dataset="contours")])) == []
     (table,) = paper_tables(
-        experiments([make("csae", {"gini": [0.1]}, dataset="qubiq-brain-tumor-1")])
+        by_dataset([make("csae", {"gini": [0.1]}, dataset="qubiq-brain-tumor-1")])
     )
     assert table.number == 2
 

@@ -69,6 +69,19 @@ def test_better_turns_to_worse_when_the_runs_change_sides(first, second) -> None
         assert back[metric].paired.low == pytest.approx(-line.paired.high, abs=5e-3)
 
 
+def test_a_metric_that_is_better_high_is_compared_too(first, make_run) -> None:
+    run = make_run(("lidc",), ("csae",), pictures=0)
+    old = {r.cell.fold: r.scores["base"] for r in first.results if r.cell.row == "csae"}
+    for result in run.results:
+        before = np.array(old[result.cell.fold]["hungarian-iou"])
+        values = (before + np.linspace(0.1, 0.2, 12)).tolist()
+        scores = {"base": {**result.scores["base"], "hungarian-iou": values}}
+        changed = replace(result, scores=scores, means=means(scores))
+        write_result(result_path(result.cell, run.folder), changed)
+    outcomes = {line.column.name: line.outcome for line in lines(first, run)}
+    assert outcomes["hungarian-iou"] == "better"
+
+
 def test_a_run_equals_itself(first) -> None:
     found = lines(first, first)
     assert all(line.change == 0 and line.outcome == "" for line in found)

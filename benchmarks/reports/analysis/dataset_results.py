@@ -1,4 +1,4 @@
-"""Experiments: the results of one profile on the same data, and values of the same images."""
+"""Results of one profile on one data set, and the values of the same images in two rows."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Paired:
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """Results that may be compared: of one profile, on the same data."""
+class DatasetResults:
+    """The results of one profile on one data set, which may be compared."""
 
     profile: str
     dataset: str
@@ -67,13 +67,15 @@ class Experiment:
         )
 
 
-def experiments(results: Iterable[Result]) -> list[Experiment]:
+def by_dataset(results: Iterable[Result]) -> list[DatasetResults]:
     """Group results by profile, data set and fingerprint of the data."""
     groups: dict[tuple[str, str, str], dict[str, list[Result]]] = {}
     for result in results:
         group = result.cell.profile, result.cell.dataset, result.tested_on.fingerprint
         groups.setdefault(group, {}).setdefault(result.cell.row, []).append(result)
-    return [Experiment(profile, dataset, rows) for (profile, dataset, _), rows in groups.items()]
+    return [
+        DatasetResults(profile, dataset, rows) for (profile, dataset, _), rows in groups.items()
+    ]
 
 
 def shared_trainings(
