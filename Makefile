@@ -5,6 +5,8 @@ VENV ?= .venv
 BENCH_OUT ?= benchmarks/out
 BENCH_ARGS ?= --datasets contours --profile quick
 GPU_KIT ?= gpu-kit
+# For one module, two mutants at a time: MUTATION_ARGS="--max-children 2 probseg.metrics.ncc*"
+MUTATION_ARGS ?=
 PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=8 --dist=worksteal
 
 # What the oldest versions have to pass: all parts, the metrics, training and its files.
@@ -19,7 +21,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 stamp = $(VENV)/.probseg-$(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test test-all oldest plugins extras lint stats format docs gpu-kit clean
+.PHONY: help setup bench test test-all oldest plugins extras mutation lint stats format docs gpu-kit clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -47,6 +49,10 @@ plugins: $(call stamp,dev) ## run each plugin's own tests, where that plugin alo
 extras: $(call stamp,dev) ## install the wheel with each extra alone, and use what the extra is for
 	$(BIN)/python -m pytest -m install tests/project/test_extras.py
 
+mutation: $(call stamp,dev) $(call stamp,mutation) ## plant faults in metrics, parts and loss, and count those that tests notice (an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -m mutmut run $(MUTATION_ARGS)
+	$(BIN)/python tests/project/mutation.py
+
 lint: $(call stamp,dev) ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,7 +72,7 @@ gpu-kit: $(call stamp,bench) ## what to carry to a GPU machine without network: 
 	$(BIN)/python -m benchmarks.gpu.kit --out $(GPU_KIT)
 
 clean: ## remove what the other targets wrote, save the environment
-	rm -rf site .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf site mutants .coverage .mypy_cache .pytest_cache .ruff_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

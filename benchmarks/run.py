@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -44,62 +44,52 @@ make cells of their own. Exit status: 0 all is done, 1 a cell failed or nothing 
 
 
 def make_parser() -> Parser:
-    """Return the parser of the command line."""
+    """Return the parser of the command line; defaults are those of :class:`RunOptions`."""
     parser = Parser(
         prog="python -m benchmarks.run",
         description="Train, evaluate and picture models on data that several people annotated.",
         epilog=f"{listing.suites()}\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
     )
-    _add_what(parser.add_argument_group("what to run"))
-    _add_how(parser.add_argument_group("how"))
-    _add_where(parser.add_argument_group("where"))
-    _add_scale(parser.add_argument_group("at which scale"))
-    parser.add_argument(
-        "--list", action="store_true", help="show suites, rows, profiles and data sets, run nothing"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="show the plan, run nothing")
-    parser.add_argument(
-        "--estimate", action="store_true", help="show it with time and memory, from a few steps"
-    )
+    _add_what(parser.add_argument_group("what to run").add_argument)
+    _add_how(parser.add_argument_group("how").add_argument)
+    where = parser.add_argument_group("where")
+    add_data_root(where)
+    where.add_argument("--out", type=Path, metavar="DIR", help=f"default: {RunOptions.out}")
+    _add_scale(parser.add_argument_group("at which scale").add_argument)
+    shown = {
+        "--list": "show suites, rows, profiles and data sets, run nothing",
+        "--dry-run": "show the plan, run nothing",
+        "--estimate": "show it with time and memory, from a few steps",
+    }
+    for option, text in shown.items():
+        parser.add_argument(option, action="store_true", default=False, help=text)
     return parser
 
 
-def _add_what(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
+def _add_what(add: Callable[..., argparse.Action]) -> None:
     add("--all", action="store_true", help="every data set and model of the suite")
     add(
         "--suite",
-        default="suite",
         metavar="NAME",
         help="an ablation below, or a TOML file of your own (default: the paper's)",
     )
-    add("--datasets", nargs="+", default=(), metavar="NAME", help="such as contours, lidc")
+    add("--datasets", nargs="+", metavar="NAME", help="such as contours, lidc")
     add(
         "--models",
         nargs="+",
-        default=(),
         metavar="NAME",
         help="rows of the suite, such as punet, csae-own, and models of installed plugins",
     )
     add("--baselines", nargs="*", metavar="NAME", help="by default all; no name for none")
-    add("--folds", nargs="+", type=int, default=(), metavar="N", help="of 0, 1, 2")
-    add(
-        "--seed",
-        dest="seeds",
-        nargs="+",
-        type=int,
-        default=(0,),
-        metavar="N",
-        help="of training (default: 0)",
-    )
+    add("--folds", nargs="+", type=int, metavar="N", help="of 0, 1, 2")
+    add("--seed", dest="seeds", nargs="+", type=int, metavar="N", help="of training (default: 0)")
 
 
-def _add_how(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
+def _add_how(add: Callable[..., argparse.Action]) -> None:
     add(
         "--profile",
-        default="auto",
         metavar="NAME",
         help="quick (a CPU), paper (a GPU) or auto, which picks one and says so",
     )
@@ -111,30 +101,18 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         metavar="KEY=VALUE",
         help="settings other than the suite's",
     )
-    add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
+    add("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
 
 
-def _add_where(group: argparse._ArgumentGroup) -> None:
-    add_data_root(group)
-    group.add_argument(
-        "--out",
-        type=Path,
-        default=Path("benchmarks/out"),
-        metavar="DIR",
-        help="default: %(default)s",
-    )
-
-
-def _add_scale(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--workers", type=int, default=1, metavar="N", help="cells at once, here")
+def _add_scale(add: Callable[..., argparse.Action]) -> None:
+    add("--workers", type=int, metavar="N", help="cells at once, here")
     add(
         "--ray",
         metavar="ADDRESS",
         help="cells on a Ray cluster; auto joins one that runs here, or starts one",
     )
     add("--gpus-per-cell", type=float, metavar="X", help="of the Ray cluster, such as 0.5")
-    add("--devices", type=int, default=1, metavar="N", help="GPUs (or processes) that share a cell")
+    add("--devices", type=int, metavar="N", help="GPUs (or processes) that share a cell")
     add(
         "--threads",
         type=int,
@@ -149,7 +127,8 @@ def options_of(arguments: argparse.Namespace) -> RunOptions:
     Raises:
         OptionError: A value is out of range, or two exclude each other.
     """
-    given = {field.name: getattr(arguments, field.name) for field in fields(RunOptions)}
+    names = [field.name for field in fields(RunOptions) if hasattr(arguments, field.name)]
+    given = {name: getattr(arguments, name) for name in names}
     lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
     return RunOptions(**{**given, **lists, "settings": overrides(arguments.settings)})
 
@@ -163,7 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace) -> int:
     if parsed.list:
-        print(listing.everything(read_suite(find(parsed.suite))))
+        suite = getattr(parsed, "suite", RunOptions.suite)
+        print(listing.everything(read_suite(find(suite))))
         return 0
     options = options_of(parsed)
     plan = make_plan(options)

@@ -50,8 +50,8 @@ def from_pretrained(
     Args:
         pretrained_model_name_or_path: A folder that ``model.save_pretrained`` or the benchmark
             wrote, or the id of a repository such as ``"somebody/csae-lidc"``.
-        **options: As of :func:`probseg.sharing.hub.from_pretrained`: ``revision``, ``cache_dir``,
-            ``local_files_only``, …
+        **options: Those of :func:`probseg.sharing.hub.from_pretrained`: ``revision``,
+            ``cache_dir``, ``local_files_only``, …
 
     Raises:
         CheckpointError: There is no model in the folder, or it is damaged.

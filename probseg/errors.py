@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions that name the thing, the nearest right thing and the remedy."""
+"""Exceptions; their messages name the thing, the nearest right thing and the remedy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class ProbsegError(Exception):
 
 
 class UnknownNameError(ProbsegError, KeyError):
-    """A name that no registry entry has."""
+    """A name that is not in a registry."""
 
     def __str__(self) -> str:
         """The message itself: ``KeyError`` would show its repr."""
@@ -28,7 +28,7 @@ class DataError(ProbsegError, ValueError):
 
 
 class MissingDataError(DataError):
-    """A data set that is not on this disk."""
+    """A data set whose files are not on this disk."""
 
 
 class CheckpointError(ProbsegError, ValueError):
@@ -36,7 +36,7 @@ class CheckpointError(ProbsegError, ValueError):
 
 
 class PluginError(ProbsegError, ImportError):
-    """A plugin that cannot be imported, or one of two that offer the same name."""
+    """A plugin that cannot be imported, or that provides the same name as another one."""
 
 
 class MissingPluginError(PluginError, UnknownNameError):
@@ -52,7 +52,7 @@ class HubError(ProbsegError, OSError):
 
 
 class ExportError(ProbsegError, ValueError):
-    """A model that cannot be written as a program."""
+    """A model that cannot be exported as a program."""
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What each kind of part is: protocols of one method, and the records that travel between them.
+"""Interfaces of all parts, as protocols of one method, and the records they exchange.
 
 Symbols: B images, C channels, H x W pixels, K classes, L latent dimensions, F feature maps,
 S (or n) samples, A annotators, c context features.
@@ -52,7 +52,7 @@ class Projector(Protocol):
 
 @runtime_checkable
 class Divergence(Protocol):
-    """Says how far q is from p, one number per image."""
+    """Measures how far q is from p, one number per image."""
 
     def __call__(self, q: Distribution, p: Distribution, /) -> Tensor:
         """Return (B,) from two densities of batch (B,) and event (L,)."""
@@ -112,7 +112,7 @@ class LatentModel(Model, Protocol):
 
 
 class Sample(NamedTuple):
-    """One image of a data set with everybody's annotation."""
+    """One image of a data set with all its annotations."""
 
     image: Tensor
     """(C, H, W) float32."""
@@ -121,18 +121,18 @@ class Sample(NamedTuple):
     group: str
     """Patient or case."""
     present: Tensor | None = None
-    """(A,) bool, who annotated it; None for everybody."""
+    """(A,) bool, who annotated it; None if all did."""
 
 
 class Batch(NamedTuple):
-    """Several images with everybody's annotations."""
+    """Several images with all their annotations."""
 
     image: Tensor
     """(B, C, H, W) float32."""
     masks: Tensor
-    """(B, A, H, W) uint8 classes; empty where nobody annotated."""
+    """(B, A, H, W) uint8 classes; empty for annotators who did not annotate the image."""
     present: Tensor | None = None
-    """(B, A) bool, who annotated what; None for everybody."""
+    """(B, A) bool, who annotated which image; None if all annotated all."""
 
 
 @runtime_checkable
@@ -140,17 +140,17 @@ class Dataset(Protocol):
     """Images, each annotated by several people."""
 
     name: str
-    """What results call it."""
+    """Its name in results."""
     channels: int
     """C of its images."""
     classes: int
     """K, background included."""
     annotators: int
-    """A, of an image at most."""
+    """A, the largest number of annotators of an image."""
     groups: Sequence[str]
     """The group of each sample; reads no image."""
     fingerprint: str
-    """Hex digest of what the data are."""
+    """Hex digest of the data."""
     provenance: str
     """A sentence, shown beside every result."""
 
@@ -166,7 +166,7 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model said of some images, and what the annotators said: what metrics read."""
+    """Samples of a model and annotations of the same images, from which metrics are computed."""
 
     probabilities: Tensor
     """(B, N, K, H, W), N samples that each sum to one over K."""
@@ -188,7 +188,7 @@ class Metric(Protocol):
     """Scores each image of an evaluation."""
 
     higher_is_better: bool
-    """Which way is up in a table."""
+    """Whether larger values are better."""
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return one value per image, (B,) in double precision."""

@@ -1,4 +1,4 @@
-"""Options that users give: checked against what is known, with the nearest right one named."""
+"""Checks of the options that users give; messages name the nearest valid option."""
 
 from __future__ import annotations
 

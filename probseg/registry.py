@@ -1,4 +1,4 @@
-"""Names to constructors: the parts that probseg ships and those that installed plugins offer."""
+"""Names to constructors: the parts of probseg itself and those of installed plugins."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ PARTS = {
 
 
 class Offer(NamedTuple):
-    """One constructor that is on offer under a name."""
+    """A constructor under a name, and which package provides it."""
 
     entry: entrypoints.EntryPoint
     source: str  # "probseg" or the plugin's distribution and version
 
     def load(self) -> Any:
-        """Import what is offered."""
+        """Import and return the constructor."""
         return self.entry.load()
 
     def __str__(self) -> str:
@@ -88,7 +88,7 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         package.__class__ = cls
 
     def register(self, name: str) -> Callable[[C], C]:
-        """Return a decorator that offers a constructor under ``name`` in this process.
+        """Return a decorator that registers a constructor under ``name`` in this process.
 
         Raises:
             OptionError: The name is taken or no string, as in a decorator without its brackets.
@@ -108,7 +108,7 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         return decorator
 
     def unregister(self, name: str) -> None:
-        """Take back what :meth:`register` offered in this process.
+        """Remove a constructor that :meth:`register` added in this process.
 
         Raises:
             UnknownNameError: Nothing was registered under that name in this process.
@@ -143,8 +143,8 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         if not offers:
             raise UnknownNameError(unknown(self.kind, name, self))
         if len(offers) > 1:
-            everybody = " and ".join(map(str, offers))
-            raise PluginError(f"{self.kind} {name!r} is offered by {everybody}; uninstall one")
+            packages = " and ".join(map(str, offers))
+            raise PluginError(f"{self.kind} {name!r} is offered by {packages}; uninstall one")
         return self._import(name, offers[0])
 
     def _import(self, name: str, offer: Offer) -> Constructor:
@@ -162,7 +162,7 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         return constructor  # type: ignore[no-any-return]  # narrowed by callable() only
 
     def __contains__(self, name: object) -> bool:
-        """Whether somebody offers ``name``; imports nothing."""
+        """Whether there is a constructor called ``name``; imports nothing."""
         return name in self._local or name in self.offers()
 
     def __iter__(self) -> Iterator[str]:
@@ -182,7 +182,10 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         return id(self)
 
     def offers(self) -> dict[str, list[Offer]]:
-        """Return who offers which name, apart from this process itself; imports nothing."""
+        """Return which packages provide which names; imports nothing.
+
+        Names that this process registered itself are left out.
+        """
         offers = {name: [offer] for name, offer in self._builtin.items()}
         for offer in _plugins(self.__name__, *_search_path()):
             offers.setdefault(offer.entry.name, []).append(offer)
@@ -203,15 +206,15 @@ def _modified(path: str) -> int:
 
 @lru_cache(maxsize=64)
 def _plugins(group: str, *search_path: tuple[str, int]) -> tuple[Offer, ...]:
-    found = [
+    entries = [
         entry
         for config, distribution in _installed(*search_path)
         if config.has_section(group)
-        for entry in _entries(config[group], distribution)
+        for entry in _entry_points(config[group], distribution)
     ]
     offers = {
-        (e.name, e.module_name, e.object_name): Offer(e, _distribution(e)) for e in found
-    }  # a distribution that is found twice on the path is one distribution
+        (e.name, e.module_name, e.object_name): Offer(e, _distribution(e)) for e in entries
+    }  # a distribution that is twice on the path counts once
     return tuple(offers.values())
 
 
@@ -221,7 +224,7 @@ def _installed(*search_path: tuple[str, int]) -> tuple[Any, ...]:
     return tuple(entrypoints.iter_files_distros(path=[entry for entry, _ in search_path]))
 
 
-def _entries(
+def _entry_points(
     named: Mapping[str, str], distribution: entrypoints.Distribution
 ) -> Iterator[entrypoints.EntryPoint]:
     for name, target in named.items():
@@ -246,9 +249,9 @@ def singular(kind: str, kinds: Mapping[str, str] = KINDS) -> str:
     >>> singular("projectors"), singular("metric")
     ('projector', 'metric')
     """
-    wanted = kind.lower().replace(" ", "").replace("_", "")
+    normalised = kind.lower().replace(" ", "").replace("_", "")
     for one, registry_name in kinds.items():
-        if wanted in (one, registry_name):
+        if normalised in (one, registry_name):
             return one
     raise UnknownNameError(unknown("kind of part", kind, kinds))
 

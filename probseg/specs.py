@@ -1,4 +1,4 @@
-"""From names to parts and back: a model is described by plain data."""
+"""Models and parts from names and options, and their descriptions as plain data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Spec = dict[str, Any]
 
 
 class StoredWeights(str):
-    """The name of pretrained weights that need not be fetched: the file of the model holds them.
+    """The name of pretrained weights that a checkpoint holds, so that no part fetches them.
 
     While a model is loaded, the options ``weights`` and ``..._weights`` of its parts are such
     strings.
@@ -84,16 +84,16 @@ def build_part(kinds: str, part: Part, interface: type, **fixed: Any) -> BuiltPa
     """
     parts = registry(kinds)
     if isinstance(part, (str, Mapping)):
-        made = _create(parts, {"name": part} if isinstance(part, str) else dict(part), fixed)
+        built = _create(parts, {"name": part} if isinstance(part, str) else dict(part), fixed)
     elif isinstance(part, type) or part is None:
         raise OptionError(
             f"a {parts.kind} is a name, a mapping or a ready object, not {part!r}; "
             f"known names: {', '.join(parts)}"
         )
     else:
-        made = BuiltPart(part, {"object": _type_name(part)})
-    _check_interface(made.part, interface, parts.kind)
-    return made
+        built = BuiltPart(part, {"object": _type_name(part)})
+    _check_interface(built.part, interface, parts.kind)
+    return built
 
 
 def plain(value: Any) -> Any:
@@ -124,12 +124,12 @@ def _create(parts: Registry, part: Spec, fixed: Mapping[str, Any]) -> BuiltPart:
                 f"option {option!r} of {parts.kind} {name!r} is set by the model; leave it out"
             )
     try:
-        made = parts.create(name, **fixed, **part)
+        built = parts.create(name, **fixed, **part)
     except (TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, ProbsegError):
             raise
         raise OptionError(f"{parts.kind} {name!r} cannot be made from {part}: {error}") from error
-    return BuiltPart(made, {"name": name, **_full_options(parts[name], part, fixed)})
+    return BuiltPart(built, {"name": name, **_full_options(parts[name], part, fixed)})
 
 
 def _full_options(constructor: Constructor, given: Spec, fixed: Mapping[str, Any]) -> Spec:
@@ -152,10 +152,10 @@ def _check_interface(part: Any, interface: type, kind: str) -> None:
 
 
 def lacking(part: Any, interface: type) -> list[str]:
-    """Return the names of an interface's methods and attributes that a part does not have."""
-    made_by_typing = ("__init__", "__subclasshook__")
+    """Return the names of an interface's methods and attributes that a part lacks."""
+    of_protocol = ("__init__", "__subclasshook__")
     methods = [name for name, value in vars(interface).items() if inspect.isfunction(value)]
-    names = [*(n for n in methods if n not in made_by_typing), *interface.__annotations__]
+    names = [*(n for n in methods if n not in of_protocol), *interface.__annotations__]
     return [name for name in names if not hasattr(part, name)]
 
 

@@ -92,7 +92,7 @@ def _train(options: RunOptions, cell: Cell, train: Clocked, validation: Clocked)
 
 
 def _evaluating(cell: Cell, data: Data, trained: Trained) -> float:
-    """Return the seconds of the whole evaluation, from those of its first batch."""
+    """Return the seconds of the evaluation, from those of its first batch."""
     from benchmarks.jobs.experiment import make_predictor
     from benchmarks.jobs.scoring import Scorer
     from probseg.datasets.views import Subset
@@ -117,7 +117,7 @@ class Clocked:
     times: list[float] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the data set says of itself."""
+        """Return an attribute of the data set."""
         return getattr(self.dataset, name)
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ from rich.table import Table
 from benchmarks.execution import timing
 from benchmarks.execution.estimate import Estimate
 from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.results import finished, result_path
+from benchmarks.jobs.results import finished_result, result_path
 from benchmarks.suite.definition import Profile
 
 Estimates = Mapping[str, Estimate | str]  # kind of cell to what it takes, or why that is unknown
@@ -93,7 +93,7 @@ def _memory(cell: Cell, estimates: Estimates) -> str:
 
 def state(cell: Cell, out: Path) -> str:
     """Return "finished", "failed", "to resume" or "to run"."""
-    if finished(cell, out) is not None:
+    if finished_result(cell, out) is not None:
         return "finished"
     if result_path(cell, out).exists():
         return "failed"

@@ -12,7 +12,7 @@ from benchmarks.execution.progress import Progress
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.data import dataset_of
 from benchmarks.jobs.options import RunOptions
-from benchmarks.jobs.results import Result, finished
+from benchmarks.jobs.results import Result, finished_result
 from probseg.errors import ProbsegError
 from probseg.interfaces import Dataset
 from probseg.utils.atomic_files import WriteError
@@ -73,7 +73,7 @@ class Runner:
             if dataset is None:
                 continue
             for cell in of_dataset:
-                kept = finished(cell, self.options.out, dataset.fingerprint)
+                kept = finished_result(cell, self.options.out, dataset.fingerprint)
                 if kept is None:
                     waiting.append(cell)
                 else:

@@ -11,13 +11,14 @@ from importlib.metadata import distributions
 from benchmarks.gpu.part import PartOptions
 from benchmarks.gpu.state import State
 from benchmarks.jobs import provenance
+from benchmarks.jobs.records import to_json
 
 
 def run(options: PartOptions) -> None:
     """Find out and write."""
     state = State(options.out, "environment", keep=False)
     state["small"] = options.small
-    state["provenance"] = provenance.collect(options.device).to_json()
+    state["provenance"] = to_json(provenance.collect(options.device))
     state["packages"] = {d.name: d.version for d in distributions()}
     state["driver"] = _driver()
     state["torch"] = _torch()

@@ -15,6 +15,7 @@ from benchmarks.jobs import provenance
 from benchmarks.jobs.data import Data, open_dataset, prepare, thin
 from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
 from benchmarks.jobs.predictors import ModelPredictor
+from benchmarks.jobs.records import to_json
 from benchmarks.jobs.results import finite, means
 from benchmarks.jobs.scoring import Scorer, Scores, batches
 from benchmarks.suite.settings import DataSettings
@@ -36,7 +37,7 @@ REHEARSED = 8  # images
 def run(options: PartOptions) -> None:
     """Score every model that the paper's run kept, on as many images as the time allows."""
     state = State(options.out, "scores", keep=False)
-    state["provenance"] = provenance.collect(options.device).to_json()
+    state["provenance"] = to_json(provenance.collect(options.device))
     found = sorted((options.out / "run-paper").glob("cells/*/*/*/*/training/best.safetensors"))
     folders = {path.parents[2].name: path.parent for path in found}
     for name, folder in folders.items():

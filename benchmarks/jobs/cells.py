@@ -56,7 +56,7 @@ class Cell:
         Raises:
             DataError: It is no such config.
         """
-        values = check_keys(config, KEYS, where=where)
+        values = check_keys(config, KEYS, required=KEYS, where=where)
         if not isinstance(values["dataset"], Mapping) or "name" not in values["dataset"]:
             raise DataError(f"{where}: dataset must be an object with a name")
         options = dict(values.pop("dataset"))

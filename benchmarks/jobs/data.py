@@ -33,7 +33,7 @@ class Data:
     test_index: Sequence[int]  # into the source
 
     def summary(self) -> DataSummary:
-        """Return what a result says of its data."""
+        """Return the data of a result."""
         return DataSummary(
             fingerprint=self.source.fingerprint,
             provenance=self.source.provenance,
@@ -84,7 +84,7 @@ def forget_datasets() -> None:
 
 
 def prepare(dataset: Dataset, settings: DataSettings, fold: int | None) -> Data:
-    """Crop and split a data set as a cell's settings say."""
+    """Crop and split a data set by the settings of a cell."""
     seed = settings.split_seed
     sides = split(dataset.groups, fold=fold or 0, folds=FOLDS, seed=seed, by=settings.split)
     view = dataset if settings.crop is None else CentreCrop(dataset, settings.crop)

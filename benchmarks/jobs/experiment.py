@@ -19,7 +19,7 @@ from benchmarks.jobs.results import (
     Result,
     TestImages,
     Timings,
-    finished,
+    finished_result,
     means,
     result_path,
     set_aside_unusable,
@@ -50,7 +50,7 @@ def run_experiment(cell: Cell, options: RunOptions, *, wait: bool = True) -> Res
     dataset = dataset_of(cell, options.data_root)
     with held(cell.key, options.out, wait=wait):
         set_aside_unusable(cell, options.out, dataset.fingerprint)
-        kept = finished(cell, options.out, dataset.fingerprint)
+        kept = finished_result(cell, options.out, dataset.fingerprint)
         return kept or _run(cell, dataset, options)
 
 

@@ -30,7 +30,7 @@ def _read(name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
 
 
 def save(path: Path, pictures: Mapping[int, Picture]) -> None:
-    """Write pictures as a compressed NumPy archive, whole or not at all."""
+    """Write pictures as a compressed NumPy archive, atomically."""
     arrays = {f"{i}/{name}": array for i, one in pictures.items() for name, array in one.items()}
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

@@ -11,8 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jobs.records import check_keys, from_json, to_json
-
 PACKAGES = (
     "probseg",
     "torch",
@@ -41,21 +39,6 @@ class Provenance:
     versions: Mapping[str, str]
     git: GitState
     machine: Mapping[str, Any]  # device, processor, cores, threads, system
-
-    @classmethod
-    def from_json(cls, data: object, *, where: str) -> Provenance:
-        """Return the provenance of a result.
-
-        Raises:
-            DataError: A key is unknown or missing.
-        """
-        values = check_keys(data, ("versions", "git", "machine"), where=where)
-        git = from_json(GitState, values.pop("git"), where=f"{where}.git")
-        return cls(git=git, **values)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the provenance as a result holds it."""
-        return {**to_json(self), "git": to_json(self.git)}
 
 
 def collect(device: str) -> Provenance:

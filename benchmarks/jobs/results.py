@@ -1,4 +1,4 @@
-"""Results: one JSON a cell, checked against its record and its own digest whenever it is read."""
+"""Results: one JSON file a cell, checked against its record and its digest when it is read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,7 @@ from probseg.errors import DataError
 from probseg.utils.atomic_files import write_json
 
 SCHEMA_VERSION = 2  # raise it with the keys, and where a score of a name means another thing
-KEYS = (
-    *("schema", "status", "key", "config", "error", "data", "provenance", "timings"),
-    *("training", "history", "images", "scores", "means", "digest"),
-)
+_ADDED = ("schema", "status", "key", "config", "digest")  # in JSON, beside the fields of the record
 
 Scores = Mapping[str, Mapping[str, Sequence[float | None]]]  # variant to metric to one an image
 
@@ -34,7 +31,7 @@ class ResultError(DataError):
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What a result says of its data."""
+    """The data of a result: what they are, and how many images each part has."""
 
     fingerprint: str
     provenance: str
@@ -59,9 +56,9 @@ class Timings:
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """What a result says of the training, beside the history."""
+    """The model of a result and the course of its training, without the history."""
 
-    spec: Mapping[str, Any]  # the whole of the model's
+    spec: Mapping[str, Any]  # of the model, complete
     parameters: int
     steps: int
     best_step: int
@@ -86,9 +83,9 @@ class Result:
 
     Args:
         cell: Whose result.
-        provenance: Code, libraries and machine.
         error: The traceback of a failed cell.
         data: Of a cell that did not fail while it was prepared.
+        provenance: Code, libraries and machine.
         timings: Of a finished cell.
         training: Of a trained model.
         history: One record a validation round.
@@ -98,9 +95,9 @@ class Result:
     """
 
     cell: Cell
-    provenance: Provenance
     error: str | None = None
     data: DataSummary | None = None
+    provenance: Provenance
     timings: Timings = Timings()
     training: TrainingSummary | None = None
     history: Sequence[Mapping[str, float | None]] = ()
@@ -149,15 +146,12 @@ class Result:
         schema = content.get("schema") if isinstance(content, Mapping) else None
         if schema != SCHEMA_VERSION:
             raise ResultError(f"{where} has schema {schema!r}, this code reads {SCHEMA_VERSION}")
+        keys = [*_ADDED, *(field.name for field in fields(cls) if field.name != "cell")]
         try:
-            values = check_keys(content, KEYS, where=where)
-            if digest(values) != values["digest"]:
-                raise ResultError(
-                    f"{where} was damaged or altered: its digest is not that of its content"
-                )
-            result = _from_values(cls, values, where)
-        except ResultError:
-            raise
+            values = check_keys(content, keys, required=keys, where=where)
+            cell = Cell.from_json(values["config"], where=f"{where}: config")
+            own = {key: value for key, value in values.items() if key not in _ADDED}
+            result = from_json(cls, {"cell": cell, **own}, where=where)
         except DataError as error:
             raise ResultError(str(error)) from error
         _check_consistent(result, values, where)
@@ -165,43 +159,22 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the file of the result holds; undefined scores are null."""
-        content = finite(
-            {
-                "schema": SCHEMA_VERSION,
-                "status": self.status,
-                "key": self.key,
-                "config": self.cell.to_json(),
-                "error": self.error,
-                "data": to_json(self.data) if self.data else None,
-                "provenance": self.provenance.to_json(),
-                "timings": to_json(self.timings),
-                "training": to_json(self.training) if self.training else None,
-                "history": self.history,
-                "images": to_json(self.images),
-                "scores": self.scores,
-                "means": self.means,
-            }
-        )
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        del own["cell"]
+        content = {
+            "schema": SCHEMA_VERSION,
+            "status": self.status,
+            "key": self.key,
+            "config": self.cell.to_json(),
+            **{key: to_json(v) if is_dataclass(v) else v for key, v in own.items()},
+        }
+        content = finite(content)
         return {**content, "digest": digest(content)}
 
 
-def _from_values(kind: type[Result], values: Mapping[str, Any], where: str) -> Result:
-    data, training = values["data"], values["training"]
-    return kind(
-        cell=Cell.from_json(values["config"], where=f"{where}: config"),
-        provenance=Provenance.from_json(values["provenance"], where=f"{where}: provenance"),
-        error=values["error"],
-        data=data and from_json(DataSummary, data, where=f"{where}: data"),
-        timings=from_json(Timings, values["timings"], where=f"{where}: timings"),
-        training=training and from_json(TrainingSummary, training, where=f"{where}: training"),
-        history=values["history"],
-        images=from_json(TestImages, values["images"], where=f"{where}: images"),
-        scores=values["scores"],
-        means=values["means"],
-    )
-
-
 def _check_consistent(result: Result, values: Mapping[str, Any], where: str) -> None:
+    if digest(values) != values["digest"]:
+        raise ResultError(f"{where} was damaged or altered: its digest is not that of its content")
     if result.key != values["key"]:
         raise ResultError(f"{where}: the key {values['key']} is not that of its config")
     if result.status != values["status"] or (result.finished and result.data is None):
@@ -249,7 +222,7 @@ def digest(content: Mapping[str, Any]) -> str:
 
 
 def write_result(path: Path, result: Result) -> Result:
-    """Write a result whole or not at all, and return it as a reader will see it.
+    """Write a result atomically, and return it as it will be read.
 
     Raises:
         ResultError: Its parts do not fit together.
@@ -278,8 +251,8 @@ def mean(values: Sequence[float | None]) -> float | None:
     >>> mean([1.0, None, 2.0])
     1.5
     """
-    known = [v for v in values if v is not None and math.isfinite(v)]
-    return math.fsum(known) / len(known) if known else None
+    defined = [v for v in values if v is not None and math.isfinite(v)]
+    return math.fsum(defined) / len(defined) if defined else None
 
 
 def means(scores: Scores) -> dict[str, dict[str, float | None]]:
@@ -290,8 +263,8 @@ def means(scores: Scores) -> dict[str, dict[str, float | None]]:
     }
 
 
-def finished(cell: Cell, out: Path, fingerprint: str | None = None) -> Result | None:
-    """Return the result of a cell that is done, or nothing; nothing is changed.
+def finished_result(cell: Cell, out: Path, fingerprint: str | None = None) -> Result | None:
+    """Return the result of a cell that is done, or None; no file is changed.
 
     Args:
         cell: Whose result.
@@ -306,7 +279,7 @@ def finished(cell: Cell, out: Path, fingerprint: str | None = None) -> Result | 
 
 
 def set_aside_unusable(cell: Cell, out: Path, fingerprint: str) -> None:
-    """Set aside what stands where a cell's result belongs and is no result of it on these data."""
+    """Set aside a damaged result of a cell, or one of another cell or on other data."""
     path = result_path(cell, out)
     try:
         _own(cell, out, fingerprint)

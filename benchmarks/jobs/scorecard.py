@@ -10,6 +10,7 @@ from rich.table import Table
 
 from benchmarks.jobs import provenance
 from benchmarks.jobs.predictors import ModelPredictor
+from benchmarks.jobs.records import to_json
 from benchmarks.jobs.results import SCHEMA_VERSION, finite, means
 from benchmarks.jobs.scoring import Scorer
 from probseg.errors import DataError, OptionError
@@ -34,12 +35,12 @@ class ScoringOptions:
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
     """
 
-    split: str = "test"
-    samples: int = 16
-    seed: int = 0
-    batch: int = 16
-    projected: bool = False
-    device: str = "auto"
+    split: str
+    samples: int
+    seed: int
+    batch: int
+    projected: bool
+    device: str
 
 
 def make_scorecard(model: Any, dataset: Dataset, options: ScoringOptions) -> Scorecard:
@@ -75,7 +76,7 @@ def make_scorecard(model: Any, dataset: Dataset, options: ScoringOptions) -> Sco
         "samples": options.samples,
         "seed": options.seed,
         "batch": options.batch,
-        "provenance": provenance.collect(str(execution.device)).to_json(),
+        "provenance": to_json(provenance.collect(str(execution.device))),
         "groups": [str(group) for group in dataset.groups],
         "scores": scores,
         "means": means(scores),

@@ -30,7 +30,7 @@ class Trained:
     settings: TrainingSettings
 
     def summary(self) -> TrainingSummary:
-        """Return what a result says of the training, beside the history."""
+        """Return the training of a result, without the history."""
         return TrainingSummary(
             spec=self.model.spec,
             parameters=sum(p.numel() for p in self.model.parameters()),

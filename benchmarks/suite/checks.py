@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import probseg
 from benchmarks.suite.settings import FOLDS, MODEL, OF_PARTS, SETTINGS, unknown_key
 from probseg.errors import OptionError
-from probseg.options import check_choice, check_given, fits, unknown
+from probseg.options import check_choice, check_given, unknown
 from probseg.registry import PARTS, registry
 
 KeyPath = tuple[str | int, ...]  # keys of tables, and indices of lists, from the top
@@ -107,10 +107,12 @@ def _dotted(path: KeyPath) -> str:
     return ".".join(map(str, path)) or "top level"
 
 
-# Checks of what a suite may hold: each of a value at a path.
+# Checks of what a suite may hold: each takes a key path and the value there.
 
 
 def _value(check: Callable[[str, Any], object]) -> Check:
+    """Return the check of a value by a function that raises OptionError."""
+
     def problems(path: KeyPath, value: Any) -> Iterator[Problem]:
         try:
             check(_dotted(path), value)
@@ -120,25 +122,30 @@ def _value(check: Callable[[str, Any], object]) -> Check:
     return problems
 
 
-def _is(annotation: str, words: str) -> Check:
-    def check(option: str, value: object) -> None:
-        if not fits(value, annotation):
-            raise OptionError(f"{option} must be {words}, not {value!r}")
-
-    return _value(check)
+def _choice(*choices: object) -> Check:
+    return _value(partial(check_choice, choices=choices))
 
 
 def _known(kind: str, names: Collection[str]) -> Check:
-    def check(option: str, value: object) -> None:
-        if value not in names:
-            raise OptionError(f"{option}: {unknown(kind, value, names)}")
-
-    return _value(check)
-
-
-def _list(check: Check, *, low: int = 0) -> Check:
     def problems(path: KeyPath, value: Any) -> Iterator[Problem]:
-        if not isinstance(value, list) or len(value) < low:
+        if not isinstance(value, str) or value not in names:
+            yield _problem(path, unknown(kind, value, names))
+
+    return problems
+
+
+def _text(path: KeyPath, value: Any) -> Iterator[Problem]:
+    if not isinstance(value, str):
+        yield Problem(path, f"{_dotted(path)} must be a text, not {value!r}")
+
+
+def _anything(path: KeyPath, value: Any) -> Iterator[Problem]:
+    yield from ()
+
+
+def _list(check: Check) -> Check:
+    def problems(path: KeyPath, value: Any) -> Iterator[Problem]:
+        if not isinstance(value, list):
             yield Problem(path, f"{_dotted(path)} must be a list, not {value!r}")
             return
         for index, item in enumerate(value):
@@ -149,7 +156,13 @@ def _list(check: Check, *, low: int = 0) -> Check:
     return problems
 
 
-def _table(check: Check, *, keys: Check | None = None) -> Check:
+def _folds(path: KeyPath, value: Any) -> Iterator[Problem]:
+    yield from _list(_choice(*range(FOLDS)))(path, value)
+    if value == []:
+        yield _problem(path, "there must be at least one")
+
+
+def _table(check: Check, *, keys: Check = _anything) -> Check:
     """Return the check of a table whose keys are names and whose values are alike."""
 
     def problems(path: KeyPath, value: Any) -> Iterator[Problem]:
@@ -157,7 +170,7 @@ def _table(check: Check, *, keys: Check | None = None) -> Check:
             yield Problem(path, f"{_dotted(path)} must be a table, not {value!r}")
             return
         for key, item in value.items():
-            yield from keys((*path, key), key) if keys else ()
+            yield from keys((*path, key), key)
             yield from check((*path, key), item)
 
     return problems
@@ -166,7 +179,7 @@ def _table(check: Check, *, keys: Check | None = None) -> Check:
 def _keys(checks: Mapping[str, Check], *, required: Iterable[str] = ()) -> Check:
     """Return the check of a table that may have these keys."""
 
-    def one(path: KeyPath, value: Any) -> Iterator[Problem]:
+    def item_problems(path: KeyPath, value: Any) -> Iterator[Problem]:
         key = str(path[-1])
         if key in checks:
             yield from checks[key](path, value)
@@ -174,7 +187,7 @@ def _keys(checks: Mapping[str, Check], *, required: Iterable[str] = ()) -> Check
             yield _problem(path, unknown_key(key, checks))
 
     def problems(path: KeyPath, value: Any) -> Iterator[Problem]:
-        yield from _table(one)(path, value)
+        yield from _table(item_problems)(path, value)
         if isinstance(value, Mapping):
             missing = [key for key in required if key not in value]
             yield from [_problem(path, f"{key} is missing") for key in missing]
@@ -182,41 +195,33 @@ def _keys(checks: Mapping[str, Check], *, required: Iterable[str] = ()) -> Check
     return problems
 
 
-def _options(path: KeyPath, value: Any) -> Iterator[Problem]:
-    """Check the parts among the options of a model; the others are its own."""
-    yield from _table(lambda *_: iter(()))(path, value)
-    for key, part in value.items() if isinstance(value, Mapping) else ():
-        named = isinstance(part, str) or (isinstance(part, Mapping) and "name" in part)
-        if key in PARTS and named:  # parts for each density have names of their own
-            yield from _PART((*path, key), part)
+def _model_option(path: KeyPath, value: Any) -> Iterator[Problem]:
+    """Check an option of a model that is a part; the others are the model's own."""
+    named = isinstance(value, str) or (isinstance(value, Mapping) and "name" in value)
+    if path[-1] in PARTS and named:  # the names of parts for each density are in their tables
+        yield from _value(SETTINGS["backbone"])(path, value)  # which goes by the last key
 
 
-_PART = _value(SETTINGS["backbone"])  # which goes by the last key
-_TEXT = _is("str", "a text")
 _DATASET = _known("data set", probseg.datasets)
-_ANYTHING: Check = lambda path, value: iter(())  # noqa: E731
 _SETTINGS = _keys({name: _value(check) for name, check in SETTINGS.items()})
-_FOLD = _value(partial(check_choice, choices=range(FOLDS)))
-_SELECTION = {"datasets": _list(_DATASET), "models": _list(_TEXT), "baselines": _list(_TEXT)}
+_SELECTION = {"datasets": _list(_DATASET), "models": _list(_text), "baselines": _list(_text)}
 _ROW = _keys(
     {
-        "description": _TEXT,
+        "description": _text,
         "build": _known("model", probseg.models),
-        "baseline": _value(
-            partial(check_choice, choices=("always-empty", "annotators", "one-annotator"))
-        ),
+        "baseline": _choice("always-empty", "annotators", "one-annotator"),
         "takes": _list(_known("setting", SETTINGS)),
-        "like": _TEXT,
+        "like": _text,
         "settings": _SETTINGS,
-        "options": _options,
-        "projected": _value(partial(check_choice, choices=(True, False))),
-        "latents": _list(_value(partial(check_choice, choices=("noise", "swapped")))),
+        "options": _table(_model_option),
+        "projected": _choice(True, False),
+        "latents": _list(_choice("noise", "swapped")),
     }
 )
 _PROFILE = _keys(
     {
-        "description": _TEXT,
-        "folds": _list(_FOLD, low=1),
+        "description": _text,
+        "folds": _folds,
         "settings": _SETTINGS,
         "models": _table(_SETTINGS),
         "datasets": _table(_SETTINGS, keys=_DATASET),
@@ -225,10 +230,10 @@ _PROFILE = _keys(
 )
 _SUITE = _keys(
     {
-        "description": _TEXT,
-        "extends": _TEXT,
+        "description": _text,
+        "extends": _text,
         "all": _keys(_SELECTION, required=_SELECTION),
-        "datasets": _table(_table(_ANYTHING), keys=_DATASET),
+        "datasets": _table(_table(_anything), keys=_DATASET),
         "models": _table(_ROW),
         "profiles": _table(_PROFILE),
     },

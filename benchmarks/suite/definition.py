@@ -26,12 +26,12 @@ class SuiteRow:
     baseline: str | None = None  # a name in benchmarks.jobs.baselines
     takes: tuple[str, ...] = ()  # the settings that are options of this model
     projected: bool = False  # whether to score samples of the projected prior as well
-    latents: tuple[str, ...] = ()  # what to score in place of the prior's samples as well
+    latents: tuple[str, ...] = ()  # other latents to score too: noise, swapped
     settings: Mapping[str, Any] = field(default_factory=dict)  # make the row, so nothing wins
     options: Mapping[str, Any] = field(default_factory=dict)  # of the model, beside the settings
 
     def model(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return what ``probseg.build`` is called with, or nothing for a baseline."""
+        """Return the arguments of ``probseg.build``, or None for a baseline."""
         if self.build is None:
             return None
         taken = {key: settings[key] for key in self.takes if key in settings}
@@ -42,7 +42,7 @@ class SuiteRow:
 
 
 def _takes(part: str, chosen: str | Mapping[str, Any], option: str) -> bool:
-    """Say whether a part takes an option; ours do, and nothing is imported to know it."""
+    """Return whether a part takes an option; our own parts do, which are not imported for it."""
     name, parts = str(_mapping(chosen).get("name")), registry(PARTS[part])
     offers = parts.offers().get(name, [])
     if name not in parts or any(offer.source == "probseg" for offer in offers):

@@ -45,7 +45,7 @@ class SuiteFile:
 
     @cached_property
     def merged(self) -> dict[str, Any]:
-        """What this file says, laid over what the files below it say."""
+        """The content of this file, laid over that of the files below it."""
         own = {key: value for key, value in self.data.items() if key != "extends"}
         return lay_over(self.base.merged, own) if self.base else own
 
@@ -106,7 +106,7 @@ def _text(value: object) -> str:
 
 
 def lay_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with what ``own`` says: tables are merged, all else is replaced.
+    """Return ``own`` laid over ``base``: tables are merged, everything else is replaced.
 
     A table with a name is a part with its options, which belong together: it is replaced too.
 

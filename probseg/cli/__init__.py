@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import probseg
+from probseg._version import __version__
 from probseg.cli import check, completion, describe, list, new_plugin, predict, show
 from probseg.cli.command import Group, run_program
 
@@ -41,7 +41,7 @@ PROBSEG = Group(
         completion.COMMAND,
     ),
     examples=EXAMPLES,
-    version=f"probseg {probseg.__version__}",
+    version=f"probseg {__version__}",
 )
 
 

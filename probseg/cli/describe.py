@@ -77,9 +77,9 @@ def read_spec(spec: str) -> dict[str, Any]:
     """
     path = Path(spec)
     if path.suffix == ".safetensors" or path.is_dir():
-        from probseg.sharing.checkpoint import read_spec as read_checkpoint
+        from probseg.sharing.checkpoint import read_description
 
-        return read_checkpoint(path / "model.safetensors" if path.is_dir() else path)
+        return read_description(path / "model.safetensors" if path.is_dir() else path).spec
     if path.suffix not in SPEC_SUFFIXES:
         return {"name": spec}
     import json

@@ -79,24 +79,20 @@ def list_kind(kind: str) -> Iterator[ListedPart]:
 def summary(module: str, name: str) -> str:
     """Return the line that documents ``name`` in the source of a module, or an empty string.
 
-    It is the first line of the docstring of a class or function, of the string under an
-    assignment, or of the function or class that the assigned call wraps, with the call's constants.
+    It is the first line of a docstring or of the string under an assignment; without one it is the
+    assigned value.
     """
-    return plain(_documentation(_statements(module), module, name).strip().partition("\n")[0])
-
-
-def _documentation(statements: list[ast.stmt], module: str, name: str) -> str:
-    found = ""
-    for node, following in pairwise([*statements, ast.Pass()]):
+    text = ""
+    for node, following in pairwise([*_statements(module), ast.Pass()]):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
-            found = ast.get_docstring(node) or ""
+            text = ast.get_docstring(node) or ""
         elif isinstance(node, ast.Assign) and name in _targets(node):
-            found = _string(following) or _wrapped(node.value, statements)
+            text = _string(following) or _assigned(node.value)
         elif isinstance(node, ast.ImportFrom):
             names = {alias.asname or alias.name: alias.name for alias in node.names}
             if name in names:
-                found = summary(_absolute(node, module), names[name])
-    return found
+                text = summary(_absolute(node, module), names[name])
+    return plain(text.strip().partition("\n")[0])
 
 
 def _targets(node: ast.Assign) -> set[str]:
@@ -109,28 +105,10 @@ def _string(node: ast.AST) -> str:
     return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
 
 
-def _wrapped(value: ast.expr, statements: list[ast.stmt]) -> str:
-    """Return the sentence that a call is given, or what documents ``partial(something, ...)``."""
-    for call in (node for node in ast.walk(value) if isinstance(node, ast.Call)):
-        for argument in call.args:
-            if " " in (sentence := _string(argument)):
-                return sentence
-            if isinstance(argument, ast.Name):
-                lines = _documentation(statements, "", argument.id).splitlines()
-                return f"{lines[0]} {_constants(call)}" if lines else ""
-    return ""
-
-
-def _constants(call: ast.Call) -> str:
-    """Return the constants that a call passes on, by which one wrapped thing differs from another.
-
-    >>> _constants(ast.parse("partial(Network, 1, arch='fpn')").body[0].value)
-    "(1, arch='fpn')"
-    """
-    positional = [one for one in call.args if isinstance(one, ast.Constant)]
-    named = [one for one in call.keywords if isinstance(one.value, ast.Constant)]
-    constants = ", ".join(map(ast.unparse, [*positional, *named]))
-    return f"({constants})" if constants else ""
+def _assigned(value: ast.expr) -> str:
+    """Return the first sentence that a call is given, or else the call: ``partial(UNet, 2)``."""
+    strings = (_string(node) for node in ast.walk(value))
+    return next((one for one in strings if " " in one), ast.unparse(value))
 
 
 def _absolute(node: ast.ImportFrom, module: str) -> str:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from string import Template
 
-import probseg
+from probseg._version import __version__
 from probseg.cli.command import Command
 from probseg.cli.parser import Parser, complete
 from probseg.errors import OptionError
@@ -90,8 +90,8 @@ def package(kind: str, name: str) -> dict[str, str]:
         "title": " ".join(name_parts).capitalize(),
         "Class": "".join(one.capitalize() for one in name_parts),
         "package": "probseg_" + "_".join(name_parts),
-        "version": probseg.__version__,
-        "below": _next_minor(probseg.__version__),
+        "version": __version__,
+        "below": _next_minor(__version__),
         "use": Template(_USES[kind]).substitute(kind=kind, name=name),
     }
     files = {file: _fill(template, values) for template, file in _FILES.items()}

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import probseg
+from probseg._version import __version__
 from probseg.cli.command import Command
 from probseg.cli.parser import Parser
 from probseg.errors import DataError, InputError, OptionError, ProbsegError
 from probseg.options import check_integer
+from probseg.utils.optional import require
 from probseg.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
     """Predict every image, print which failed, and return exit status 1 if one did."""
     from probseg.cli.prediction import parse_window
 
+    require("matplotlib", extra="plot", for_="probseg predict")  # before any work is done
     check_integer("-n", options.n)
     check_integer("--micro-batch", options.micro_batch)
     check_integer("--seed", options.seed, low=0)
@@ -132,7 +134,9 @@ def _load_model(path: Path, device: str) -> Any:
     """
     import torch
 
-    model = probseg.load(path / "model.safetensors" if path.is_dir() else path)
+    from probseg.sharing.checkpoint import load
+
+    model: Any = load(path / "model.safetensors" if path.is_dir() else path)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -163,6 +167,6 @@ def _predict(
         "samples": options.n,
         "seed": options.seed,
         "values": str(scaling),
-        "probseg": probseg.__version__,
+        "probseg": __version__,
     }
     write_prediction(folder, image, prediction, about)

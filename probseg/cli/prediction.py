@@ -16,7 +16,7 @@ from probseg.datasets.formats.images import Picture, read_picture, stem_and_suff
 from probseg.datasets.formats.nifti import nibabel
 from probseg.datasets.formats.orientation import Upright
 from probseg.datasets.formats.resize import check_finite, stretch
-from probseg.errors import DataError, OptionError, ProbsegError
+from probseg.errors import DataError, OptionError
 from probseg.utils.atomic_files import atomic_folder, write_json
 
 _LARGEST_FILE = 1 << 28  # bytes
@@ -142,7 +142,6 @@ def write_prediction(
     """Write a folder with label maps, statistics and a drawing, completely or not at all.
 
     Raises:
-        ProbsegError: matplotlib is not installed.
         WriteError: The folder cannot be written.
     """
     with atomic_folder(folder) as temporary:
@@ -190,14 +189,10 @@ def _statistics(prediction: Prediction) -> dict[str, NDArray[np.float32]]:
 
 def _draw(path: Path, image: Image, prediction: Prediction) -> None:
     """Draw the outlines of all samples over the image, beside mean and standard deviation."""
-    try:
-        from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # of the extra "plot"
 
-        from probseg.plots import ANNOTATOR, INK, MUTED, draw_outline, show_image
-    except ImportError as error:
-        raise ProbsegError(
-            "contours are drawn with matplotlib: pip install 'probseg[plot]'"
-        ) from error
+    from probseg.plots import ANNOTATOR, INK, MUTED, draw_outline, show_image
+
     height, width = image.values.shape[1:]
     figure = Figure(figsize=(10, 10 / 3 * height / width + 0.8), layout="constrained")
     panels = figure.subplots(1, 3)

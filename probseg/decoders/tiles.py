@@ -42,8 +42,8 @@ def tiled_logits(
             x = weights[0] @ pixels[image, :, tile]
             for some in _slices(len(shifts), SAMPLES):
                 here = [floor[some, image, :, None] for floor in floors]
-                found = _run(x, here, weights[1:], buffers)
-                torch.add(found, last[some, image, :, None], out=logits[some, image, :, tile])
+                raw = _run(x, here, weights[1:], buffers)
+                torch.add(raw, last[some, image, :, None], out=logits[some, image, :, tile])
     return logits.view(*logits.shape[:3], *features.shape[2:])
 
 
@@ -62,13 +62,13 @@ def _slices(count: int, size: int) -> list[slice]:
 
 def _run(x: Tensor, floors: list[Tensor], weights: list[Tensor], buffers: Tensor) -> Tensor:
     """Return the last product (n, K, P) of x (F, P) and one floor (n, F, 1) a layer."""
-    room, other = buffers
+    target, other = buffers
     for floor, weight in zip(floors, weights, strict=True):
         samples, count = len(floor), x.shape[-1]
-        raised = torch.maximum(x, floor, out=_view(room, (*floor.shape[:2], count)))
+        raised = torch.maximum(x, floor, out=_view(target, (*floor.shape[:2], count)))
         x = _view(other, (samples, len(weight), count))
         torch.bmm(weight.expand(samples, -1, -1), raised, out=x)
-        room, other = other, room
+        target, other = other, target
     return x
 
 

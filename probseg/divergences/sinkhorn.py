@@ -117,15 +117,15 @@ def geomloss(a: Tensor, x: Tensor, b: Tensor, y: Tensor, *, p: int, **scales: fl
 def samples_loss() -> Callable[..., Any]:
     """Import GeomLoss's class, without PyKeOps if that is not imported yet.
 
-    GeomLoss imports PyKeOps where it is installed, which then looks for compilers and prints. So
-    it is not shown any, and what was loaded like this is nobody else's: who imports GeomLoss later
-    gets it with all of its backends.
+    GeomLoss imports PyKeOps if it is installed, which then looks for compilers and prints. So
+    PyKeOps is hidden during this import, and the modules are removed from ``sys.modules`` after it:
+    later imports of GeomLoss get all its backends.
     """
     with _importing:
         loaded = "geomloss" in sys.modules or "pykeops" in sys.modules
         if loaded or importlib.util.find_spec("pykeops") is None:
             return _load()
-        sys.modules["pykeops"] = None  # type: ignore[assignment]  # as import has it: not there
+        sys.modules["pykeops"] = None  # type: ignore[assignment]  # import takes it as missing
         try:
             return _load()
         finally:

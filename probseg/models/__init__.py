@@ -1,4 +1,4 @@
-"""Models: the published ones are choices of parts for one class."""
+"""Models; the published ones are choices of parts for one class."""
 
 from probseg.registry import Registry
 

@@ -1,4 +1,4 @@
-"""What every model of probseg can do, whatever it is made of."""
+"""The base class of models: checks of inputs, seeded networks, saving and sharing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ProbabilisticModel(nn.Module, ABC):
-    """A segmentation model that knows its own description and checks what it is given.
+    """A segmentation model with a description, which checks its inputs and can be saved.
 
     Args:
         spec: Plain data such that ``build(**spec)`` gives the same architecture.
@@ -63,14 +63,14 @@ class ProbabilisticModel(nn.Module, ABC):
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], *, card: Card | None = None
     ) -> None:
-        """Write a folder that travels: weights, description and model card, whole or not at all.
+        """Write a folder of weights, description and model card, atomically.
 
-        A model that was saved there before is replaced; its ``README.md`` stays where no card is
+        A model that was saved there before is replaced; its ``README.md`` is kept if no card is
         given.
 
         Args:
             save_directory: The folder.
-            card: What the model's card says; by default it says what is not known.
+            card: Facts for the model's card; by default it marks them as unknown.
 
         Raises:
             WriteError: The folder holds something else, or cannot be written.
@@ -83,11 +83,11 @@ class ProbabilisticModel(nn.Module, ABC):
         """Write what :meth:`save_pretrained` writes to a repository of a hub.
 
         Args:
-            repo_id: Such as ``"somebody/csae-lidc"``; made where there is none.
-            **options: As of :func:`probseg.sharing.hub.push_to_hub`.
+            repo_id: Such as ``"somebody/csae-lidc"``; created if there is none.
+            **options: Those of :func:`probseg.sharing.hub.push_to_hub`.
 
         Returns:
-            Where the commit can be seen.
+            The address of the commit.
 
         Raises:
             HubError: The repository cannot be written.
@@ -103,7 +103,7 @@ class ProbabilisticModel(nn.Module, ABC):
         """Return the model in a folder or a repository, as :func:`probseg.from_pretrained` does.
 
         Raises:
-            CheckpointError: It is a model of another class than this one.
+            CheckpointError: The model is not of this class.
             ProbsegError: See :func:`probseg.sharing.hub.from_pretrained`.
         """
         from probseg.sharing.hub import from_pretrained
@@ -125,16 +125,17 @@ class ProbabilisticModel(nn.Module, ABC):
     def _networks_seeded(
         self, generator: Generator | None, image: Tensor
     ) -> AbstractContextManager[None]:
-        """Let networks that may draw random numbers draw from the generator too.
+        """Let networks that may draw random numbers, as dropout does, draw from the generator.
 
-        The cost of :func:`probseg.utils.seeding.seeded` is saved where all modules are in
-        evaluation mode and come from libraries whose layers draw in training mode only.
+        :func:`probseg.utils.seeding.seeded` costs time, so it is left out if all modules are in
+        evaluation mode and of libraries whose layers draw in training mode only.
         """
-        draw = any(module.training or _library(module) not in _QUIET for module in self.modules())
+        draw = any(m.training or _library(m) not in _DETERMINISTIC for m in self.modules())
         return seeded(generator if draw else None, image.device)
 
 
-_QUIET = {"probseg", "segmentation_models_pytorch", "timm", "torch", "torchvision"}
+# Libraries whose layers are deterministic in evaluation mode.
+_DETERMINISTIC = {"probseg", "segmentation_models_pytorch", "timm", "torch", "torchvision"}
 
 
 def _library(module: nn.Module) -> str:

@@ -37,8 +37,8 @@ class CrossEntropy:
 def cross_entropies(logits: Tensor, label: Tensor) -> Tensor:
     """Return the cross-entropy of each pixel, in at least single precision.
 
-    A label that is no class makes it NaN. In torch's own it asserts on a GPU, after which nothing
-    runs there any more, or is left out (-100).
+    Where the label is no class, the result is NaN. torch's own function asserts on a GPU, which the
+    process can then use no more, or leaves the pixel out (-100).
 
     Args:
         logits: (B, K, H, W).

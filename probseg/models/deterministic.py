@@ -1,4 +1,4 @@
-"""A plain segmentation network: the baseline that knows no ambiguity."""
+"""A plain segmentation network: the baseline without ambiguity."""
 
 from __future__ import annotations
 

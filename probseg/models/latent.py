@@ -145,7 +145,7 @@ class LatentVariableModel(ProbabilisticModel):
             x = padded(image, self.backbone.stride)
             prior, features = self.sampled_density(x, projected=projected), self.backbone(x)
             with seeded(generator, image.device):
-                latent = drawn(prior, (count,))
+                latent = sample_density(prior, (count,))
             return probabilities(cropped(self.decoder(features, latent), image))
 
     @torch.no_grad()
@@ -164,10 +164,10 @@ class LatentVariableModel(ProbabilisticModel):
                 numbers for each image, or lie on another device.
         """
         image = self._image(image, values=True)
-        wanted = (len(image), self.latent_dim)
-        if latent.ndim < 2 or latent.shape[-2:] != wanted:
+        shape = (len(image), self.latent_dim)
+        if latent.ndim < 2 or latent.shape[-2:] != shape:
             raise InputError(
-                f"latents of these images are (..., {wanted[0]}, {wanted[1]}), "
+                f"latents of these images must be (..., {shape[0]}, {shape[1]}), "
                 f"not {tuple(latent.shape)}"
             )
         check_device(latent, image, "the latent sample")
@@ -197,7 +197,7 @@ class LatentVariableModel(ProbabilisticModel):
             x, y = self._padded(image, label)
             posterior = self._densities(x, y)[1].q
             with seeded(generator, image.device):
-                latent = drawn(posterior)
+                latent = sample_density(posterior)
             return probabilities(cropped(self.decoder(self.backbone(x), latent), image))
 
     def prior(self, image: Tensor) -> Distribution:
@@ -228,12 +228,12 @@ class LatentVariableModel(ProbabilisticModel):
         return self._densities(*self._padded(image, self._label(label, image, values=True)))
 
     def _densities(self, image: Tensor, one_hot: Tensor) -> tuple[DensityPair, DensityPair]:
-        q, own = self.posterior_encoder(torch.cat([image, one_hot], dim=1))
-        p, of_image = self.prior_encoder(image)
+        q, posterior = self.posterior_encoder(torch.cat([image, one_hot], dim=1))
+        p, prior = self.prior_encoder(image)
         contexts = {
-            "image": (of_image, of_image),
-            "own": (own, of_image),
-            "posterior": (own, own),
+            "image": (prior, prior),
+            "own": (posterior, prior),
+            "posterior": (posterior, posterior),
         }
         context_q, context_p = contexts[self.flow_context]
         projected_q = self.posterior_projector(q, context_q)
@@ -249,8 +249,8 @@ class LatentVariableModel(ProbabilisticModel):
         if not projected:
             density: Distribution = self.prior_encoder(image)[0]
             return density
-        unread = isinstance(self.prior_projector, Identity)
-        if self.flow_context == "posterior" and not unread:
+        ignores_context = isinstance(self.prior_projector, Identity)
+        if self.flow_context == "posterior" and not ignores_context:
             raise InputError(
                 "the projected prior of this model reads the posterior's context, which needs a "
                 "label; sample the base prior, or build with flow_context='image'"
@@ -271,7 +271,7 @@ class LatentVariableModel(ProbabilisticModel):
         return padded(image, self.backbone.stride), padded(centred, self.backbone.stride)
 
 
-def drawn(density: Distribution, shape: tuple[int, ...] = ()) -> Tensor:
-    """Return a density's samples, reparameterised where it can: torch.normal waits for a GPU."""
+def sample_density(density: Distribution, shape: tuple[int, ...] = ()) -> Tensor:
+    """Return samples, reparameterised if the density can: torch.normal would wait for a GPU."""
     size = torch.Size(shape)
     return density.rsample(size) if density.has_rsample else density.sample(size)

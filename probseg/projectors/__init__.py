@@ -1,4 +1,4 @@
-"""Projectors push a base density forward through a map that the context conditions."""
+"""Projectors push a base density forward through a map conditioned on the context."""
 
 from probseg.registry import Registry
 

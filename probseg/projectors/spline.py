@@ -1,4 +1,4 @@
-"""Rational-quadratic splines that look at no value of a tensor, so nothing waits for a device."""
+"""Rational-quadratic splines that read no value of a tensor, so that no device is waited for."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch.nn import functional
 
 # nflows ships no annotations, so its class is of type Any.
 class SplineStep(MaskedPiecewiseRationalQuadraticAutoregressiveTransform):  # type: ignore[misc]
-    """The step of nflows, with its numbers.
+    """The step of nflows, with the same results.
 
-    nflows selects what lies between the bounds by a mask, whose count must be waited for, and
-    checks whether it does. Here the spline takes zero in place of what lies beyond them, where the
-    identity then takes its place, and an index is in range whatever the numbers are.
+    nflows selects the inputs between the bounds by a mask, and checks them, which waits for the
+    device. Here the spline is evaluated at zero for inputs beyond the bounds, and the identity then
+    replaces its value; an index is in range whatever the inputs are.
     """
 
     def _elementwise(

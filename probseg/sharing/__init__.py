@@ -1,1 +1,1 @@
-"""Models that leave the process: checkpoints, folders, model cards, the hub, exported samplers."""
+"""Saving and sharing models: checkpoints, folders, model cards, the hub, exported samplers."""

@@ -1,4 +1,4 @@
-"""The card of a model: what whoever meets it should know, and what nobody has said of it."""
+"""Model cards: known facts about a model, with missing ones marked unknown."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
 _NO_USE = (
-    "Not stated by whoever saved this model. Nothing here says that it is fit for decisions about "
-    "people: take it for research only."
+    "Not stated by the author. Nothing here says that this model is fit for decisions about "
+    "people: use it for research only."
 )
-_NO_DATA = "Unknown: whoever saved this model did not say what it was trained on."
-_NO_METRICS = "Unknown: whoever saved this model gave no measurements."
-_NO_LICENCE = "Unknown: ask whoever published this model before you use it."
+_NO_DATA = "Unknown: the author did not say what this model was trained on."
+_NO_METRICS = "Unknown: the author gave no measurements."
+_NO_LICENCE = "Unknown: ask the author before you use this model."
 _LIBRARY = "probseg"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What is known of a model besides its architecture; the card says so where nothing is.
+    """Facts about a model besides its architecture; its card marks missing ones as unknown.
 
     Args:
-        title: Of the card; the model's name by default.
+        title: Title of the card; the model's name by default.
         licence: An identifier as the Hugging Face hub has them, such as ``"mit"``.
         intended_use: What the model is for, and what it is not for.
-        dataset: Name of the data that it was trained and measured on.
-        data: A sentence or more on those data: origin, terms, split.
+        dataset: Name of the data set that it was trained and measured on.
+        data: A sentence or more on that data set: origin, terms, split.
         metrics: Name to value, on data that the model was not trained on.
         measured_on: A sentence on how they were measured.
-        provenance: Whatever says where the model comes from: code, versions, machine, date.
+        provenance: Where the model comes from: code, versions, machine, date.
     """
 
     title: str | None = None
@@ -54,12 +54,12 @@ class Card:
         """Return the card of a model in Markdown, with the metadata that hubs read."""
         title = self.title or f"{model.spec['name']}, a probabilistic segmentation model"
         sections = {
-            "Use": _use(model),
+            "Use": _example(model),
             "Intended use": self.intended_use or _NO_USE,
             "Data": self.data or self.dataset or _NO_DATA,
-            "Metrics": self._measured(),
+            "Metrics": self._metrics_table(),
             "Model": _architecture(model),
-            "Provenance": _table({**self.provenance, **_here()}, "", ""),
+            "Provenance": _table({**self.provenance, **_saved_with()}, "", ""),
             "Licence": self.licence or _NO_LICENCE,
         }
         body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items())
@@ -94,7 +94,7 @@ class Card:
             for name, value in self.metrics.items()
         ]
 
-    def _measured(self) -> str:
+    def _metrics_table(self) -> str:
         if not self.metrics:
             return _NO_METRICS
         how = self.measured_on or "How they were measured is not stated."
@@ -102,7 +102,7 @@ class Card:
         return f"{how}\n\n{_table(rounded, 'metric', 'value')}"
 
 
-def _use(model: Model) -> str:
+def _example(model: Model) -> str:
     return f"""```python
 import torch
 
@@ -120,8 +120,7 @@ def _architecture(model: Model) -> str:
     return f"{count:,} parameters.\n\n{_table(parts, 'choice', 'value')}"
 
 
-def _here() -> dict[str, str]:
-    """What saved the model."""
+def _saved_with() -> dict[str, str]:
     versions = f"probseg {__version__}, torch {torch.__version__}"
     return {"saved with": f"{versions}, Python {platform.python_version()}"}
 

@@ -1,4 +1,4 @@
-"""Models on disk: one safetensors file with the weights and the description that rebuilds them."""
+"""Checkpoints: one safetensors file with the weights and the description that rebuilds a model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DESCRIPTION = ("format", "probseg", "requires", "spec")
 
 
 def describe(model: Model) -> Description:
-    """Return what a file says of a model."""
+    """Return the description of a model, as files carry it."""
     return Description(model.spec, requirements(model.spec), __version__)
 
 
@@ -44,14 +44,14 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     with atomic_file(path) as temporary:
         try:
             save_model(module, str(temporary), metadata=metadata)
-        except SafetensorError as error:  # how safetensors says that the disk is full
+        except SafetensorError as error:  # raised where the disk is full
             raise OSError(str(error)) from error
 
 
 def load(path: str | os.PathLike[str], **parts: Any) -> Model:
     """Return the model that was saved at ``path``, on the CPU and in evaluation mode.
 
-    Nothing in the file is run, and no more memory taken than its weights need.
+    Nothing in the file is executed, and no more memory is taken than its weights need.
 
     Args:
         path: A file that :func:`save` wrote.
@@ -60,7 +60,7 @@ def load(path: str | os.PathLike[str], **parts: Any) -> Model:
     Raises:
         CheckpointError: The file is missing, corrupt or not one of ours.
         MissingPluginError: A part is of a package that is not installed.
-        ProbsegError: The description needs a part that nobody offers, or cannot be built.
+        ProbsegError: A part of the description is unknown, or the model cannot be built.
     """
     file = Path(path)
     metadata = _read_metadata(file)
@@ -72,21 +72,12 @@ def load(path: str | os.PathLike[str], **parts: Any) -> Model:
     except ProbsegError as error:
         error.add_note(f"while {file} was read")
         raise
-    except Exception as error:  # a part makes of a strange option what it will
+    except Exception as error:  # a constructor may raise anything for a strange option
         raise CheckpointError(
             f"the model that {file} describes cannot be built: {type(error).__name__}: {error}"
         ) from error
     _check_digest(metadata, module.state_dict(), file)
     return cast("Model", module.eval())
-
-
-def read_spec(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the spec in a checkpoint, without reading its weights.
-
-    Raises:
-        CheckpointError: The file is missing, corrupt or not one of ours.
-    """
-    return read_description(path).spec
 
 
 def read_description(path: str | os.PathLike[str]) -> Description:

@@ -1,4 +1,4 @@
-"""What a model is, as plain data in a file: the form, its versions and what is refused to be read.
+"""Descriptions of models as plain data in files: format, versions and limits.
 
 A description is a mapping with ``format`` (``"probseg-2"``), ``probseg`` (the version that wrote
 it), ``spec`` (``build(**spec)`` gives the architecture) and ``requires`` (the parts that other
@@ -29,7 +29,7 @@ Document = dict[str, Any]
 
 
 class Description(NamedTuple):
-    """What a model is, in the present form."""
+    """Everything besides the weights that a file says of a model."""
 
     spec: Spec
     requires: tuple[Requirement, ...]
@@ -57,7 +57,7 @@ def from_metadata(metadata: Mapping[str, str], file: Path) -> Description:
         CheckpointError: There is none, or it is damaged or of a newer version.
     """
     document: Document = dict(metadata)
-    _check_format(document, file)
+    _format_version(document, file)  # before texts of another program are parsed
     for key in _AS_TEXT:
         if key in document:
             document[key] = parsed(document[key], file)
@@ -78,15 +78,14 @@ def from_config(file: Path) -> Description:
     document = parsed(text, file)
     if not isinstance(document, dict):
         raise CheckpointError(f"{file} holds no description of a model: it is no mapping")
-    _check_format(document, file)
     return _description(document, file)
 
 
 def parsed(text: str, file: Path) -> Any:
-    """Return the value of a JSON text that is neither long nor deep.
+    """Return the value of a JSON text of limited length and depth.
 
     Raises:
-        CheckpointError: It is, or is no JSON, or holds what is no Unicode.
+        CheckpointError: The text is too long, too deep, no JSON or no Unicode.
     """
     if len(text) > MAX_BYTES:
         raise CheckpointError(f"the description in {file} has more than {MAX_BYTES} characters")
@@ -126,25 +125,29 @@ def _too_deep(file: Path) -> CheckpointError:
     return CheckpointError(f"the description in {file} is nested more than {MAX_DEPTH} deep")
 
 
-def _check_format(document: Document, file: Path) -> None:
-    found = document.get("format")
-    known = _FORMAT.fullmatch(found) if isinstance(found, str) else None
-    if not known:
+def _format_version(document: Document, file: Path) -> int:
+    """Return the version of a document's format.
+
+    Raises:
+        CheckpointError: It is none of probseg's, or newer than this version.
+    """
+    written = document.get("format", "not given")
+    match = _FORMAT.fullmatch(written) if isinstance(written, str) else None
+    if not match:
         raise CheckpointError(
-            f"{file} was not written by probseg: its format is "
-            f"{str(document.get('format', 'not given'))[:80]!r}, not 'probseg-{VERSION}'"
+            f"{file} was not written by probseg: its format is {str(written)[:80]!r}, "
+            f"not 'probseg-{VERSION}'"
         )
-    if int(known[1]) > VERSION:
+    if int(match[1]) > VERSION:
         raise CheckpointError(
-            f"{file} is of a newer probseg: its format is {found!r}, and this version reads up to "
-            f"'probseg-{VERSION}'; update it with pip install --upgrade probseg"
+            f"{file} is of a newer probseg: its format is {written!r}, and this version reads up "
+            f"to 'probseg-{VERSION}'; update it with pip install --upgrade probseg"
         )
+    return int(match[1])
 
 
 def _description(document: Document, file: Path) -> Description:
-    known = _FORMAT.fullmatch(document["format"])
-    assert known  # checked before
-    for version in range(int(known[1]), VERSION):
+    for version in range(_format_version(document, file), VERSION):
         document = _MIGRATIONS[version](document)
     try:
         spec, requires = document["spec"], document["requires"]

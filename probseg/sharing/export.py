@@ -1,6 +1,6 @@
-"""The sampler as a program of its own, for torch.export and ONNX: (image, noise) -> samples.
+"""The sampler of a model as a program for torch.export and ONNX: (image, noise) -> samples.
 
-What is exported draws no random numbers: whoever runs it passes standard normal noise (n, B, L).
+The program draws no random numbers: its caller passes standard normal noise (n, B, L).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Sampler(nn.Module):
     """A model's sampler as a pure function of an image and noise.
 
     Args:
-        model: Whose.
+        model: A latent-variable model.
         projected: Sample the projected prior in place of the base prior.
 
     Raises:
@@ -126,8 +126,8 @@ def from_noise(density: Distribution, noise: Tensor) -> Tensor:
             sample = transform(sample)
         return sample
     raise ExportError(
-        f"it is not known how a {type(density).__name__} is sampled from normal noise; known: "
-        "Normal, Independent, MultivariateNormal and TransformedDistribution of them"
+        f"a {type(density).__name__} cannot be sampled from normal noise; the density must be a "
+        "Normal, Independent, MultivariateNormal or a TransformedDistribution of them"
     )
 
 
@@ -148,10 +148,10 @@ def to_program(model: Model, *, projected: bool = False) -> ExportedProgram:
         ExportError: The model has no such sampler, or a part cannot be written as a program.
     """
     sampler = Sampler(model, projected=projected)
-    with _in_evaluation(sampler), _quiet(), torch.no_grad():
+    with _in_evaluation(sampler), _without_torch_reports(), torch.no_grad():
         image, noise = _example(sampler.model)
         sizes = _open_sizes(sampler.model)
-        sampler(image, noise)  # what fails here fails with its own words
+        sampler(image, noise)  # a plain error, if the model itself fails
         try:
             return torch.export.export(sampler, (image, noise), dynamic_shapes=sizes, strict=False)
         except Exception as error:  # of many kinds, depending on what the part does
@@ -200,12 +200,12 @@ def save_onnx(model: Model, path: str | os.PathLike[str], *, projected: bool = F
 
 def _as_onnx(program: ExportedProgram) -> ONNXProgram:
     try:
-        import onnxscript  # noqa: F401  # whose absence torch reports in other words
+        import onnxscript  # noqa: F401  # torch names another package if it is missing
     except ImportError as error:
         raise ExportError("ONNX needs more packages: pip install 'probseg[export]'") from error
-    with _quiet():
+    with _without_torch_reports():
         try:
-            found = torch.onnx.export(
+            onnx_program = torch.onnx.export(
                 program,
                 input_names=["image", "noise"],
                 output_names=["probabilities"],
@@ -214,8 +214,8 @@ def _as_onnx(program: ExportedProgram) -> ONNXProgram:
             )
         except Exception as error:  # of many kinds, depending on what has no counterpart
             raise ExportError(f"ONNX has no counterpart: {_first_line(error)}") from error
-    assert found is not None
-    return found
+    assert onnx_program is not None
+    return onnx_program
 
 
 def _example(model: LatentSampler) -> tuple[Tensor, Tensor]:
@@ -247,8 +247,8 @@ def _in_evaluation(sampler: Sampler) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch from reporting on its own insides."""
+def _without_torch_reports() -> Iterator[None]:
+    """Silence torch's warnings and logs about its own internals."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Models that travel: a folder with weights, description and card, on a disk or on a hub.
+"""Models as folders with weights, description and card, on a disk or on a hub.
 
 The functions take the keywords of huggingface-hub's ``ModelHubMixin``. The mixin itself does not
 fit: it calls a class with what it found in ``config.json``, while our models come from ``build``,
@@ -30,14 +30,14 @@ _REASON = 400  # characters of what the hub's client says
 def save_pretrained(
     model: Model, save_directory: str | os.PathLike[str], *, card: Card | None = None
 ) -> None:
-    """Write a model as a folder of weights, description and model card, whole or not at all.
+    """Write a model as a folder of weights, description and model card, atomically.
 
-    A model that was saved there before is replaced; its ``README.md`` stays where no card is given.
+    A model that was saved there before is replaced; its ``README.md`` is kept if no card is given.
 
     Args:
         model: What to save.
         save_directory: The folder.
-        card: What the model's card says; by default it says what is not known.
+        card: Facts for the model's card; by default it marks them as unknown.
 
     Raises:
         WriteError: The folder holds something else, or cannot be written.
@@ -67,15 +67,15 @@ def from_pretrained(
 ) -> Model:
     """Return the model in a folder, or in a repository of a hub, in evaluation mode on the CPU.
 
-    Nothing that comes with the model is run.
+    Nothing in the folder or repository is executed.
 
     Args:
         pretrained_model_name_or_path: A folder that ``save_pretrained`` or the benchmark wrote, or
             the id of a repository such as ``"somebody/csae-lidc"``.
         revision: Branch, tag or commit of the repository.
-        cache_dir: Where downloads are kept.
-        force_download: Download again what is kept.
-        local_files_only: Take what is kept, without the network.
+        cache_dir: Folder of the cache of downloads.
+        force_download: Download again, even if the files are in the cache.
+        local_files_only: Use the cache only, without the network.
         token: For a private repository; by default the one that ``hf auth login`` stored.
         **parts: The parts that were given as ready objects when the model was built.
 
@@ -83,7 +83,7 @@ def from_pretrained(
         CheckpointError: There is no model in the folder, or it is damaged.
         HubError: The repository cannot be read.
         MissingPluginError: A part is of a package that is not installed.
-        ProbsegError: The description needs a part that nobody offers, or cannot be built.
+        ProbsegError: A part of the description is unknown, or the model cannot be built.
     """
     source = Path(pretrained_model_name_or_path)
     if source.is_file():
@@ -114,28 +114,28 @@ def push_to_hub(
     branch: str | None = None,
     create_pr: bool | None = None,
 ) -> str:
-    """Write a model to a repository of a hub, which is made where there is none.
+    """Write a model to a repository of a hub, which is created if there is none.
 
-    A ``README.md`` that is there stays where no card is given.
+    The ``README.md`` of the repository is kept if no card is given.
 
     Args:
         model: What to save.
         repo_id: Such as ``"somebody/csae-lidc"``.
-        card: What the model's card says; by default it says what is not known.
-        commit_message: Of the one commit.
+        card: Facts for the model's card; by default it marks them as unknown.
+        commit_message: Message of the commit.
         private: Whether a new repository is private.
         token: By default the one that ``hf auth login`` stored.
-        branch: To push to, ``"main"`` by default.
-        create_pr: Whether to ask for the change in place of making it.
+        branch: Branch to push to, ``"main"`` by default.
+        create_pr: Whether to open a pull request instead of committing.
 
     Returns:
-        Where the commit can be seen.
+        The address of the commit.
 
     Raises:
         HubError: The repository cannot be written.
     """
-    doing = f"the repository {repo_id!r} cannot be written"
-    with tempfile.TemporaryDirectory() as scratch, _as_hub_error(doing):
+    failure = f"the repository {repo_id!r} cannot be written"
+    with tempfile.TemporaryDirectory() as scratch, _as_hub_error(failure):
         from huggingface_hub import HfApi
 
         folder = Path(scratch) / "model"
@@ -156,10 +156,10 @@ def push_to_hub(
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Check that writing the folder loses nothing but a model that was saved there.
+    """Check that a folder holds nothing but a saved model, which may be replaced.
 
     Raises:
-        WriteError: It would.
+        WriteError: It holds something else.
     """
     if not folder.exists():
         return
@@ -207,12 +207,12 @@ def _downloaded(repo_id: str, **options: Any) -> Path:
 
 
 @contextmanager
-def _as_hub_error(doing: str) -> Iterator[None]:
-    """Raise whatever the hub's client raises, of which there are many kinds, as one."""
+def _as_hub_error(failure: str) -> Iterator[None]:
+    """Raise errors of the hub's client, which are of many kinds, as :class:`HubError`."""
     try:
         yield
     except ProbsegError:
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise HubError(f"{doing}: {reason[:_REASON]}") from error
+        raise HubError(f"{failure}: {reason[:_REASON]}") from error

@@ -1,4 +1,4 @@
-"""The parts of a model that other packages offer, and whether they are there."""
+"""The parts of a model that plugins provide, and whether those plugins are installed."""
 
 from __future__ import annotations
 
@@ -25,30 +25,26 @@ class Requirement(NamedTuple):
 
     @classmethod
     def parsed(cls, entry: Any, file: Path) -> Requirement:
-        """Return one that a file gives as plain data.
+        """Return the requirement that a file holds as plain data.
 
         Raises:
-            CheckpointError: It is none.
+            CheckpointError: It is damaged.
         """
-        if not isinstance(entry, dict) or entry.keys() != set(cls._fields):
-            raise CheckpointError(f"the description in {file} is damaged: {entry!r} in requires")
-        found = cls(**entry)
-        package = (found.distribution, found.version)
-        if (
-            found.kind not in KINDS
-            or not isinstance(found.name, str)
-            or not all(p is None or (isinstance(p, str) and _SAFE.fullmatch(p)) for p in package)
-        ):
-            raise CheckpointError(f"the description in {file} is damaged: {entry!r} in requires")
-        return found
+        if isinstance(entry, dict) and entry.keys() == set(cls._fields):
+            requirement = cls(**entry)
+            package = (requirement.distribution, requirement.version)
+            safe = all(p is None or (isinstance(p, str) and _SAFE.fullmatch(p)) for p in package)
+            if safe and requirement.kind in KINDS and isinstance(requirement.name, str):
+                return requirement
+        raise CheckpointError(f"the description in {file} is damaged: {entry!r} in requires")
 
     @property
     def parts(self) -> Registry:
-        """Where the part would be."""
+        """The registry that would have the part."""
         return registry(KINDS[self.kind])
 
     def missing(self, file: Path) -> MissingPluginError:
-        """Return the error that says what to do."""
+        """Return the error for a missing part, which names the remedy."""
         needs = f"the model in {file} needs the {self.kind} {self.name!r}"
         if self.distribution is None:
             return MissingPluginError(
@@ -63,19 +59,19 @@ class Requirement(NamedTuple):
 
 
 def requirements(spec: Spec) -> tuple[Requirement, ...]:
-    """Return the parts of a description that probseg itself does not offer."""
-    found = {
+    """Return the parts of a spec that probseg itself does not provide."""
+    requirements = {
         (kind, name): _requirement(kind, name)
         for kind, name in [("model", spec["name"]), *_named(spec)]
     }
-    return tuple(requirement for requirement in found.values() if requirement)
+    return tuple(requirement for requirement in requirements.values() if requirement)
 
 
 def check_installed(requires: Iterable[Requirement], file: Path) -> None:
-    """Check that somebody offers every part.
+    """Check that every required part is registered or installed.
 
     Raises:
-        MissingPluginError: Nobody offers one; the package that did is named.
+        MissingPluginError: A part is missing; the message names its package.
     """
     for requirement in requires:
         if requirement.name not in requirement.parts:
@@ -83,7 +79,7 @@ def check_installed(requires: Iterable[Requirement], file: Path) -> None:
 
 
 def _named(spec: Mapping[str, Any], kind: str | None = None) -> Iterator[tuple[str, str]]:
-    """Return the parts, each by the nearest key above it that is a kind, and by its name."""
+    """Yield kind and name of each part; the nearest key above it that is a kind gives its kind."""
     for key, value in spec.items():
         if isinstance(value, Mapping):
             under = registry(_KEYS[key]).kind if key in _KEYS else kind

@@ -1,7 +1,7 @@
-"""A model from its description and the tensors in a file, without trusting either.
+"""Restoring a model from its description and a file of weights, without trusting either.
 
-The file's header says how much the file holds. While the model is built, every tensor that torch is
-asked to make is counted before it is made, and more than the file can account for is refused.
+The header of the file gives the size of the weights. While the model is built, every tensor is
+counted before torch makes it, and a model much larger than the file is refused.
 """
 
 from __future__ import annotations
@@ -41,27 +41,27 @@ _TYPES = {
 }
 
 
-class Entry(NamedTuple):
-    """What a header says of one tensor."""
+class TensorHeader(NamedTuple):
+    """Type and shape of one tensor, as the header of a file gives them."""
 
     type: str  # "F32"
     shape: tuple[int, ...]
 
     @property
     def numbers(self) -> int:
-        """How many it holds; the header was checked against the file."""
+        """How many numbers it holds; safetensors checked the header against the file."""
         return math.prod(self.shape)
 
 
-def read_header(file: Path) -> dict[str, Entry]:
-    """Return what tensors a file holds, without reading them.
+def read_header(file: Path) -> dict[str, TensorHeader]:
+    """Return type and shape of the tensors in a file, without reading them.
 
     Raises:
         SafetensorError: The header is damaged.
     """
     with safe_open(str(file), framework="pt") as content:
         slices = {name: content.get_slice(name) for name in content.keys()}
-        return {n: Entry(s.get_dtype(), tuple(s.get_shape())) for n, s in slices.items()}
+        return {n: TensorHeader(s.get_dtype(), tuple(s.get_shape())) for n, s in slices.items()}
 
 
 def restored(make: Callable[[], nn.Module], file: Path) -> nn.Module:
@@ -90,15 +90,15 @@ def _built(make: Callable[[], nn.Module], budget: _Budget) -> nn.Module:
         with budget:
             return make()
     except Exception as error:
-        if budget.overdrawn and error is not budget.overdrawn:  # a part made another error of it
+        if budget.overdrawn and error is not budget.overdrawn:  # a part raised another error for it
             raise budget.overdrawn from error
         raise
 
 
 class _Budget(TorchFunctionMode):
-    """What the building of a model may take, as its file holds so much; for one thread."""
+    """Limits what may be allocated while a model is built, by the size of its file; one thread."""
 
-    def __init__(self, header: Mapping[str, Entry], file: Path) -> None:
+    def __init__(self, header: Mapping[str, TensorHeader], file: Path) -> None:
         super().__init__()
         held = sum(entry.numbers for entry in header.values())
         self.file = file
@@ -113,7 +113,7 @@ class _Budget(TorchFunctionMode):
         options = kwargs or {}
         tensors = [argument for argument in args if isinstance(argument, Tensor)]
         if func in _MAKERS or tensors:  # the rest are settings, which must be set back
-            made = _asked(args, options) if func in _MAKERS else 0
+            made = _requested(args, options) if func in _MAKERS else 0
             self._spend(made, max((tensor.numel() for tensor in tensors), default=0))
         return func(*args, **options)
 
@@ -128,15 +128,15 @@ class _Budget(TorchFunctionMode):
             raise self.overdrawn
 
 
-def _asked(args: Sequence[Any], options: Mapping[str, Any]) -> int:
-    """Return how many numbers a tensor of the size that is asked for has."""
+def _requested(args: Sequence[Any], options: Mapping[str, Any]) -> int:
+    """Return how many numbers the requested tensor has."""
     size = options.get("size", args)
     if len(size) and isinstance(size[0], Sequence):
         size = size[0]
     return abs(math.prod(side for side in size if isinstance(side, int)))
 
 
-def _check_tensors(model: nn.Module, header: Mapping[str, Entry], file: Path) -> None:
+def _check_tensors(model: nn.Module, header: Mapping[str, TensorHeader], file: Path) -> None:
     own = model.state_dict(keep_vars=True)
     wrong = [f"it has no {name!r}" for name in _missing(own, header)]
     wrong += [f"{name!r} is none of the model's" for name in header if name not in own]
@@ -150,7 +150,7 @@ def _check_tensors(model: nn.Module, header: Mapping[str, Entry], file: Path) ->
         )
 
 
-def _missing(own: Mapping[str, Tensor], header: Mapping[str, Entry]) -> list[str]:
+def _missing(own: Mapping[str, Tensor], header: Mapping[str, TensorHeader]) -> list[str]:
     """Return one name of each tensor that the file has under none of its names."""
     names = defaultdict(list)
     for name, tensor in own.items():
@@ -158,7 +158,7 @@ def _missing(own: Mapping[str, Tensor], header: Mapping[str, Entry]) -> list[str
     return [same[0] for same in names.values() if not header.keys() & same]
 
 
-def _fault(name: str, entry: Entry, own: Tensor | None) -> str | None:
+def _fault(name: str, entry: TensorHeader, own: Tensor | None) -> str | None:
     if own is None:
         return None
     if entry.shape != tuple(own.shape):

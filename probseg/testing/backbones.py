@@ -21,7 +21,7 @@ from probseg.testing.contract import (
 contract = Contract("backbone", "backbones")
 
 CHANNELS = 3
-LEAST = 48  # pixels a side, more than a network's deepest level needs
+SMALLEST_SIDE = 48  # in pixels, more than a network's deepest level needs
 
 
 @contract
@@ -70,16 +70,16 @@ def weights_are_all_there_is(make: Make) -> None:
     expect(isinstance(first, nn.Module), "a torch.nn.Module", type(first).__name__)
     second.load_state_dict(first.state_dict())
     images = _images(first)
-    wanted, found = first.eval()(images), second.eval()(images)
-    expect_close(found, wanted, "the same features from the same weights")
+    expected, actual = first.eval()(images), second.eval()(images)
+    expect_close(actual, expected, "the same features from the same weights")
 
 
 def _side(backbone: object) -> int:
     stride = getattr(backbone, "stride", None)
-    whole = isinstance(stride, int) and stride > 0
-    expect(whole, "a positive integer as attribute stride", stride)
+    positive = isinstance(stride, int) and stride > 0
+    expect(positive, "a positive integer as attribute stride", stride)
     step = int(stride or 1)
-    return step * math.ceil(LEAST / step)
+    return step * math.ceil(SMALLEST_SIDE / step)
 
 
 def _images(backbone: object) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What a contract is: checks that take a part of one kind and say what it promised and did not."""
+"""The contract of a kind of part: a list of checks, and the expectations they are made of."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from probseg.registry import registry
 Part = str | Mapping[str, Any] | Callable[..., Any]
 """A registered name, a mapping ``{"name": ..., **options}`` or a constructor."""
 
-Make = Callable[..., Any]  # takes what the composition knows, returns the part
+Make = Callable[..., Any]  # takes the options that a model gives, returns the part
 Check = Callable[[Part], None]
 
 
 class ContractError(AssertionError):
-    """A part does not do what every part of its kind has to do."""
+    """A part does not do what every part of its kind must do."""
 
 
 class Contract:
@@ -27,8 +27,8 @@ class Contract:
     A check runs with its own random numbers and leaves the global ones as they were.
 
     Args:
-        kind: What the part is called, in the singular.
-        parts: The registry that has its names.
+        kind: The kind in the singular, for messages.
+        parts: The registry of the kind.
     """
 
     def __init__(self, kind: str, parts: str) -> None:
@@ -39,38 +39,39 @@ class Contract:
     def __call__(self, body: Callable[[Make], None]) -> Check:
         """Add a check, and return it as a function of one part."""
 
-        def one(part: Part) -> None:
+        def check(part: Part) -> None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 self._run(body, part)
 
-        one.__name__, one.__doc__, one.__module__ = body.__name__, body.__doc__, body.__module__
-        self.checks.append(one)
-        return one
+        for attribute in ("__name__", "__doc__", "__module__"):
+            setattr(check, attribute, getattr(body, attribute))
+        self.checks.append(check)
+        return check
 
     def _run(self, body: Callable[[Make], None], part: Part) -> None:
-        where = f"{self.kind} {_label(part)}: {body.__name__}"
+        subject = f"{self.kind} {_part_name(part)}: {body.__name__}"
         try:
             body(self._maker(part))
         except _BrokenError as broken:
-            expected, found = broken.args
-            raise ContractError(f"{where}: expected {expected}, got {found}") from None
+            expected, actual = broken.args
+            raise ContractError(f"{subject}: expected {expected}, got {actual}") from None
         except Exception as error:  # whatever a part may raise, it should not
             reason = f"{type(error).__name__}: {error}"
-            raise ContractError(f"{where}: expected no error, got {reason}") from error
+            raise ContractError(f"{subject}: expected no error, got {reason}") from error
 
     def _maker(self, part: Part) -> Make:
         if callable(part):
             return part
         options = {"name": part} if isinstance(part, str) else dict(part)
         name = options.pop("name")
-        return lambda **known: registry(self.parts).create(name, **known, **options)
+        return lambda **given: registry(self.parts).create(name, **given, **options)
 
 
-def expect(holds: bool | Tensor, expected: str, found: object) -> None:
+def expect(holds: bool | Tensor, expected: str, actual: object) -> None:
     """Fail the running check unless ``holds``."""
     if not bool(holds):
-        raise _BrokenError(expected, found)
+        raise _BrokenError(expected, actual)
 
 
 def expect_shape(tensor: Tensor, shape: tuple[int, ...], what: str) -> None:
@@ -78,27 +79,28 @@ def expect_shape(tensor: Tensor, shape: tuple[int, ...], what: str) -> None:
     expect(tuple(tensor.shape) == shape, f"{what} of shape {shape}", tuple(tensor.shape))
 
 
-def expect_close(found: Tensor, wanted: Tensor, what: str, *, tolerance: float = 1e-5) -> None:
+def expect_close(actual: Tensor, expected: Tensor, what: str, *, tolerance: float = 1e-5) -> None:
     """Fail the running check unless both are equal to an absolute and relative tolerance."""
-    close = torch.allclose(found, wanted, rtol=tolerance, atol=tolerance)
-    expect(close, what, f"a difference of {(found - wanted).abs().max().item():.3g}")
+    close = torch.allclose(actual, expected, rtol=tolerance, atol=tolerance)
+    expect(close, what, f"a difference of {(actual - expected).abs().max().item():.3g}")
 
 
 def expect_gradients(part: Any, loss: Tensor) -> None:
-    """Fail the running check unless the loss reaches every parameter that is to be trained."""
-    every = part.named_parameters() if isinstance(part, nn.Module) else ()
-    named = {name: parameter for name, parameter in every if parameter.requires_grad}
-    if not named:
+    """Fail the running check unless every trainable parameter gets a finite gradient."""
+    parameters = part.named_parameters() if isinstance(part, nn.Module) else ()
+    trainable = {name: parameter for name, parameter in parameters if parameter.requires_grad}
+    if not trainable:
         return
-    gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
-    without = [name for name, g in zip(named, gradients, strict=True) if g is None]
-    expect(not without, "a gradient for every parameter", f"none for {', '.join(without)}")
-    bad = [n for n, g in zip(named, gradients, strict=True) if g is not None and not _finite(g)]
+    gradients = torch.autograd.grad(loss, list(trainable.values()), allow_unused=True)
+    named = dict(zip(trainable, gradients, strict=True))
+    missing = [name for name, gradient in named.items() if gradient is None]
+    expect(not missing, "a gradient for every parameter", f"none for {', '.join(missing)}")
+    bad = [name for name, gradient in named.items() if not gradient.isfinite().all()]
     expect(not bad, "finite gradients", f"NaN or infinity in {', '.join(bad)}")
 
 
-def shaken(part: Any, scale: float = 0.3) -> Any:
-    """Move all weights of a part away from their start, where it may be trivial."""
+def perturbed(part: Any, scale: float = 0.3) -> Any:
+    """Add noise to all weights of a part, whose initial values may make it trivial."""
     if isinstance(part, nn.Module):
         with torch.no_grad():
             for parameter in part.parameters():
@@ -116,15 +118,17 @@ def evaluating(part: Any) -> Any:
     return part.eval() if isinstance(part, nn.Module) else part
 
 
+def repeatable(draw: Callable[[], Tensor]) -> Tensor:
+    """Return what a function draws, with the same random numbers in every call."""
+    torch.manual_seed(1)
+    return draw()
+
+
 class _BrokenError(Exception):
-    """What was expected, and what came."""
+    """An expectation that does not hold: what was expected, and the actual value."""
 
 
-def _label(part: Part) -> str:
+def _part_name(part: Part) -> str:
     if isinstance(part, Mapping):
         return repr(part.get("name"))
     return repr(part) if isinstance(part, str) else getattr(part, "__name__", repr(part))
-
-
-def _finite(tensor: Tensor) -> bool:
-    return bool(tensor.isfinite().all())

@@ -1,4 +1,4 @@
-"""The contract of a data set: images with everybody's annotations, by index and in batches."""
+"""The contract of a data set: images with all their annotations, by index and in batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ contract = Contract("dataset", "datasets")
 
 @contract
 def describes_itself(make: Make) -> None:
-    """It has the attributes of the protocol, a group per sample, and says where it is from."""
+    """It has the attributes of the protocol, a group per sample, and its provenance."""
     dataset: Dataset = make()
     missing = ", ".join(lacking(dataset, Dataset))
     expect(not missing, "the attributes of a Dataset", f"{type(dataset).__name__} has no {missing}")
@@ -45,7 +45,7 @@ def samples_have_their_types(make: Make) -> None:
         if present is not None:
             expect_shape(present, (dataset.annotators,), "presence")
             expect(present.dtype == torch.bool, "presence as bool", present.dtype)
-            expect(not masks[~present].any(), "empty masks of the absent", "some drawn")
+            expect(not masks[~present].any(), "empty masks of absent annotators", "some drawn")
         expect(group == dataset.groups[index], f"the group {dataset.groups[index]!r}", repr(group))
 
 
@@ -68,8 +68,8 @@ def batches_are_their_samples(make: Make) -> None:
     images, masks = (torch.stack(x) for x in list(zip(*samples, strict=True))[:2])
     presence = [sample.present for sample in samples if sample.present is not None]
     present = torch.stack(presence) if len(presence) == len(samples) else None
-    wanted = Batch(images, masks, present)
-    _expect_equal(dataset.__getitems__(indices), wanted, f"samples {indices}")
+    expected = Batch(images, masks, present)
+    _expect_equal(dataset.__getitems__(indices), expected, f"samples {indices}")
 
 
 @contract
@@ -90,13 +90,13 @@ def _some(dataset: Dataset) -> list[int]:
     return sorted({0, last // 3, last // 2, last})
 
 
-def _expect_equal(found: Sample | Batch, wanted: Sample | Batch, what: str) -> None:
+def _expect_equal(actual: Sample | Batch, expected: Sample | Batch, what: str) -> None:
     tensors: list[tuple[Tensor, Tensor]] = [
-        (found.image, wanted.image),
-        (found.masks, wanted.masks),
+        (actual.image, expected.image),
+        (actual.masks, expected.masks),
     ]
-    expect((found.present is None) == (wanted.present is None), f"presence in {what}", "none")
-    if found.present is not None and wanted.present is not None:
-        tensors.append((found.present, wanted.present))
+    expect((actual.present is None) == (expected.present is None), f"presence in {what}", "none")
+    if actual.present is not None and expected.present is not None:
+        tensors.append((actual.present, expected.present))
     same = all(torch.equal(a, b) and a.dtype == b.dtype for a, b in tensors)
     expect(same, f"{what} to be equal", "different tensors")

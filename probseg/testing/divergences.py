@@ -21,6 +21,7 @@ from probseg.testing.contract import (
     expect_close,
     expect_gradients,
     expect_shape,
+    repeatable,
 )
 
 contract = Contract("divergence", "divergences")
@@ -34,20 +35,20 @@ def one_number_per_image(make: Make) -> None:
     """The result is (B,), also for one image, and an image's number ignores the other images."""
     divergence = make()
     mean = _mean()
-    found = _repeatable(divergence, _normal(mean), _normal(mean + 1))
-    expect_shape(found, (BATCH,), "a divergence")
+    actual = repeatable(lambda: divergence(_normal(mean), _normal(mean + 1)))
+    expect_shape(actual, (BATCH,), "a divergence")
     expect_shape(divergence(_normal(mean[:1]), _normal(mean[:1])), (1,), "a divergence")
     shifted = mean.clone()
     shifted[1:] -= 3
-    again = _repeatable(divergence, _normal(shifted), _normal(mean + 1))
-    expect_close(again[:1], found[:1], "the first image's number to ignore the others")
+    again = repeatable(lambda: divergence(_normal(shifted), _normal(mean + 1)))
+    expect_close(again[:1], actual[:1], "the first image's number to ignore the others")
 
 
 @contract
 def equal_points_are_at_distance_zero(make: Make) -> None:
     """Two equal densities of almost no spread are no distance apart."""
-    found = make()(_normal(_mean(), DIRAC), _normal(_mean(), DIRAC))
-    expect_close(found, torch.zeros_like(found), "zero for equal points", tolerance=1e-2)
+    actual = make()(_normal(_mean(), DIRAC), _normal(_mean(), DIRAC))
+    expect_close(actual, torch.zeros_like(actual), "zero for equal points", tolerance=1e-2)
 
 
 @contract
@@ -88,9 +89,9 @@ def takes_projected_densities(make: Make) -> None:
     """Densities without a closed form, as projectors give them, are compared all the same."""
     divergence = make()
     q, p = (_projected(_normal(_mean() + shift)) for shift in (0.0, 1.0))
-    found = divergence(q, p)
-    expect_shape(found, (BATCH,), "a divergence")
-    expect(found.isfinite().all(), "finite numbers", found.tolist())
+    actual = divergence(q, p)
+    expect_shape(actual, (BATCH,), "a divergence")
+    expect(actual.isfinite().all(), "finite numbers", actual.tolist())
 
 
 @contract
@@ -113,11 +114,5 @@ def _projected(base: Distribution) -> Distribution:
 
 
 def _at(divergence: Any, mean: Tensor, shift: float) -> Tensor:
-    found: Tensor = divergence(_normal(mean + shift, DIRAC), _normal(mean, DIRAC))
-    return found
-
-
-def _repeatable(divergence: Any, q: Distribution, p: Distribution) -> Tensor:
-    torch.manual_seed(1)
-    found: Tensor = divergence(q, p)
-    return found
+    actual: Tensor = divergence(_normal(mean + shift, DIRAC), _normal(mean, DIRAC))
+    return actual

@@ -45,8 +45,8 @@ def scale_is_positive_and_bounded(make: Make) -> None:
         density, _ = encoder(magnitude * torch.randn(4, CHANNELS, 16, 16))
         spread = density.stddev.detach()
         good = bool((spread > 1e-6).all() and (spread < 1e6).all())
-        found = f"{float(spread.min()):.3g} to {float(spread.max()):.3g}"
-        expect(good, f"a standard deviation within 1e-6 and 1e6 at images of {magnitude:g}", found)
+        actual = f"{float(spread.min()):.3g} to {float(spread.max()):.3g}"
+        expect(good, f"a standard deviation within 1e-6 and 1e6 at images of {magnitude:g}", actual)
 
 
 @contract

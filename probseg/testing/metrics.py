@@ -47,9 +47,9 @@ def empty_masks_are_scored(make: Make) -> None:
 def order_is_irrelevant(make: Make) -> None:
     """Neither the order of the samples nor that of the annotators changes the number."""
     metric, samples, annotations = make(), _maps(SAMPLES), _maps(ANNOTATORS)
-    wanted = _value(metric, samples, annotations)
-    found = _value(metric, samples.flip(1), annotations.roll(1, dims=1))
-    expect_close(found, wanted, "the same number in another order", tolerance=1e-8)
+    expected = _value(metric, samples, annotations)
+    actual = _value(metric, samples.flip(1), annotations.roll(1, dims=1))
+    expect_close(actual, expected, "the same number in another order", tolerance=1e-8)
 
 
 @contract
@@ -91,8 +91,8 @@ def equal_sets_are_best(make: Make) -> None:
 def two_empty_masks_agree(make: Make) -> None:
     """Empty samples of empty annotations score as well as equal sets do."""
     metric, empty, maps = make(), torch.zeros(IMAGES, SAMPLES, SIDE, SIDE).long(), _maps()
-    best, found = _value(metric, maps, maps), _value(metric, empty, empty)
-    expect_close(found, best, f"{best.tolist()}, the best score, for empty sets")
+    best, actual = _value(metric, maps, maps), _value(metric, empty, empty)
+    expect_close(actual, best, f"{best.tolist()}, the best score, for empty sets")
 
 
 @matching
@@ -101,18 +101,18 @@ def equals_the_best_permutation(make: Make) -> None:
     metric, samples, annotations = make(), _maps(4), _maps(4)
     pairs = _pairwise(metric, samples, annotations)
     means = [pairs[:, range(4), order].mean(1) for order in permutations(range(4))]
-    wanted = torch.stack(means).amax(0) if metric.higher_is_better else torch.stack(means).amin(0)
-    found = _value(metric, samples, annotations)
-    expect_close(found, wanted, f"the best permutation's {wanted.tolist()}", tolerance=1e-8)
+    expected = torch.stack(means).amax(0) if metric.higher_is_better else torch.stack(means).amin(0)
+    actual = _value(metric, samples, annotations)
+    expect_close(actual, expected, f"the best permutation's {expected.tolist()}", tolerance=1e-8)
 
 
 @matching
 def repeated_annotations_change_nothing(make: Make) -> None:
     """Fewer annotations than samples count as often as it takes, also where that is no integer."""
     metric, samples, annotations = make(), _maps(6), _maps(2)
-    wanted = _value(metric, samples, annotations.repeat(1, 3, 1, 1))
+    expected = _value(metric, samples, annotations.repeat(1, 3, 1, 1))
     expect_close(
-        _value(metric, samples, annotations), wanted, "repeated sets' number", tolerance=1e-8
+        _value(metric, samples, annotations), expected, "repeated sets' number", tolerance=1e-8
     )
     uneven = _value(metric, samples[:, :3], annotations)
     even = _value(metric, samples[:, :3].repeat(1, 2, 1, 1), annotations.repeat(1, 3, 1, 1))

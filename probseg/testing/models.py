@@ -84,8 +84,8 @@ def sampling_ignores_the_projectors(make: Make) -> None:
     bare = evaluating(build(**{**model.spec, "projector": "identity"}))
     bare.load_state_dict(model.state_dict(), strict=False)
     _shake(model, except_for=set(bare.state_dict()))
-    wanted, found = (m.sample(image, 2, generator=_generator()) for m in (model, bare))
-    expect_close(found, wanted, "samples that do not change without projectors")
+    expected, actual = (m.sample(image, 2, generator=_generator()) for m in (model, bare))
+    expect_close(actual, expected, "samples that do not change without projectors")
 
 
 @contract
@@ -95,8 +95,8 @@ def description_rebuilds_the_model(make: Make) -> None:
     again = evaluating(build(**json.loads(json.dumps(model.spec))))
     expect(again.spec == model.spec, f"the description {model.spec}", again.spec)
     again.load_state_dict(model.state_dict())
-    wanted, found = (m.sample(image, 2, generator=_generator()) for m in (model, again))
-    expect_close(found, wanted, "the same samples from the rebuilt model")
+    expected, actual = (m.sample(image, 2, generator=_generator()) for m in (model, again))
+    expect_close(actual, expected, "the same samples from the rebuilt model")
 
 
 @contract

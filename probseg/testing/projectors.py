@@ -17,7 +17,8 @@ from probseg.testing.contract import (
     expect_close,
     expect_gradients,
     expect_shape,
-    shaken,
+    perturbed,
+    repeatable,
 )
 
 contract = Contract("projector", "projectors")
@@ -45,14 +46,14 @@ def log_prob_is_exact(make: Make) -> None:
     mean = _mean().requires_grad_()
     base = _base(mean)
     projected = projector(base, context)
-    sample = _repeatable(projected.rsample)
-    found = projected.log_prob(sample)
+    sample = repeatable(projected.rsample)
+    actual = projected.log_prob(sample)
     # The base sample is its mean plus noise, so the Jacobian in the mean is the map's.
     rows = [torch.autograd.grad(y.sum(), mean, retain_graph=True)[0] for y in sample.unbind(-1)]
     logdet = torch.linalg.slogdet(torch.stack(rows, dim=1)).logabsdet
-    wanted = base.log_prob(_repeatable(base.rsample)) - logdet
+    expected = base.log_prob(repeatable(base.rsample)) - logdet
     # nflows' splines move a knot by 1e-6 while they look for the bin
-    expect_close(found, wanted, "log p(z) - log |det J| of the sample", tolerance=1e-5)
+    expect_close(actual, expected, "log p(z) - log |det J| of the sample", tolerance=1e-5)
 
 
 @contract
@@ -62,9 +63,9 @@ def an_image_ignores_its_batch(make: Make) -> None:
     other_context, other_mean = context.clone(), mean.clone()
     other_context[1:] += 1
     other_mean[1:] -= 1
-    found = _first(projector(_base(other_mean), other_context))
-    wanted = _first(projector(_base(mean), context))
-    expect_close(found, wanted, "the first image's sample to ignore the others", tolerance=1e-10)
+    actual = _first(projector(_base(other_mean), other_context))
+    expected = _first(projector(_base(mean), context))
+    expect_close(actual, expected, "the first image's sample to ignore the others", tolerance=1e-10)
 
 
 @contract
@@ -90,7 +91,7 @@ def every_parameter_gets_a_gradient(make: Make) -> None:
 
 def _projector(make: Make) -> Any:
     # Away from its start, where a flow is nearly the identity and hides its mistakes.
-    return shaken(double(make(features=LATENT, context_features=CONTEXT)))
+    return perturbed(double(make(features=LATENT, context_features=CONTEXT)))
 
 
 def _mean() -> Tensor:
@@ -105,18 +106,13 @@ def _base(mean: Tensor) -> Distribution:
     return Independent(Normal(mean, torch.full_like(mean, 0.7)), 1)
 
 
-def _repeatable(draw: Callable[[], Tensor]) -> Tensor:
-    torch.manual_seed(1)
-    return draw()
-
-
 def _first(density: Distribution) -> Tensor:
-    sample = _repeatable(density.rsample)
+    sample = repeatable(density.rsample)
     return torch.cat([sample[0], density.log_prob(sample)[:1]])
 
 
 def _scalar(density: Distribution) -> Tensor:
-    sample = _repeatable(density.rsample)
+    sample = repeatable(density.rsample)
     return sample.square().sum() + density.log_prob(sample).sum()
 
 
@@ -129,7 +125,7 @@ def _expect_derivative(function: Callable[[Tensor], Tensor], at: Tensor, what: s
     direction, step = torch.randn_like(at), 1e-5
     with torch.no_grad():
         ahead, behind = function(at + step * direction), function(at - step * direction)
-    wanted = float((ahead - behind) / (2 * step))
-    found = 0.0 if gradient is None else float((gradient * direction).sum())
-    close = abs(found - wanted) <= 1e-4 * max(1.0, abs(wanted))
-    expect(close, f"a derivative of {wanted:.6g} along a direction of {what}", f"{found:.6g}")
+    expected = float((ahead - behind) / (2 * step))
+    actual = 0.0 if gradient is None else float((gradient * direction).sum())
+    close = abs(actual - expected) <= 1e-4 * max(1.0, abs(expected))
+    expect(close, f"a derivative of {expected:.6g} along a direction of {what}", f"{actual:.6g}")

@@ -40,8 +40,8 @@ def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     """Add the checks to the collected tests."""
-    for wanted in config.option.probseg_check:
-        kind, name = _part(wanted)
+    for argument in config.option.probseg_check:
+        kind, name = _part(argument)
         items += PartCollector.from_parent(session, name=f"{kind}:{name}").collect()
 
 
@@ -84,18 +84,18 @@ class CheckItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
 
-def _part(wanted: str) -> tuple[str, str]:
+def _part(argument: str) -> tuple[str, str]:
     """Return contract and name from ``KIND:NAME``, or from a name that only one kind has."""
     from probseg.errors import ProbsegError
     from probseg.registry import registry, singular
     from probseg.testing import CONTRACTS
 
-    kind, colon, name = wanted.rpartition(":")
+    kind, colon, name = argument.rpartition(":")
     try:
         contract = singular(kind, CONTRACTS) if colon else _only_kind(name)
         registry(CONTRACTS[contract])[name]  # an unknown name or a broken plugin is reported once
     except ProbsegError as error:
-        raise pytest.UsageError(f"{_OPTION} {wanted}: {error}") from error
+        raise pytest.UsageError(f"{_OPTION} {argument}: {error}") from error
     return contract, name
 
 

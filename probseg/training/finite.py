@@ -56,7 +56,11 @@ lower the learning rate, or check the scale of the images
         DivergenceError: A term of the loss is not finite, or else a parameter's gradient, or else
             the image. The message says whether the image or a weight was not finite before.
     """
-    _check_label(label, getattr(model, "classes", None) if classes is None else classes, step)
+    if label is not None:
+        classes = getattr(model, "classes", None) if classes is None else classes
+        if classes is None:
+            raise InputError("the number of classes is unknown; pass the model, or classes=")
+        _check_ranges([(step, extremes(label))], classes)
     values = list(terms.items())
     if model is not None:
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
@@ -98,7 +102,7 @@ class DivergenceWatch:
         self.every = every
         self.classes = classes
         self._unchecked: list[tuple[int, dict[str, Tensor]]] = []
-        self._ranges: list[tuple[int, Tensor]] = []
+        self._ranges: list[tuple[int | None, Tensor]] = []
 
     def note(self, step: int, values: dict[str, Tensor], *, label: Tensor | None = None) -> None:
         """Collect a step's scalars, and the range of its label (B, H, W).
@@ -123,8 +127,9 @@ class DivergenceWatch:
             DivergenceError: A value is not finite; the message names the first one and its step.
             InputError: A label has a value that is no class, from which no loss is finite.
         """
-        unchecked, self._unchecked = self._unchecked, []
-        ranges, self._ranges = self._ranges, []
+        unchecked, ranges = [*self._unchecked], [*self._ranges]
+        self._unchecked.clear()
+        self._ranges.clear()
         _check_ranges(ranges, self.classes)
         named = [((step, name), v) for step, values in unchecked for name, v in values.items()]
         first = _first_not_finite(named)
@@ -134,16 +139,7 @@ class DivergenceWatch:
             raise _error(name, number, step=step, rate=rate)
 
 
-def _check_label(label: Tensor | None, classes: int | None, step: int | None) -> None:
-    if label is None:
-        return
-    if classes is None:
-        raise InputError("the number of classes is unknown; pass the model, or classes=")
-    low, high = extremes(label).tolist()
-    check_range(low, high, classes, step=step)
-
-
-def _check_ranges(ranges: Sequence[tuple[int, Tensor]], classes: int | None) -> None:
+def _check_ranges(ranges: Sequence[tuple[int | None, Tensor]], classes: int | None) -> None:
     """Check each step's lowest and highest label, all of which come from the device at once."""
     if classes is None or not ranges:
         return

@@ -1,4 +1,4 @@
-"""Writing that never leaves half a file under its final name."""
+"""Writing files and folders atomically: complete under their final name, or not at all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class WriteError(ProbsegError, OSError):
 
 @contextmanager
 def reporting(final: Path) -> Iterator[None]:
-    """Raise what goes wrong with writing ``final`` as :class:`WriteError`, with the remedy."""
+    """Raise errors of writing ``final`` as :class:`WriteError`, with the remedy."""
     try:
         yield
     except WriteError:
@@ -66,7 +66,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary folder beside ``path`` and rename it to ``path`` if the block succeeds.
 
-    A folder that already stands at ``path`` is replaced.
+    A folder at ``path`` is replaced.
 
     Raises:
         WriteError: The disk is full, read-only or the folder cannot be made.
@@ -76,7 +76,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary = folder / final.name
         temporary.mkdir()
         yield temporary
-        with deferred_interrupts():  # between the two, nothing stands at the path
+        with deferred_interrupts():  # between the two lines the path does not exist
             if final.exists():
                 os.replace(final, folder / _REPLACED)
             os.replace(temporary, final)
@@ -94,17 +94,17 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
 
 
 def leftovers(path: str | os.PathLike[str]) -> list[Path]:
-    """Return what killed writers of ``path`` left beside it, and those at work have there."""
+    """Return the scratch folders beside ``path``, of killed writers and of active ones."""
     final = Path(path)
-    made = re.compile(rf"\.{re.escape(final.name)}\.{_RANDOM}")
-    return [entry for entry in final.parent.iterdir() if made.fullmatch(entry.name)]
+    scratch = re.compile(rf"\.{re.escape(final.name)}\.{_RANDOM}")
+    return [entry for entry in final.parent.iterdir() if scratch.fullmatch(entry.name)]
 
 
 def sweep(folder: str | os.PathLike[str]) -> None:
-    """Remove what killed writers left in ``folder``, in which nobody may be writing meanwhile."""
+    """Remove the scratch folders of killed writers; no process may be writing in ``folder``."""
     for entry in Path(folder).glob(".*"):
-        made = _SCRATCH.fullmatch(entry.name)
-        if made and entry.is_dir() and {e.name for e in entry.iterdir()} <= {made[1], _REPLACED}:
+        name = _SCRATCH.fullmatch(entry.name)
+        if name and entry.is_dir() and {e.name for e in entry.iterdir()} <= {name[1], _REPLACED}:
             shutil.rmtree(entry, ignore_errors=True)
 
 
@@ -112,7 +112,7 @@ def sweep(folder: str | os.PathLike[str]) -> None:
 def _scratch_folder(final: Path) -> Iterator[Path]:
     final.parent.mkdir(parents=True, exist_ok=True)
     folder = final.parent / f".{final.name}.{secrets.token_hex(4)}"
-    try:  # holds the making of it too, so that Ctrl-C meanwhile leaves nothing
+    try:  # mkdir as well, so that Ctrl-C during it leaves nothing
         folder.mkdir(mode=0o700)
         yield folder
     finally:

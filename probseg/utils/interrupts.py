@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM must not cut in two."""
+"""Deferring Ctrl-C and SIGTERM until a short block has ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Randomness that follows a ``torch.Generator``, and leaves everybody else's alone."""
+"""Random numbers from a given ``torch.Generator``, without touching the global random state."""
 
 from __future__ import annotations
 
@@ -23,23 +23,21 @@ _forking = RLock()  # a fork inside one: seeded() inside seeded()
 
 @contextmanager
 def seeded(generator: Generator | None, device: torch.device) -> Iterator[None]:
-    """Let everything random inside, in this thread, be drawn from ``generator``.
+    """Draw all random numbers of the block, in this thread, from ``generator``.
 
-    Whoever draws need not know of it: ``torch.distributions``, which takes no generator, follows
-    it as well as a plugin's density or a dropout. The process-wide random state is neither used
-    nor touched, so threads with a generator each get what each would get alone. A generator on
-    the CPU draws there whatever the device is, so the same noise for each.
+    This holds for code that takes no generator as well: ``torch.distributions``, a plugin's
+    density, dropout. The random state of the process is neither used nor changed, so threads do not
+    disturb each other. A generator on the CPU gives the same numbers for every device.
 
-    The few operations that torch gives no generator (dropout on a GPU) are run one at a time from
-    a fork of the device's random state, which another thread that draws without a generator at
-    that moment would see. Every operation inside costs some microseconds more, and compiled
-    networks may run uncompiled: put the drawing inside and the networks outside. What the backward
-    pass computes once more (``torch.utils.checkpoint``) draws other numbers there, for this is over
-    by then. Nothing is done for ``None``.
+    A few operations take no generator (dropout on a GPU). They run one at a time on a fork of the
+    device's random state, which another thread that draws without a generator would see. Every
+    operation of the block costs some microseconds more, and compiled networks may run uncompiled:
+    keep networks outside. What ``torch.utils.checkpoint`` computes again in the backward pass draws
+    other numbers, for the block has ended by then. With ``None``, nothing is changed.
 
     Args:
         generator: On the CPU or on ``device``.
-        device: Where the numbers are wanted.
+        device: The device of the numbers.
 
     Raises:
         InputError: The generator is on another device.
@@ -67,22 +65,22 @@ class _Drawing(TorchDispatchMode):
         self, func: Any, types: Any, args: Arguments = (), kwargs: Keywords | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        given = any(isinstance(argument, Generator) for argument in (*args, *kwargs.values()))
-        if given or torch.Tag.nondeterministic_seeded not in func.tags:
+        has_own = any(isinstance(value, Generator) for value in (*args, *kwargs.values()))
+        if has_own or torch.Tag.nondeterministic_seeded not in func.tags:
             return func(*args, **kwargs)
-        taking = _taking_generator(func)
-        if taking is None:
+        overload = _overload_with_generator(func)
+        if overload is None:
             return _forked(func, args, kwargs, self._generator)
         if _device(args, kwargs).type == self._generator.device.type:
-            return taking(*args, **{**kwargs, "generator": self._generator})
-        if self._generator.device.type != "cpu":  # what is wanted on the CPU, beside a GPU
+            return overload(*args, **{**kwargs, "generator": self._generator})
+        if self._generator.device.type != "cpu":  # numbers on the CPU from a GPU's generator
             return _forked(func, args, kwargs, self._generator)
-        return _brought(taking, args, kwargs, self._generator)
+        return _drawn_on_cpu(overload, args, kwargs, self._generator)
 
 
 @cache
-def _taking_generator(func: Any) -> Any | None:
-    """Return the operation's overload that takes a generator besides, if there is one."""
+def _overload_with_generator(func: Any) -> Any | None:
+    """Return the overload of an operation that takes a generator too, or ``None``."""
     names = _names(func)
     packet = func.overloadpacket
     overloads = [func, *(getattr(packet, name) for name in packet.overloads())]
@@ -93,11 +91,11 @@ def _names(func: Any) -> set[str]:
     return {argument.name for argument in func._schema.arguments}
 
 
-def _brought(func: Any, args: Arguments, kwargs: Keywords, generator: Generator) -> Any:
-    """Draw on the CPU, where the generator is, what is wanted elsewhere, and bring it there."""
+def _drawn_on_cpu(func: Any, args: Arguments, kwargs: Keywords, generator: Generator) -> Any:
+    """Draw on the CPU, where the generator is, and copy the numbers to their device."""
     device, fills = _device(args, kwargs), func._schema.name.endswith("_")
     first, *others = args
-    if fills or func._schema.name.endswith("_like"):  # nobody waits for values that do not matter
+    if fills or func._schema.name.endswith("_like"):  # the values do not matter: no copy
         args = [torch.empty_like(first, device="cpu"), *others]
     if "device" in kwargs:
         kwargs = {**kwargs, "device": torch.device("cpu")}
@@ -112,7 +110,7 @@ def _brought(func: Any, args: Arguments, kwargs: Keywords, generator: Generator)
 
 
 def _forked(func: Any, args: Arguments, kwargs: Keywords, generator: Generator) -> Any:
-    """Draw what takes no generator from the device's own state, seeded for as long as it lasts."""
+    """Run an operation that takes no generator on a seeded fork of the device's state."""
     seed = torch.randint(2**62, (), generator=generator, device=generator.device)
     device = _device(args, kwargs)
     fork = Generator(device).manual_seed(int(seed)).get_state()
@@ -140,7 +138,7 @@ def _set_state(device: torch.device, state: Tensor) -> None:
 
 
 def _device(args: Arguments, kwargs: Keywords) -> torch.device:
-    """Return where an operation's result is wanted."""
-    asked: torch.device | None = kwargs.get("device")
+    """Return the device of an operation's result."""
+    chosen: torch.device | None = kwargs.get("device")
     devices = (x.device for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor))
-    return asked or next(devices, torch.device("cpu"))
+    return chosen or next(devices, torch.device("cpu"))

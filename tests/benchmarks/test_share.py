@@ -38,7 +38,7 @@ def test_the_folder_has_the_results_on_its_card(cell: Path, tmp_path: Path, caps
     assert f"| ged | {result.means['base']['ged']:.4g} |" in text
     for known in (result.key, result.digest, result.data.fingerprint, "5 test images"):
         assert known in text
-    assert "Not stated by whoever saved this model" in text  # what it is for
+    assert "Not stated by the author" in text  # what it is for
 
 
 def test_a_folder_of_many_cells_names_them(finished_run: Path, tmp_path: Path, capsys) -> None:

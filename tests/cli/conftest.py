@@ -31,7 +31,7 @@ def install(tmp_path, monkeypatch):
 
 @pytest.fixture
 def command(capsys):
-    """A function that runs the command here and returns its status, output and complaints."""
+    """A function that runs the command here and returns its status, output and standard error."""
 
     def command(*arguments):
         try:

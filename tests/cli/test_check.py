@@ -27,17 +27,17 @@ def test_check_tells_what_does_not_hold_and_why(command, install):
     assert status == 1 and broken == ["gradients_reach_the_context"]
     assert "expected a derivative of" in output and "5 of 6 checks hold" in output
     status, output, _ = command("check", "projector", "detached", "--json")
-    told = json.loads(output)
-    assert status == 1 and told["holds"] is False
-    assert [one["check"] for one in told["checks"] if one["reason"]] == broken
+    report = json.loads(output)
+    assert status == 1 and report["holds"] is False
+    assert [one["check"] for one in report["checks"] if one["reason"]] == broken
 
 
 def test_what_is_asked_for_wrongly_breaks_no_contract(command, install):
-    status, output, complaint = command("check", "projector", "planar", "--set", "step=3")
-    assert (status, output) == (2, "") and "did you mean 'steps'?" in complaint
+    status, output, stderr = command("check", "projector", "planar", "--set", "step=3")
+    assert (status, output) == (2, "") and "did you mean 'steps'?" in stderr
     install("acme_raises", "[probseg.metrics]\nraises = acme_raises:x\n", "x = 1 / 0\n")
-    status, output, complaint = command("check", "metric", "raises")
-    assert (status, output) == (1, "") and "division by zero" in complaint
+    status, output, stderr = command("check", "metric", "raises")
+    assert (status, output) == (1, "") and "division by zero" in stderr
 
 
 def test_a_metric_may_claim_more(command):

@@ -43,9 +43,9 @@ def test_a_list_imports_no_torch(python):
 
 
 def test_a_wrong_command_gets_the_nearest_right_one(command):
-    status, _, complaint = command("discribe")
-    assert status == 2 and "did you mean 'describe'?" in complaint
-    assert complaint.count("\n") == 1
+    status, _, stderr = command("discribe")
+    assert status == 2 and "did you mean 'describe'?" in stderr
+    assert stderr.count("\n") == 1
 
 
 def test_the_version_is_the_packages(command):
@@ -53,7 +53,7 @@ def test_the_version_is_the_packages(command):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_is_told_how_to_complete(command, shell):
+def test_a_shell_learns_how_to_complete(command, shell):
     status, output, _ = command("completion", shell)
     assert status == 0 and "probseg" in output
 
@@ -82,8 +82,10 @@ def test_tab_completes_commands_kinds_and_names(python, tmp_path, line, wanted):
         COMP_LINE=line,
         COMP_POINT=str(len(line)),
     )
-    found = {one for one in answers.read_text().split("\n") if one and not one.startswith("-")}
-    assert found == wanted
+    completions = {
+        one for one in answers.read_text().split("\n") if one and not one.startswith("-")
+    }
+    assert completions == wanted
 
 
 def test_the_entry_point_is_the_command():

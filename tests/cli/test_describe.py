@@ -160,15 +160,15 @@ def _toml(assignment):
     ],
 )
 def test_what_cannot_be_described_is_reported_in_a_line(command, arguments, status, message):
-    found, _, complaint = command("describe", *arguments)
-    assert found == status and message in complaint and complaint.count("\n") == 1
+    exit_status, _, stderr = command("describe", *arguments)
+    assert exit_status == status and message in stderr and stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(("text", "reason"), [("{", "is no JSON"), ("[1]", "describes no model")])
 def test_a_file_that_is_no_description_is_refused(command, tmp_path, text, reason):
     (tmp_path / "spec.json").write_text(text)
-    status, _, complaint = command("describe", tmp_path / "spec.json")
-    assert status == 1 and reason in complaint
+    status, _, stderr = command("describe", tmp_path / "spec.json")
+    assert status == 1 and reason in stderr
 
 
 def test_assignments_that_contradict_each_other_are_refused():

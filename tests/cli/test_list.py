@@ -97,9 +97,9 @@ def test_a_summary_follows_imports_within_a_package(install):
     ("name", "wanted"),
     [
         ("fine", "Does what it should."),
-        ("halved", "Does what it should. (2, mode='half')"),
+        ("halved", "partial(fine, 2, mode='half')"),
         ("constant", "A number that says what it is."),
-        ("silent", ""),
+        ("silent", "object()"),
         ("helped", "Helps."),
         ("missing", ""),
     ],
@@ -117,9 +117,9 @@ def _forget_sources():
 
 
 def test_a_wrong_kind_gets_the_nearest_right_one(command):
-    status, output, complaint = command("list", "projecters")
-    assert (status, output) == (2, "") and "did you mean 'projector'?" in complaint
-    assert complaint.count("\n") == 1
+    status, output, stderr = command("list", "projecters")
+    assert (status, output) == (2, "") and "did you mean 'projector'?" in stderr
+    assert stderr.count("\n") == 1
 
 
 def test_in_a_terminal_a_line_is_cut_where_the_terminal_ends(command, monkeypatch):

@@ -100,8 +100,8 @@ def test_the_range_of_versions_takes_this_one():
 def test_what_makes_no_sense_is_refused(command, monkeypatch, tmp_path, arguments, message):
     (tmp_path / "mine").write_text("mine")
     monkeypatch.chdir(tmp_path)
-    status, _, complaint = command("new-plugin", *arguments)
-    assert status == 2 and message in complaint and complaint.count("\n") == 1
+    status, _, stderr = command("new-plugin", *arguments)
+    assert status == 2 and message in stderr and stderr.count("\n") == 1
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
 
 

@@ -107,11 +107,11 @@ def test_nifti_comes_back_on_its_own_voxels(command, model, checkpoint, pixels, 
     upright = Upright(volume, axis=2)(volume)[0, 0]
     wanted = _wanted(model, upright.astype(float))[:, 1].mean(0)
     by_value = {int(v): float(p) for v, p in zip(upright.ravel(), wanted.ravel(), strict=True)}
-    found = np.asarray(mean.dataobj).reshape(pixels.shape)
+    actual = np.asarray(mean.dataobj).reshape(pixels.shape)
     where = [tuple(np.argwhere(pixels == v)[0]) for v in by_value if (pixels == v).sum() == 1]
     assert len(where) > 20
     for at in where:
-        assert abs(found[at] - by_value[int(pixels[at])]) < 1e-5
+        assert abs(actual[at] - by_value[int(pixels[at])]) < 1e-5
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -150,8 +150,8 @@ def test_nothing_is_overwritten_unless_that_is_asked_for(command, checkpoint, pi
     predict = ("predict", checkpoint, a, b, "--out", tmp_path / "out", "-n", 1)
     (tmp_path / "out/a").mkdir(parents=True)
     (tmp_path / "out/a/mine").write_text("mine")
-    status, _, complaint = command(*predict)
-    assert status == 1 and "exist already; nothing was done" in complaint
+    status, _, stderr = command(*predict)
+    assert status == 1 and "exist already; nothing was done" in stderr
     assert not (tmp_path / "out/b").exists()
     assert command(*predict, "--existing", "skip")[0] == 0
     assert (tmp_path / "out/a/mine").exists() and (tmp_path / "out/b/mean.png").exists()
@@ -164,12 +164,12 @@ def test_a_bad_image_costs_only_itself(command, checkpoint, pixels, tmp_path):
     (tmp_path / "bad.png").write_bytes(good.read_bytes()[:200])
     colour = _png(tmp_path / "colour.png", np.stack([pixels] * 3, -1))
     missing, out = tmp_path / "missing.png", tmp_path / "out"
-    status, output, complaint = command(
+    status, output, stderr = command(
         *("predict", checkpoint, tmp_path / "bad.png", colour, missing, good, "--out", out, "-n", 1)
     )
     assert status == 1 and output.strip() == str(out / "good")
-    assert "bad.png: " in complaint and "missing.png: cannot be read" in complaint
-    assert "colour.png: the image has 3 channels and the model takes 1" in complaint
+    assert "bad.png: " in stderr and "missing.png: cannot be read" in stderr
+    assert "colour.png: the image has 3 channels and the model takes 1" in stderr
     assert [folder.name for folder in out.iterdir()] == ["good"], "no half folder is left behind"
 
 
@@ -185,9 +185,9 @@ def test_a_bad_image_costs_only_itself(command, checkpoint, pixels, tmp_path):
         (["scan.png", "--device", "abacus"], "--device abacus cannot be used"),
     ],
 )
-def test_what_makes_no_sense_is_told_in_a_line(command, checkpoint, tmp_path, arguments, message):
-    status, output, complaint = command(
-        "predict", checkpoint, *arguments, "--out", tmp_path / "out"
-    )
-    assert (status, output) == (2, "") and message in complaint
-    assert complaint.count("\n") == 1 and not (tmp_path / "out").exists()
+def test_what_makes_no_sense_is_reported_in_a_line(
+    command, checkpoint, tmp_path, arguments, message
+):
+    status, output, stderr = command("predict", checkpoint, *arguments, "--out", tmp_path / "out")
+    assert (status, output) == (2, "") and message in stderr
+    assert stderr.count("\n") == 1 and not (tmp_path / "out").exists()

@@ -26,7 +26,7 @@ def test_every_part_can_be_shown_with_its_options(command, kind, name):
         assert all(one["meaning"] for one in shown["options"]), "an option without a word on it"
 
 
-def test_what_the_model_gives_is_told_from_what_the_user_chooses(command):
+def test_what_the_model_gives_is_distinguished_from_what_the_user_chooses(command):
     _, output, _ = command("show", "projector", "planar")
     lines = [line.split() for line in output.splitlines()]
     assert ["features", "int", "given", "by", "the", "model", "L."] in lines
@@ -47,9 +47,9 @@ def test_a_line_of_the_source_is_where_the_part_is(command):
     [(("projecter", "planar"), "projector"), (("projector", "plannar"), "planar")],
 )
 def test_a_wrong_kind_or_name_gets_the_nearest_right_one(command, verb, part, meant):
-    status, output, complaint = command(verb, *part)
-    assert (status, output) == (2, "") and f"did you mean {meant!r}?" in complaint
-    assert complaint.count("\n") == 1
+    status, output, stderr = command(verb, *part)
+    assert (status, output) == (2, "") and f"did you mean {meant!r}?" in stderr
+    assert stderr.count("\n") == 1
 
 
 def test_a_docstring_is_taken_apart():

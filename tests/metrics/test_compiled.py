@@ -21,6 +21,7 @@ def test_with_and_without_a_place_for_the_machine_code(kept, tmp_path):
     total = compiled(found["total"])
     assert total(np.arange(5)) == 10 and total.signatures
     assert bool(list(tmp_path.rglob("*.nbc"))) == kept
+    assert total.targetoptions["nogil"]  # so that threads can evaluate side by side
 
 
 @pytest.mark.parametrize("module", [probseg.metrics.compiled, hausdorff, overlap])

@@ -13,8 +13,9 @@ from scipy.spatial.distance import directed_hausdorff
 from torch import Tensor
 
 from probseg.errors import OptionError
+from probseg.metrics import kernels
 from probseg.metrics.hausdorff import Hausdorff, hausdorff_cost
-from probseg.metrics.kernels import cross_entropy_cost, dice_cost, iou_cost
+from probseg.metrics.kernels import cross_entropy_cost, dice_cost, iou_cost, surprisal
 
 quick = settings(max_examples=40, deadline=None)
 
@@ -207,6 +208,35 @@ def test_cross_entropy_stays_float64_under_autocast_and_from_half():
     half = cross_entropy_cost(probabilities.bfloat16(), labels)
     assert half.dtype == torch.float64
     torch.testing.assert_close(half, expected, rtol=0.02, atol=0)
+
+
+def test_a_background_is_summed_in_float64():
+    background = torch.rand(1, 1, 200, 200, generator=torch.Generator().manual_seed(0))
+    probabilities = torch.stack([background, 1 - background], 2)
+    cost = cross_entropy_cost(probabilities, torch.zeros(1, 1, 200, 200, dtype=torch.long))
+    wanted = math.fsum(-math.log(p) for p in background.double().flatten().tolist()) / 200**2
+    assert cost.item() == pytest.approx(wanted, rel=1e-9)  # float32 errs by 1e-8 and more
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_surprisal_is_in_single_precision_at_least(dtype):
+    p = torch.tensor([0.3, 0.9, 1.0, 0.0]).to(dtype)
+    values = surprisal(p, epsilon=0.25)
+    assert values.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    wanted = [-math.log(max(one, 0.25)) for one in p.tolist()]
+    assert values.tolist() == pytest.approx(wanted, rel=1e-6)
+
+
+def test_no_surprisal_is_negative():
+    assert surprisal(torch.tensor([1 + 1e-6, 1.02])).tolist() == [0, 0]
+
+
+def test_cross_entropy_looks_inside_the_box_of_the_foreground_only():
+    annotations = torch.zeros(2, 3, 7, 9, dtype=torch.long)
+    annotations[0, 1, 2, 4] = annotations[1, 2, 4, 1] = 1
+    assert kernels._foreground_box(annotations) == (..., slice(2, 5), slice(1, 5))
+    # where looking would wait for a device
+    assert kernels._foreground_box(annotations.to("meta")) == (...,)
 
 
 @pytest.mark.parametrize("epsilon", [0, 1, -1e-3])

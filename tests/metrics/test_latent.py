@@ -137,10 +137,18 @@ def test_latent_kl_goes_from_posterior_to_prior():
     assert LatentKL()(evaluation(prior, posterior)).tolist() == pytest.approx([expected] * 2)
 
 
-@pytest.mark.parametrize("metric", [Gini(), EffectiveRank(), LatentKL()])
+@pytest.mark.parametrize("metric", [Gini(), EffectiveRank()])
 def test_a_model_without_a_latent_space_is_told(metric):
-    with pytest.raises(InputError, match=r"the evaluation has no (prior|posterior)"):
+    with pytest.raises(InputError, match=r"the evaluation has no prior; give .*prior=\.\.\."):
         metric(evaluation())
+
+
+@pytest.mark.parametrize("missing", ["prior", "posterior"])
+def test_latent_kl_names_the_density_that_is_missing(missing):
+    density = gaussian(torch.zeros(2, 3), torch.ones(2, 3))
+    given = {"prior": (None, density), "posterior": (density, None)}[missing]
+    with pytest.raises(InputError, match=f"the evaluation has no {missing};"):
+        LatentKL()(evaluation(*given))
 
 
 def test_a_density_that_is_not_axis_aligned_is_refused():

@@ -124,6 +124,13 @@ def test_hungarian_iou_of_two_modes_has_its_closed_form():
     assert wasserstein(dice_cost(samples, annotations)).item() == pytest.approx((1 - 2 / 3) / 4)
 
 
+def test_hungarian_iou_is_the_mean_over_all_foreground_classes():
+    maps = torch.tensor([[[[0, 1, 2]], [[0, 1, 3]]]])
+    # with itself 1; of classes 1, 2 and 3 the two maps share the first only, so 1/3 at a swap
+    assert hungarian_iou(maps, maps.flip(1), classes=4).item() == 1
+    assert hungarian_iou(maps[:, :1], maps[:, 1:], classes=4).item() == pytest.approx(1 / 3)
+
+
 def test_metrics_of_two_modes_have_their_closed_forms():
     samples, annotations = half_and_quarter()
     probabilities = torch.nn.functional.one_hot(samples, 2).movedim(-1, 2) * 0.8 + 0.1

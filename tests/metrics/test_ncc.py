@@ -40,6 +40,18 @@ def test_error_where_the_samples_disagree_is_one_and_elsewhere_negative():
     assert normalised_cross_correlation(probabilities, beside).item() < 0
 
 
+@pytest.mark.parametrize("size", [3, 300])
+def test_a_map_that_is_constant_up_to_rounding_has_no_correlation(size):
+    annotations = torch.zeros(1, 1, size, size, dtype=torch.long)
+    annotations[..., 0, 0] = 1
+    for change, wanted in ((1e-14, 0), (1e-9, 1)):  # of uncertainty, at the pixel of the error
+        p = torch.full((1, 1, 2, size, size), 1e-3, dtype=torch.float64)
+        p[:, :, 1, 0, 0] *= 1 + change
+        p[:, :, 0] = 1 - p[:, :, 1]
+        value = normalised_cross_correlation(p, annotations).item()
+        assert value == pytest.approx(wanted, abs=1e-3)
+
+
 def test_a_constant_map_has_no_correlation():
     probabilities = torch.full((1, 3, 2, 4, 4), 0.5)
     annotations = torch.randint(0, 2, (1, 2, 4, 4))

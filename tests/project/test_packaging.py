@@ -70,7 +70,8 @@ def test_make_installs_once(plan, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "target", ["setup", "bench", "test", "test-all", "oldest", "lint", "stats", "docs", "extras"]
+    "target",
+    ["setup", "bench", "test", "test-all", "oldest", "lint", "stats", "docs", "extras", "mutation"],
 )
 def test_make_has_the_target(plan, target):
     assert plan(target)

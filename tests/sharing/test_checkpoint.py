@@ -12,7 +12,7 @@ from small_models import RECIPES, batch, generator, shaken, small
 
 import probseg
 from probseg.errors import CheckpointError, ProbsegError
-from probseg.sharing.checkpoint import read_spec
+from probseg.sharing.checkpoint import read_description
 from probseg.utils.atomic_files import WriteError
 
 
@@ -29,7 +29,7 @@ def test_round_trip(name, tmp_path):
     path = tmp_path / "new folder" / "m.safetensors"
     model.save(path)
     loaded = probseg.load(str(path))
-    assert loaded.spec == model.spec == read_spec(path)
+    assert loaded.spec == model.spec == read_description(path).spec
     assert not loaded.training
     assert loaded.state_dict().keys() == model.state_dict().keys()
     image, _ = batch(channels=2)
@@ -116,7 +116,7 @@ def test_the_weights_of_another_model(other, tmp_path):
 
 
 def test_a_description_that_needs_a_missing_plugin(saved, tmp_path):
-    spec = {**read_spec(saved), "projector": {"name": "radiall"}}
+    spec = {**read_description(saved).spec, "projector": {"name": "radiall"}}
     path = tmp_path / "plugin.safetensors"
     save_file({}, path, metadata={"format": "probseg-1", "spec": json.dumps(spec)})
     with pytest.raises(ProbsegError, match="no projector is called 'radiall'"):

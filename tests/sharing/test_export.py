@@ -152,5 +152,5 @@ def test_noise_becomes_samples_of_each_density():
 
 
 def test_a_density_of_another_kind_says_so():
-    with pytest.raises(ExportError, match="how a Gamma is sampled from normal noise"):
+    with pytest.raises(ExportError, match="a Gamma cannot be sampled from normal noise"):
         from_noise(torch.distributions.Gamma(1.0, 1.0), torch.zeros(1))

@@ -139,10 +139,10 @@ class TestCard:
         assert card.data.library_name == "probseg" and card.data.license is None
         assert card.data.pipeline_tag == "image-segmentation" and card.data.eval_results is None
         for line in (
-            "Not stated by whoever saved this model",
-            "did not say what it was trained on",
+            "Not stated by the author",
+            "did not say what this model was trained on",
             "gave no measurements",
-            "ask whoever published this model",
+            "ask the author before you use this model",
         ):
             assert line in card.text
 

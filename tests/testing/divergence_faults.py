@@ -77,8 +77,8 @@ class OneNumberOfProjected(Sound):
     """Averages over the batch where there is no closed form."""
 
     def __call__(self, q, p):
-        found = super().__call__(q, p)
-        return found.mean() if isinstance(q, TransformedDistribution) else found
+        value = super().__call__(q, p)
+        return value.mean() if isinstance(q, TransformedDistribution) else value
 
 
 class OverflowsOnProjected(Sound):

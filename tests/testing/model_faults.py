@@ -20,8 +20,8 @@ OPTIONS = {
 def _with(fault):
     """A constructor of models with `fault(model)` applied."""
 
-    def make(**known):
-        model = probseg.build("csae", **OPTIONS, **known)
+    def make(**given):
+        model = probseg.build("csae", **OPTIONS, **given)
         fault(model)
         return model
 

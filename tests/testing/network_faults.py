@@ -39,16 +39,16 @@ class DropsAChannel(Backbone):
 
 
 class UnusedBackboneParameter(Backbone):
-    def __init__(self, **known):
-        super().__init__(**known)
+    def __init__(self, **given):
+        super().__init__(**given)
         self.unused = nn.Parameter(torch.zeros(1))
 
 
 class InfiniteGradient(Backbone):
     """Takes the root of a parameter that is zero."""
 
-    def __init__(self, **known):
-        super().__init__(**known)
+    def __init__(self, **given):
+        super().__init__(**given)
         self.squared = nn.Parameter(torch.zeros(1))
 
     def forward(self, image):
@@ -70,8 +70,8 @@ class NoModule:
 class HiddenWeight(Backbone):
     """Keeps a random number that is not in the state_dict."""
 
-    def __init__(self, **known):
-        super().__init__(**known)
+    def __init__(self, **given):
+        super().__init__(**given)
         self.hidden = torch.rand(())
 
     def forward(self, image):
@@ -136,8 +136,8 @@ class MixesDensities(Encoder):
 
 
 class UnusedEncoderParameter(Encoder):
-    def __init__(self, **known):
-        super().__init__(**known)
+    def __init__(self, **given):
+        super().__init__(**given)
         self.unused = nn.Parameter(torch.zeros(1))
 
 
@@ -188,8 +188,8 @@ class BlindToAFeature(Decoder):
 
 
 class UnusedDecoderParameter(Decoder):
-    def __init__(self, **known):
-        super().__init__(**known)
+    def __init__(self, **given):
+        super().__init__(**given)
         self.unused = nn.Parameter(torch.zeros(1))
 
 

@@ -26,9 +26,9 @@ class Affine(nn.Module):
 class OneImageFails(Affine):
     """Normalises over the batch, which takes two images."""
 
-    def __init__(self, **known):
-        super().__init__(**known)
-        self.norm = nn.BatchNorm1d(known["context_features"])
+    def __init__(self, **given):
+        super().__init__(**given)
+        self.norm = nn.BatchNorm1d(given["context_features"])
 
     def read(self, context):
         return self.head(self.norm(context))
@@ -93,8 +93,8 @@ class DetachedBase(Affine):
 class UnusedParameter(Affine):
     """Has a parameter that nothing depends on."""
 
-    def __init__(self, **known):
-        super().__init__(**known)
+    def __init__(self, **given):
+        super().__init__(**given)
         self.unused = nn.Parameter(torch.zeros(1))
 
 

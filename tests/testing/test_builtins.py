@@ -108,9 +108,9 @@ def _lidc(root):
             pixels = random.integers(0, 256, (128, 128), dtype=np.uint8)
             if folder != "images":
                 pixels = np.where(pixels > 128, 255, 0).astype(np.uint8)
-            place = root / f"LIDC-IDRI-{patient:04d}" / "nodule-0" / folder
-            place.mkdir(parents=True)
-            Image.fromarray(pixels).save(place / "slice-0.png")
+            files = root / f"LIDC-IDRI-{patient:04d}" / "nodule-0" / folder
+            files.mkdir(parents=True)
+            Image.fromarray(pixels).save(files / "slice-0.png")
     return root
 
 

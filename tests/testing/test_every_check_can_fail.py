@@ -39,8 +39,8 @@ def test_a_fault_is_planted_for_the_check(kind, one):
 
 
 def test_no_fault_is_planted_for_a_check_that_is_gone():
-    known = {(kind, one.__name__) for kind, one in CHECKS}
-    assert {(kind, name) for kind, faults in FAULTS.items() for name in faults} == known
+    existing = {(kind, one.__name__) for kind, one in CHECKS}
+    assert {(kind, name) for kind, faults in FAULTS.items() for name in faults} == existing
 
 
 @pytest.fixture(scope="module")

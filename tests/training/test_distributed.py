@@ -23,6 +23,7 @@ def make_csae() -> torch.nn.Module:
     return build("csae", backbone=SMALL, encoder=ENCODER, latent_dim=2)
 
 
+@pytest.mark.slow
 def test_two_processes_train_to_the_losses_of_one_with_the_whole_batch(tmp_path):
     """Uneven shares, chunks, augmentation, noise; the second half only, after one process."""
     settings = {"batch_size": 5, "micro_batch": 2, "max_steps": 6, "validate_every": 3}

@@ -27,6 +27,7 @@ class Drawn(View):
         return Batch(self.all.image[indices], self.all.masks[indices])
 
 
+@pytest.mark.slow
 @pytest.mark.untraced
 def test_samples_recover_the_known_mode_frequencies():
     """First the modes are told apart, then a large beta settles how often each is sampled.

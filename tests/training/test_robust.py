@@ -1,7 +1,8 @@
 """Hundreds of steps on hostile images, labels and shapes, and not one value that is not finite.
 
-``PROBSEG_STEPS=500 pytest tests/training/test_robust.py`` takes as many steps of each case, and
-tells how many it took; a run of all tests takes a few.
+``PROBSEG_STEPS=500 pytest tests/training/test_robust.py`` takes as many steps of each case and
+prints their number; by default a case takes a few. The cases of csae, whose loss has the most
+terms, are quick tests; those of the other models and of more divergences are marked slow.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def counted(request):
-    """Count cases and steps, and tell them at the end, where the output can be seen."""
+    """Count cases and steps, and print the counts at the end, where the output can be seen."""
     counts = Counter()
     yield counts
     total = f"{counts['cases']} cases, {counts['steps']} steps, {counts['values']} values"
@@ -99,9 +100,12 @@ def counted(request):
         print(f"\nrobust: {total}, {counts['not finite']} not finite")
 
 
-@pytest.mark.parametrize(
-    ("name", "case"), [pytest.param(m, c, id=f"{m}, {n}") for m, n, c in CASES]
-)
+def parameter(model: str, name: str, case: Case) -> Any:
+    marks = () if model == "csae" and name not in TRANSPORT else pytest.mark.slow
+    return pytest.param(model, case, id=f"{model}, {name}", marks=marks)
+
+
+@pytest.mark.parametrize(("name", "case"), [parameter(*case) for case in CASES])
 def test_nothing_becomes_nan_or_infinite(name, case, counted):
     """Losses, gradients and weights of each step; the samples in the end."""
     model = make(name, case)

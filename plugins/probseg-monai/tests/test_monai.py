@@ -62,7 +62,7 @@ def test_a_normalisation_comes_back_from_json():
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"num_res_unit": 2}, "did you mean 'num_res_units'"),
         ({"norm": "grupp"}, "MONAI cannot build UNet"),
@@ -70,8 +70,8 @@ def test_a_normalisation_comes_back_from_json():
         ({"spatial_dims": 3}, "spatial_dims"),
     ],
 )
-def test_what_monai_does_not_take_is_named(options, told):
-    with pytest.raises(OptionError, match=told):
+def test_what_monai_does_not_take_is_named(options, message):
+    with pytest.raises(OptionError, match=message):
         probseg.build("punet", backbone={"name": "monai-unet", **options})
 
 

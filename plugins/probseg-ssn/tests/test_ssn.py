@@ -147,7 +147,7 @@ def test_it_learns_the_distribution_of_ambiguous_shapes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"rank": 0}, "rank must be"),
         ({"samples": 5}, "samples must be even"),
@@ -156,8 +156,8 @@ def test_it_learns_the_distribution_of_ambiguous_shapes(tmp_path):
         ({"class_prior": [1.0]}, "2 positive numbers"),
     ],
 )
-def test_options_that_make_no_sense_are_named(options, told):
-    with pytest.raises(OptionError, match=told):
+def test_options_that_make_no_sense_are_named(options, message):
+    with pytest.raises(OptionError, match=message):
         probseg.build("ssn", backbone=UNET, **options)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.results import finished, read_result, result_path, set_aside_unusable
+from benchmarks.jobs.results import finished_result, read_result, result_path, set_aside_unusable
 from benchmarks.run import main
 
 ANY = st.integers(0, 2**40)
@@ -61,7 +61,7 @@ def test_no_damage_to_a_result_is_taken_for_a_result(
     path = result_path(cell, out)
     path.parent.mkdir(parents=True)
     path.write_bytes(damage(whole, place))
-    found = finished(cell, out)
+    found = finished_result(cell, out)
     assert found is None or found.to_json() == json.loads(whole)
     set_aside_unusable(cell, out, json.loads(whole)["data"]["fingerprint"])
     assert path.exists() == (found is not None)
@@ -79,25 +79,26 @@ def damage_bytes(path: Path, chance: random.Random) -> None:
     path.write_bytes(chance.choice([cut, flip])(path.read_bytes(), chance.getrandbits(40)))
 
 
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        ("last.ckpt", damage_bytes),
-        ("last.ckpt", drop_part),
-        ("best.safetensors", damage_bytes),
-    ],
-)
+DAMAGE = {  # folder of a cell to the file in it and what happens to that
+    "punet/fold0": ("last.ckpt", damage_bytes),
+    "punet/fold1": ("last.ckpt", drop_part),
+    "csae/fold1": ("best.safetensors", damage_bytes),
+}
+
+
 def test_a_run_over_damaged_files_shows_the_same_table(
-    suite_file: Path, finished_run: Path, tmp_path: Path, name, damage
+    suite_file: Path, finished_run: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
-    chance = random.Random(f"{name} {damage.__name__}")
-    (folder,) = tmp_path.glob("cells/quick/*/punet/fold1-*")
-    damage_bytes(folder / "result.json", chance)
-    damage(folder / "training" / name, chance)
+    chance = random.Random(0)
+    folders = {name: next(tmp_path.glob(f"cells/quick/*/{name}-*")) for name in DAMAGE}
+    for name, (file, damage) in DAMAGE.items():
+        damage_bytes(folders[name] / "result.json", chance)
+        damage(folders[name] / "training" / file, chance)
     command = ["--all", "--suite", str(suite_file), "--profile", "quick", "--device", "cpu"]
     assert main([*command, "--folds", "0", "1", "--out", str(tmp_path)]) == 0
     for table in ("table.md", "table.csv"):
         assert (tmp_path / table).read_bytes() == (finished_run / table).read_bytes()
-    aside = {path.name for path in folder.glob("*-set-aside-*")}
-    assert aside == {"result-set-aside-1.json", "training-set-aside-1"}
+    for folder in folders.values():
+        renamed = {path.name for path in folder.glob("*-set-aside-*")}
+        assert renamed == {"result-set-aside-1.json", "training-set-aside-1"}

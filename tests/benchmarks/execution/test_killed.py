@@ -33,11 +33,12 @@ def leftovers(out: Path) -> list[Path]:
     return hidden + list(out.rglob("*set-aside*"))
 
 
-def test_a_run_killed_at_ten_random_moments_shows_the_same_bytes(
-    arguments: list[str], finished_run: Path, tmp_path: Path
+@pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_run_killed_at_random_moments_shows_the_same_bytes(
+    arguments: list[str], finished_run: Path, tmp_path: Path, times: int
 ) -> None:
-    chance = random.Random(0)
-    for number in range(10):
+    chance = random.Random(times)
+    for number in range(times):
         later = chance.uniform(0, 0.2) if number % 2 else 0.0
         code = finish(arguments, tmp_path, Moment(chance.randint(1, EVENTS), later))
         assert code == -signal.SIGKILL
@@ -99,7 +100,9 @@ def test_sigterm_ends_a_run_like_ctrl_c(arguments: list[str], tmp_path: Path) ->
     assert not leftovers(tmp_path)
 
 
-@pytest.mark.parametrize("event", range(3, EVENTS_OF_A_RUN, 80))
+@pytest.mark.parametrize(
+    "event", [83, *(pytest.param(e, marks=pytest.mark.slow) for e in (3, 163, 243, 323))]
+)
 def test_sigterm_at_any_moment_leaves_nothing_behind(
     arguments: list[str], tmp_path: Path, event: int
 ) -> None:

@@ -24,7 +24,7 @@ from benchmarks.execution.attempts import Attempt, Started, serial
 from benchmarks.execution.local import LocalProcesses
 from benchmarks.execution.progress import Progress
 from benchmarks.jobs.options import RunOptions
-from benchmarks.jobs.results import finished, read_result
+from benchmarks.jobs.results import finished_result, read_result
 from benchmarks.run import main, make_parser, make_plan, options_of
 from probseg.errors import OptionError
 
@@ -106,6 +106,7 @@ def test_two_workers_of_which_one_is_killed_make_the_tables_of_one_process(
     assert threads == {1}
 
 
+@pytest.mark.slow
 @LINUX
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 def test_a_ray_cluster_of_which_a_worker_is_killed_makes_the_tables_of_one_process(
@@ -157,7 +158,7 @@ def test_a_machine_that_shares_no_disk_sends_the_files_of_its_cell(
     assert not list(tmp_path.iterdir())
     assert {"result.json", "pictures.npz", "split.json", "model.safetensors"} < set(delivery.files)
     ray_cluster.write_files(delivery.files, cells[0].folder(tmp_path))
-    there, here = finished(cells[0], tmp_path), finished(cells[0], serial_run)
+    there, here = finished_result(cells[0], tmp_path), finished_result(cells[0], serial_run)
     assert there.scores == here.scores
     (tmp_path / "mark").touch()
     assert ray_cluster.do(work, cells[0], tmp_path / "mark").files == {}

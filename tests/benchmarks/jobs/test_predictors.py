@@ -2,10 +2,13 @@
 
 import pytest
 import torch
-from benchmarks.reports.tables import tabulate
 
 import probseg
+from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.predictors import ModelPredictor
+from benchmarks.jobs.provenance import GitState, Provenance
+from benchmarks.jobs.results import DataSummary, Result
+from benchmarks.reports.results_table import summarise
 from probseg.datasets.shapes import AmbiguousShapes
 from probseg.errors import InputError, OptionError
 from probseg.training.execution import choose_execution
@@ -111,22 +114,14 @@ def test_latents_of_another_shape_are_refused(model, shape) -> None:
 
 
 def test_a_table_has_a_row_for_each_kind_of_latents_and_marks_none_of_them() -> None:
-    means = {"base": {"ged": 0.3}, "noise": {"ged": 0.1}, "swapped": {"ged": 0.2}}
-    result = {
-        "config": {
-            "row": "punet",
-            "dataset": {"name": "toy"},
-            "profile": "quick",
-            "model": {},
-            "fold": 0,
-            "seed": 0,
-        },
-        "data": {"provenance": "toys", "split": "by patient", "test": 3},
-        "provenance": {"git": {"revision": "0123456789", "dirty": False}},
-        "means": means,
-    }
-    (table,) = tabulate([result], competing=["punet"])
-    assert [(row.name, row.competes) for row in table.rows] == [
+    result = Result(
+        cell=Cell(profile="quick", row="punet", dataset="toy", fold=0, seed=0, model={}),
+        data=DataSummary("ab12", "toys", "by patient", train=8, validation=4, test=3),
+        provenance=Provenance({}, GitState("0123456789", False), {}),
+        means={"base": {"ged": 0.3}, "noise": {"ged": 0.1}, "swapped": {"ged": 0.2}},
+    )
+    (scores,) = summarise([result], competing=["punet"])
+    assert [(row.name, row.competes) for row in scores.rows] == [
         ("punet", True),
         ("punet (latents: N(0, 1))", False),
         ("punet (latents: another image's)", False),

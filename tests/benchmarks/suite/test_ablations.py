@@ -45,7 +45,9 @@ def test_every_row_has_a_finite_loss(name: str) -> None:
             assert torch.stack(list(model.loss(image, label).values())).isfinite().all(), cell.row
 
 
-@pytest.mark.parametrize("name", ABLATIONS)
+@pytest.mark.parametrize(
+    "name", ["noise", *(pytest.param(n, marks=pytest.mark.slow) for n in ABLATIONS if n != "noise")]
+)
 def test_the_last_row_of_a_suite_trains(name: str, tmp_path: Path) -> None:
     row = read_suite(find(name)).all.models[-1]
     what = ["--suite", name, "--models", row, "--baselines", "--datasets", "ambiguous-shapes"]

@@ -1,7 +1,7 @@
 """The networks of MONAI as 2-D backbones, each a name in ``probseg.backbones``.
 
-Every constructor takes C and F, the widths of its levels, and, under MONAI's names, whatever else
-MONAI's network takes.
+Every constructor takes C, F, the widths of its levels, and all further options of MONAI's network
+under MONAI's names.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A network of MONAI as a backbone; MONAI is imported once one is built."""
+"""A network of MONAI as a backbone; MONAI is imported when one is built."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from probseg.options import check_options
 
 
 class Network(nn.Module):
-    """A 2-D network whose output maps are the features.
+    """A 2-D network whose output is the features.
 
     Args:
         network: Turns (B, C, H, W) into (B, F, H, W).
@@ -24,8 +24,8 @@ class Network(nn.Module):
         super().__init__()
         self.network = network
         self.out_channels = out_channels
-        # Twice what the network needs: the smallest maps are normalised, and one pixel has no
-        # variance to normalise by.
+        # Twice what the network needs: the smallest feature maps are normalised, and a single
+        # pixel has no variance.
         self.stride = 2 ** (halvings + 1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def network(
     fixed = {"spatial_dims": 2, "in_channels": in_channels, "out_channels": out_channels}
     check_options(constructor, {**options, **fixed}, owner=f"MONAI's {name}")
     try:
-        made = constructor(**fixed, **options)
+        built = constructor(**fixed, **options)
     except (TypeError, ValueError, KeyError, NotImplementedError) as error:
         raise OptionError(f"MONAI cannot build {name} with {options}: {error}") from error
-    return Network(made, out_channels=out_channels, halvings=halvings)
+    return Network(built, out_channels=out_channels, halvings=halvings)

@@ -19,8 +19,8 @@ from probseg.tensors import cropped, padded
 from probseg.utils.seeding import seeded
 from probseg_ssn.density import LowRankLogits
 
-_START = 0.1  # times the usual initial weights, of what makes samples differ
-_START_LOG_SCALE = -2.0
+_INITIAL_FACTOR = 0.1  # times the usual initial weights, for the covariance
+_INITIAL_LOG_SCALE = -2.0
 
 
 class StochasticSegmentationNetwork(ProbabilisticModel):
@@ -29,7 +29,7 @@ class StochasticSegmentationNetwork(ProbabilisticModel):
     .. math:: p(y | x) = E_{\eta \sim N(\mu(x), F(x) F(x)^\top + D(x))} \prod_i p(y_i | \eta_i)
 
     The logarithm of the diagonal's scale is bounded smoothly, so that it cannot explode. Samples
-    start near their mean, which is then learnt first.
+    start near their mean, so that the mean is learnt first.
 
     Args:
         backbone: Turns images into features.
@@ -45,8 +45,8 @@ class StochasticSegmentationNetwork(ProbabilisticModel):
         self.mean = nn.Conv2d(backbone.out_channels, self.classes, 1)
         self.factor = nn.Conv2d(backbone.out_channels, self.classes * self.rank, 1)
         self.log_scale = nn.Conv2d(backbone.out_channels, self.classes, 1)
-        _start(self.factor, 0.0)
-        _start(self.log_scale, _START_LOG_SCALE)
+        _initialise(self.factor, bias=0.0)
+        _initialise(self.log_scale, bias=_INITIAL_LOG_SCALE)
         if spec["class_prior"] is not None:
             set_class_prior(self.mean, spec["class_prior"])
 
@@ -153,9 +153,9 @@ def ssn(
     return StochasticSegmentationNetwork(built.part, spec=spec)
 
 
-def _start(layer: nn.Conv2d, bias: float) -> None:
+def _initialise(layer: nn.Conv2d, *, bias: float) -> None:
     with torch.no_grad():
-        layer.weight.mul_(_START)
+        layer.weight.mul_(_INITIAL_FACTOR)
         assert layer.bias is not None
         layer.bias.fill_(bias)
 

@@ -1,4 +1,4 @@
-"""From a flow of zuko to a projector of probseg; zuko is imported once a flow is built."""
+"""A flow of zuko as a projector of probseg; zuko is imported when a flow is built."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 from probseg.errors import OptionError
 from probseg.projectors.flow import Flow, in_own_precision
 
-_START = 0.01  # times zuko's initial weights, in the layers that give a step's parameters
+_INITIAL_FACTOR = 0.01  # times zuko's initial weights, in the layers before a step's parameters
 
 
 def projector(name: str, features: int, context_features: int, steps: int, **options: Any) -> Flow:
@@ -25,7 +25,7 @@ def projector(name: str, features: int, context_features: int, steps: int, **opt
         features: L.
         context_features: Width of the context.
         steps: How many transforms are composed.
-        **options: What the class takes besides.
+        **options: Further options of the class.
 
     Raises:
         OptionError: There is no step.
@@ -36,11 +36,11 @@ def projector(name: str, features: int, context_features: int, steps: int, **opt
         zuko = importlib.import_module("zuko")
         flow = getattr(zuko.flows, name)(features, context_features, transforms=steps, **options)
     # Between steps zuko squeezes some flows' features into [-11, 11], far from the identity.
-    kept = [step for step in flow.transform.transforms if hasattr(step, "hyper")]
-    for step in kept:
+    steps_near_identity = [step for step in flow.transform.transforms if hasattr(step, "hyper")]
+    for step in steps_near_identity:
         _shrink(step.hyper[-1])
         in_own_precision(step.hyper)
-    return Flow(Conditional(zuko.lazy.LazyComposedTransform(*kept)))
+    return Flow(Conditional(zuko.lazy.LazyComposedTransform(*steps_near_identity)))
 
 
 class Conditional(nn.Module):
@@ -66,21 +66,21 @@ class Conditional(nn.Module):
             transform = self.transform(context)
             z = transform.inv(y)
             again, log_det = transform.call_and_ladj(z)
-        found = torch.isclose(again, y, rtol=1e-3, atol=1e-3).all(-1, keepdim=True)
-        return torch.where(found, z, torch.nan), -log_det
+        inverted = torch.isclose(again, y, rtol=1e-3, atol=1e-3).all(-1, keepdim=True)
+        return torch.where(inverted, z, torch.nan), -log_det
 
 
 def _shrink(layer: Any) -> None:
     with torch.no_grad():
-        layer.weight.mul_(_START)
+        layer.weight.mul_(_INITIAL_FACTOR)
         layer.bias.zero_()
 
 
 @contextmanager
 def _unvalidated() -> Iterator[None]:
-    """Let zuko have what it counts on, and the rest of the process what it had.
+    """Turn off the validation of torch's distributions in the context, and restore it afterwards.
 
-    At its import zuko turns off the validation of every distribution of torch, for good.
+    zuko turns it off for the whole process when it is imported, and relies on that.
     """
     before = Distribution._validate_args
     Distribution.set_default_validate_args(False)
