@@ -86,8 +86,8 @@ def _report(name: str, source: Source) -> bool:
     from rich.console import Console
 
     from benchmarks.data.survey import survey
-    from probseg.datasets.cache.packed import PackedDataset
-    from probseg.datasets.cache.sources import told
+    from probseg.datasets.cache.dataset import PackedDataset
+    from probseg.datasets.formats.files import shorten
 
     dataset = source.open(name, on_fault="skip")
     if isinstance(dataset, PackedDataset):
@@ -102,7 +102,7 @@ def _report(name: str, source: Source) -> bool:
         console.print(to_terminal(table))
     if result.skipped:
         count = len(result.skipped)
-        print_line(f"left out, {count:,} in all:\n  {told(list(result.skipped))}", style="red")
+        print_line(f"left out, {count:,} in all:\n  {shorten(result.skipped)}", style="red")
     return not (result.damaged or result.skipped)
 
 

@@ -68,6 +68,6 @@ def sample_name(dataset: Dataset, index: int) -> str:
 
 def annotator_names(dataset: Dataset) -> list[str]:
     """Return the annotators' names in the order of the masks, or numbers if they have no names."""
-    names = getattr(dataset, "stamp", {}).get("annotators", ())
+    names = getattr(dataset, "source_state", {}).get("annotators", ())
     named = len(names) == dataset.annotators
     return [str(name) for name in (names if named else range(dataset.annotators))]

@@ -18,8 +18,8 @@ from probseg.errors import OptionError
 from probseg.options import check_number
 
 if TYPE_CHECKING:
-    from probseg.datasets.cache.packed import PackedDataset
-    from probseg.datasets.cache.sources import Block
+    from probseg.datasets.cache.dataset import PackedDataset
+    from probseg.datasets.cache.source import Block
     from probseg.interfaces import Dataset
 
 Window = Literal["crop"] | tuple[float, float]
@@ -127,7 +127,7 @@ def parse_window(text: str) -> Window:
 
 def _check_replaceable(out: Path) -> None:
     """Check that a folder is new, empty or a packed data set, for it is replaced as a whole."""
-    from probseg.datasets.cache.packed import ARRAYS, META
+    from probseg.datasets.cache.dataset import ARRAYS, META
     from probseg.datasets.lidc.dicom import MISSING
 
     names = {entry.name for entry in out.iterdir()} if out.is_dir() else set()
@@ -141,7 +141,7 @@ def repack(dataset: Dataset, folder: Path) -> PackedDataset:
     Raises:
         WriteError: The folder cannot be written.
     """
-    from probseg.datasets.cache.packed import ARRAYS, META, PackedDataset
+    from probseg.datasets.cache.dataset import ARRAYS, META, PackedDataset
     from probseg.datasets.cache.packing import pack
     from probseg.utils.atomic_files import atomic_folder
 
@@ -166,7 +166,7 @@ class Samples:
         self.name = dataset.name
         self.classes = dataset.classes
         self.provenance = dataset.provenance
-        self.stamp: dict[str, Any] = {"path": dataset.name, "fingerprint": dataset.fingerprint}
+        self.state: dict[str, Any] = {"path": dataset.name, "fingerprint": dataset.fingerprint}
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -184,7 +184,7 @@ class Samples:
         """Read the samples of a chunk."""
         import numpy as np
 
-        from probseg.datasets.cache.sources import Block
+        from probseg.datasets.cache.source import Block
 
         image, masks, present = self.dataset.__getitems__(chunk)
         groups = [str(self.dataset.groups[index]) for index in chunk]

@@ -16,7 +16,7 @@ from benchmarks.speed.workers import Worker, Workload, largest_child, own_peak
 from probseg.errors import MissingDataError
 
 if TYPE_CHECKING:  # torch takes seconds and 500 MB, which opening and packing need not spend
-    from probseg.datasets.cache.packed import PackedDataset
+    from probseg.datasets.cache.dataset import PackedDataset
     from probseg.interfaces import Batch
 
 ARCHIVE = "lidc_slices.zip"
@@ -108,7 +108,7 @@ class Open(Workload):
 
     def __init__(self, *, layout: str, path: Path) -> None:
         # The allocator's state of a process that trains, for all layouts: see
-        # probseg.datasets.cache.packed.
+        # probseg.datasets.cache.dataset.
         np.empty(31 << 20, np.uint8)
         self.layout, self.path = layout, path
 
@@ -182,7 +182,7 @@ class WritePickle(Workload):
 
     def run(self) -> None:
         """Write it."""
-        from probseg.datasets.cache.packed import PackedDataset
+        from probseg.datasets.cache.dataset import PackedDataset
 
         dataset = PackedDataset(self.packed)
         samples = [dataset[index] for index in range(min(self.count, len(dataset)))]
@@ -203,7 +203,7 @@ class WritePickle(Workload):
 
 def open_packed(folder: Path) -> Opened:
     """Open a packed cache."""
-    from probseg.datasets.cache.packed import PackedDataset
+    from probseg.datasets.cache.dataset import PackedDataset
 
     dataset = PackedDataset(folder)
     return Opened(len(dataset), dataset.__getitems__)
@@ -211,8 +211,8 @@ def open_packed(folder: Path) -> Opened:
 
 def open_archive(path: Path) -> Opened:
     """List a zip of PNG files, which are decoded on request."""
-    from probseg.datasets.formats.filetree import Archive
-    from probseg.datasets.lidc.slices import LidcSlices
+    from probseg.datasets.formats.files import Archive
+    from probseg.datasets.lidc.png import LidcSlices
 
     source = LidcSlices(Archive(path))
     chunks = source.chunks()

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from probseg.datasets.cache.places import named
+from probseg.datasets.formats.files import in_file
 from probseg.datasets.formats.images import Picture, read_picture, stem_and_suffix
-from probseg.datasets.formats.nifti import nibabel
-from probseg.datasets.formats.orientation import Upright
-from probseg.datasets.formats.resize import check_finite, stretch
+from probseg.datasets.formats.nifti import Reorientation
+from probseg.datasets.formats.preprocessing import check_finite, stretch
 from probseg.errors import DataError, OptionError
 from probseg.utils.atomic_files import atomic_folder, write_json
+from probseg.utils.optional import require
 
 _LARGEST_FILE = 1 << 28  # bytes
 _WHITE = 65535  # of 16-bit PNG
@@ -94,7 +94,7 @@ def read_image(file: Path, scaling: Scaling) -> Image:
     Raises:
         DataError: It is missing, damaged, too large or has values that are no numbers.
     """
-    with named(str(file)):
+    with in_file(str(file)):
         try:
             if file.stat().st_size > _LARGEST_FILE:
                 raise DataError(f"has more than {_LARGEST_FILE} bytes")
@@ -145,8 +145,8 @@ def write_prediction(
         WriteError: The folder cannot be written.
     """
     with atomic_folder(folder) as temporary:
-        if image.picture.upright:
-            _write_nifti(temporary, image, image.picture.upright, prediction)
+        if image.picture.reorientation:
+            _write_nifti(temporary, image, image.picture.reorientation, prediction)
         else:
             _write_png(temporary, prediction)
         _draw(temporary / "contours.png", image, prediction)
@@ -163,18 +163,21 @@ def _write_png(folder: Path, prediction: Prediction) -> None:
         Pillow.fromarray(np.rint(values * _WHITE).astype(np.uint16)).save(folder / f"{name}.png")
 
 
-def _write_nifti(folder: Path, image: Image, upright: Upright, prediction: Prediction) -> None:
-    original = nibabel().load(image.file)
+def _write_nifti(
+    folder: Path, image: Image, orientation: Reorientation, prediction: Prediction
+) -> None:
+    nibabel = require("nibabel", extra="data", for_="writing NIfTI files")
+    original = nibabel.load(image.file)
     arrays: dict[str, NDArray[Any]] = {"samples": prediction.labels, **_statistics(prediction)}
     for name, values in arrays.items():
         pictures = values if values.ndim == 3 else values[None]
-        voxels = upright.back(pictures[None])  # (X, Y, 1, n)
+        voxels = orientation.inverse(pictures[None])  # (X, Y, 1, n)
         header = original.header.copy()
         header.set_data_dtype(values.dtype)
         header.set_slope_inter(1, 0)
         voxels = voxels if len(pictures) > 1 else voxels[..., 0]
         nifti = type(original)(voxels, original.affine, header)
-        nibabel().save(nifti, folder / f"{name}.nii.gz")
+        nibabel.save(nifti, folder / f"{name}.nii.gz")
 
 
 def _statistics(prediction: Prediction) -> dict[str, NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""Data sets: images with everybody's annotations."""
+"""Data sets: images, each with the annotations of several people."""
 
 from probseg.registry import Registry
 

@@ -1,26 +1,27 @@
-"""Whose annotation counts: somebody's, everybody's, a majority's or a consensus.
+"""Annotations chosen from those of several annotators: one, a majority vote or a consensus.
 
-What a function returns is exact for images that not everybody annotated: the absent have no say.
+All functions allow for images that not everybody annotated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from probseg.errors import DataError, MissingDataError, OptionError
+from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch
 from probseg.options import did_you_mean, listing
 from probseg.utils.devices import to_device
+from probseg.utils.optional import require
 
 Annotator = Literal["random", "majority", "staple"] | int
 NAMES: tuple[str, ...] = ("random", "majority", "staple")
-_ROUNDING = 1e-6  # by which STAPLE's probabilities of equals differ
+_ROUNDING = 1e-6  # by which STAPLE's probabilities of ties differ
 
 
 def annotation(
@@ -44,7 +45,7 @@ def annotation(
     Raises:
         OptionError: There is no such annotator.
         DataError: The annotator of that number did not annotate every image.
-        MissingDataError: SimpleITK is not installed, which ``"staple"`` needs.
+        MissingDependencyError: SimpleITK is not installed, which ``"staple"`` needs.
     """
     check_annotator(annotator, batch.masks.shape[1])
     if annotator == "random":
@@ -57,7 +58,7 @@ def annotation(
 
 
 def check_annotator(annotator: object, annotators: int | None = None) -> None:
-    """Check that somebody can be meant, among so many annotators if it is known how many.
+    """Check the option that chooses an annotation, given the number of annotators if it is known.
 
     Raises:
         OptionError: It is neither a known name nor an annotator's number.
@@ -65,25 +66,20 @@ def check_annotator(annotator: object, annotators: int | None = None) -> None:
     number = isinstance(annotator, int) and not isinstance(annotator, bool) and annotator >= 0
     if not number and annotator not in NAMES:
         raise OptionError(
-            f"annotator is {annotator!r}{did_you_mean(annotator, NAMES)}; it can be "
-            f"{listing(NAMES)}, or an annotator's number from 0"
+            f"annotator must be one of {listing(NAMES)}, or an annotator's number from 0, "
+            f"not {annotator!r}{did_you_mean(annotator, NAMES)}"
         )
     if isinstance(annotator, int) and annotators is not None and annotator >= annotators:
         raise OptionError(
-            f"annotator is {annotator}, but there are {annotators}: 0 to {annotators - 1}"
+            f"annotator must be 0 to {annotators - 1}, as there are {annotators}, not {annotator}"
         )
 
 
-def everybody(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return all masks (B, A, H, W), empty where nobody annotated, and who did, (B, A) bool."""
-    return batch.masks, presence(batch.masks, batch.present)
-
-
 def complete(batch: Batch) -> Iterator[Batch]:
-    """Cut a batch into batches that everybody annotated, in the same order.
+    """Cut a batch into batches without missing annotations, in the same order.
 
-    What takes a rectangle of annotations, as the metrics do, is exact on each of them. Cuts are
-    where the number of annotators changes; those who annotated keep their order.
+    Metrics, which take a full array of annotations, are exact on each of them. The batch is cut
+    where the number of annotators changes; annotators keep their order.
     """
     present = presence(batch.masks, batch.present)
     numbers, lengths = torch.unique_consecutive(present.sum(1), return_counts=True)
@@ -98,7 +94,7 @@ def complete(batch: Batch) -> Iterator[Batch]:
 def choose_annotator(
     masks: Tensor, generator: Generator | None = None, *, present: Tensor | None = None
 ) -> Tensor:
-    """Choose one annotator for each image, uniformly; an empty mask is a choice like any other.
+    """Choose one annotator for each image, uniformly; an empty mask counts like any other.
 
     Args:
         masks: (B, A, H, W) classes.
@@ -111,18 +107,18 @@ def choose_annotator(
     count, annotators = masks.shape[:2]
     device = generator.device if generator is not None else masks.device
     chosen = torch.randint(annotators, (count,), generator=generator, device=device)
-    if present is not None and not present.all():  # images that everybody annotated keep theirs
+    if present is not None and not present.all():  # complete images keep their choice
         who = present.to(device)
-        place = (torch.rand(count, generator=generator, device=device) * who.sum(1)).long()
-        among = (who.cumsum(1) > place[:, None]).int().argmax(1)
+        rank = (torch.rand(count, generator=generator, device=device) * who.sum(1)).long()
+        among = (who.cumsum(1) > rank[:, None]).int().argmax(1)
         chosen = torch.where(who.all(1), chosen, among)
     return masks[torch.arange(count, device=masks.device), to_device(chosen, masks.device)]
 
 
 def majority_vote(masks: Tensor, present: Tensor | None = None) -> Tensor:
-    """Return the class that most annotators gave each pixel; of several, the lowest.
+    """Return the class that most annotators gave each pixel; of ties, the lowest.
 
-    Two of four annotators are no majority: such a pixel is background.
+    Two of four annotators are thus no majority: such a pixel is background.
 
     Args:
         masks: (B, A, H, W) classes.
@@ -134,33 +130,33 @@ def majority_vote(masks: Tensor, present: Tensor | None = None) -> Tensor:
     voters = presence(masks, present)[:, :, None, None]
     classes = range(int(masks.max()) + 1)
     votes = torch.stack([((masks == one) & voters).sum(1) for one in classes])
-    return votes.argmax(0).to(masks.dtype)  # the first of equals
+    return votes.argmax(0).to(masks.dtype)  # the first of ties
 
 
 def staple(masks: Tensor, present: Tensor | None = None) -> Tensor:
     """Return the consensus that STAPLE estimates, weighing annotators by their performance.
 
-    Expectation-maximisation of each annotator's sensitivity and specificity (or confusion of
-    classes) and the hidden truth, image by image; it takes some 10 ms each. A foreground that is
-    as probable as not, as where two annotators differ, is background.
+    Each annotator's sensitivity and specificity (or confusion of classes) and the hidden truth are
+    estimated by expectation-maximisation, image by image, in some 10 ms each. A pixel that is as
+    probably foreground as not, as where two annotators differ, is background.
 
     Args:
         masks: (B, A, H, W) classes.
-        present: (B, A) bool, who is heard; None for everybody.
+        present: (B, A) bool, who counts; None for everybody.
 
     Returns:
         (B, H, W) classes of the same dtype and device.
 
     Raises:
-        MissingDataError: SimpleITK is not installed.
+        MissingDependencyError: SimpleITK is not installed.
 
     References:
         Warfield, Zou and Wells, Simultaneous truth and performance level estimation (STAPLE),
         IEEE Transactions on Medical Imaging 23(7), 2004.
     """
-    heard = presence(masks, present).cpu().numpy()
-    images = zip(masks.cpu().numpy(), heard, strict=True)
-    labels = np.stack([_consensus(drawn[who]) for drawn, who in images])
+    who = presence(masks, present).cpu().numpy()
+    images = zip(masks.cpu().numpy(), who, strict=True)
+    labels = np.stack([_consensus(every[annotated]) for every, annotated in images])
     return torch.from_numpy(labels).to(masks.device, masks.dtype)
 
 
@@ -176,7 +172,7 @@ def _of_one(batch: Batch, number: int) -> Tensor:
     if absent.any():
         raise DataError(
             f"annotator {number} left out {int(absent.sum())} of {len(absent)} images; leave them "
-            'out as well (probseg.datasets.views.subset), or take "random", "majority" or "staple"'
+            'out as well (probseg.datasets.views.subset), or use "random", "majority" or "staple"'
         )
     return batch.masks[:, number]
 
@@ -184,24 +180,13 @@ def _of_one(batch: Batch, number: int) -> Tensor:
 def _consensus(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return STAPLE's labels (H, W) of the masks (A, H, W) of one image."""
     first: NDArray[np.uint8] = masks[0]
-    if (masks == first).all():  # one annotator, or agreement: performance is not defined
+    if (masks == first).all():  # one annotator or agreement: performance is undefined
         return first
-    itk = _simple_itk()
+    itk = require("SimpleITK", extra="data", for_="the annotator 'staple'")
     volumes = [itk.GetImageFromArray(mask) for mask in masks]
     if masks.max() == 1:
-        found = itk.STAPLE(volumes, 1.0) > 0.5 + _ROUNDING
+        consensus = itk.STAPLE(volumes, 1.0) > 0.5 + _ROUNDING
     else:
-        found = itk.MultiLabelSTAPLE(volumes, 0)  # where undecided, background
-    label: NDArray[np.uint8] = itk.GetArrayFromImage(found)
+        consensus = itk.MultiLabelSTAPLE(volumes, 0)  # background where undecided
+    label: NDArray[np.uint8] = itk.GetArrayFromImage(consensus)
     return label
-
-
-def _simple_itk() -> Any:
-    try:
-        import SimpleITK
-    except ImportError as error:
-        raise MissingDataError(
-            'annotator="staple" needs SimpleITK, which is not installed; '
-            'run: pip install "probseg[data]"'
-        ) from error
-    return SimpleITK

@@ -1,4 +1,4 @@
-"""Synthetic shapes whose annotation distribution is known in closed form."""
+"""Synthetic shapes with a known distribution of annotations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from probseg.errors import OptionError
 from probseg.interfaces import Batch, Sample
 
-_VERSION = 3  # of the drawing, for the fingerprint
+_VERSION = 3  # of the drawing, part of the fingerprint
 _BACKGROUND, _LOBE, _CORE, _NOISE = 0.1, 0.5, 0.9, 0.04  # intensities
 _TILT = math.radians(15)  # largest
 
@@ -31,7 +31,7 @@ class AmbiguousShapes:
     lobe, counted from the top, with probability \(f_m\), independently of the image and of the
     other annotators: the modes of the annotation distribution and their frequencies are known
     exactly. No mode lies between two others, so a model can go from any one to any other. Images
-    are drawn when they are asked for and depend on the seed and their index only.
+    are drawn when they are read and depend only on the seed and their index.
 
     >>> AmbiguousShapes(samples=4)[0].masks.shape
     torch.Size([4, 32, 32])
@@ -40,8 +40,8 @@ class AmbiguousShapes:
         size: Height and width in pixels.
         samples: Number of images.
         frequencies: Probability of each mode, that of the upper lobe first; they sum to one.
-        annotators: Annotators of each image.
-        seed: Of everything random.
+        annotators: Number of annotators of each image.
+        seed: Seed of everything random.
 
     Attributes:
         frequencies: (M,) float64.
@@ -116,7 +116,7 @@ class AmbiguousShapes:
         )
         core = self._disc(centre, radius)
         count = len(self.frequencies)
-        # Around the core without a gap; many lobes are smaller, so that they do not touch.
+        # Lobes touch the core; if there are many they are smaller, so as not to touch each other.
         share = min(1.0, math.sin(math.pi / max(count, 2)) * 1.5)
         turn = angle[:, None] + 2 * math.pi * np.arange(count) / count
         distance = (radius * (1 + 0.8 * share))[:, None, None]
@@ -141,25 +141,9 @@ class _Drawing(NamedTuple):
     noise: NDArray[np.float32]  # (H, W)
 
 
-def mode_frequencies(samples: Tensor, modes: Tensor) -> Tensor:
-    r"""Return how often samples fall to each mode, the one of largest IoU.
-
-    Args:
-        samples: (N, H, W) classes, 0 or 1.
-        modes: (M, H, W) classes, 0 or 1.
-
-    Returns:
-        (M,) float64 that sums to one.
-    """
-    a, b = samples.flatten(1).double(), modes.flatten(1).double()
-    both = a @ b.T
-    either = a.sum(1, keepdim=True) + b.sum(1) - both
-    iou = torch.where(either > 0, both / either.clamp(min=1), 1.0)
-    return torch.bincount(iou.argmax(1), minlength=len(b)).double() / len(a)
-
-
 def _check(size: int, samples: int, frequencies: Sequence[float], annotators: int) -> None:
     if min(size, samples, annotators) < 1:
-        raise OptionError("size, samples and annotators are counts; give at least 1 of each")
+        raise OptionError("size, samples and annotators must be at least 1")
     if min(frequencies, default=0) < 0 or not math.isclose(sum(frequencies), 1):
-        raise OptionError(f"frequencies {tuple(frequencies)} must be at least 0 and sum to one")
+        numbers = tuple(frequencies)
+        raise OptionError(f"frequencies must be at least 0 and sum to one, not {numbers}")

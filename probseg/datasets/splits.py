@@ -1,4 +1,4 @@
-"""Who is trained on, who validates and who tests: seeded, and never a patient on two sides."""
+"""Seeded splits into training, validation and test sets, by patient or by image."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from probseg.errors import DataError, OptionError
-from probseg.options import did_you_mean, listing
+from probseg.options import check_choice
 
 UNITS = ("patient", "image")
 
 
 @dataclass(frozen=True)
 class Split:
-    """One fold: indices into a data set, in ascending order, and how they were chosen."""
+    """One fold: ascending indices into a data set, and the options that they were chosen by."""
 
     train: tuple[int, ...]
     validation: tuple[int, ...]
@@ -61,20 +61,20 @@ def split(
     by: str = "patient",
     test: float = 0.2,
 ) -> Split:
-    """Split a data set: its first groups test, the others go to k-fold cross-validation.
+    """Split a data set: the first groups are the test set, the others k folds.
 
     >>> split(["p1", "p1", "p2", "p3", "p4", "p10"], folds=2, by="patient").test
     (0, 1)
 
     Args:
         groups: Group of each sample (``dataset.groups``).
-        fold: Which fold validates, from 0.
+        fold: Which fold is the validation set, from 0.
         folds: Number of folds.
-        seed: Of the assignment to folds; the test set does not depend on it.
-        by: ``"patient"``, so that a group is on one side only, or ``"image"``, the paper's words
-            taken literally, which mixes the images of a patient.
-        test: Share of the groups (of the images) that test: the first in natural order of
-            their names (the first as they lie), which sorts p2 before p10.
+        seed: Seed of the assignment to folds; the test set does not depend on it.
+        by: ``"patient"``, so that a group is on one side only, or ``"image"``, which mixes the
+            images of a patient, as the paper's words taken literally.
+        test: Share of the groups (images) in the test set: the first in natural order of their
+            names, which sorts p2 before p10 (the first in the data set's order).
 
     Raises:
         OptionError: An option is unknown or out of range, or there are too few groups.
@@ -115,9 +115,10 @@ def _indices(units: list[list[int]]) -> tuple[int, ...]:
 
 
 def _check(fold: int, folds: int, by: str, test: float) -> None:
-    if by not in UNITS:
-        raise OptionError(f"by is {by!r}{did_you_mean(by, UNITS)}; it can be {listing(UNITS)}")
+    check_choice("by", by, UNITS)
     if folds < 2 or not 0 <= fold < folds:
-        raise OptionError(f"fold {fold} of {folds}: folds is at least 2, fold is 0 to folds - 1")
+        raise OptionError(
+            f"folds must be at least 2 and fold 0 to folds - 1, not {folds} and {fold}"
+        )
     if not 0 < test < 1:
-        raise OptionError(f"test is {test}; it is a share between 0 and 1")
+        raise OptionError(f"test must be a share between 0 and 1, not {test}")

@@ -1,4 +1,4 @@
-"""Views of a data set: some of its samples, the middle of its images, or one annotation each."""
+"""Views of a data set: some of its samples, centre crops, or one annotation of each image."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from probseg.interfaces import Batch, Dataset, Sample
 
 
 class View:
-    """A data set seen through another; every attribute is the underlying one's.
+    """A view of another data set, with the same attributes.
 
     Args:
         dataset: The underlying data set.
-        view: What the view does, for the fingerprint.
+        view: A description of the view, for the fingerprint.
     """
 
     def __init__(self, dataset: Dataset, view: str) -> None:
@@ -64,7 +64,7 @@ class Subset(View):
 
 
 class CentreCrop(View):
-    """The middle of a data set's images and masks.
+    """Centre crops of a data set's images and masks.
 
     Args:
         dataset: The underlying data set.
@@ -77,7 +77,7 @@ class CentreCrop(View):
     def __init__(self, dataset: Dataset, size: int | tuple[int, int]) -> None:
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         if min(self.size) < 1:
-            raise OptionError(f"size is {self.size}; it counts pixels, so it is at least 1")
+            raise OptionError(f"size must be at least 1 pixel, not {self.size}")
         super().__init__(dataset, f"centre {self.size}")
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
@@ -97,9 +97,9 @@ class CentreCrop(View):
 
 
 class Annotated(View):
-    """A data set with one annotation of each image: somebody's, the majority's or a consensus.
+    """A data set with one annotation of each image: one annotator's, the majority's or a consensus.
 
-    An annotation is made when it is first asked for, and remembered.
+    An annotation is computed when it is first used, and cached.
 
     Args:
         dataset: The underlying data set.
@@ -107,29 +107,31 @@ class Annotated(View):
             :func:`probseg.datasets.annotators.annotation`.
 
     Raises:
-        OptionError: There is no such annotator, or it is ``"random"``: a sample is the same
+        OptionError: There is no such annotator, or it is ``"random"``, as a sample must be the same
             whenever it is read.
     """
 
     def __init__(self, dataset: Dataset, annotator: Annotator) -> None:
         check_annotator(annotator, dataset.annotators)
         if annotator == "random":
-            raise OptionError('a view cannot be "random"; choose_annotator draws from a batch')
+            raise OptionError(
+                'annotator cannot be "random" in a view; choose_annotator chooses from a batch'
+            )
         super().__init__(dataset, f"annotator {annotator}")
         self.annotator = annotator
         self.annotators = 1
-        self._known: dict[int, bytes] = {}  # compressed: a mask is hardly more than its outline
+        self._annotations: dict[int, bytes] = {}  # compressed to about the size of the outlines
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Return a batch of samples, with masks (B, 1, H, W)."""
         batch = self.dataset.__getitems__(indices)
-        new = [place for place, index in enumerate(indices) if index not in self._known]
+        new = [row for row, index in enumerate(indices) if index not in self._annotations]
         if new:
             present = None if batch.present is None else batch.present[new]
             part = Batch(batch.image[new], batch.masks[new], present)
-            for place, label in zip(new, annotation(part, self.annotator), strict=True):
-                self._known[indices[place]] = zlib.compress(label.numpy(), level=1)
-        labels = b"".join(zlib.decompress(self._known[index]) for index in indices)
+            for row, label in zip(new, annotation(part, self.annotator), strict=True):
+                self._annotations[indices[row]] = zlib.compress(label.numpy(), level=1)
+        labels = b"".join(zlib.decompress(self._annotations[index]) for index in indices)
         masks = torch.frombuffer(bytearray(labels), dtype=torch.uint8)
         return Batch(batch.image, masks.view(len(indices), 1, *batch.masks.shape[2:]))
 

@@ -10,8 +10,7 @@ from PIL import Image
 
 import probseg
 from probseg.cli.prediction import predict
-from probseg.datasets.formats.nifti import read_nifti
-from probseg.datasets.formats.orientation import Upright
+from probseg.datasets.formats.nifti import Reorientation, read_nifti
 
 SMALL = {"channels": [4, 8], "convolutions": 1}
 OPTIONS = {"backbone": {"name": "unet", **SMALL}, "encoder": {"name": "axis-aligned", **SMALL}}
@@ -104,7 +103,7 @@ def test_nifti_comes_back_on_its_own_voxels(command, model, checkpoint, pixels, 
     assert samples.shape == (*pixels.shape, 1, N) and samples.get_data_dtype() == np.uint8
     # as the model sees it: upright, and turned back by hand
     volume = read_nifti((tmp_path / "case.nii.gz").read_bytes(), flat=True)
-    upright = Upright(volume, axis=2)(volume)[0, 0]
+    upright = Reorientation(volume, axis=2)(volume)[0, 0]
     wanted = _wanted(model, upright.astype(float))[:, 1].mean(0)
     by_value = {int(v): float(p) for v, p in zip(upright.ravel(), wanted.ravel(), strict=True)}
     actual = np.asarray(mean.dataobj).reshape(pixels.shape)
@@ -122,8 +121,8 @@ def test_upright_pictures_go_back_to_their_voxels(order, axis):
     voxels = np.random.default_rng(0).normal(size=(3, 4, 5))
     data = nibabel.Nifti1Image(voxels, affine).to_bytes()
     volume = read_nifti(data, flat=False)
-    upright = Upright(volume, axis=axis)
-    assert np.array_equal(upright.back(upright(volume)), volume.voxels)
+    upright = Reorientation(volume, axis=axis)
+    assert np.array_equal(upright.inverse(upright(volume)), volume.voxels)
 
 
 def test_a_window_is_cut_as_it_says(command, model, checkpoint, tmp_path):

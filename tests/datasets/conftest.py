@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +11,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-
-sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves the folder out
 
 
 class Tree(NamedTuple):

@@ -19,14 +19,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fault_kinds import TRACE, plant
+from fault_kinds import TRACE, plant, plant_whole
 from fault_layouts import LAYOUTS
 from fault_trees import EITHER, GONE, SOUND, SPOILED, UNSEEN, Case, Tree, printable, write
-from fault_whole import plant_whole
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from probseg.datasets.cache.packed import PackedDataset
+from probseg.datasets.cache.dataset import PackedDataset
 from probseg.datasets.folder import folder as load_folder
 from probseg.datasets.lidc import lidc
 from probseg.datasets.qubiq import qubiq as load_qubiq
@@ -142,6 +141,7 @@ def tally() -> Iterator[Counter[str]]:
         print("\n" + json.dumps(dict(sorted(counts.items())), indent=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_only_what_is_sound_comes_back(layout: str, tally: Counter[str]) -> None:
     @settings(

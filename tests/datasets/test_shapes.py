@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 from scipy.stats import chisquare
+from shape_modes import mode_frequencies
 
-from probseg.datasets.shapes import AmbiguousShapes, mode_frequencies
+from probseg.datasets.shapes import AmbiguousShapes
 from probseg.errors import OptionError
 from probseg.interfaces import Dataset
 

@@ -79,8 +79,8 @@ def test_json_of_something_else_is_refused(text: str) -> None:
     ("options", "message"),
     [
         ({"by": "patients"}, "did you mean 'patient'"),
-        ({"fold": 3}, "fold 3 of 3"),
-        ({"folds": 1}, "folds is at least 2"),
+        ({"fold": 3}, "fold 0 to folds - 1, not 3 and 3"),
+        ({"folds": 1}, "folds must be at least 2"),
         ({"test": 1.0}, "share"),
         ({"folds": 9}, "too few"),
     ],

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from shape_modes import mode_frequencies
 from torch import Tensor
 
 from probseg import build
-from probseg.datasets.shapes import AmbiguousShapes, mode_frequencies
+from probseg.datasets.shapes import AmbiguousShapes
 from probseg.datasets.views import Subset, View
 from probseg.interfaces import Batch, Dataset
 from probseg.training import TrainingSettings, fit

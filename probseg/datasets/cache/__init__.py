@@ -1,1 +1,1 @@
-"""The packed cache: how data sets are packed, where the cache lies, and how it is read."""
+"""The packed cache: sources of samples, packing them, and reading the packed folder."""

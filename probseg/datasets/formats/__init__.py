@@ -1,1 +1,1 @@
-"""File formats, read exactly or refused: PNG, TIFF, NumPy, NIfTI, DICOM, zip, pickle."""
+"""File formats, read exactly or refused: PNG, TIFF, NumPy, NIfTI, DICOM, zip and pickle."""

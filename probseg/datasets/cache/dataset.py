@@ -1,0 +1,186 @@
+"""Packed data sets: the form in which every real data set is read, by memory map."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probseg.errors import DataError
+
+if TYPE_CHECKING:  # torch takes seconds and 500 MB, which a process that only packs need not spend
+    from torch import Tensor
+
+    from probseg.interfaces import Batch, Sample
+
+SCHEMA = 2  # raised whenever caches of an older probseg must be packed again
+ARRAYS = ("images.npy", "masks.npy", "present.npy", "spacing.npy")
+META = "meta.json"
+
+
+class PackedDataset:
+    """A data set packed into one folder; opening it reads no image.
+
+    The folder holds ``images.npy`` (N, C, H, W), uint8 for [0, 1] in 255 steps or float16 as it is;
+    ``masks.npy``, (N, A, ceil(H·W / 8)) bits of two classes or (N, A, H, W) uint8 of more;
+    ``present.npy``, (N, A) bool; ``spacing.npy``, (N, 2) float32; and ``meta.json``. It may be
+    shared by several processes, and pickles as its path.
+
+    Args:
+        folder: The packed folder.
+
+    Attributes:
+        ids: Unique names of the samples.
+        present: (N, A) bool, who annotated which image; other masks are empty.
+        spacing: (N, 2) float32, mm between rows and between columns; NaN where unknown.
+        skipped: Name and reason of each sample that could not be read and was left out.
+        source_state: What the cache was packed from, in which state (path, size, time of change)
+            and with which options.
+
+    Raises:
+        DataError: The folder is no packed data set, damaged, or of another schema.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        meta = _read_meta(self.folder)
+        self._images, self._masks, self.present, self.spacing = (
+            _open_array(self.folder / name) for name in ARRAYS
+        )
+        try:
+            self.name: str = meta["name"]
+            self.classes: int = meta["classes"]
+            self.groups: Sequence[str] = meta["groups"]
+            self.ids: Sequence[str] = meta["ids"]
+            self.fingerprint: str = meta["fingerprint"]
+            self.provenance: str = meta["provenance"]
+            self.source_state: dict[str, Any] = meta["stamp"]
+            self.skipped: Sequence[str] = meta["skipped"]
+            _check_arrays(self._images, self._masks, meta)
+            _check_columns(self.present, self.spacing, self._masks)
+            unchanged = meta["files"] == file_states(self.folder)
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise DataError(f"{self.folder} is damaged ({error}); {_REMEDY}") from error
+        self.channels: int = self._images.shape[1]
+        self.annotators: int = self._masks.shape[1]
+        _keep_freed_memory()
+        if not unchanged:  # hashing takes longer than opening
+            self.verify()
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> Sample:
+        from probseg.interfaces import Sample
+
+        image, masks, present = (array[0] for array in self._tensors([index]))
+        return Sample(image, masks, self.groups[index], present)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a batch: (B, C, H, W) float32 images in [0, 1], (B, A, H, W) uint8 masks."""
+        from probseg.interfaces import Batch
+
+        return Batch(*self._tensors(indices))
+
+    def __reduce__(self) -> tuple[type[PackedDataset], tuple[Path]]:
+        return type(self), (self.folder,)  # a memory map would pickle as all of its bytes
+
+    def verify(self) -> None:
+        """Read everything and compare it with the fingerprint.
+
+        Raises:
+            DataError: The content is not what was packed.
+        """
+        if fingerprint(self.folder, self.ids, self.groups) != self.fingerprint:
+            raise DataError(f"{self.folder} is damaged (its content changed); {_REMEDY}")
+
+    def _tensors(self, indices: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        from torch import from_numpy
+
+        rows = np.asarray(indices, dtype=np.intp)
+        images, masks, present = self._scaled(rows), self._unpacked(rows), self.present[rows]
+        return from_numpy(images), from_numpy(masks), from_numpy(present)
+
+    def _scaled(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        images = self._images[rows]
+        unit = np.float32(1 / 255 if images.dtype == np.uint8 else 1)
+        scaled: NDArray[np.float32] = np.multiply(images, unit, dtype=np.float32)  # in one pass
+        return scaled
+
+    def _unpacked(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        masks: NDArray[np.uint8] = self._masks[rows]
+        height, width = self._images.shape[2:]
+        if self.classes == 2:
+            masks = np.unpackbits(masks, axis=-1, count=height * width)
+        return masks.reshape(len(rows), self.annotators, height, width)
+
+
+def _keep_freed_memory() -> None:
+    """Let batches reuse each other's memory: fresh pages cost more time than filling them.
+
+    glibc gives freed memory back to the system beyond thresholds, which rise with the largest
+    block that was ever freed, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD). This block is never
+    written to, so it takes no memory.
+    """
+    np.empty((32 << 20) - (64 << 10), np.uint8)
+
+
+def fingerprint(folder: Path, ids: Sequence[str], groups: Sequence[str]) -> str:
+    """Return the hex digest of a packed folder's arrays, ids and groups."""
+    digest = hashlib.blake2b(json.dumps([list(ids), list(groups)]).encode(), digest_size=16)
+    for name in ARRAYS:
+        with open(folder / name, "rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
+
+
+def file_states(folder: Path) -> dict[str, list[int]]:
+    """Return size and time of change of a packed folder's arrays."""
+    states = {name: (folder / name).stat() for name in ARRAYS}
+    return {name: [state.st_size, state.st_mtime_ns] for name, state in states.items()}
+
+
+_REMEDY = "remove the folder and it is packed again"
+
+
+def _read_meta(folder: Path) -> dict[str, Any]:
+    try:
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} is no packed data set ({error}); {_REMEDY}") from error
+    schema = meta.get("schema") if isinstance(meta, dict) else None
+    if schema != SCHEMA:
+        raise DataError(f"{folder} has schema {schema}, this probseg reads {SCHEMA}; {_REMEDY}")
+    return meta  # type: ignore[no-any-return]  # JSON is untyped
+
+
+def _open_array(path: Path) -> NDArray[Any]:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is damaged ({error}); {_REMEDY}") from error
+
+
+def _check_arrays(images: NDArray[Any], masks: NDArray[Any], meta: dict[str, Any]) -> None:
+    if images.ndim != 4 or images.dtype not in (np.uint8, np.float16):
+        raise ValueError(f"images are {images.dtype} of shape {images.shape}")
+    pixels = images.shape[2:]
+    row = (math.ceil(math.prod(pixels) / 8),) if meta["classes"] == 2 else pixels
+    if masks.dtype != np.uint8 or masks.ndim < 3 or masks.shape[2:] != row:
+        raise ValueError(f"masks are {masks.dtype} of shape {masks.shape}")
+    counts = {len(images), len(masks), len(meta["ids"]), len(meta["groups"])}
+    if len(counts) > 1:
+        raise ValueError(f"images, masks, ids and groups differ in number: {sorted(counts)}")
+
+
+def _check_columns(present: NDArray[Any], spacing: NDArray[Any], masks: NDArray[Any]) -> None:
+    if present.dtype != np.bool_ or present.shape != masks.shape[:2]:
+        raise ValueError(f"presence is {present.dtype} of shape {present.shape}")
+    if spacing.dtype != np.float32 or spacing.shape != (len(masks), 2):
+        raise ValueError(f"spacing is {spacing.dtype} of shape {spacing.shape}")

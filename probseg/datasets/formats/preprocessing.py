@@ -1,0 +1,104 @@
+"""Images and masks brought to one size, range and set of classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import interpolate
+
+from probseg.errors import DataError, OptionError
+
+_LARGEST = 8192  # pixels along an edge
+_MOST_VALUES = 4  # that a message lists
+
+Size = tuple[int, int]
+
+
+def check_size(size: int | None) -> None:
+    """Check the edge length that images are to be resized to.
+
+    Raises:
+        OptionError: It is neither a number of pixels from 1 to 8192 nor None.
+    """
+    if size is not None and not 1 <= size <= _LARGEST:
+        raise OptionError(f"size must be an edge of 1 to {_LARGEST} pixels or None, not {size}")
+
+
+def resize_images(images: NDArray[Any], size: Size) -> NDArray[Any]:
+    """Resize by antialiased linear interpolation.
+
+    Args:
+        images: (n, C, H, W).
+        size: Height and width of the result.
+
+    Returns:
+        (n, C, *size) float64, or the images themselves if they have that size.
+    """
+    if images.shape[-2:] == size:
+        return images
+    pixels = torch.from_numpy(np.ascontiguousarray(images, np.float64))
+    return interpolate(pixels, size, mode="bilinear", antialias=True).numpy()
+
+
+def resize_masks(masks: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """Resize class indices (n, A, H, W) to (n, A, *size) by nearest neighbour."""
+    if masks.shape[-2:] == size:
+        return masks
+    pixels = torch.from_numpy(np.ascontiguousarray(masks))
+    return interpolate(pixels, size, mode="nearest-exact").numpy()
+
+
+def stretch(images: NDArray[Any]) -> NDArray[np.float16]:
+    """Stretch each channel of each image (n, C, H, W) to [0, 1]; a constant one becomes 0."""
+    values = images.astype(np.float64)
+    low = values.min((2, 3), keepdims=True, initial=np.inf)
+    width = values.max((2, 3), keepdims=True, initial=-np.inf) - low
+    stretched: NDArray[np.float64] = (values - low) / np.where(width > 0, width, 1)
+    return stretched.astype(np.float16)
+
+
+def check_finite(image: NDArray[Any]) -> None:
+    """Check that all values of an image are finite.
+
+    Raises:
+        DataError: Some are NaN, infinite or beyond single precision.
+    """
+    limit = np.finfo(np.float32).max
+    if image.dtype.kind == "f" and not (np.abs(image) <= limit).all():  # false for NaN
+        raise DataError("has values that are NaN or infinite")
+
+
+def as_labels(mask: NDArray[Any], classes: int = 2) -> NDArray[np.uint8]:
+    """Return a mask of classes 0 to ``classes`` - 1; of two classes, 255 may stand for 1.
+
+    >>> as_labels(np.array([[0.0, 255.0]])).tolist()
+    [[0, 1]]
+
+    Args:
+        mask: Of any shape and real type.
+        classes: Number of classes, at most 256.
+
+    Returns:
+        The same shape, uint8.
+
+    Raises:
+        DataError: It has other values, however close to a class.
+    """
+    mask = mask.astype(np.uint8) if mask.dtype == np.bool_ else mask
+    scale = 255 if classes == 2 and mask.max() == 255 else 1
+    if mask.min() >= 0 and mask.max() <= scale * (classes - 1):  # false for NaN
+        labels = (mask // scale).astype(np.uint8)
+        if np.array_equal(labels * np.uint8(scale), mask):
+            return labels
+    allowed = "0 and 1, or 0 and 255" if classes == 2 else f"0 to {classes - 1}"
+    values = ", ".join(f"{value:.6g}" for value in _other_values(mask, classes))
+    raise DataError(f"is no mask of {allowed}: it has the values {values}")
+
+
+def _other_values(mask: NDArray[Any], classes: int) -> list[float]:
+    allowed = [0, 1, 255] if classes == 2 else range(classes)
+    values = np.unique(mask).tolist()
+    return ([value for value in values if value not in allowed] or values)[:_MOST_VALUES]

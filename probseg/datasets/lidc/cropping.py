@@ -1,0 +1,184 @@
+"""Crops around LIDC's nodules: their slices, their frames, and their grey values."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from probseg.datasets.formats.dicom import SliceHeader
+from probseg.datasets.lidc.database import READERS, Annotation, Scan
+from probseg.datasets.lidc.nodules import Nodule, cluster
+from probseg.errors import DataError, OptionError
+from probseg.options import check_number
+
+SIZE = 128
+LUNG = (-1350.0, 150.0)  # HU: level -600, width 1500
+_NEAR = 0.1  # mm between an outline's z and its slice's; slices are at least 0.45 apart
+_TOLERANCE = 1e-3  # relative, between the pixel spacing of a file and of the database
+Window = tuple[float, float] | Literal["crop"]
+
+
+class Frame(NamedTuple):
+    """A square of SIZE pixels in the slices of one scan."""
+
+    origin: tuple[float, float]  # column and row of its first pixel, in pixels of the slices
+    step: float  # between its pixels, in pixels of the slices
+
+
+class CropSlice(NamedTuple):
+    """One slice of a crop."""
+
+    number: int
+    z: float  # mm
+    files: list[str]  # more than one if there are copies
+
+
+class Crop(NamedTuple):
+    """One nodule to cut out of its slices."""
+
+    name: str
+    nodule: Nodule
+    frame: Frame
+    slices: list[CropSlice]
+
+
+def plan_crops(
+    scan: Scan, label: str, files: list[tuple[str, SliceHeader]], spacing: float | None
+) -> tuple[list[Crop], list[str]]:
+    """Return the crops of a scan, and a fault if it lacks slices.
+
+    Args:
+        scan: The scan.
+        label: Its name, with which the crops' names begin.
+        files: The names and headers of its slices.
+        spacing: mm between the pixels of the crops; by default those of the scan.
+
+    Raises:
+        DataError: The slices differ from each other or from the database, or are too small.
+    """
+    size = _common_size(scan, files)
+    positions = np.array([header.z for _, header in files])
+    crops, expected, missing = [], set[float](), set[float]()
+    for nodule in cluster(scan):
+        if len(nodule.annotations) > READERS:
+            continue
+        slices = []
+        for number, z in enumerate(slices_of(nodule)):
+            near = np.flatnonzero(np.abs(positions - z) <= _NEAR)
+            if len(near):
+                slices.append(CropSlice(number, z, sorted(files[row][0] for row in near)))
+            else:
+                missing.add(z)
+            expected.add(z)
+        if slices:
+            frame = frame_around(nodule, size, spacing)
+            small = nodule._replace(scan=scan._replace(annotations=[]))  # to send to a process
+            crops.append(Crop(f"{label}/nodule-{nodule.number}", small, frame, slices))
+    faults = [
+        f"{label}: lacks {len(missing)} of its {len(expected)} outlined slices, z = "
+        f"{', '.join(f'{z:g}' for z in sorted(missing))} mm (series {scan.series})"
+    ]
+    return crops, faults if missing else []
+
+
+def _common_size(scan: Scan, files: list[tuple[str, SliceHeader]]) -> tuple[int, int]:
+    """Return the size of a scan's slices, after comparing them with each other and the database."""
+    first, (*_, size) = files[0]
+    for name, header in files:
+        if not np.allclose(header.spacing, scan.spacing, rtol=_TOLERANCE, atol=0):
+            raise DataError(
+                f"{name} has pixels of {header.spacing[0]:g}x{header.spacing[1]:g} mm, "
+                f"the scan {scan.spacing:g} mm in the database"
+            )
+        if header.size != size:
+            raise DataError(
+                f"{name} has {header.size[0]}x{header.size[1]} pixels and {first} "
+                f"{size[0]}x{size[1]}"
+            )
+    return size
+
+
+def slices_of(nodule: Nodule) -> list[float]:
+    """Return the z in mm, ascending, of the slices that the nodule's reference reader outlined."""
+    return sorted({contour.z for contour in _reference(nodule).contours})
+
+
+def frame_around(nodule: Nodule, size: tuple[int, int], spacing: float | None = None) -> Frame:
+    """Return the square around a nodule, moved into the slice where it would leave it.
+
+    Its middle is the mean of all outline points of the reference reader, in whole pixels. The LIDC
+    slices that circulate as PNG files were measured to be cut this way.
+
+    Args:
+        nodule: The nodule.
+        size: Rows and columns of the scan's slices.
+        spacing: mm between the pixels of the square; by default those of the scan.
+
+    Raises:
+        DataError: The square is larger than the slices.
+    """
+    step = 1.0 if spacing is None else spacing / nodule.scan.spacing
+    points = np.concatenate([contour.points for contour in _reference(nodule).contours])
+    last = np.array(size[::-1]) - 1 - (SIZE - 1) * step
+    if (last < 0).any():
+        raise DataError(
+            f"{SIZE} pixels of {step * nodule.scan.spacing:g} mm are more than its slices have "
+            f"({size[0]}x{size[1]} of {nodule.scan.spacing:g} mm)"
+        )
+    column, row = np.clip(np.floor(points.mean(axis=0)) - SIZE // 2 * step, 0, last)
+    return Frame((float(column), float(row)), step)
+
+
+def cut(slice_: NDArray[np.float32], frame: Frame) -> NDArray[np.float32]:
+    """Return the pixels of a frame in a slice, interpolated linearly between the slice's pixels."""
+    column, row = frame.origin
+    if frame.step == 1 and column.is_integer() and row.is_integer():
+        return slice_[int(row) : int(row) + SIZE, int(column) : int(column) + SIZE]
+    steps = np.arange(SIZE) * frame.step
+    grid = np.meshgrid(row + steps, column + steps, indexing="ij")
+    return map_coordinates(slice_, grid, order=1, mode="nearest")  # type: ignore[no-any-return]  # no stubs
+
+
+def to_gray(crop: NDArray[np.float32], window: Window) -> NDArray[np.uint8]:
+    """Map Hounsfield units to 0 to 255, over a window or over the crop's own minimum and maximum.
+
+    Values are scaled and rounded as in the PNG files that circulate, also halfway between two
+    levels.
+
+    >>> to_gray(np.array([-2000.0, -600.0, 3000.0], np.float32), LUNG).tolist()
+    [0, 128, 255]
+    >>> to_gray(np.array([-1000.0, -600.0, 3000.0], np.float32), "crop").tolist()
+    [0, 26, 255]
+    """
+    low, high = (float(crop.min()), float(crop.max())) if window == "crop" else window
+    gray = (crop.astype(np.float64) - low) * (255 / max(high - low, 1))
+    return np.floor(gray.clip(0, 255) + 0.5).astype(np.uint8)
+
+
+def check_crop_options(spacing: float | None, window: Window) -> None:
+    """Check the spacing and window of crops.
+
+    Raises:
+        OptionError: The spacing is not positive, or the window no range of at least 1 HU.
+    """
+    if spacing is not None:
+        check_number("spacing", spacing)
+    if window == "crop":
+        return
+    try:
+        low, high = map(float, window)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and high - low >= 1):
+        raise OptionError(
+            f'window must be "crop" or the HU of black and white, e.g. {LUNG}, not {window!r}'
+        )
+
+
+def _reference(nodule: Nodule) -> Annotation:
+    """The reader with the most outlines, the first of several."""
+    return max(nodule.annotations, key=lambda annotation: len(annotation.contours))

@@ -1,0 +1,122 @@
+"""The slices of each DICOM series below a folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from probseg.datasets.cache.arrays import Arrays, PartialResults, result_key
+from probseg.datasets.cache.source import chunked
+from probseg.datasets.formats.dicom import SliceHeader, read_header
+from probseg.errors import DataError
+from probseg.utils.progress import progress_bar
+
+_WORTH_PROCESSES = 4000  # files: starting processes takes some seconds
+_BATCH = 500  # files that are indexed, and saved, at once
+
+
+class SeriesIndex(NamedTuple):
+    """The slices below a folder, and the faults of files there."""
+
+    series: dict[str, list[tuple[str, SliceHeader]]]  # by SeriesInstanceUID: file names and headers
+    faults: list[str]
+
+
+def index_folder(
+    root: Path,
+    names: Sequence[str],
+    series: Collection[str],
+    partial: PartialResults,
+    *,
+    progress: bool | None = None,
+) -> SeriesIndex:
+    """Read the headers of DICOM files, in as many processes as there are cores if worth it.
+
+    Args:
+        root: The folder.
+        names: Its files, relative.
+        series: The SeriesInstanceUIDs of interest.
+        partial: Headers that an earlier run has read.
+        progress: Show a bar; by default if stderr is a terminal.
+    """
+    batches = list(_batches(names))
+    jobs = -1 if len(names) >= _WORTH_PROCESSES else 1
+    index = SeriesIndex({}, [])
+    faults: list[tuple[str, str]] = []
+    bar = progress_bar("reading headers", len(names), show=progress)
+    with bar as advance, Parallel(n_jobs=jobs, return_as="generator") as pool:
+        results = pool(delayed(_read_batch)(root, batch, series, partial) for batch in batches)
+        for batch, arrays in zip(batches, results, strict=True):
+            for name, header in _unpack(arrays):
+                index.series.setdefault(header.series, []).append((name, header))
+            faults += zip(*(arrays[key].tolist() for key in ("faulty", "reasons")), strict=True)
+            advance(len(batch))
+    index.faults.extend(_grouped(faults))
+    return index
+
+
+def _batches(names: Sequence[str]) -> Iterable[Sequence[str]]:
+    """Split by folder, so that a new folder leaves the others' batches as they are."""
+    ordered = sorted(names, key=lambda name: (_folder(name), name))
+    for _, files in groupby(ordered, key=_folder):
+        yield from chunked(list(files), _BATCH)
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _read_batch(
+    root: Path, names: Sequence[str], series: Collection[str], partial: PartialResults
+) -> Arrays:
+    key = result_key(["headers", sorted(series)], [root / name for name in names])
+    if (arrays := partial.load(key)) is None:
+        arrays = _read_headers(root, names, series)
+        if not len(arrays["faulty"]):  # the next run reads those again
+            partial.save(key, arrays)
+    return arrays
+
+
+def _read_headers(root: Path, names: Sequence[str], series: Collection[str]) -> Arrays:
+    slices: list[tuple[str, SliceHeader]] = []
+    faults: list[tuple[str, str]] = []
+    for name in names:
+        try:
+            if header := read_header(root / name, series):
+                slices.append((name, header))
+        except DataError as error:
+            faults.append((name, str(error)))
+    headers = [header for _, header in slices]
+    return {
+        "names": np.array([name for name, _ in slices], np.str_),
+        "series": np.array([header.series for header in headers], np.str_),
+        "z": np.array([header.z for header in headers], np.float64),
+        "spacing": np.array([header.spacing for header in headers], np.float64).reshape(-1, 2),
+        "size": np.array([header.size for header in headers], np.int64).reshape(-1, 2),
+        "faulty": np.array([name for name, _ in faults], np.str_),
+        "reasons": np.array([reason for _, reason in faults], np.str_),
+    }
+
+
+def _unpack(arrays: Arrays) -> Iterable[tuple[str, SliceHeader]]:
+    columns = (arrays[key].tolist() for key in ("names", "series", "z", "spacing", "size"))
+    for name, series, z, spacing, size in zip(*columns, strict=True):
+        yield name, SliceHeader(series, z, tuple(spacing), tuple(size))
+
+
+def _grouped(faults: list[tuple[str, str]]) -> list[str]:
+    """One line for all files of a folder that have the same fault."""
+    first: dict[tuple[str, str], str] = {}
+    count: Counter[tuple[str, str]] = Counter()
+    for name, reason in faults:
+        kind = str(PurePosixPath(name).parent), reason
+        first.setdefault(kind, name)
+        count[kind] += 1
+    others = {kind: f" and {n - 1} more there" if n > 1 else "" for kind, n in count.items()}
+    return [f"{name}{others[kind]}: {kind[1]}" for kind, name in first.items()]

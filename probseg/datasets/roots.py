@@ -1,0 +1,89 @@
+"""The root of a data set: the path that the user gave, and the files found there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from probseg.datasets.cache.dataset import META
+from probseg.datasets.formats.files import Archive, FileTree, Folder, shorten
+from probseg.errors import DataError, MissingDataError
+
+
+class SampleFiles(NamedTuple):
+    """The names of the files found for one sample; two files for one purpose are refused."""
+
+    images: list[str]
+    masks: dict[Any, list[str]]  # by annotator
+    unclear: list[str]  # files of no known kind or purpose
+
+
+def find_root(root: str | os.PathLike[str] | None, name: str, wanted: str) -> Path:
+    """Return the root of a data set: ``root``, else the environment variable PROBSEG_DATA.
+
+    Args:
+        root: As the user gave it.
+        name: The name of the data set, for messages.
+        wanted: What a root has to be, for messages.
+
+    Raises:
+        MissingDataError: No root is given, or it does not exist.
+    """
+    given = root or os.environ.get("PROBSEG_DATA")
+    if not given:
+        raise MissingDataError(
+            f"{name} needs a data root: pass root=, or set the environment variable PROBSEG_DATA, "
+            f"to {wanted}"
+        )
+    path = Path(os.path.realpath(Path(given).expanduser()))
+    if not path.exists():
+        raise MissingDataError(f"there is no {path}; the root of {name} is {wanted}")
+    return path
+
+
+def open_root(root: Path, enter: Callable[[str], bool], name: str, wanted: str) -> FileTree:
+    """Return the files of a folder or of a zip file.
+
+    Args:
+        root: The folder or zip file.
+        enter: Whether to look into a folder of this relative name.
+        name: The name of the data set, for messages.
+        wanted: What a root has to be, for messages.
+
+    Raises:
+        DataError: It is neither of the two, or cannot be listed.
+    """
+    if root.is_dir():
+        return Folder(root, enter)
+    if root.suffix.lower() != ".zip":
+        raise DataError(
+            f"{root} is neither a folder nor a zip file; the root of {name} is {wanted}"
+        )
+    return Archive(root)
+
+
+def is_packed(root: Path) -> bool:
+    """Return whether a root is a packed data set."""
+    return (root / META).is_file()
+
+
+def list_contents(root: Path) -> str:
+    """Return the first names in a folder, for the message that it holds no such data."""
+    if not root.is_dir():
+        return f"the file {root.name}"
+    names = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
+    return shorten(names, ", ") or "nothing"
+
+
+def check_unique(root: Path, samples: Collection[SampleFiles]) -> None:
+    """Check that no sample has two images, or two masks of one annotator.
+
+    Raises:
+        DataError: One has; the message names two files.
+    """
+    for files in samples:
+        for names in (files.images, *files.masks.values()):
+            if len(names) > 1:
+                raise DataError(f"{root}: {names[0]} is there twice, also as {names[1]}")

@@ -1,0 +1,339 @@
+"""Anybody's own data: every kind of file, and everything that can be wrong with it."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
+
+import probseg
+from probseg.datasets.cache.dataset import PackedDataset
+from probseg.datasets.folder import folder
+from probseg.errors import DataError, MissingDataError, OptionError
+
+ITK = np.diag([-0.5, -0.25, 1.0, 1.0])
+
+
+def encode(pixels: np.ndarray, suffix: str) -> bytes:
+    file = io.BytesIO()
+    if suffix == ".npy":
+        np.save(file, pixels)
+    elif suffix == ".nii.gz":  # voxels are (column, row) here
+        file.write(nibabel.Nifti1Image(np.swapaxes(pixels, 0, 1), ITK).to_bytes())
+    else:
+        kind = {".png": "PNG", ".tif": "TIFF"}[suffix]
+        Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+def put(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode(pixels, "".join(path.suffixes)))
+
+
+def grey(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def drawn(*shape: int, seed: int = 0, classes: int = 2) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, classes, shape, np.uint8)
+
+
+def write(root: Path, suffix: str = ".png", count: int = 3) -> None:
+    for number in range(count):
+        put(root / f"images/scan {number}é{suffix}", grey(9, 7, seed=number))
+        for who in ("Ann", "Bob"):
+            mask = 255 * drawn(9, 7, seed=number + 10 * len(who) + ord(who[0]))
+            put(root / f"masks/scan {number}é/{who}{suffix}", mask)
+
+
+def load(root: Path, **options: Any) -> PackedDataset:
+    return folder(root, cache=root.parent / f"cache of {root.name}", **options)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".npy", ".nii.gz"])
+def test_every_kind_of_file_gives_what_was_written(suffix: str, tmp_path: Path) -> None:
+    write(tmp_path / "mine", suffix, count=11)
+    dataset = load(tmp_path / "mine")
+    assert dataset.ids == dataset.groups == [f"scan {number}é" for number in range(11)]
+    assert (dataset.name, dataset.channels, dataset.annotators) == ("folder", 1, 2)
+    assert dataset.source_state["annotators"] == ["Ann", "Bob"]
+    batch = dataset.__getitems__(range(11))
+    assert_array_equal((batch.image[3, 0] * 255).round(), grey(9, 7, seed=3))
+    assert_array_equal(batch.masks[3, 0], drawn(9, 7, seed=3 + 30 + 65))
+    assert_array_equal(batch.masks[3, 1], drawn(9, 7, seed=3 + 30 + 66))
+    assert dataset.present.all()
+    spacing = [0.25, 0.5] if suffix == ".nii.gz" else [np.nan, np.nan]
+    assert_array_equal(dataset.spacing, [spacing] * 11)
+
+
+def test_a_zip_file_will_do_with_or_without_an_outer_folder(tmp_path: Path) -> None:
+    write(tmp_path / "all/mine")
+    for base, name in (("all", "outer"), ("all/mine", "inner")):
+        archive = Path(shutil.make_archive(str(tmp_path / name), "zip", tmp_path / base))
+        assert load(archive).fingerprint == load(tmp_path / "all/mine").fingerprint
+
+
+def test_who_has_no_mask_is_not_present(tmp_path: Path) -> None:
+    write(tmp_path)
+    put(tmp_path / "masks/scan 1é/reader 10.png", drawn(9, 7))
+    put(tmp_path / "masks/scan 1é/reader 9.png", drawn(9, 7))
+    (tmp_path / "masks/scan 1é/Ann.png").unlink()
+    dataset = load(tmp_path)
+    assert dataset.source_state["annotators"] == ["Ann", "Bob", "reader 9", "reader 10"]
+    assert_array_equal(dataset.present, [[1, 1, 0, 0], [0, 1, 1, 1], [1, 1, 0, 0]])
+    assert not dataset[1].masks[0].any()
+
+
+@pytest.mark.parametrize("name", ["groups.csv", "Groups.CSV"])
+def test_groups_come_from_their_table(name: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    table = "\ufeffid,group\nscan 0é,Zoë\nscan 2é, Zoë\n\nscan 1é,Max\n"
+    (tmp_path / name).write_text(table, encoding="utf-8")
+    assert load(tmp_path).groups == ["Zoë", "Max", "Zoë"]
+
+
+TABLES = {
+    "patient,id\nscan 0é,Zoë\n": "headed id,group",
+    "id,group\nscan 0é\n": "two columns",
+    "id;group\nscan 0é;Zoë\n": "separated by commas; it has the row 'id;group'",
+    "": "headed id,group",
+    "id,group\nscan 0é,Zoë\nscan 0é,Max\n": "two groups",
+    "id,group\nscan 0é,Zoë\nscan 1é,Max\n": "scan 2é: has no group",
+    "id,group\nscan 0é.png,Zoë\n": "without its suffix",
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_of_groups_is_whole(table: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "groups.csv").write_text(table, encoding="utf-8")
+    with pytest.raises(DataError, match=TABLES[table]):
+        load(tmp_path)
+
+
+def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "groups.csv").write_bytes("id,group\nscan 0é,Zoë\n".encode("latin-1"))
+    with pytest.raises(DataError, match="UTF-8"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".npy"])
+def test_colour_has_three_channels(suffix: str, tmp_path: Path) -> None:
+    put(tmp_path / f"images/a{suffix}", grey(9, 7, 3))
+    put(tmp_path / "masks/a/me.png", drawn(9, 7))
+    image = load(tmp_path)[0].image
+    assert_array_equal((image * 255).round(), grey(9, 7, 3).transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".npy"])
+def test_sixteen_bits_are_stretched(suffix: str, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(500, 40000, (9, 7), np.uint16)
+    put(tmp_path / f"images/a{suffix}", pixels)
+    put(tmp_path / "masks/a/me.png", drawn(9, 7))
+    image = load(tmp_path)[0].image[0].numpy()
+    span = float(pixels.max()) - float(pixels.min())
+    assert_allclose(image, (pixels - float(pixels.min())) / span, atol=5e-4)
+
+
+def test_an_image_with_a_palette_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    Image.fromarray(grey(9, 7)).convert("P").save(tmp_path / "images/scan 0é.png")
+    with pytest.raises(DataError, match=r"scan 0é\.png: is a picture with a palette; save it"):
+        load(tmp_path)
+
+
+def test_masks_may_be_palettes_or_black_and_white(tmp_path: Path) -> None:
+    write(tmp_path, count=1)
+    mask = drawn(9, 7, classes=2)
+    palette = Image.fromarray(mask).convert("P")
+    palette.putdata(mask.ravel().tolist())
+    palette.putpalette([0, 0, 0, 250, 100, 0])
+    palette.save(tmp_path / "masks/scan 0é/Ann.png")
+    Image.fromarray(mask * np.uint8(255)).convert("1").save(tmp_path / "masks/scan 0é/Bob.png")
+    assert_array_equal(load(tmp_path)[0].masks, [mask, mask])
+
+
+def test_more_classes_are_labels(tmp_path: Path) -> None:
+    put(tmp_path / "images/a.png", grey(9, 7))
+    put(tmp_path / "masks/a/me.png", drawn(9, 7, classes=4))
+    dataset = load(tmp_path, classes=4)
+    assert_array_equal(dataset[0].masks[0], drawn(9, 7, classes=4))
+    with pytest.raises(DataError, match=r"no mask of 0 to 2: it has the values 3"):
+        load(tmp_path, classes=3)
+    with pytest.raises(DataError, match=r"no mask of 0 and 1, or 0 and 255: .* values 2, 3"):
+        load(tmp_path)
+
+
+def test_sizes_that_vary_need_a_size(tmp_path: Path) -> None:
+    write(tmp_path)
+    put(tmp_path / "images/wide.png", np.full((9, 8), 77, np.uint8))
+    put(tmp_path / "masks/wide/Ann.png", np.ones((9, 8), np.uint8))
+    with pytest.raises(DataError, match=r"images/wide.png: is 9x8, the first image 9x7; pass size"):
+        load(tmp_path)
+    wide = load(tmp_path, size=4)[3]
+    assert_array_equal((wide.image * 255).round(), np.full((1, 4, 4), 77))
+    assert_array_equal(wide.masks[0], np.ones((4, 4)))
+
+
+def test_no_file_of_the_system_disturbs(tmp_path: Path) -> None:
+    write(tmp_path)
+    ids = load(tmp_path).ids
+    for name in ("images/.DS_Store", "images/._scan 0é.png", "masks/scan 0é/Thumbs.db", "x.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    assert load(tmp_path).ids == ids
+
+
+IMAGE, MASK = "images/scan 1é.png", "masks/scan 1é/Bob.png"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-25])
+
+
+def instead(suffix: str, pixels: np.ndarray) -> Any:
+    def spoil(path: Path) -> None:
+        path.unlink()
+        put(path.parent / (path.name.removesuffix(".png") + suffix), pixels)
+
+    return spoil
+
+
+def bare_claim(path: Path) -> None:
+    path.unlink()
+    header = {"descr": "<f8", "fortran_order": False, "shape": (30000, 30000, 3)}
+    with open(path.with_suffix(".npy"), "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+
+
+def other_checksum(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[data.index(b"IEND") - 5] ^= 1  # the last byte of the pixels' checksum
+    path.write_bytes(data)
+
+
+def open_header(path: Path) -> None:
+    path.unlink()
+    data = encode(grey(9, 7), ".npy")
+    path.with_suffix(".npy").write_bytes(data.replace(b"(9, 7)", b"(9, 7 "))
+
+
+def a_pickle(path: Path) -> None:
+    path.unlink()
+    np.save(path.with_suffix(".npy"), np.array([[{}]], object), allow_pickle=True)
+
+
+def of_mode(mode: str) -> Any:
+    return lambda path: Image.new(mode, (7, 9)).save(path)
+
+
+def pages(path: Path) -> None:
+    path.unlink()
+    page = Image.fromarray(grey(9, 7))
+    page.save(path.with_suffix(".tif"), save_all=True, append_images=[page])
+
+
+FAULTS: dict[str, tuple[str, Any, str]] = {
+    "truncated image": (IMAGE, cut, "no whole PNG"),
+    "truncated mask": (MASK, cut, "no whole PNG"),
+    "zero bytes": (MASK, lambda path: path.write_bytes(b""), "is empty"),
+    "something else": (MASK, lambda path: path.write_bytes(b"PK\x03\x04"), "no whole PNG"),
+    "no image": (IMAGE, Path.unlink, "has no image"),
+    "no masks": (MASK, lambda path: shutil.rmtree(path.parent), "has no annotation"),
+    "another kind": (MASK, lambda path: path.rename(path.with_suffix(".jpg")), "none of .nii.gz"),
+    "other size": (MASK, instead(".png", drawn(7, 9)), "is 7x9, its image 9x7"),
+    "grey mask": (MASK, instead(".png", 128 * drawn(9, 7)), "values 128"),
+    "nearly one": (MASK, instead(".npy", drawn(9, 7) * 0.99999), "values 0.99999"),
+    "NaN mask": (MASK, instead(".npy", np.full((9, 7), np.nan)), "values nan"),
+    "colour mask": (MASK, instead(".png", grey(9, 7, 3)), "has 3 channels; a mask has one"),
+    "colour image": (IMAGE, instead(".png", grey(9, 7, 3)), "3 channels, the first image 1"),
+    "16 bits beside 8": (IMAGE, instead(".png", grey(9, 7).astype(np.uint16)), "is not 8-bit"),
+    "NaN": (IMAGE, instead(".npy", np.full((9, 7), np.nan)), "NaN or infinite"),
+    "a volume": (IMAGE, instead(".npy", grey(9, 7, 20)), "20 channels, more than 16"),
+    "one axis": (IMAGE, instead(".npy", grey(9)), "not (H, W)"),
+    "a huge claim": (IMAGE, bare_claim, "claims 30000x30000x3"),
+    "a wrong checksum": (IMAGE, other_checksum, "no whole PNG"),
+    "a header that does not close": (IMAGE, open_header, "no whole NumPy"),
+    "a pickle": (IMAGE, a_pickle, "elements of type object"),
+    "transparency": (IMAGE, of_mode("RGBA"), "mode 'RGBA'"),
+    "pages": (IMAGE, pages, "several pages"),
+    "NIfTI on PNG": (MASK, instead(".nii.gz", drawn(9, 7)), "nothing says how the two lie"),
+    "PNG on NIfTI": (IMAGE, instead(".nii.gz", grey(9, 7)), "nothing says how the two lie"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_sample_is_refused_or_left_out(fault: str, tmp_path: Path) -> None:
+    name, spoil, why = FAULTS[fault]
+    write(tmp_path)
+    whole = load(tmp_path)
+    spoil(tmp_path / name)
+    with pytest.raises(DataError) as caught:
+        load(tmp_path)
+    assert "scan 1é" in str(caught.value) and why in str(caught.value)
+    rest = load(tmp_path, on_fault="skip")
+    assert rest.ids == ["scan 0é", "scan 2é"]
+    assert [why in line for line in rest.skipped] == [True]
+    for index, other in enumerate((0, 2)):
+        assert_array_equal(rest[index].image, whole[other].image)
+        assert_array_equal(rest[index].masks, whole[other].masks)
+
+
+@pytest.mark.parametrize("bits", [1 << 13, 1 << 15])
+def test_a_picture_that_claims_too_much_is_refused_unread(bits: int, tmp_path: Path) -> None:
+    write(tmp_path)
+    data = bytearray((tmp_path / IMAGE).read_bytes())
+    data[16:24] = np.array([bits, bits + 1], ">u4").tobytes()
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    (tmp_path / IMAGE).write_bytes(data)
+    with pytest.raises(DataError, match="claims"):
+        load(tmp_path)
+
+
+def test_an_id_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    put(tmp_path / "images/scan 1é.tif", grey(9, 7))
+    with pytest.raises(DataError, match="is there twice"):
+        load(tmp_path, on_fault="skip")
+
+
+def test_accents_taken_apart_are_the_same_letters(tmp_path: Path) -> None:
+    write(tmp_path)
+    fingerprint = load(tmp_path).fingerprint
+    (tmp_path / "masks/scan 1é").rename(tmp_path / "masks/scan 1e\u0301")
+    assert load(tmp_path).fingerprint == fingerprint
+
+
+def test_a_loop_of_links_ends(tmp_path: Path) -> None:
+    write(tmp_path)
+    ids = load(tmp_path).ids
+    for place in ("loop", "images/loop", "masks/scan 1é/loop"):
+        (tmp_path / place).symlink_to(tmp_path, target_is_directory=True)
+    assert load(tmp_path).ids == ids
+
+
+def test_wrong_options_and_missing_data_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(MissingDataError, match="holds: pictures"):
+        load(tmp_path)
+    with pytest.raises(OptionError, match=r"classes must be 2 to 256.*, not 1"):
+        load(tmp_path, classes=1)
+    with pytest.raises(OptionError, match=r"size must be .*, not 9000"):
+        load(tmp_path, size=9000)
+    with pytest.raises(DataError, match="neither a folder nor a zip"):
+        (tmp_path / "file.txt").write_text("text")
+        load(tmp_path / "file.txt")
+    monkeypatch.delenv("PROBSEG_DATA", raising=False)
+    with pytest.raises(MissingDataError, match="PROBSEG_DATA"):
+        probseg.datasets.create("folder")
