@@ -1,4 +1,4 @@
-"""A survey of a data set: read once, batch by batch, and summed up."""
+"""A survey of a data set, read once in batches: its masks, its annotators, suspicious samples."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.data.agreement import mean_over_pairs, pairwise_iou, stands_apart, with_others
 from probseg.interfaces import Batch, Dataset
 
 BATCH = 64
+FAR, CLOSE = 0.1, 0.5  # IoU with the others, and among the others, of an annotator who stands apart
 
 
 class Measures(NamedTuple):
-    """What is kept of each image once its batch is gone."""
+    """The measures of each image, which are kept when its batch is gone."""
 
     present: Tensor  # (B, A) bool, who annotated
-    empty: Tensor  # (B, A) bool, who of them found nothing
+    empty: Tensor  # (B, A) bool, who annotated and marked nothing
     area: Tensor  # (B, A), share of the image
     border: Tensor  # (B, A) bool, whose mask touches the border
-    apart: Tensor  # (B, A) bool, who stands apart from others who agree
+    apart: Tensor  # (B, A) bool, who is far from the others, who agree
     iou_others: Tensor  # (B, A), mean with the others
     iou: Tensor  # (B,), mean over pairs, both empty = 1
     iou_drawn: Tensor  # (B,), mean over pairs without those of two empty masks
     lowest: Tensor  # (B,) intensity
     highest: Tensor  # (B,) intensity
     finite: Tensor  # (B,) bool
-    known: Tensor  # (B,) bool, whether every class is one that the data set declares
+    declared: Tensor  # (B,) bool, whether the data set declares every class in the masks
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What there is in a data set, and which of its samples deserve a look."""
+    """What a data set holds, and which of its samples are damaged or look wrong."""
 
     dataset: Dataset
     size: tuple[int, int]  # height and width
     measures: Measures  # of all images
-    suspicious: dict[str, list[int]]  # what to look at, and the samples' indices
+    suspicious: dict[str, list[int]]  # what looks wrong, and the samples' indices
     damaged: dict[str, list[int]]
 
     @property
@@ -54,8 +54,8 @@ def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None
     """Read a data set once, a batch at a time.
 
     Args:
-        dataset: What to read.
-        advance: Called with the number of images of every batch that is done.
+        dataset: To read.
+        advance: Called with the number of images of each batch when it is done.
     """
     parts, digests = [], []
     for start in range(0, len(dataset), BATCH):
@@ -73,7 +73,7 @@ def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None
         damaged=_indices(
             {
                 "NaN or infinity in the image": ~measures.finite,
-                f"a class beyond the declared {dataset.classes}": ~measures.known,
+                f"a class beyond the declared {dataset.classes}": ~measures.declared,
             }
         ),
     )
@@ -99,7 +99,7 @@ def measure(batch: Batch, classes: int) -> Measures:
         lowest=image.amin((1, 2, 3)),
         highest=image.amax((1, 2, 3)),
         finite=image.isfinite().flatten(1).all(1),
-        known=(masks < classes).flatten(1).all(1),
+        declared=(masks < classes).flatten(1).all(1),
     )
 
 
@@ -111,16 +111,16 @@ def digest(image: Tensor) -> bytes:
 def duplicates(digests: Sequence[bytes], groups: Sequence[str]) -> dict[str, list[int]]:
     """Return the samples whose image occurs more than once, in one group or in several."""
     times = Counter(digests)
-    homes: dict[bytes, set[str]] = {}
+    groups_of: dict[bytes, set[str]] = {}
     for key, group in zip(digests, groups, strict=True):
-        homes.setdefault(key, set()).add(group)
+        groups_of.setdefault(key, set()).add(group)
     twice = [index for index, key in enumerate(digests) if times[key] > 1]
-    shared = {index for index in twice if len(homes[digests[index]]) > 1}
-    found = {
+    shared = {index for index in twice if len(groups_of[digests[index]]) > 1}
+    repeated = {
         "the same image in another group: a split may leak": sorted(shared),
         "the same image again in its group": [index for index in twice if index not in shared],
     }
-    return {what: indices for what, indices in found.items() if indices}
+    return {what: indices for what, indices in repeated.items() if indices}
 
 
 def _suspicious(measures: Measures) -> dict[str, list[int]]:
@@ -137,5 +137,63 @@ def _suspicious(measures: Measures) -> dict[str, list[int]]:
     )
 
 
-def _indices(found: dict[str, Tensor]) -> dict[str, list[int]]:
-    return {what: where.nonzero()[:, 0].tolist() for what, where in found.items() if where.any()}
+def _indices(where: dict[str, Tensor]) -> dict[str, list[int]]:
+    return {what: mask.nonzero()[:, 0].tolist() for what, mask in where.items() if mask.any()}
+
+
+def pairwise_iou(masks: Tensor, classes: int) -> Tensor:
+    """Return the IoU of every two annotators, (B, A, A), NaN where both masks are empty.
+
+    A pixel is shared where both have the same class other than the background.
+
+    Args:
+        masks: (B, A, H, W) classes.
+        classes: Their number, the background included.
+    """
+    flat = masks.flatten(2)
+    drawn = (flat > 0).float()
+    area = drawn.sum(2)
+    shared = sum((_overlap((flat == k).float()) for k in range(1, classes)), torch.zeros(()))
+    return shared / (area[:, :, None] + area[:, None, :] - _overlap(drawn))
+
+
+def _overlap(regions: Tensor) -> Tensor:
+    return regions @ regions.mT
+
+
+def mean_over_pairs(iou: Tensor, present: Tensor, *, both_empty: float) -> Tensor:
+    """Return each image's mean over pairs of annotators, (B,), NaN where it has no pair.
+
+    Args:
+        iou: (B, A, A), of :func:`pairwise_iou`.
+        present: (B, A) bool, who annotated.
+        both_empty: What two empty masks score; NaN leaves such pairs out.
+    """
+    pairs = (present[:, :, None] & present[:, None, :]).triu(1)
+    values = iou.nan_to_num(both_empty).where(pairs, torch.nan)
+    return values.nanmean((1, 2))
+
+
+def with_others(iou: Tensor, present: Tensor) -> Tensor:
+    """Return each annotator's mean IoU with the others, (B, A), both empty left out."""
+    return _of_others(iou, present).nanmean(2)
+
+
+def stands_apart(iou: Tensor, drew: Tensor) -> Tensor:
+    """Return whose mask hardly meets what the others agree on, (B, A) bool.
+
+    Args:
+        iou: (B, A, A), of :func:`pairwise_iou`.
+        drew: (B, A) bool, whose mask is not empty; an empty one is an opinion, not a mistake.
+    """
+    values = _of_others(iou, drew)
+    totals, counts = values.nansum(2), values.isfinite().sum(2)
+    others_total = totals.sum(1, keepdim=True) - 2 * totals
+    others_count = counts.sum(1, keepdim=True) - 2 * counts
+    return (totals / counts < FAR) & (others_total / others_count > CLOSE)
+
+
+def _of_others(iou: Tensor, chosen: Tensor) -> Tensor:
+    """Return the IoU of pairs of two annotators in ``chosen`` (B, A), and NaN elsewhere."""
+    same = torch.eye(iou.shape[1], dtype=torch.bool)
+    return iou.where(chosen[:, :, None] & chosen[:, None, :] & ~same, torch.nan)

@@ -1,68 +1,61 @@
 """``make gpu-kit``: what to carry to a GPU machine without a network, besides the checkout.
 
-The wheels that such a machine lacks (``wheels.txt``), and LIDC, packed, in parts of a size that
-can be carried, with the script that joins them.
+The wheels that such a machine lacks (``wheels.txt``), and LIDC as a compressed archive in parts.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arguments import add_data_root
 from benchmarks.jobs.data import open_dataset
-from probseg.errors import MissingDataError, ProbsegError
+from probseg.cli.parser import Parser
+from probseg.errors import MissingDataError
+from probseg.utils.atomic_files import reporting
 
 WHEELS = Path(__file__).with_name("wheels.txt")
 PYTHON = "3.12"  # of the GPU machine
-GLIBC = (17, 24, 27, 28, 31, 34)  # manylinux_2_N, each of which pip takes by itself only
-PART = "45M"  # what `split --bytes` takes
+GLIBC = (17, 24, 27, 28, 31, 34)  # manylinux_2_N; pip accepts only those that are listed
+PART = "45M"  # size, as `split --bytes` takes it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the kit and return the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.gpu.kit",
-        description="Bring together what a GPU machine without a network needs.",
+        description="Bring together what a GPU machine without a network needs: wheels, and LIDC "
+        "where there is a data root.",
     )
     parser.add_argument("--out", type=Path, default=Path("gpu-kit"), metavar="DIR")
-    parser.add_argument(
-        "--data-root",
-        type=Path,
-        default=os.environ.get("PROBSEG_DATA"),
-        metavar="DIR",
-        help="folder with LIDC (default: $PROBSEG_DATA); without it the kit holds wheels only",
-    )
+    add_data_root(parser)
     options = parser.parse_args(arguments)
-    try:
-        make(options.out, options.data_root)
-    except (ProbsegError, OSError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return parser.run(lambda: make(options.out, options.data_root))
 
 
-def make(out: Path, data_root: Path | None) -> None:
-    """Make the kit and print what is in it.
+def make(out: Path, data_root: Path | None) -> int:
+    """Make the kit, print what is in it and return exit status 0.
 
     Raises:
         MissingDataError: A wheel cannot be brought, or LIDC is not at the data root.
+        WriteError: The folder cannot be made.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    with reporting(out):
+        out.mkdir(parents=True, exist_ok=True)
     wheels = bring_wheels(out / "wheels")
     print(f"{len(wheels)} wheels: {_megabytes(wheels)}")
     if data_root is None:
         print("no data: give --data-root or PROBSEG_DATA to take LIDC along")
-        return
+        return 0
     print("compressing LIDC, which takes some minutes", flush=True)
-    parts = pack(Path(data_root), out / "lidc.tar.xz.")
+    parts = pack(data_root, out / "lidc.tar.xz.")
     for part in parts:
         print(f"{part}: {_megabytes([part])}")
     print(f"in all {_megabytes([*wheels, *parts])} in {out}")
+    return 0
 
 
 def pack(data_root: Path, prefix: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What a run on a GPU found, as one Markdown page: ``summary.md``."""
+"""The results of a run on a GPU as one Markdown page, ``summary.md``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.state import read_state
+from benchmarks.gpu.results import read_results
+from benchmarks.tables import MISSING, Column, Table, to_markdown
 
 # Nothing but Python is imported here: the command that writes the page needs nothing else.
 
+Results = Mapping[str, Any]
+Named = tuple[str, Results]  # a row of a table
+
 
 def write_summary(out: Path) -> None:
-    """Write ``summary.md`` from whatever the parts have left so far."""
+    """Write ``summary.md`` from whatever the parts have written so far."""
     scratch = out / ".summary.md"
     scratch.write_text(summary(out), encoding="utf-8")
     scratch.replace(out / "summary.md")
@@ -21,12 +25,12 @@ def write_summary(out: Path) -> None:
 def summary(out: Path) -> str:
     """Return the page."""
     sections = {
-        "Machine": _environment(read_state(out, "environment")),
-        "Tests": _tests(read_state(out, "tests")),
-        "Steps": _steps(read_state(out, "steps")),
-        "Sampling": _sampling(read_state(out, "sampling")),
-        "Profile": _profile(read_state(out, "profile")),
-        "Training": _training(read_state(out, "train"), read_state(out, "scores")),
+        "Machine": _environment(read_results(out, "environment")),
+        "Tests": _tests(read_results(out, "tests")),
+        "Steps": _steps(read_results(out, "steps")),
+        "Sampling": _sampling(read_results(out, "sampling")),
+        "Profile": _profile(read_results(out, "profile")),
+        "Training": _training(read_results(out, "train"), read_results(out, "scores")),
     }
     parts = ["`python -m benchmarks.gpu`"]
     for title, lines in sections.items():
@@ -37,18 +41,18 @@ def summary(out: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _environment(state: Mapping[str, Any]) -> Iterator[str]:
-    if "provenance" not in state:
+def _environment(results: Results) -> Iterator[str]:
+    if "provenance" not in results:
         return
-    known = state["provenance"]
-    versions = ", ".join(f"{name} {version}" for name, version in known["versions"].items())
-    if state["small"]:
+    origin = results["provenance"]
+    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
+    if results["small"]:
         yield "**A rehearsal: tiny sizes; no use as figures.**\n"
-    yield f"{known['machine']['device']}; {known['machine']['cores']} cores. {versions}."
-    changed = " with changes" if known["git"]["dirty"] else ""
-    yield f"Code {known['git']['revision'] or 'of unknown revision'}{changed}."
-    if "measured" in state:
-        measured = state["measured"]
+    yield f"{origin['machine']['device']}; {origin['machine']['cores']} cores. {versions}."
+    changed = " with changes" if origin["git"]["dirty"] else ""
+    yield f"Code {origin['git']['revision'] or 'of unknown revision'}{changed}."
+    if "measured" in results:
+        measured = results["measured"]
         yield (
             f"Measured: {measured['fp32'] / 1e12:.0f} TFLOP/s fp32 and "
             f"{measured['bf16'] / 1e12:.0f} TFLOP/s bf16 in products of 2048 × 2048, "
@@ -56,96 +60,116 @@ def _environment(state: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _tests(state: Mapping[str, Any]) -> Iterator[str]:
-    if "summary" in state:
-        yield f"`pytest -m gpu`: {state['summary']}."
-        yield from (f"* {line}" for line in state["failed"])
+def _tests(results: Results) -> Iterator[str]:
+    if "summary" in results:
+        yield f"`pytest -m gpu`: {results['summary']}."
+        yield from (f"* {line}" for line in results["failed"])
 
 
-def _steps(state: Mapping[str, Any]) -> Iterator[str]:
-    timed = _timed(state)
-    if timed:
-        size = state["size"]
+def _steps(results: Results) -> Iterator[str]:
+    if timings := _timings(results):
+        size = results["size"]
         yield f"Images of {size} × {size}; medians of blocks of steps, none of which is waited for."
-    for batch in dict.fromkeys(key[0] for key in timed):
+    for batch, rows in timings.items():
         yield f"\nB = {batch}\n"
-        yield from _table({name: row for (b, name), row in timed.items() if b == batch})
+        yield _timing_table(rows)
 
 
-def _sampling(state: Mapping[str, Any]) -> Iterator[str]:
-    timed = _timed(state)
-    for case in dict.fromkeys(key[0] for key in timed):
+def _sampling(results: Results) -> Iterator[str]:
+    for case, rows in _timings(results).items():
         count, _, images = case.partition("×")
         several = "image" if images == "1" else "images"
         yield f"\n{count} samples of {images} {several}, from the images on\n"
-        yield from _table({name: row for (c, name), row in timed.items() if c == case})
+        yield _timing_table(rows)
 
 
-def _timed(state: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
+def _timings(results: Results) -> dict[str, dict[str, Results]]:
+    """Return the timings by case and name, from keys such as ``32/textbook``."""
+    keys = [key.partition("/") for key in results if "/" in key]
+    cases = dict.fromkeys(case for case, _, _ in keys)
     return {
-        (key.partition("/")[0], key.partition("/")[2]): row
-        for key, row in state.items()
-        if "/" in key
+        case: {name: results[f"{case}/{name}"] for other, _, name in keys if other == case}
+        for case in cases
     }
 
 
-def _table(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _timing_table(rows: Mapping[str, Results]) -> str:
     reference = rows.get("textbook", {}).get("seconds")
-    yield "| | ms | lowest to highest | textbook / this | peak MB |"
-    yield "| --- | ---: | ---: | ---: | ---: |"
-    for name, row in rows.items():
-        if "error" in row:
-            yield f"| {name} | – | {row['error']} | | |"
-            continue
-        ratio = f"{reference / row['seconds']:.2f}" if reference else "–"
-        peak = "–" if row["peak_mb"] is None else f"{row['peak_mb']:,.0f}"
-        span = f"{row['lowest'] * 1e3:.2f} to {row['highest'] * 1e3:.2f}"
-        yield f"| {name} | {row['seconds'] * 1e3:.2f} | {span} | {ratio} | {peak} |"
+
+    def span(row: Named) -> str:
+        if "error" in row[1]:
+            return str(row[1]["error"])
+        return f"{row[1]['lowest'] * 1e3:.2f} to {row[1]['highest'] * 1e3:.2f}"
+
+    def ratio(row: Named) -> str:
+        if "error" in row[1]:
+            return ""
+        return f"{reference / row[1]['seconds']:.2f}" if reference else MISSING
+
+    def peak(row: Named) -> str:
+        if "error" in row[1]:
+            return ""
+        return MISSING if row[1]["peak_mb"] is None else f"{row[1]['peak_mb']:,.0f}"
+
+    columns = [
+        Column[Named]("", lambda row: row[0], number=False),
+        Column("ms", lambda row: _show(row[1].get("seconds"), ".2f", 1e3)),
+        Column("lowest to highest", span),
+        Column("textbook / this", ratio),
+        Column("peak MB", peak),
+    ]
+    return to_markdown(Table.of(columns, rows.items()))
 
 
-def _profile(state: Mapping[str, Any]) -> Iterator[str]:
-    for model, found in state.items():
-        if not isinstance(found, dict):
-            continue
-        yield (
-            f"\n{model}, B = {found['batch']}: {found['seconds'] * 1e3:.2f} ms a step, in "
-            f"{found['busy_seconds'] * 1e3:.2f} ms of which the device computes; "
-            f"{found['calls']} kernels.\n"
-        )
-        yield "| operation | calls | µs a step |"
-        yield "| --- | ---: | ---: |"
-        for row in found["rows"][:10]:
-            yield f"| `{row['name'][:80].replace('|', ' ')}` | {row['calls']} | {row['us']:.0f} |"
+def _show(value: float | None, form: str, factor: float = 1.0) -> str:
+    return MISSING if value is None else f"{value * factor:{form}}"
 
 
-def _training(state: Mapping[str, Any], scores: Mapping[str, Any]) -> Iterator[str]:
-    models = {name: row for name, row in scores.items() if name != "provenance" and _is_row(row)}
+def _profile(results: Results) -> Iterator[str]:
+    columns = [
+        Column[Results](
+            "operation", lambda row: f"`{row['name'][:80].replace('|', ' ')}`", number=False
+        ),
+        Column("calls", lambda row: row["calls"]),
+        Column("µs a step", lambda row: f"{row['us']:.0f}"),
+    ]
+    for model, profile in results.items():
+        if isinstance(profile, dict):
+            yield (
+                f"\n{model}, B = {profile['batch']}: {profile['seconds'] * 1e3:.2f} ms a step, in "
+                f"{profile['busy_seconds'] * 1e3:.2f} ms of which the device computes; "
+                f"{profile['calls']} kernels.\n"
+            )
+            yield to_markdown(Table.of(columns, profile["rows"][:10]))
+
+
+def _training(results: Results, scores: Results) -> Iterator[str]:
+    models = [(name, row) for name, row in scores.items() if _is_model(row)]
     if not models:
         return
-    first = next(iter(models.values()))
-    command = state.get("commands", {}).get("paper", "")
+    _, first = models[0]
+    command = results.get("commands", {}).get("paper", "")
     yield f"`python -m benchmarks.run {command}`, ended by the time that there was; seed 0."
     yield f"{first.get('images', 0)} of {first.get('of', 0)} test images, split by patient.\n"
-    columns = ("ged", "hungarian-iou", "diversity")
-    yield (
-        "| | steps | seconds | validation loss | Gini σ | GED16 | HM-IoU16 | diversity16 "
-        "| GED100 | HM-IoU100 |"
-    )
-    yield "| --- |" + " ---: |" * 9
-    for name, row in models.items():
-        few, many = (_means(row, count) for count in ("16", "100"))
-        values = [few.get("gini"), *(few.get(c) for c in columns), *map(many.get, columns[:2])]
-        shown = " | ".join("–" if value is None else f"{value:.3f}" for value in values)
-        yield (
-            f"| {name} | {row['steps']:,.0f} | {row['training_seconds']:.0f} | "
-            f"{row['best_validation_loss']:.1f} | {shown} |"
-        )
+    columns = [
+        Column[Named]("", lambda row: row[0], number=False),
+        Column("steps", lambda row: f"{row[1]['steps']:,.0f}"),
+        Column("seconds", lambda row: f"{row[1]['training_seconds']:.0f}"),
+        Column("validation loss", lambda row: f"{row[1]['best_validation_loss']:.1f}"),
+        Column("Gini σ", lambda row: _mean(row, "16", "gini")),
+        Column("GED16", lambda row: _mean(row, "16", "ged")),
+        Column("HM-IoU16", lambda row: _mean(row, "16", "hungarian-iou")),
+        Column("diversity16", lambda row: _mean(row, "16", "diversity")),
+        Column("GED100", lambda row: _mean(row, "100", "ged")),
+        Column("HM-IoU100", lambda row: _mean(row, "100", "hungarian-iou")),
+    ]
+    yield to_markdown(Table.of(columns, models))
 
 
-def _is_row(row: Any) -> bool:
+def _is_model(row: Any) -> bool:
     return isinstance(row, dict) and "steps" in row
 
 
-def _means(row: Mapping[str, Any], count: str) -> Mapping[str, float]:
-    found: Mapping[str, float] = row.get("means", {}).get(count, {}).get("base", {})
-    return found
+def _mean(row: Named, samples: str, metric: str) -> str:
+    means = row[1].get("means", {}).get(samples, {}).get("base", {})
+    return _show(means.get(metric), ".3f")

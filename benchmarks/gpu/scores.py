@@ -1,4 +1,4 @@
-"""The part ``scores``: what the models that ``train`` left are worth on the test patients."""
+"""The part ``scores``: metrics of the models that ``train`` left, on the test patients."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.part import PartOptions
-from benchmarks.gpu.state import State
+from benchmarks.gpu.parts import PartOptions
+from benchmarks.gpu.results import PartResults
 from benchmarks.jobs import provenance
 from benchmarks.jobs.data import Data, open_dataset, prepare, thin
 from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
@@ -30,25 +30,26 @@ from probseg.utils.atomic_files import atomic_file
 FEW, MANY = 16, 100  # samples
 OF_MANY = ("ged", "hungarian-iou", "diversity")
 BATCH = {FEW: 32, MANY: 16}  # images
-TRIED = 64  # images that tell how many fit the time
-REHEARSED = 8  # images
+TRIED = 64  # images that are timed to see how many there is time for
+REHEARSAL_IMAGES = 8  # images
 
 
 def run(options: PartOptions) -> None:
     """Score every model that the paper's run kept, on as many images as the time allows."""
-    state = State(options.out, "scores", keep=False)
-    state["provenance"] = to_json(provenance.collect(options.device))
-    found = sorted((options.out / "run-paper").glob("cells/*/*/*/*/training/best.safetensors"))
-    folders = {path.parents[2].name: path.parent for path in found}
+    results = PartResults(options.out, "scores", keep=False)
+    results["provenance"] = to_json(provenance.collect(options.device))
+    pattern = "cells/*/*/*/*/training/best.safetensors"
+    checkpoints = sorted((options.out / "run-paper").glob(pattern))
+    folders = {path.parents[2].name: path.parent for path in checkpoints}
     for name, folder in folders.items():
-        state[name] = history(folder)
-    _draw_gini(state.values, list(folders), options.out)
+        results[name] = history(folder)
+    _draw_gini(results.values, list(folders), options.out)
     if not folders:
         raise SystemExit("no model was trained yet: run the part train first")
     data = _data(next(iter(folders.values())), options)
     predictors = {name: _predictors(folder, options) for name, folder in folders.items()}
     first = next(iter(predictors.values()))
-    images = REHEARSED if options.small else _images(data.test, first, len(folders), options)
+    images = REHEARSAL_IMAGES if options.small else _images(data.test, first, len(folders), options)
     test = Subset(data.test, thin(range(len(data.test)), images, seed=0))
     recorders: dict[str, PictureRecorder] = {}
     for name, (few, many) in predictors.items():
@@ -58,13 +59,14 @@ def run(options: PartOptions) -> None:
             str(FEW): Scorer(few, batch=BATCH[FEW], watch=recorders[name].watch).run(test),
             str(MANY): _score_many(many, test),
         }
-        told = {"images": len(test), "of": len(data.test), "seconds": time.monotonic() - started}
+        seconds = time.monotonic() - started
         write_images(options.out, name, scores)
-        each = {count: means(finite(values)) for count, values in scores.items()}
-        state[name] = state.values[name] | told | {"means": each}
-        print(name, told, each, flush=True)
+        outcome: dict[str, Any] = {"images": len(test), "of": len(data.test), "seconds": seconds}
+        outcome["means"] = {count: means(finite(values)) for count, values in scores.items()}
+        results[name] = results.values[name] | outcome
+        print(name, outcome, flush=True)
         _draw_samples(recorders, options.out)
-    state["finished"] = True
+    results["finished"] = True
 
 
 def history(folder: Path) -> dict[str, Any]:
@@ -103,9 +105,9 @@ def _images(
         started = time.monotonic()
         Scorer(predictors[0], batch=BATCH[FEW]).run(tried)
         _score_many(predictors[1], tried)
-        each = (time.monotonic() - started) / len(tried)
-    print(f"{each:.4f} s an image", flush=True)
-    fitting = int(0.7 * options.left() / models / each)
+        seconds = (time.monotonic() - started) / len(tried)
+    print(f"{seconds:.4f} s an image", flush=True)
+    fitting = int(0.7 * options.seconds_left() / models / seconds)
     return max(min(fitting, len(test)), min(TRIED, len(test)))
 
 
@@ -137,9 +139,9 @@ def _draw_gini(values: Mapping[str, Any], names: Sequence[str], out: Path) -> No
 
     curves = {}
     for name in names:
-        known = [r for r in values[name]["history"] if "prior/gini" in r]
-        if len(known) > 1:
-            curves[name] = [([r["step"] for r in known], [r["prior/gini"] for r in known])]
+        rounds = [r for r in values[name]["history"] if "prior/gini" in r]
+        if len(rounds) > 1:
+            curves[name] = [([r["step"] for r in rounds], [r["prior/gini"] for r in rounds])]
     if curves:
         figure = gini_curves({"profile paper, fold 0, seed 0": curves}, colours=COLOURS)
         write_figure(out / "gini.png", figure)

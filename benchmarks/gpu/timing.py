@@ -4,93 +4,82 @@ from __future__ import annotations
 
 import gc
 import statistics
-import time
 import traceback
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.gpu.state import State
-from benchmarks.speed.machine import wait
+from benchmarks.gpu.results import PartResults
+from benchmarks.speed.timing import mean_seconds
 
-Make = Callable[[], Callable[[], Any]]  # returns what gives the device something to do
-
-BLOCKS = 7
-REHEARSAL = {"seconds": 0.0, "blocks": 1}
+Call = Callable[[], Any]  # gives the device work and does not wait for it
 
 
-def timed(
-    call: Callable[[], Any], device: str, *, seconds: float = 1.0, blocks: int = BLOCKS
-) -> dict[str, Any]:
-    """Return the seconds of a call, in blocks long enough for the clock, and the peak memory.
+class Effort(NamedTuple):
+    """How long something is timed."""
 
-    Args:
-        call: Gives the device something to do and does not wait for it.
-        device: "cuda" or "cpu".
-        seconds: What all blocks take together, about.
-        blocks: How many.
-    """
-    for _ in range(min(3, blocks)):
+    seconds: float = 1.0  # of all blocks together, about
+    blocks: int = 7
+
+
+REHEARSAL = Effort(seconds=0.0, blocks=1)
+
+
+class Candidate(NamedTuple):
+    """Something to be timed, under a name."""
+
+    name: str
+    make: Callable[[], Call]
+
+
+def timed(call: Call, device: str, effort: Effort) -> dict[str, Any]:
+    """Return the seconds of a call, in blocks long enough for the clock, and the peak memory."""
+    for _ in range(min(3, effort.blocks)):
         call()
     cuda = device.startswith("cuda")
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    once = _block(call, 1, device)
-    calls = max(1, int(seconds / blocks / max(once, 1e-6)))
-    taken = [_block(call, calls, device) for _ in range(blocks)]
+    once = mean_seconds(call, device=device)
+    calls = max(1, int(effort.seconds / effort.blocks / max(once, 1e-6)))
+    seconds = [mean_seconds(call, calls, device=device) for _ in range(effort.blocks)]
     peak = torch.cuda.max_memory_allocated() / 2**20 if cuda else None
     return {
-        "seconds": statistics.median(taken),
-        "lowest": min(taken),
-        "highest": max(taken),
-        "calls": calls * blocks,
+        "seconds": statistics.median(seconds),
+        "lowest": min(seconds),
+        "highest": max(seconds),
+        "calls": calls * effort.blocks,
         "peak_mb": peak,
     }
 
 
 def measure(
-    state: State, contestants: Iterable[tuple[str, Make]], device: str, known: dict[str, Any]
+    results: PartResults, candidates: Iterable[Candidate], device: str, effort: Effort
 ) -> None:
-    """Time contestants that no earlier run has timed; each is written at once.
-
-    Args:
-        state: What is known so far.
-        contestants: A name, and what makes a call that does not wait.
-        device: "cuda" or "cpu".
-        known: More of :func:`timed`.
-    """
-    for name, make in contestants:
-        if state.has(name):
+    """Time the candidates that no earlier run has timed; each is written at once."""
+    for candidate in candidates:
+        if results.has(candidate.name):
             continue
-        forget()
+        _free_memory()
         try:
-            state[name] = timed(make(), device, **known)
+            results[candidate.name] = timed(candidate.make(), device, effort)
         except Exception as error:  # the others are worth having without it
             traceback.print_exc()
-            state[name] = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
-        print(name, state.values[name], flush=True)
-    state["finished"] = True
+            message = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+            results[candidate.name] = {"error": message}
+        print(candidate.name, results.values[candidate.name], flush=True)
+    results["finished"] = True
 
 
-def _block(call: Callable[[], Any], calls: int, device: str) -> float:
-    wait(device)
-    started = time.perf_counter()
-    for _ in range(calls):
-        call()
-    wait(device)
-    return (time.perf_counter() - started) / calls
-
-
-def forget() -> None:
-    """Give back what the last contestant held."""
+def _free_memory() -> None:
+    """Give back what the last candidate held."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-def captured(call: Callable[[], Any]) -> Callable[[], None]:
-    """Return the replay of a CUDA graph of a call whose tensors stay where they are.
+def captured(call: Call) -> Call:
+    """Return the replay of a CUDA graph of a call whose tensors keep their addresses.
 
     Raises:
         RuntimeError: The call waits for the device, or does what a graph cannot hold.

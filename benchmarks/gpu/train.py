@@ -1,8 +1,8 @@
-"""The part ``train``: the benchmark's own runs, as far as the time reaches.
+"""The part ``train``: runs of the benchmark, for as long as the time allows.
 
-They are the runs of ``python -m benchmarks.run`` with nothing changed but their end: the three
-models of the paper, and beside them the quick profile, whose results on a CPU are known. A later
-run of this part goes on from the rounds that were kept.
+They are ordinary runs of ``python -m benchmarks.run`` that are ended early: the three models of the
+paper, and beside them the quick profile, whose results on a CPU are known. A later run of this part
+resumes from their checkpoints.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import time
 from types import FrameType
 from typing import Any
 
-from benchmarks.gpu.part import PartOptions
-from benchmarks.gpu.state import State
+from benchmarks.gpu.parts import PartOptions
+from benchmarks.gpu.results import PartResults
 
 MODELS = ("punet", "2p-planar", "csae")
 RESERVE = 12  # seconds before the end, for processes to end in good order
-# The quick runs are those that results on CPUs are there of: benchmarks/results/lidc-1500.
+# The quick runs have results on a CPU to compare with: benchmarks/results/lidc-1500.
 RUNS = {
     "paper": ["--profile", "paper", "--folds", "0"],
     "quick": ["--profile", "quick", "--set", "max_steps=1500", "validate_every=100", "images=512"],
@@ -34,20 +34,22 @@ SMALL = [
 
 
 def run(options: PartOptions) -> int:
-    """Start both runs, end them when the time is over, and return 1 if one failed by itself."""
+    """Start both runs, end them when the time is over, and return 1 if one failed before."""
     if options.data_root is None and not options.small:
         raise SystemExit("LIDC is not here: give --data-root, or a --kit that has it")
-    state = State(options.out, "train")
+    results = PartResults(options.out, "train")
     dataset = "lidc" if options.data_root is not None else "contours"
     chosen = ("paper",) if options.small else tuple(RUNS)
     commands = {name: _command(name, dataset, options) for name in chosen}
-    state["commands"] = {name: " ".join(_what(name, dataset)) for name in chosen}
-    state["dataset"] = dataset
+    results["commands"] = {name: " ".join(_arguments(name, dataset)) for name in chosen}
+    results["dataset"] = dataset
     started = time.monotonic()
     processes = {name: _start(name, command, options) for name, command in commands.items()}
-    signal.signal(signal.SIGTERM, _interrupted)
+    signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
-        while options.left() > RESERVE and any(p.poll() is None for p in processes.values()):
+        while any(p.poll() is None for p in processes.values()):
+            if options.seconds_left() <= RESERVE:
+                break
             time.sleep(0.5)
     except KeyboardInterrupt:
         pass
@@ -55,18 +57,18 @@ def run(options: PartOptions) -> int:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
     statuses = {name: process.wait() for name, process in processes.items()}
-    state["statuses"] = statuses  # 130: ended by its time
-    state["seconds"] = state.values.get("seconds", 0) + time.monotonic() - started
-    state["finished"] = all(status == 0 for status in statuses.values())
+    results["statuses"] = statuses  # 130: ended by its time
+    results["seconds"] = results.values.get("seconds", 0) + time.monotonic() - started
+    results["finished"] = all(status == 0 for status in statuses.values())
     return int(any(status not in (0, 130) for status in statuses.values()))
 
 
-def _interrupted(number: int, frame: FrameType | None) -> None:
+def _raise_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
 def _command(name: str, dataset: str, options: PartOptions) -> list[str]:
-    arguments = _what(name, dataset)
+    arguments = _arguments(name, dataset)
     if options.data_root is not None:
         arguments += ["--data-root", str(options.data_root)]
     arguments += ["--device", options.device, "--out", str(options.out / f"run-{name}")]
@@ -74,7 +76,7 @@ def _command(name: str, dataset: str, options: PartOptions) -> list[str]:
     return [sys.executable, "-m", "benchmarks.run", *arguments]
 
 
-def _what(name: str, dataset: str) -> list[str]:
+def _arguments(name: str, dataset: str) -> list[str]:
     return [*RUNS[name], "--datasets", dataset, "--models", *MODELS, "--baselines"]
 
 

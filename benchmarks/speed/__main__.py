@@ -1,31 +1,32 @@
-"""``python -m benchmarks.speed``: probseg beside what a user would pick instead."""
+"""``python -m benchmarks.speed``: compare the speed of probseg with that of alternatives."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.arguments import check_data_root, choose
+from benchmarks.arguments import add_data_root, check_data_root, choose
 from probseg.cli.parser import Parser
-from probseg.errors import MissingDataError, OptionError, ProbsegError
+from probseg.errors import MissingDataError, OptionError
+from probseg.options import check_integer
 
 if TYPE_CHECKING:
-    from benchmarks.speed.options import Options
-    from benchmarks.speed.report import Run
+    from benchmarks.speed.comparison import Settings
+
+# torch is imported only once something is measured: --help and mistakes answer at once.
 
 TOPICS = {
     "train": "a training step: forward, loss, backward, optimizer",
     "sample": "many samples of an image",
     "evaluate": "metrics of samples and annotations",
     "sinkhorn": "divergences, and their share of a training step",
-    "data": "packing, opening and reading LIDC (needs --data-root)",
+    "data": "packing, opening and reading LIDC (lidc_slices.zip in --data-root)",
     "start": "importing, building, --help",
-    "growth": "how the cost grows with samples, latents, size, batch, annotators (plots)",
+    "scaling": "how the cost grows with samples, latents, size, batch, annotators (plots)",
 }
 EPILOG = "topics:\n" + "\n".join(f"  {name:<10}{what}" for name, what in TOPICS.items())
 
@@ -34,8 +35,8 @@ def make_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(
         prog="python -m benchmarks.speed",
-        description="Measure probseg beside what a user would pick instead, in turns on this "
-        "machine; write speed.json and speed.md. Peers: pip install 'probseg[peers]'.",
+        description="Measure probseg and its alternatives in turns on this machine; write "
+        "speed.json and speed.md. Alternatives: pip install 'probseg[peers]'.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,13 +46,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--small", action="store_true", help="tiny sizes, to see that it works; no use as figures"
     )
-    parser.add_argument(
-        "--data-root",
-        type=Path,
-        default=os.environ.get("PROBSEG_DATA"),
-        metavar="DIR",
-        help="folder with lidc_slices.zip (default: $PROBSEG_DATA)",
-    )
+    add_data_root(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("benchmarks/out/speed"), metavar="DIR", help="%(default)s"
     )
@@ -61,35 +56,26 @@ def make_parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = make_parser()
-    options = parser.parse_args(arguments)
-    try:
-        topics = _check(options)
-        run(topics, options)
-    except OptionError as error:
-        return parser.complain(error)
-    except ProbsegError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return parser.run(lambda: _run(parser.parse_args(arguments)))
 
 
-def run(topics: Sequence[str], options: argparse.Namespace) -> None:
-    """Measure, print and write; what is finished is written before the next topic begins.
-
-    Raises:
-        MissingDataError: A topic was asked for by name whose data are not here.
-    """
+def _run(options: argparse.Namespace) -> int:
+    topics = choose(options.topics or TOPICS, TOPICS, kind="topic")
+    check_integer("--rounds", options.rounds)
+    check_data_root(options.data_root)
+    if options.out.exists() and not options.out.is_dir():
+        raise OptionError(f"--out {options.out} is a file; give a folder")
+    if options.gpu:
+        _check_cuda()
     from rich.console import Console
 
-    from benchmarks.speed import machine, report
-    from benchmarks.speed.options import Options
+    from benchmarks.speed.comparison import Settings
+    from benchmarks.speed.timing import measure_machine
 
-    console, notes = Console(), Console(stderr=True)
     device = "cuda" if options.gpu else "cpu"
-    with notes.status("measuring what the machine can do") as status:
-        measured = machine.measure(device, small=options.small)
-        settings = Options(
-            machine=measured,
+    with Console(stderr=True).status("measuring what the machine can do") as status:
+        settings = Settings(
+            machine=measure_machine(device, small=options.small),
             device=device,
             rounds=options.rounds,
             small=options.small,
@@ -97,40 +83,52 @@ def run(topics: Sequence[str], options: argparse.Namespace) -> None:
             out=options.out,
             watch=status.update,
         )
-        done = report.Run(command=_command(topics, options), machine=measured)
-        for topic in topics:
-            _add(topic, settings, done, needed=topic in options.topics)
-            for table in report.to_rich(done, topic):
-                console.print(table, highlight=False)
-            report.write(options.out, done)
-    console.print(f"written: {options.out / 'speed.md'} and speed.json", highlight=False)
+        measure(topics, settings, options.out, required=options.topics)
+    return 0
 
 
-def _add(topic: str, settings: Options, done: Run, *, needed: bool) -> None:
-    try:
-        done.topics[topic] = import_module(f"benchmarks.speed.{topic}").contests(settings)
-    except MissingDataError as error:
-        if needed:
-            raise
-        done.absent[topic] = str(error)
+def measure(
+    topics: Sequence[str], settings: Settings, out: Path, *, required: Collection[str]
+) -> None:
+    """Measure topics and print each; the report is written anew after every topic.
+
+    Raises:
+        MissingDataError: The data of a required topic are not on this disk.
+    """
+    from rich.console import Console
+
+    from benchmarks.speed.report import Report, to_table, write_report
+    from benchmarks.tables import to_terminal
+
+    console = Console()
+    report = Report(command=_command(topics, settings), machine=settings.machine)
+    for topic in topics:
+        module = import_module(f"benchmarks.speed.{topic}")
+        try:
+            report.topics[topic] = module.comparisons(settings)
+        except MissingDataError as error:
+            if topic in required:
+                raise
+            report.absent[topic] = str(error)
+            console.print(f"{topic} is not here: {error}", highlight=False, markup=False)
+        for comparison in report.topics.get(topic, ()):
+            console.print(to_terminal(to_table(comparison)), highlight=False)
+        write_report(out, report)
+    console.print(f"written: {out / 'speed.md'} and speed.json", highlight=False)
 
 
-def _command(topics: Sequence[str], options: argparse.Namespace) -> str:
-    flags = [f"--{flag}" for flag in ("gpu", "small") if getattr(options, flag)]
-    return " ".join(["python -m benchmarks.speed", *topics, *flags])
+def _command(topics: Sequence[str], settings: Settings) -> str:
+    flags = {"--gpu": settings.device == "cuda", "--small": settings.small}
+    return " ".join(
+        ["python -m benchmarks.speed", *topics, *(flag for flag, given in flags.items() if given)]
+    )
 
 
-def _check(options: argparse.Namespace) -> tuple[str, ...]:
-    if options.rounds < 1:
-        raise OptionError(f"--rounds is {options.rounds}; it is at least 1")
-    check_data_root(options.data_root)
-    topics = choose(options.topics or tuple(TOPICS), TOPICS, kind="topic")
-    if options.gpu:
-        import torch
+def _check_cuda() -> None:
+    import torch
 
-        if not torch.cuda.is_available():
-            raise OptionError("--gpu: torch sees no CUDA device on this machine")
-    return topics
+    if not torch.cuda.is_available():
+        raise OptionError("--gpu: torch sees no CUDA device on this machine")
 
 
 if __name__ == "__main__":

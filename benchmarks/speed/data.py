@@ -2,116 +2,264 @@
 
 from __future__ import annotations
 
+import pickle
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.speed.contest import Contest, Disagreement, Entry, Row, hold
-from benchmarks.speed.layouts import Open, Pack, Read, WritePickle
-from benchmarks.speed.options import Options
-from benchmarks.speed.workers import Contestant, Worker
+from benchmarks.speed.comparison import Candidate, Comparison, Disagreement, Row, Settings, compare
+from benchmarks.speed.workers import Worker, Workload, largest_child, own_peak
 from probseg.errors import MissingDataError
 
+if TYPE_CHECKING:  # torch takes seconds and 500 MB, which opening and packing need not spend
+    from probseg.datasets.cache.dataset import PackedDataset
+    from probseg.interfaces import Batch
+
 ARCHIVE = "lidc_slices.zip"
-ROUNDING = 1e-6  # of brightness in [0, 1]: 255ths in one order of operations or another
+COMPARED = 2  # samples in an answer
+TOLERANCE = 1e-6  # of brightness in [0, 1]: 255ths in one order of operations or another
 
 
-def contests(options: Options) -> list[Contest]:
+def comparisons(settings: Settings) -> list[Comparison]:
     """Return the tables of this topic.
 
     Raises:
         MissingDataError: There is no zip of LIDC.
     """
-    archive = _archive(options)
+    archive = settings.data_root and settings.data_root / ARCHIVE
+    if archive is None or not archive.is_file():
+        raise MissingDataError(
+            f"there is no {archive or ARCHIVE}; pass --data-root, or set PROBSEG_DATA, to a folder "
+            "that holds it"
+        )
     with tempfile.TemporaryDirectory() as scratch:
-        options.watch(f"packing {archive.name}")
-        row, packed = _once(Pack, archive=archive, cache=Path(scratch))
-        pickled, count = Path(scratch) / "lidc.pickle", options.size(1000, 2)
-        _once(WritePickle, packed=packed["folder"], path=pickled, count=count)
-        places = {
-            "packed cache": ("packed", packed["folder"]),
-            "PNG files in the zip": ("png", archive),
-            f"pickle of {count}": ("pickle", pickled),
+        settings.watch(f"packing {archive.name}")
+        packing, packed = _run_once(Pack, archive=archive, cache=Path(scratch))
+        pickled, count = Path(scratch) / "lidc.pickle", settings.size(1000, 2)
+        _run_once(WritePickle, packed=packed["folder"], path=pickled, count=count)
+        layouts = {
+            "packed cache": {"layout": "packed", "path": packed["folder"]},
+            "PNG files in the zip": {"layout": "png", "path": archive},
+            f"pickle of {count}": {"layout": "pickle", "path": pickled},
         }
-        return [_reading(places, options), _opening(places, options), _packing(row, packed)]
+        return [_reading(layouts, settings), _opening(layouts, settings), _packing(packing, packed)]
 
 
-def _reading(places: Mapping[str, tuple[str, Path]], options: Options) -> Contest:
-    batch = options.size(32, 2)
-    contest = hold(
-        f"A batch of {batch} random images with four masks, one process",
-        _entries(Read, places, same_samples, batch=batch),
-        rounds=options.rounds,
-        watch=options.watch,
-    )
-    rates = ", ".join(f"{row.name} {batch / row.median:,.0f}" for row in contest.rows)
-    return replace(contest, notes=[f"Images a second: {rates}."])
+def _reading(layouts: Mapping[str, Mapping[str, Any]], settings: Settings) -> Comparison:
+    batch = settings.size(32, 2)
+    candidates = [
+        Candidate(
+            name=name,
+            make=Read,
+            options={**options, "batch": batch},
+            agree=agree if options["layout"] != "packed" else None,
+        )
+        for name, options in layouts.items()
+    ]
+    title = f"A batch of {batch} random images with four masks, one process"
+    comparison = compare(title, candidates, settings)
+    rates = ", ".join(f"{row.name} {batch / row.median:,.0f}" for row in comparison.rows)
+    return replace(comparison, notes=[f"Images a second: {rates}."])
 
 
-def _opening(places: Mapping[str, tuple[str, Path]], options: Options) -> Contest:
-    contest = hold(
-        "Opening: until batches can be asked for, imports not counted",
-        _entries(Open, places),
-        rounds=options.rounds,
-        watch=options.watch,
-    )
-    held = ", ".join(f"{row.name} {row.peak:,.0f} (+{row.memory:,.0f})" for row in contest.rows)
-    return replace(contest, notes=[f"MB resident at most, and what opening added: {held}."])
+def _opening(layouts: Mapping[str, Mapping[str, Any]], settings: Settings) -> Comparison:
+    candidates = [
+        Candidate(name=name, make=Open, options=options) for name, options in layouts.items()
+    ]
+    title = "Opening: until batches can be asked for, imports not counted"
+    comparison = compare(title, candidates, settings)
+    held = ", ".join(f"{row.name} {row.peak:,.0f} (+{row.memory:,.0f})" for row in comparison.rows)
+    return replace(comparison, notes=[f"MB resident at most, and what opening added: {held}."])
 
 
-def _packing(row: Row, packed: Mapping[str, Any]) -> Contest:
+def _packing(row: Row, packed: Mapping[str, Any]) -> Comparison:
     note = (
         f"{packed['samples']:,} samples; at its peak the process held {packed['process']:,.0f} MB "
         f"and the largest of its workers {packed['worker']:,.0f} MB."
     )
-    return Contest(title="Packing, once", rows=[row], notes=[note])
+    return Comparison(title="Packing, once", rows=[row], notes=[note])
 
 
-def _once(make: Callable[..., Contestant], **options: Any) -> tuple[Row, Any]:
-    """Let one contestant run once, in a process of its own; return what it took and answers."""
+def _run_once(make: Callable[..., Workload], **options: Any) -> tuple[Row, Any]:
+    """Run a workload once, in a process of its own; return its measurements and its answer."""
     with Worker(make, options) as worker:
         seconds, answer, memory = worker.seconds(), worker.answer(), worker.memory()
     return Row(name="probseg", seconds=[seconds], ratios=[1.0], **memory, agreement=""), answer
 
 
-def _entries(
-    make: Callable[..., Contestant],
-    places: Mapping[str, tuple[str, Path]],
-    agree: Callable[[Any, Any], str] | None = None,
-    **options: Any,
-) -> list[Entry]:
-    return [
-        Entry(
-            name=name,
-            make=make,
-            options={"layout": layout, "path": path, **options},
-            agree=agree if number else None,
-        )
-        for number, (name, (layout, path)) in enumerate(places.items())
-    ]
+class Opened(NamedTuple):
+    """Data that can be read."""
+
+    length: int
+    read: Callable[[Sequence[int]], Batch]
 
 
-def same_samples(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+class Open(Workload):
+    """Opens a layout.
+
+    Args:
+        layout: A name in ``LAYOUTS``.
+        path: Of its file or folder.
+    """
+
+    def __init__(self, *, layout: str, path: Path) -> None:
+        # The allocator's state of a process that trains, for all layouts: see
+        # probseg.datasets.cache.dataset.
+        np.empty(31 << 20, np.uint8)
+        self.layout, self.path = layout, path
+
+    def run(self) -> Opened:
+        """Open it."""
+        return LAYOUTS[self.layout](self.path)
+
+
+class Read(Workload):
+    """Reads random batches of a layout.
+
+    Args:
+        layout: A name in ``LAYOUTS``.
+        path: Of its file or folder.
+        batch: Images in a batch.
+    """
+
+    def __init__(self, *, layout: str, path: Path, batch: int) -> None:
+        self.data = Open(layout=layout, path=path).run()
+        self.random, self.batch = np.random.default_rng(0), batch
+
+    def run(self) -> None:
+        """Read a batch."""
+        self.data.read(self.random.integers(self.data.length, size=self.batch).tolist())
+
+    def answer(self) -> dict[str, Any]:
+        """Return the first samples."""
+        batch = self.data.read(range(COMPARED))
+        return {"images": batch.image.numpy(), "masks": batch.masks.numpy()}
+
+
+class Pack(Workload):
+    """Packs a zip of PNG files.
+
+    Args:
+        archive: The zip.
+        cache: Folder of packed data sets.
+    """
+
+    def __init__(self, *, archive: Path, cache: Path) -> None:
+        self.archive, self.cache = archive, cache
+
+    def run(self) -> PackedDataset:
+        """Pack it; where that was done, open it."""
+        from joblib.externals.loky import get_reusable_executor
+
+        from probseg.datasets.lidc import lidc
+
+        dataset = lidc(self.archive, cache=self.cache, progress=False)
+        get_reusable_executor().shutdown(wait=True)  # only workers that ended are counted
+        return dataset
+
+    def answer(self) -> dict[str, Any]:
+        """Return the packed folder, the number of samples, and the peaks of memory in MB."""
+        peaks = {"process": own_peak(), "worker": largest_child()}
+        dataset = self.run()
+        return {"folder": dataset.folder, "samples": len(dataset), **peaks}
+
+
+class WritePickle(Workload):
+    """Writes the first samples of a packed cache in the layout of the pickle that circulates.
+
+    Args:
+        packed: The cache.
+        path: Of the pickle.
+        count: Number of samples.
+    """
+
+    def __init__(self, *, packed: Path, path: Path, count: int) -> None:
+        self.packed, self.path, self.count = packed, path, count
+
+    def run(self) -> None:
+        """Write it."""
+        from probseg.datasets.cache.dataset import PackedDataset
+
+        dataset = PackedDataset(self.packed)
+        samples = [dataset[index] for index in range(min(self.count, len(dataset)))]
+        cases = {
+            f"{sample.group}_{index}": {
+                "image": sample.image[0].numpy(),
+                "masks": list(sample.masks.numpy()),
+                "series_uid": sample.group,
+            }
+            for index, sample in enumerate(samples)
+        }
+        with self.path.open("wb") as file:
+            pickle.dump(cases, file, protocol=4)
+
+    def answer(self) -> None:
+        """Return nothing, instead of writing it again."""
+
+
+def open_packed(folder: Path) -> Opened:
+    """Open a packed cache."""
+    from probseg.datasets.cache.dataset import PackedDataset
+
+    dataset = PackedDataset(folder)
+    return Opened(len(dataset), dataset.__getitems__)
+
+
+def open_archive(path: Path) -> Opened:
+    """List a zip of PNG files, which are decoded on request."""
+    from probseg.datasets.formats.files import Archive
+    from probseg.datasets.lidc.png import LidcSlices
+
+    source = LidcSlices(Archive(path))
+    chunks = source.chunks()
+    samples = [files for chunk in chunks for files in chunk.samples]
+
+    def read(indices: Sequence[int]) -> Batch:
+        block = source.read(chunks[0]._replace(samples=[samples[index] for index in indices]))
+        return _batch(block.images / 255, block.masks)
+
+    return Opened(len(samples), read)
+
+
+def open_pickle(path: Path) -> Opened:
+    """Load a pickle of :class:`WritePickle`, which can only be read as a whole."""
+    with path.open("rb") as file:
+        cases = list(pickle.load(file).values())
+
+    def read(indices: Sequence[int]) -> Batch:
+        chosen = [cases[index] for index in indices]
+        masks = np.stack([np.stack(case["masks"]) for case in chosen])
+        return _batch(np.stack([case["image"][None] for case in chosen]), masks)
+
+    return Opened(len(cases), read)
+
+
+LAYOUTS: dict[str, Callable[[Path], Opened]] = {
+    "packed": open_packed,
+    "png": open_archive,
+    "pickle": open_pickle,
+}
+
+
+def _batch(images: Any, masks: Any) -> Batch:
+    import torch
+
+    from probseg.interfaces import Batch
+
+    return Batch(torch.from_numpy(images.astype(np.float32)), torch.from_numpy(masks))
+
+
+def agree(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """Say that two layouts give the same images and masks.
 
     Raises:
         Disagreement: They do not.
     """
     difference = float(np.abs(ours["images"] - theirs["images"]).max())
-    if difference > ROUNDING or not np.array_equal(ours["masks"], theirs["masks"]):
+    if difference > TOLERANCE or not np.array_equal(ours["masks"], theirs["masks"]):
         raise Disagreement("their first samples are not the same images and masks")
     return "the same images and masks"
-
-
-def _archive(options: Options) -> Path:
-    archive = options.data_root and options.data_root / ARCHIVE
-    if archive is None or not archive.is_file():
-        raise MissingDataError(
-            f"there is no {archive or ARCHIVE}; pass --data-root, or set PROBSEG_DATA, to a folder "
-            "that holds it"
-        )
-    return archive

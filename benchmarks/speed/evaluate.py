@@ -1,12 +1,13 @@
-"""Metrics of 16 samples, or 100, and four annotators of an image."""
+"""Metrics of 16 samples and four annotators of an image."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,22 +15,30 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.jobs.scoring import OF_SAMPLES, score
-from benchmarks.speed import pairwise
-from benchmarks.speed.contest import OURS, Contest, Disagreement, Entry, Floor, hold
-from benchmarks.speed.masks import evaluations, open_annotations
-from benchmarks.speed.options import Options
+from benchmarks.speed import peer_metrics
+from benchmarks.speed.comparison import (
+    OURS,
+    Candidate,
+    Comparison,
+    Disagreement,
+    Floor,
+    Settings,
+    compare,
+)
+from benchmarks.speed.peer_metrics import DISTANCES, OVERLAPS, SURFACES, Pair
 from benchmarks.speed.report import duration
-from probseg.interfaces import Dataset, Evaluation
-from probseg.metrics.evaluation import SharedEvaluation, evaluate
+from benchmarks.speed.synthetic_samples import evaluations, open_annotations
+from benchmarks.speed.workers import Workload
+from probseg.interfaces import Dataset
+from probseg.metrics.evaluation import SharedEvaluation
 from probseg.metrics.ged import generalised_energy_distance
 from probseg.metrics.hausdorff import hausdorff_cost
 from probseg.metrics.matching import hungarian_iou
 
 Scores = NDArray[np.float64]
-EXACT = 1e-6  # single-precision peers
-SURFACES = 0.15  # of the pairs may differ where a peer measures surfaces
-SAMPLES, MANY, BATCH = 16, 100, 16
-SETS = ("ged", "hungarian-iou")
+TOLERANCE = 1e-6  # single-precision peers
+SURFACE_SHARE = 0.15  # of the pairs may differ where a peer measures surfaces
+SAMPLES, BATCH = 16, 16
 
 
 class Task(NamedTuple):
@@ -37,82 +46,70 @@ class Task(NamedTuple):
 
     title: str
     ours: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    loop: Callable[..., Any]
-    pairs: dict[str, Callable[[], pairwise.Pair]]
-    surfaces: tuple[str, ...]  # the peers that measure these
+    loop: Callable[[Pair], Callable[..., Any]]
+    peers: dict[str, Callable[[], Pair]]
     aim: int  # times as fast as the fastest peer
 
 
-OVERLAPS: dict[str, Callable[[], pairwise.Pair]] = {
-    "public PU-Net code": pairwise.public_iou,
-    "NumPy": pairwise.numpy_iou,
-    "medpy": pairwise.medpy_iou,
-    "MONAI": pairwise.monai_iou,
-    "torchmetrics": pairwise.torchmetrics_iou,
-}
-DISTANCES: dict[str, Callable[[], pairwise.Pair]] = {
-    "scipy, directed_hausdorff": pairwise.directed,
-    "scipy, cdist": pairwise.all_distances,
-    "scipy, distance transforms": pairwise.transforms,
-    "scikit-image": pairwise.skimage_hausdorff,
-    "surface-distance": pairwise.surface_hausdorff,
-    "medpy": pairwise.medpy_hausdorff,
-    "MONAI": pairwise.monai_hausdorff,
-}
 TASKS = {
     "ged": Task(
         "Generalised energy distance",
         lambda samples, annotations: generalised_energy_distance(samples, annotations).squared,
-        pairwise.energy,
+        peer_metrics.energy,
         OVERLAPS,
-        (),
-        60,
+        aim=60,
     ),
     "hungarian-iou": Task(
-        "Hungarian-matched IoU", hungarian_iou, pairwise.matched, OVERLAPS, (), 8
+        "Hungarian-matched IoU", hungarian_iou, peer_metrics.matched, OVERLAPS, aim=8
     ),
     "hausdorff": Task(
         "Hausdorff distance of all pairs",
         hausdorff_cost,
-        pairwise.hausdorff,
+        peer_metrics.hausdorff,
         DISTANCES,
-        ("surface-distance", "medpy", "MONAI"),
-        30,
+        aim=30,
     ),
 }
 
 
-def contests(options: Options) -> list[Contest]:
+def comparisons(settings: Settings) -> list[Comparison]:
     """Return the tables of this topic."""
-    dataset = open_annotations(options.data_root, small=options.small)
-    sizes = (2,) if options.small else (BATCH, 1)
-    found = [_compare(name, images, dataset, options) for name in TASKS for images in sizes]
-    counts = (MANY,) if options.small else (SAMPLES, MANY)
-    several = [_together(count, options) for count in counts]
-    return [*found, _test_set(dataset, options), *several]
+    dataset = open_annotations(settings.data_root, small=settings.small)
+    sizes = (2,) if settings.small else (BATCH, 1)
+    tables = [_with_peers(name, images, dataset, settings) for name in TASKS for images in sizes]
+    return [*tables, _test_set(dataset, settings)]
 
 
-def _compare(name: str, images: int, dataset: Dataset, options: Options) -> Contest:
+def _with_peers(name: str, images: int, dataset: Dataset, settings: Settings) -> Comparison:
     task = TASKS[name]
-    known = {"name": name, "images": images, "root": options.data_root, "small": options.small}
-    entries = [Entry(name=OURS, make=Ours, options=known | {"device": options.device})]
-    for peer in list(task.pairs)[-1 if options.small else 0 :]:
-        share = SURFACES if peer in task.surfaces else 0.0
-        agree = partial(same, share=share)
-        entries.append(Entry(name=peer, make=Loop, options=known | {"peer": peer}, agree=agree))
+    options: dict[str, Any] = {
+        "name": name,
+        "images": images,
+        "root": settings.data_root,
+        "small": settings.small,
+    }
+    ours = Candidate(name=OURS, make=BatchScores, options=options | {"device": settings.device})
+    peers = [
+        Candidate(
+            name=peer,
+            make=PairScores,
+            options=options | {"peer": peer},
+            agree=partial(agree, share=SURFACE_SHARE if peer in SURFACES else 0.0),
+        )
+        for peer in list(task.peers)[-1 if settings.small else 0 :]
+    ]
     count = f"{images} image{'s' * (images > 1)}"
-    contest = hold(
+    comparison = compare(
         f"{task.title}: {count}, {SAMPLES} samples and {dataset.annotators} annotators each",
-        entries,
-        rounds=options.rounds,
-        floor=_floor(options, images * (SAMPLES + dataset.annotators) * _pixels(dataset)),
-        watch=options.watch,
+        [ours, *peers],
+        settings,
+        floor=_floor(settings, images * (SAMPLES + dataset.annotators) * _pixels(dataset)),
     )
-    return replace(contest, notes=_notes(contest, task, images, dataset))
+    return replace(comparison, notes=_notes(comparison, task, images, dataset))
 
 
-def _notes(contest: Contest, task: Task, images: int, dataset: Dataset) -> list[str]:
-    first, *peers = contest.rows
+def _notes(comparison: Comparison, task: Task, images: int, dataset: Dataset) -> list[str]:
+    first, *peers = comparison.rows
     notes = [
         f"Annotations: {dataset.name}, test images; samples: an annotator's mask, moved and bent."
     ]
@@ -123,17 +120,17 @@ def _notes(contest: Contest, task: Task, images: int, dataset: Dataset) -> list[
             f"({fastest.name}) {duration(fastest.median / images)}: {fastest.ratio:.1f} times as "
             f"long (aim: {task.aim})."
         )
-    if task.surfaces:
+    if task.peers is DISTANCES:
         notes.append(
-            f"{', '.join(task.surfaces)} measure between surfaces, eq. 16 between all foreground "
+            f"{', '.join(SURFACES)} measure between surfaces, eq. 16 between all foreground "
             "pixels, so that some distances differ. Pairs with an empty mask are not given to "
             "others, which raise or return inf, nan or 0."
         )
     return notes
 
 
-def _floor(options: Options, bytes_read: int) -> Floor:
-    rate = options.machine.bandwidth
+def _floor(settings: Settings, bytes_read: int) -> Floor:
+    rate = settings.machine.bandwidth
     return Floor(
         seconds=bytes_read / rate,
         why=f"{bytes_read / 1e6:.1f} MB read once at {rate / 1e9:.1f} GB/s",
@@ -144,79 +141,45 @@ def _pixels(dataset: Dataset) -> int:
     return dataset[0].masks[0].numel()
 
 
-def _test_set(dataset: Dataset, options: Options) -> Contest:
-    images = options.size(2800, 4)
-    known = {"images": images, "root": options.data_root, "small": options.small}
-    contest = hold(
+def _test_set(dataset: Dataset, settings: Settings) -> Comparison:
+    images = settings.size(2800, 4)
+    options = {"images": images, "root": settings.data_root, "small": settings.small}
+    comparison = compare(
         f"All {len(OF_SAMPLES)} metrics of {images:,} images, beyond the forward passes",
-        [Entry(name=OURS, make=TestSet, options=known | {"device": options.device})],
-        rounds=min(options.rounds, 3),
-        floor=_floor(options, images * SAMPLES * 2 * 4 * _pixels(dataset)),
-        watch=options.watch,
+        [Candidate(name=OURS, make=TestSet, options=options | {"device": settings.device})],
+        replace(settings, rounds=min(settings.rounds, 3)),
+        floor=_floor(settings, images * SAMPLES * 2 * 4 * _pixels(dataset)),
     )
     different = min(images, TestSet.DIFFERENT)
     return replace(
-        contest,
+        comparison,
         notes=[
             f"{different} different images of {dataset.name}'s {len(dataset):,} test images, over "
-            f"and over, in batches of {BATCH}: {duration(contest.rows[0].median / images)} an "
+            f"and over, in batches of {BATCH}: {duration(comparison.rows[0].median / images)} an "
             "image (aim: 60 s for all)."
         ],
     )
 
 
-def _together(samples: int, options: Options) -> Contest:
-    images = options.size(BATCH, 2)
-    known = {"images": images, "samples": samples, "root": options.data_root}
-    known |= {"small": options.small, "device": options.device}
-    entries = [
-        Entry(name=f"all {len(OF_SAMPLES)}", make=Together, options=known | {"names": OF_SAMPLES}),
-        Entry(name=" and ".join(SETS), make=Together, options=known | {"names": SETS}),
-    ]
-    if options.device != "cpu":
-        there = dict(entries[0].options) | {"device": "cpu"}
-        agree = partial(same, share=0.0)
-        entries.append(Entry(name="all on the CPU", make=Together, options=there, agree=agree))
-    return hold(
-        f"Metrics on {options.device}: {images} images, {samples} samples each",
-        entries,
-        rounds=min(options.rounds, 3),
-        watch=options.watch,
-    )
-
-
-class Case:
-    """Samples and annotations of some images.
+class BatchScores(Workload):
+    """probseg's function on a batch.
 
     Args:
         name: Of the task.
         images: B.
         root: Folder of LIDC, or None.
         small: Whether drawn shapes will do.
+        device: "cpu" or "cuda".
     """
 
-    def __init__(self, *, name: str, images: int, root: Any, small: bool) -> None:
+    def __init__(
+        self, *, name: str, images: int, root: Path | None, small: bool, device: str = "cpu"
+    ) -> None:
         dataset = open_annotations(root, small=small)
         (evaluation,) = evaluations(dataset, images, size=images, samples=SAMPLES)
-        self.samples = SharedEvaluation.of(evaluation).labels
-        self.annotations = evaluation.annotations
+        self.samples = SharedEvaluation.of(evaluation).labels.to(device)
+        self.annotations = evaluation.annotations.to(device)
         self.task = TASKS[name]
-
-    def answer(self) -> Scores:
-        """Return the scores."""
-        return self.run()
-
-    def run(self) -> Scores:
-        """Return the scores of all images."""
-        raise NotImplementedError
-
-
-class Ours(Case):
-    """probseg's function on a batch."""
-
-    def __init__(self, *, device: str, **known: Any) -> None:
-        super().__init__(**known)
-        self.samples, self.annotations = self.samples.to(device), self.annotations.to(device)
 
     def run(self) -> Scores:
         """Return the scores of all images."""
@@ -224,12 +187,12 @@ class Ours(Case):
         return scores
 
 
-class Loop(Case):
-    """A pair at a time, on masks that are NumPy's and boolean already."""
+class PairScores(BatchScores):
+    """A peer's function on a pair at a time, of masks that are boolean arrays already."""
 
-    def __init__(self, *, peer: str, **known: Any) -> None:
-        super().__init__(**known)
-        self.score = self.task.loop(self.task.pairs[peer]())
+    def __init__(self, *, peer: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.score = self.task.loop(self.task.peers[peer]())
         self.sets = list(zip(self.samples.numpy() > 0, self.annotations.numpy() > 0, strict=True))
 
     def run(self) -> Scores:
@@ -237,71 +200,46 @@ class Loop(Case):
         return np.array([self.score(samples, annotations) for samples, annotations in self.sets])
 
 
-class TestSet:
-    """All metrics of a test set, batch by batch as the benchmark has it."""
+class TestSet(Workload):
+    """All metrics of a test set, batch by batch like in the benchmark."""
 
-    __test__ = False  # no test of pytest's
+    __test__ = False  # pytest shall not collect it
     DIFFERENT = 256  # images, so that their samples fit in memory
 
-    def __init__(self, *, images: int, root: Any, small: bool, device: str) -> None:
+    def __init__(self, *, images: int, root: Path | None, small: bool, device: str) -> None:
         dataset = open_annotations(root, small=small)
         different = min(images, self.DIFFERENT)
-        found = evaluations(dataset, different, size=BATCH, samples=SAMPLES)
-        self.batches = [_moved(one, device) for one in found]
+        self.batches = [
+            replace(
+                evaluation,
+                probabilities=evaluation.probabilities.to(device),
+                annotations=evaluation.annotations.to(device),
+            )
+            for evaluation in evaluations(dataset, different, size=BATCH, samples=SAMPLES)
+        ]
         self.turns = math.ceil(images / len(self.batches[0].annotations))
-        self.images, self.device = images, device
+        self.images = images
 
     def run(self) -> Scores:
-        """Return the mean scores of all of them."""
-        kept = [
+        """Return the mean scores of all images."""
+        scores = [
             np.stack([value.cpu() for value in score([batch]).values()], axis=1)
             for batch in islice(cycle(self.batches), self.turns)
         ]
-        means: Scores = np.concatenate(kept)[: self.images].mean(0)
+        means: Scores = np.concatenate(scores)[: self.images].mean(0)
         return means
 
-    def answer(self) -> Scores:
-        """Return the mean scores."""
-        return self.run()
 
-
-class Together:
-    """Some metrics of a batch of a model's answers, as they lie on a device."""
-
-    def __init__(
-        self, *, names: Sequence[str], images: int, samples: int, device: str, **where: Any
-    ) -> None:
-        found = evaluations(open_annotations(**where), images, size=images, samples=samples)
-        self.batch, self.names = _moved(next(found), device), names
-
-    def run(self) -> Scores:
-        """Return the scores of every image, a metric a row."""
-        found = evaluate(self.batch, self.names)
-        return torch.stack([*found.values()]).cpu().numpy()
-
-    def answer(self) -> Scores:
-        """Return the scores."""
-        return self.run()
-
-
-def _moved(evaluation: Evaluation, device: str) -> Evaluation:
-    return replace(
-        evaluation,
-        probabilities=evaluation.probabilities.to(device),
-        annotations=evaluation.annotations.to(device),
-    )
-
-
-def same(ours: Scores, theirs: Scores, *, share: float) -> str:
+def agree(ours: Scores, theirs: Scores, *, share: float) -> str:
     """Say in how many scores others differ.
 
     Raises:
-        Disagreement: In a larger share than they may.
+        Disagreement: In a larger share than allowed.
     """
-    apart = np.abs(ours - theirs)
-    differ = int((apart > EXACT).sum())
-    if differ > share * apart.size:
-        raise Disagreement(f"{differ} of {apart.size} scores differ, by up to {apart.max():.1e}")
+    differences = np.abs(ours - theirs)
+    differ, worst = int((differences > TOLERANCE).sum()), differences.max()
+    if differ > share * differences.size:
+        raise Disagreement(f"{differ} of {differences.size} scores differ, by up to {worst:.1e}")
     if not differ:
-        return f"to {apart.max():.0e}"
-    return f"{differ} of {apart.size} distances differ, by {apart.max():.1f} pixels at most"
+        return f"to {worst:.0e}"
+    return f"{differ} of {differences.size} distances differ, by {worst:.1f} pixels at most"

@@ -1,8 +1,8 @@
-"""Many samples of an image, once its features are known."""
+"""Many samples of an image whose features are computed already."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -10,61 +10,62 @@ import torch
 from torch import Tensor, nn
 
 import probseg
-from benchmarks.speed.contest import Contest, Disagreement, Entry, Floor, hold
-from benchmarks.speed.machine import wait
-from benchmarks.speed.options import Options
+from benchmarks.speed.comparison import (
+    OURS,
+    Candidate,
+    Comparison,
+    Disagreement,
+    Floor,
+    Settings,
+    compare,
+)
 from benchmarks.speed.textbook import TextbookPUNet, copy_weights
+from benchmarks.speed.timing import wait
+from benchmarks.speed.workers import Workload
 from probseg.layers import probabilities
 
-BOUND = 1e-5  # of probabilities
+TOLERANCE = 1e-5  # of probabilities
 
 
-def contests(options: Options) -> list[Contest]:
+def comparisons(settings: Settings) -> list[Comparison]:
     """Return the tables of this topic."""
-    few, many = options.size(16, 3), options.size(100, 5)
-    cases = [(options.size(8, 2), few), (options.size(8, 2), many), (1, many)]
-    return [_decoding(options, batch, count) for batch, count in cases]
+    batch, few, many = settings.size(8, 2), settings.size(16, 3), settings.size(100, 5)
+    return [_decoding(settings, *case) for case in ((batch, few), (batch, many), (1, many))]
 
 
-def _decoding(options: Options, batch: int, count: int) -> Contest:
-    size = options.size(128, 16)
-    known = {"batch": batch, "count": count, "size": size, "device": options.device}
-    ours = Entry(name="probseg", make=Ours, options=known)
-    one_by_one = known | {"one_by_one": True}
-    return hold(
+def _decoding(settings: Settings, batch: int, count: int) -> Comparison:
+    size = settings.size(128, 16)
+    options = {"batch": batch, "count": count, "size": size, "device": settings.device}
+    one_by_one = options | {"one_by_one": True}
+    return compare(
         f"{count} samples of {batch} image{'s' * (batch > 1)} of {size} × {size}, features known",
         [
-            ours,
-            Entry(name="probseg, one by one", make=Ours, options=one_by_one, agree=same),
-            Entry(name="textbook loop", make=Textbook, options=known, agree=same),
-            Entry(name="lightning-uq-box loop", make=UqBox, options=known, agree=same),
+            Candidate(name=OURS, make=Decoding, options=options),
+            Candidate(name="probseg, one by one", make=Decoding, options=one_by_one, agree=agree),
+            Candidate(name="textbook loop", make=TextbookDecoding, options=options, agree=agree),
+            Candidate(
+                name="lightning-uq-box loop", make=UqBoxDecoding, options=options, agree=agree
+            ),
         ],
-        rounds=options.rounds,
-        floor=_floor(options, count * batch * size * size),
-        watch=options.watch,
+        settings,
+        floor=_floor(settings, count * batch * size * size),
     )
 
 
-def _floor(options: Options, pixels: int) -> Floor:
-    decoder: Any = model().decoder
+def _floor(settings: Settings, pixels: int) -> Floor:
+    decoder: Any = build_model().decoder
     layers = [*decoder.hidden, decoder.logits]
-    flops = 2 * pixels * sum(layer.weight.numel() for layer in layers)
-    rate = options.machine.fp32
-    return Floor(
-        seconds=flops / rate,
-        why=f"{flops / 1e9:.1f} GFLOP at the measured {rate / 1e9:,.0f} GFLOP/s in fp32",
-    )
+    return settings.floor(2 * pixels * sum(layer.weight.numel() for layer in layers), "fp32")
 
 
-def model() -> nn.Module:
+def build_model() -> Any:
     """Return a seeded ``punet``."""
     torch.manual_seed(0)
-    made: nn.Module = probseg.build("punet").eval()
-    return made
+    return probseg.build("punet").eval()
 
 
-class Decoding(ABC):
-    """Features and latent samples that everybody decodes.
+class _Decoding(Workload):
+    """Features and latent samples that every candidate decodes.
 
     Args:
         batch: B.
@@ -78,14 +79,14 @@ class Decoding(ABC):
         self.features = torch.rand(batch, 32, size, size, generator=generator).to(device)
         self.latents = torch.randn(count, batch, 6, generator=generator).to(device)
         self.device = device
-        self.source: Any = model().to(device)
+        self.model = build_model().to(device)
 
     @torch.no_grad()
     def run(self) -> Tensor:
         """Return probabilities (n, B, K, H, W)."""
-        found = self.decode()
+        decoded = self.decode()
         wait(self.device)
-        return found
+        return decoded
 
     def answer(self) -> np.ndarray[Any, Any]:
         """Return the probabilities."""
@@ -96,46 +97,46 @@ class Decoding(ABC):
         """Return probabilities (n, B, K, H, W)."""
 
 
-class Ours(Decoding):
+class Decoding(_Decoding):
     """The decoder of a probseg model, as ``sample`` calls it, or one sample a call."""
 
-    def __init__(self, *, one_by_one: bool = False, **known: Any) -> None:
-        super().__init__(**known)
+    def __init__(self, *, one_by_one: bool = False, **options: Any) -> None:
+        super().__init__(**options)
         self.one_by_one = one_by_one
 
     def decode(self) -> Tensor:
         """Return probabilities (n, B, K, H, W)."""
-        decoder = self.source.decoder
+        decoder = self.model.decoder
         if self.one_by_one:
             return torch.stack([probabilities(decoder(self.features, z)) for z in self.latents])
         return probabilities(decoder(self.features, self.latents))
 
 
-class Textbook(Decoding):
+class TextbookDecoding(_Decoding):
     """The textbook's loop: tile, concatenate, decode, a pass a sample."""
 
-    def __init__(self, **known: Any) -> None:
-        super().__init__(**known)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.network = TextbookPUNet().to(self.device)
-        copy_weights(self.source, self.network)
+        copy_weights(self.model, self.network)
 
     def decode(self) -> Tensor:
         """Return probabilities (n, B, K, H, W)."""
-        found = [self.network.decode(self.features, z).softmax(1) for z in self.latents]
-        return torch.stack(found)
+        samples = [self.network.decode(self.features, z).softmax(1) for z in self.latents]
+        return torch.stack(samples)
 
 
-class UqBox(Decoding):
+class UqBoxDecoding(_Decoding):
     """lightning-uq-box's decoder, a pass a sample."""
 
-    def __init__(self, **known: Any) -> None:
-        super().__init__(**known)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         from lightning_uq_box.models.prob_unet import Fcomb
 
         textbook = TextbookPUNet()
-        copy_weights(self.source, textbook)
-        how = {"w": "orthogonal", "b": "normal"}
-        self.network = Fcomb(38, 32, 2, 4, initializers=how).to(self.device)
+        copy_weights(self.model, textbook)
+        initializers = {"w": "orthogonal", "b": "normal"}
+        self.network = Fcomb(38, 32, 2, 4, initializers=initializers).to(self.device)
         own = [m for m in self.network.modules() if isinstance(m, nn.Conv2d)]
         layers = [textbook.first, *textbook.hidden, textbook.last]
         for copy, layer in zip(own, layers, strict=True):
@@ -146,13 +147,13 @@ class UqBox(Decoding):
         return torch.stack([self.network(self.features, z).softmax(1) for z in self.latents])
 
 
-def same(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> str:
-    """Say how far two sets of probabilities differ.
+def agree(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> str:
+    """Say how well two sets of probabilities agree.
 
     Raises:
-        Disagreement: By more than the bound.
+        Disagreement: They differ by more than the tolerance.
     """
     worst = float(np.abs(ours - theirs).max())
-    if worst > BOUND:
-        raise Disagreement(f"probabilities differ by {worst:.1e}, more than {BOUND:.0e}")
+    if worst > TOLERANCE:
+        raise Disagreement(f"probabilities differ by {worst:.1e}, more than {TOLERANCE:.0e}")
     return f"to {worst:.0e}"

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from benchmarks.speed.contest import Contest, Entry, Floor, hold
-from benchmarks.speed.options import Options
+from benchmarks.speed.comparison import Candidate, Comparison, Floor, Settings, compare
+from benchmarks.speed.workers import Workload
 
 BUILD = 'probseg.build("csae")'
 PEERS = {  # package to what a user imports of it
@@ -21,73 +21,64 @@ COMMANDS = (  # of `python -m`
     "benchmarks.run",
     "benchmarks.evaluate",
     "benchmarks.data",
-    "benchmarks.data list",
-    "benchmarks.data check",
-    "benchmarks.data preview",
-    "benchmarks.data prepare",
     "benchmarks.speed",
     "benchmarks.report",
     "benchmarks.compare",
-    "benchmarks.pack",
-    "benchmarks.unpack",
     "benchmarks.share",
     "benchmarks.gpu",
     "benchmarks.gpu.kit",
-    "benchmarks.gpu.part",
-    "benchmarks.cli",
+    "benchmarks.gpu.parts",
     "probseg",
 )
 
 
-def contests(options: Options) -> list[Contest]:
+def comparisons(settings: Settings) -> list[Comparison]:
     """Return the tables of this topic."""
-    return [_building(options), _helping(options)]
+    return [_building(settings), _helping(settings)]
 
 
-def _building(options: Options) -> Contest:
+def _building(settings: Settings) -> Comparison:
     ours = [_statement(f"import probseg; {BUILD}", name=BUILD), _statement("import torch")]
     peers = [_statement(f"import {name}", needs=package) for package, name in PEERS.items()]
     small = [_statement("import probseg"), _statement("pass")]
-    contest = hold(
+    comparison = compare(
         "From starting Python to a model",
-        small if options.small else [*ours, _statement("import probseg"), *peers],
-        rounds=options.rounds,
+        small if settings.small else [*ours, _statement("import probseg"), *peers],
+        settings,
         notes=["The files were read before, and are in the system's cache. Aim: under 2 s."],
-        watch=options.watch,
     )
-    return replace(contest, floor=_floor(contest, contest.rows[1].name))
+    return replace(comparison, floor=_floor(comparison, comparison.rows[1].name))
 
 
-def _helping(options: Options) -> Contest:
-    entries = [
-        Entry(
+def _helping(settings: Settings) -> Comparison:
+    commands = [
+        Candidate(
             name=f"python -m {command} --help",
-            make=Fresh,
-            options={"arguments": ["-m", *command.split(), "--help"]},
+            make=FreshProcess,
+            options={"arguments": ["-m", command, "--help"]},
         )
-        for command in COMMANDS[: 1 if options.small else None]
+        for command in COMMANDS[: 1 if settings.small else None]
     ]
-    contest = hold(
+    comparison = compare(
         "Help of the commands",
-        [*entries, _statement("pass")],
-        rounds=options.rounds,
+        [*commands, _statement("pass")],
+        settings,
         notes=["Aim: each under 0.5 s."],
-        watch=options.watch,
     )
-    return replace(contest, floor=_floor(contest, contest.rows[-1].name))
+    return replace(comparison, floor=_floor(comparison, comparison.rows[-1].name))
 
 
-def _statement(code: str, *, name: str = "", needs: str = "sys") -> Entry:
+def _statement(code: str, *, name: str = "", needs: str = "sys") -> Candidate:
     arguments = {"arguments": ["-c", code], "needs": needs}
-    return Entry(name=name or f"python -c '{code}'", make=Fresh, options=arguments)
+    return Candidate(name=name or f"python -c '{code}'", make=FreshProcess, options=arguments)
 
 
-def _floor(contest: Contest, row: str) -> Floor:
-    return Floor(seconds=contest.row(row).median, why=row)
+def _floor(comparison: Comparison, row: str) -> Floor:
+    return Floor(seconds=comparison.row(row).median, why=row)
 
 
-class Fresh:
-    """A process of Python's that is started, waited for and forgotten.
+class FreshProcess(Workload):
+    """A process of the Python interpreter that is started and waited for.
 
     Args:
         arguments: Of the interpreter.
@@ -102,8 +93,3 @@ class Fresh:
     def run(self) -> None:
         """Start it and wait until it ends."""
         subprocess.run(self.command, check=True, capture_output=True)
-
-    def answer(self) -> str:
-        """Return what it prints."""
-        done = subprocess.run(self.command, check=True, capture_output=True, text=True)
-        return done.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -19,15 +18,15 @@ class TextbookPUNet(nn.Module):
     Args:
         classes: K.
         latent_dim: L.
-        beta: Weight of the KL divergence.
+        beta: Weight of the KL divergence, β.
     """
 
     def __init__(self, *, classes: int = 2, latent_dim: int = 6, beta: float = 10.0) -> None:
         super().__init__()
         self.classes = classes
         self.beta = beta
-        self.down = nn.ModuleList(_block(a, b) for a, b in _pairs((1, *WIDTHS)))
-        self.up = nn.ModuleList(_block(a + b, b) for a, b in _pairs(WIDTHS[::-1]))
+        self.down = nn.ModuleList(_block(a, b) for a, b in pairwise((1, *WIDTHS)))
+        self.up = nn.ModuleList(_block(a + b, b) for a, b in pairwise(WIDTHS[::-1]))
         self.prior = Encoder(1, latent_dim)
         self.posterior = Encoder(1 + classes, latent_dim)
         self.first = nn.Conv2d(WIDTHS[0] + latent_dim, 32, 1)
@@ -74,10 +73,10 @@ class Encoder(nn.Module):
 
     def __init__(self, in_channels: int, latent_dim: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(_block(a, b) for a, b in _pairs((in_channels, *WIDTHS)))
+        self.blocks = nn.ModuleList(_block(a, b) for a, b in pairwise((in_channels, *WIDTHS)))
         self.head = nn.Linear(WIDTHS[-1], 2 * latent_dim)
 
-    def forward(self, image: Tensor) -> Independent:
+    def forward(self, image: Tensor) -> Independent:  # type: ignore[type-arg]
         """Return a density with batch (B,) and event (L,) of an image (B, C, H, W)."""
         for level, block in enumerate(self.blocks):
             image = block(functional.avg_pool2d(image, 2) if level else image)
@@ -87,35 +86,31 @@ class Encoder(nn.Module):
 
 def copy_weights(model: nn.Module, textbook: TextbookPUNet) -> None:
     """Give the textbook's network the weights of a probseg ``punet`` of the same widths."""
-    renamed = {}
-    for name, weight in model.state_dict().items():
-        part, _, rest = name.partition(".")
-        renamed[f"{_NAMES[part]}{rest}" if part in _NAMES else name] = weight
-    decoder = {name[len("decoder.") :]: renamed.pop(name) for name in _decoder(renamed)}
-    latent = decoder["from_latent.weight"][:, :, None, None]
-    renamed["first.weight"] = torch.cat([decoder["from_features.weight"], latent], dim=1)
-    renamed["first.bias"] = decoder["from_features.bias"]
-    renamed |= {n: w for n, w in decoder.items() if n.startswith("hidden.")}
-    renamed |= {n.replace("logits.", "last."): w for n, w in decoder.items() if "logits" in n}
-    textbook.load_state_dict(renamed)
+    weights = model.state_dict()
+    features = weights.pop("decoder.from_features.weight")
+    latent = weights.pop("decoder.from_latent.weight")[:, :, None, None]
+    copied = {"first.weight": torch.cat([features, latent], dim=1)}
+    for name, weight in weights.items():
+        prefix = next(prefix for prefix in _PREFIXES if name.startswith(prefix))
+        copied[_PREFIXES[prefix] + name.removeprefix(prefix)] = weight
+    textbook.load_state_dict(copied)
 
 
-_NAMES = {"backbone": "", "prior_encoder": "prior.", "posterior_encoder": "posterior."}
-
-
-def _decoder(names: Sequence[str] | dict[str, Tensor]) -> list[str]:
-    return [name for name in names if name.startswith("decoder.")]
+_PREFIXES = {  # of a probseg model's weights to the textbook's
+    "backbone.": "",
+    "prior_encoder.": "prior.",
+    "posterior_encoder.": "posterior.",
+    "decoder.from_features.": "first.",
+    "decoder.hidden.": "hidden.",
+    "decoder.logits.": "last.",
+}
 
 
 def _block(before: int, after: int) -> nn.Sequential:
     widths = (before, after, after, after)
     layers = [
         layer
-        for a, b in _pairs(widths)
+        for a, b in pairwise(widths)
         for layer in (nn.Conv2d(a, b, 3, padding=1), nn.ReLU(inplace=True))
     ]
     return nn.Sequential(*layers)
-
-
-def _pairs(widths: Sequence[int]) -> list[tuple[int, int]]:
-    return list(pairwise(widths))

@@ -1,4 +1,4 @@
-"""Contestants, each in a process of its own, that run when they are told to."""
+"""Workloads, each in a process of its own that runs them on request."""
 
 from __future__ import annotations
 
@@ -6,75 +6,82 @@ import multiprocessing
 import os
 import resource
 import sys
-import time
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
+from benchmarks.speed.timing import mean_seconds
 from probseg.errors import ProbsegError
 
 _STATUS = Path("/proc/self/status")
 
 
-class Contestant(Protocol):
+class Workload(ABC):
     """Something to be timed."""
 
+    @abstractmethod
     def run(self) -> Any:
-        """Do it once, to the end: work on a device that goes on is waited for."""
+        """Do it once, to the end: work that goes on on a device is waited for."""
 
     def answer(self) -> Any:
-        """Return what it computes as NumPy arrays or plain numbers, to compare with others'."""
+        """Return what it computes as NumPy arrays or plain numbers, to compare with others."""
+        return self.run()
 
 
-class ContestantError(ProbsegError):
-    """A contestant failed in its process; the text ends in its traceback."""
+class WorkloadError(ProbsegError):
+    """A workload failed in its process; the message ends in its traceback."""
 
 
-class NotInstalledError(ContestantError):
-    """What a contestant needs is not installed; it may raise this itself, with the remedy."""
+class NotInstalledError(WorkloadError):
+    """Something that a workload needs is not installed; a workload may raise it with the remedy."""
 
 
 class Worker:
-    """A process in which one contestant lives, so that its memory and allocator are its own.
+    """A process for one workload, so that its memory and allocator are its own.
 
     Args:
-        make: A function of a module that returns the contestant.
+        make: A function of a module that returns the workload.
         options: Its arguments.
         environment: Variables set in that process only.
+
+    Raises:
+        NotInstalledError: The workload needs something that is not installed.
+        WorkloadError: It cannot be made.
     """
 
-    START = "spawn"  # nothing is inherited, allocator and threads neither
+    START = "spawn"  # inherits neither allocator nor threads
 
     def __init__(
         self,
-        make: Callable[..., Contestant],
+        make: Callable[..., Workload],
         options: Mapping[str, Any],
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        context = multiprocessing.get_context(self.START)
+        context: Any = multiprocessing.get_context(self.START)
         self._name = make.__qualname__
         self._here, there = context.Pipe()
-        # no daemon, for those may not start the processes that packing or evaluating takes
+        # not a daemon, which could not start the processes that packing and evaluation need
         self._process = context.Process(target=_serve, args=(there, make, dict(options)))
         with _environment(environment or {}):
             self._process.start()
         there.close()
-        self._receive()  # it is made, or says why not
+        self._receive()  # the workload is ready, or failed
 
     def seconds(self, calls: int = 1) -> float:
-        """Run it so many times and return the mean time of a call."""
+        """Run the workload so many times and return the mean seconds of a run."""
         return float(self._ask("time", calls))
 
     def answer(self) -> Any:
-        """Return what it computes."""
+        """Return what the workload computes."""
         return self._ask("answer")
 
     def memory(self) -> dict[str, float]:
-        """Return "peak" and "start" (once made, before the first call) in MB."""
+        """Return the memory at its "peak" and at the "start", before the first run, in MB."""
         return dict(self._ask("memory"))
 
     def __enter__(self) -> Self:
@@ -104,16 +111,16 @@ class Worker:
         except EOFError:
             self._process.join()
             status = self._process.exitcode
-            raise ContestantError(f"the process of {self._name} ended with {status}") from None
+            raise WorkloadError(f"the process of {self._name} ended with {status}") from None
         if kind == "missing":
             raise NotInstalledError(value)
         if kind == "error":
-            raise ContestantError(f"{self._name} failed in its process\n{value}")
+            raise WorkloadError(f"{self._name} failed in its process\n{value}")
         return value
 
 
-def forget_peak() -> float:
-    """Begin to watch this process's memory, and return what it holds now, in MB."""
+def reset_peak() -> float:
+    """Start measuring this process's peak memory, and return what it holds now, in MB."""
     if not _STATUS.exists():
         return own_peak()
     Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
@@ -121,13 +128,13 @@ def forget_peak() -> float:
 
 
 def own_peak() -> float:
-    """Return the most memory in MB that this process held since it was watched."""
-    # ru_maxrss would begin with what the process held that started this one
+    """Return the most memory in MB that this process held since :func:`reset_peak`."""
+    # ru_maxrss would begin with the memory of the process that started this one
     return _status("VmHWM") if _STATUS.exists() else _megabytes(resource.RUSAGE_SELF)
 
 
 def largest_child() -> float:
-    """Return the most memory in MB that a process held which this one ran and waited for."""
+    """Return the most memory in MB of a process that this one ran and waited for."""
     return _megabytes(resource.RUSAGE_CHILDREN)
 
 
@@ -141,22 +148,22 @@ def _status(name: str) -> float:
     return int(lines[name].split()[0]) / 1024
 
 
-def _serve(connection: Connection, make: Callable[..., Contestant], options: Any) -> None:
+def _serve(connection: Connection, make: Callable[..., Workload], options: Any) -> None:
     try:
-        contestant = make(**options)
-        before = _watch_memory()
+        workload = make(**options)
+        start = _reset_memory()
         connection.send(("value", None))
         while True:
             question, arguments = connection.recv()
             if question == "time":
-                value: Any = _time(contestant, *arguments)
+                value: Any = mean_seconds(workload.run, *arguments)
             elif question == "answer":
-                value = contestant.answer()
+                value = workload.answer()
             else:
-                value = {"peak": _peak(), "start": before}
+                value = {"peak": _peak_memory(), "start": start}
             connection.send(("value", value))
     except EOFError:
-        return  # the parent has heard enough
+        return  # the parent closed the connection
     except NotInstalledError as error:
         connection.send(("missing", str(error)))
     except ModuleNotFoundError as error:
@@ -165,21 +172,14 @@ def _serve(connection: Connection, make: Callable[..., Contestant], options: Any
         connection.send(("error", traceback.format_exc()))
 
 
-def _time(contestant: Contestant, calls: int) -> float:
-    started = time.perf_counter()
-    for _ in range(calls):
-        contestant.run()
-    return (time.perf_counter() - started) / calls
-
-
-def _watch_memory() -> float:
+def _reset_memory() -> float:
     if _on_cuda():
         sys.modules["torch"].cuda.reset_peak_memory_stats()
         return float(sys.modules["torch"].cuda.memory_allocated() / 2**20)
-    return forget_peak()
+    return reset_peak()
 
 
-def _peak() -> float:
+def _peak_memory() -> float:
     if _on_cuda():
         return float(sys.modules["torch"].cuda.max_memory_allocated() / 2**20)
     return max(own_peak(), largest_child())

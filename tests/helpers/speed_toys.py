@@ -1,4 +1,4 @@
-"""Contestants of a few lines, which processes of their own can import."""
+"""Workloads of a few lines, which processes of their own can import."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.speed.workers import NotInstalledError
+from benchmarks.speed.workers import NotInstalledError, Workload
 
 
-class Toy:
+class Toy(Workload):
     """Writes its name into a file whenever it runs."""
 
     def __init__(self, *, name: str = "", log: Path | None = None, value: float = 1.0) -> None:

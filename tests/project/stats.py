@@ -2,14 +2,16 @@
 
 Rooms are the files and folders directly in ``probseg/``, and ``benchmarks`` and ``plugins`` as one
 room each. An arrow is an import from one room to another, however many lines have it; imports for
-type checkers and imports inside functions count. An arrow runs back if its target stands above its
-source in ``LAYERS``. A circle is a set of modules that import each other.
+type checkers and imports inside functions count. An arrow runs back if its target does not stand
+below its source in the layers of ``pyproject.toml``, which import-linter holds. A circle is a set
+of modules that import each other.
 """
 
 from __future__ import annotations
 
 import ast
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -19,25 +21,6 @@ from statistics import median, quantiles
 ROOT = Path(__file__).resolve().parents[2]
 MOST_ARGUMENTS = 6
 CONSTRUCTORS = {"__init__", "__post_init__", "__new__", "__setstate__"}
-
-# From top to bottom; rooms of one layer may not import each other, save where an arrow runs back.
-LAYERS = (
-    ("benchmarks", "plugins"),
-    ("__main__",),
-    ("cli",),
-    ("__init__",),
-    ("testing", "training"),
-    ("models",),
-    ("sharing",),
-    ("plots", "datasets", "metrics"),
-    ("backbones", "encoders", "projectors", "divergences", "decoders"),
-    ("layers", "tensors"),
-    ("specs",),
-    ("registry",),
-    ("options",),
-    ("utils", "interfaces"),
-    ("errors", "_version"),
-)
 
 
 @dataclass(frozen=True)
@@ -68,6 +51,14 @@ def modules(folder: Path, root: Path) -> list[Module]:
         return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
 
     return [Module(name(path), path) for path in sorted(folder.rglob("*.py"))]
+
+
+def layers() -> dict[str, int]:
+    """Return each room's layer, 0 at the top, from the first contract in ``pyproject.toml``."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    rooms = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    named = ["benchmarks | plugins", "__main__", rooms[0], "__init__", *rooms[1:]]
+    return {room: i for i, layer in enumerate(named) for room in layer.split(" | ")}
 
 
 @cache
@@ -155,7 +146,7 @@ def main() -> None:
     rooms = {module.name: module.room for module in everything}
     arrows = {(rooms[a], rooms[b]) for a, targets in graph.items() for b in targets}
     arrows = {(a, b) for a, b in arrows if a != b}
-    layer = {room: i for i, layer in enumerate(LAYERS) for room in layer}
+    layer = layers()
     back = sorted(f"{a} -> {b}" for a, b in arrows if layer[b] <= layer[a])
     code = [function for module in everything for function in functions(module)]
     lengths = [(f.end_lineno or f.lineno) - f.lineno + 1 for f in code]

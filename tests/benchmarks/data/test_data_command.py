@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 
 import probseg
 from benchmarks.data.__main__ import main
-from benchmarks.data.catalogue import CATALOGUE, _read, entry
-from benchmarks.data.check_command import check
-from benchmarks.data.list_command import state
-from benchmarks.data.preview_command import draw_sheet
-from benchmarks.jobs.data import open_dataset
+from benchmarks.data.catalogue import CATALOGUE, availability, catalogue, describe
+from benchmarks.data.check import check
+from benchmarks.data.opening import Source
+from benchmarks.data.preview import SheetOptions, draw_contours
 from probseg.datasets.cache.dataset import PackedDataset
 
 SHAPES = ["ambiguous-shapes", "--set", "samples=20", "size=24"]
@@ -43,26 +40,26 @@ def slices(tmp_path: Path) -> Path:
     return root
 
 
-def words(text: str) -> str:
+def single_spaced(text: str) -> str:
     return " ".join(text.replace("│", " ").split())
 
 
 def test_list_names_every_data_set_and_how_to_get_it(slices, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["list", "--data-root", str(slices)]) == 0
-    told = words(capsys.readouterr().out)
-    assert all(name in told for name in probseg.datasets)
-    assert "yes: LIDC-IDRI-000" in told
-    assert "qubiq21.grand-challenge.org" in told
-    assert "cancerimagingarchive.net" not in told  # it is here
+    output = single_spaced(capsys.readouterr().out)
+    assert all(name in output for name in probseg.datasets)
+    assert "yes: LIDC-IDRI-000" in output
+    assert "qubiq21.grand-challenge.org" in output
+    assert "cancerimagingarchive.net" not in output  # it is here
 
 
 def test_what_is_found_depends_on_the_data_root(slices, tmp_path):
-    assert state("lidc", slices).startswith("yes")
-    assert state("lidc", tmp_path / "elsewhere") == "no"
-    assert state("lidc", None) == "not looked for"
-    assert state("lidc", Path(__file__)) == "not looked for"
-    assert state("ambiguous-shapes", None) == "embedded"
+    assert availability("lidc", slices).startswith("yes")
+    assert availability("lidc", tmp_path / "elsewhere") == "no"
+    assert availability("lidc", None) == "not looked for"
+    assert availability("lidc", Path(__file__)) == "not looked for"
+    assert availability("ambiguous-shapes", None) == "embedded"
 
 
 def test_a_data_set_that_the_catalogue_has_not_speaks_for_itself():
@@ -74,8 +71,8 @@ def test_a_data_set_that_the_catalogue_has_not_speaks_for_itself():
         """
 
     try:
-        assert entry("mine").what == "Return my own images."
-        assert state("mine", Path()) == "not looked for"
+        assert describe("mine").what == "Return my own images."
+        assert availability("mine", Path()) == "not looked for"
     finally:
         probseg.datasets.unregister("mine")
 
@@ -89,46 +86,45 @@ def test_the_catalogue_has_table_3():
         **{f"qubiq-brain-tumor-{task}": (32, 7, 4) for task in (1, 2, 3)},
     }
     columns = ("samples", "annotators", "channels")
-    known = {name: entry.table3 for name, entry in _read().items() if entry.table3}
+    known = {name: one.table3 for name, one in catalogue().items() if one.table3}
     assert {name: tuple(row[c] for c in columns) for name, row in known.items()} == rows
     assert all(row["size"] == [128, 128] for row in known.values()), CATALOGUE
 
 
-def test_check_tells_what_was_found_beside_table_3(slices, capsys, monkeypatch):
+def test_check_prints_what_was_found_beside_table_3(slices, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     assert main(["check", "lidc", "--data-root", str(slices)]) == 0
-    told = words(capsys.readouterr().out)
-    assert "samples 6 15,096 differs" in told
-    assert "size 128×128 128×128 annotators 4 4 channels 1 1" in told
-    assert "groups 3" in told
-    assert "samples a group 2" in told
-    assert "mean pairwise IoU 1.000" in told
-    assert "worth a look" not in told
+    output = single_spaced(capsys.readouterr().out)
+    assert "samples 6 15,096 differs" in output
+    assert "size 128×128 128×128 annotators 4 4 channels 1 1" in output
+    assert "groups 3" in output
+    assert "samples a group 2" in output
+    assert "mean pairwise IoU 1.000" in output
+    assert "worth a look" not in output
 
 
 def test_check_names_what_was_left_out_and_ends_with_1(slices, capsys):
     (slices / "LIDC-IDRI-0002/nodule-0/mask-1/slice-1.png").write_bytes(b"")
     assert main(["check", "lidc", "--data-root", str(slices)]) == 1
-    told = capsys.readouterr().out
-    assert "left out, 1 in all" in told
-    assert "LIDC-IDRI-0002" in told.partition("left out")[2]
+    output = capsys.readouterr().out
+    assert "left out, 1 in all" in output
+    assert "LIDC-IDRI-0002" in output.partition("left out")[2]
 
 
 def test_only_what_was_asked_for_has_to_be_here(tmp_path, capsys):
     assert main(["check", "lidc", "--data-root", str(tmp_path)]) == 1
-    asked_for_none = Namespace(names=[], set=[], data_root=tmp_path)
-    assert check("lidc", asked_for_none, Console())
-    assert words(capsys.readouterr().out).count("not here: lidc") == 2
+    assert check("lidc", Source(tmp_path), required=False)
+    assert single_spaced(capsys.readouterr().out).count("not here: lidc") == 2
 
 
 def test_preview_draws_who_annotated_in_colours_that_the_legend_explains(tmp_path):
-    dataset = open_dataset("ambiguous-shapes", {"samples": 6})
+    dataset = Source(options={"samples": 6}).open("ambiguous-shapes")
     out = tmp_path / "sheet.png"
     assert main(["preview", *SHAPES, "--out", str(out), "--samples", "6"]) == 0
     with Image.open(out) as sheet:
         assert min(sheet.size) > 300
         assert len(sheet.convert("RGB").getcolors(10**7)) > 500
-    figure = draw_sheet(dataset, {0: "one", 3: "two"}, list("abcd"), Namespace(channel=0, seed=0))
+    figure = draw_contours(dataset, {0: "one", 3: "two"}, list("abcd"), SheetOptions())
     drawn = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in drawn] == ["one", "two"]
     (legend,) = figure.legends
@@ -137,6 +133,7 @@ def test_preview_draws_who_annotated_in_colours_that_the_legend_explains(tmp_pat
     assert [text.get_text()[-1] for text in legend.get_texts()] == list("abcd")
 
 
+@pytest.mark.slow
 def test_preview_shows_augmentations(tmp_path):
     out = tmp_path / "sheet.png"
     assert main(["preview", *SHAPES, "--out", str(out), "--augment", "--samples", "1"]) == 0
@@ -155,7 +152,7 @@ def test_prepare_packs_what_the_data_set_holds(name, slices, tmp_path, capsys):
     assert main(command) == 0
     packed = PackedDataset(out)
     options = {"samples": 20, "size": 24} if name == "ambiguous-shapes" else {}
-    dataset = open_dataset(name, options, root=slices)
+    dataset = Source(slices, options).open(name)
     every = range(len(dataset))
     assert len(packed) == len(dataset)
     assert list(packed.groups) == list(dataset.groups)
@@ -171,8 +168,8 @@ def test_a_prepared_folder_is_a_data_root(slices, tmp_path):
     out = tmp_path / "packed"
     command = ["prepare", "lidc", "--data-root", str(slices), "--out", str(out)]
     assert main(command) == main(command) == 0
-    assert len(open_dataset("lidc", root=out)) == 6
-    assert state("lidc", out) == "yes: meta.json"
+    assert len(Source(out).open("lidc")) == 6
+    assert availability("lidc", out) == "yes: meta.json"
     (out / "thesis.txt").write_text("mine")
     assert main(command) == 2
 
@@ -185,12 +182,12 @@ def test_prepare_leaves_other_folders_alone(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["check", "lidcc"], "did you mean 'lidc'"),
         (["check", "lidc", "--data-root", "/no/such"], "--data-root /no/such does not exist"),
         (["check", "lidc", "--set", "size"], "--set takes KEY=VALUE"),
-        (["check", "--set", "size=64", "lidc"], "anything else comes before --set"),
+        (["check", "--set", "size=64", "lidc"], "put other arguments before --set"),
         (["chek"], "invalid choice: 'chek'"),
         (["preview", "lidc"], "--out"),
         (["preview", *SHAPES, "--out", "sheet.jpg"], "call it FILE.png"),
@@ -206,14 +203,14 @@ def test_prepare_leaves_other_folders_alone(tmp_path, capsys):
         (["prepare", "lidc", "--out", "x", "--dicom", ".", "--spacing", "-1"], "positive"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(arguments, told, capsys):
+def test_a_mistake_is_one_line_and_status_2(arguments, message, capsys):
     try:
         status = main(arguments)
     except SystemExit as left:
         status = left.code
     assert status == 2
     captured = capsys.readouterr().err
-    assert told in captured
+    assert message in captured
     assert captured.count("\n") == 1
 
 
@@ -225,9 +222,9 @@ def test_missing_data_are_one_line_and_status_1(tmp_path, capsys):
 
 def test_an_unknown_option_of_the_data_set_is_named(capsys):
     assert main(["check", "ambiguous-shapes", "--set", "sise=3"]) == 1
-    told = words(capsys.readouterr().out)
-    assert "not checked: ambiguous-shapes" in told
-    assert "did you mean 'size'" in told
+    output = single_spaced(capsys.readouterr().out)
+    assert "not checked: ambiguous-shapes" in output
+    assert "did you mean 'size'" in output
 
 
 def test_help_and_mistakes_import_no_torch():

@@ -11,8 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from benchmarks.data.agreement import mean_over_pairs, pairwise_iou, stands_apart, with_others
-from benchmarks.data.survey import survey
+from benchmarks.data.survey import (
+    mean_over_pairs,
+    pairwise_iou,
+    stands_apart,
+    survey,
+    with_others,
+)
 from probseg.interfaces import Batch, Sample
 
 SHAPE = (3, 3, 4, 5)  # images, annotators, height, width

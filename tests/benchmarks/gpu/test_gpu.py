@@ -1,6 +1,7 @@
-"""The script for a few minutes on a GPU: its time, what it keeps, and the page that it writes."""
+"""The command for a few minutes on a GPU: its time, what it keeps, and the page that it writes."""
 
 import json
+import random
 import subprocess
 import sys
 import time
@@ -10,19 +11,22 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gpu import kit
-from benchmarks.gpu.__main__ import PARTS, WHOLE, Run, _wait, main, make_parser
+from benchmarks.gpu.__main__ import Run, RunOptions, _wait, main, make_parser
+from benchmarks.gpu.parts import PARTS, TOTAL
 from benchmarks.gpu.report import summary
-from benchmarks.gpu.state import State, read_state
+from benchmarks.gpu.results import PartResults, read_results
 
 ROOT = Path(__file__).parents[3]
 
 
 def run(tmp_path, *arguments):
-    return Run(make_parser().parse_args(["--out", str(tmp_path / "out"), *arguments]))
+    out = tmp_path / "out"
+    out.mkdir(exist_ok=True)
+    return Run(RunOptions(**vars(make_parser().parse_args(["--out", str(out), *arguments]))))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["sampling", "step"], "no part is called 'step'"),
         (["--minutes", "0"], "more than zero"),
@@ -31,20 +35,19 @@ def run(tmp_path, *arguments):
         (["--out", "/dev/null/out"], "--out /dev/null/out cannot be written: Not a directory"),
     ],
 )
-def test_a_wrong_choice_is_told(capsys, arguments, told):
+def test_a_wrong_choice_is_named(capsys, arguments, message):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("minutes", [4, 8, 20])
 def test_the_training_takes_what_the_others_leave(tmp_path, minutes):
     running = run(tmp_path, "--minutes", str(minutes))
     names = list(PARTS)
-    place = names.index("train")
-    seconds = running._seconds("train", names[place + 1 :])
-    scores = PARTS["scores"].seconds * min(1, minutes * 60 / WHOLE)
+    seconds = running._seconds("train", names[names.index("train") + 1 :])
+    scores = PARTS["scores"].seconds * min(1, minutes * 60 / TOTAL)
     assert seconds == pytest.approx(minutes * 60 - scores, abs=2)
     assert all(
         running._seconds(name, ()) <= PARTS[name].seconds for name in names if name != "train"
@@ -60,9 +63,9 @@ def test_no_part_begins_without_time(tmp_path, capsys):
 def test_a_finished_part_is_kept_and_a_training_goes_on(tmp_path, capsys, monkeypatch):
     running = run(tmp_path)
     for name in PARTS:
-        State(running.out, name)["finished"] = True
+        PartResults(running.out, name)["finished"] = True
     begun = []
-    monkeypatch.setattr(running, "_do", lambda name, seconds: begun.append(name) or True)
+    monkeypatch.setattr(running, "_run_part", lambda name, seconds: begun.append(name) or True)
     assert running.run() == 0
     assert begun == ["train", "scores"]
     assert capsys.readouterr().out.count(": kept") == len(PARTS) - 2
@@ -82,33 +85,32 @@ def test_a_part_really_runs_and_leaves_its_page(tmp_path):
     command = [sys.executable, "-m", "benchmarks.gpu", "--small", "--out", str(tmp_path)]
     done = subprocess.run([*command, "environment"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = read_state(tmp_path, "environment")
-    assert found["finished"]
-    assert found["measured"]["fp32"] > 0
+    written = read_results(tmp_path, "environment")
+    assert written["finished"]
+    assert written["measured"]["fp32"] > 0
     page = (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert "A rehearsal" in page
-    assert found["provenance"]["versions"]["torch"] in page
+    assert written["provenance"]["versions"]["torch"] in page
 
 
-def test_a_part_that_fails_is_told_and_costs_the_others_nothing(tmp_path, capfd, monkeypatch):
-    (tmp_path / "out").mkdir()
+@pytest.mark.slow
+def test_a_part_that_fails_is_named_and_costs_the_others_nothing(tmp_path, capfd, monkeypatch):
     running = run(tmp_path, "--small", "scores", "environment")
     assert running.run() == 1  # nothing was trained
-    told = capfd.readouterr().out
-    assert "no model was trained yet" in told
-    assert read_state(running.out, "environment")["finished"]
+    assert "no model was trained yet" in capfd.readouterr().out
+    assert read_results(running.out, "environment")["finished"]
 
 
 def test_a_rehearsal_and_real_figures_are_kept_apart(tmp_path, capsys):
     known = ["--minutes", "0.01", "environment", "--out"]
     assert main(["--small", *known, str(tmp_path)]) == main([*known, str(tmp_path / "real")]) == 0
-    for arguments, told in (
+    for arguments, message in (
         ([*known, str(tmp_path)], "holds a rehearsal"),
         (["--small", *known, str(tmp_path / "real")], "holds real figures"),
     ):
         with pytest.raises(SystemExit):
             main(arguments)
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 def test_a_run_that_is_ended_takes_its_part_along(tmp_path):
@@ -145,35 +147,82 @@ def test_wheels_that_were_not_all_installed_are_no_site(tmp_path):
     assert not (tmp_path / "kit" / "site").exists()
 
 
+@pytest.fixture
+def parts_of_lidc(tmp_path):
+    """A kit with a packed folder in five parts, and what is in its only file."""
+    kit, packed = tmp_path / "kit", tmp_path / "lidc-0123"
+    kit.mkdir()
+    packed.mkdir()
+    content = random.Random(0).randbytes(10_000)
+    (packed / "images.npy").write_bytes(content)
+    archive = tmp_path / "archive"
+    subprocess.run(["tar", "-cJf", archive, "-C", tmp_path, packed.name], check=True)
+    split = ["split", "--number=5", "--numeric-suffixes", "--suffix-length=3", archive]
+    subprocess.run([*split, kit / "lidc.tar.xz."], check=True)
+    return kit, content
+
+
+def unpack(running):
+    process = running._begin_to_unpack()
+    running._finish_unpacking(process)
+    running._finish_unpacking(process)  # for the next part that needs the data
+
+
+def test_data_are_unpacked_once_and_found(tmp_path, parts_of_lidc):
+    kit, content = parts_of_lidc
+    running = run(tmp_path, "--kit", str(kit))
+    (kit / "incoming").mkdir()  # of a run that was interrupted
+    unpack(running)
+    assert running._data_root() == kit / "data" / "lidc-0123"
+    assert (running._data_root() / "images.npy").read_bytes() == content
+    assert running._begin_to_unpack() is None
+
+
+@pytest.mark.parametrize("part", range(5))
+def test_a_missing_part_is_an_error(tmp_path, parts_of_lidc, part, capsys):
+    kit, _ = parts_of_lidc
+    (kit / f"lidc.tar.xz.{part:03}").unlink()
+    running = run(tmp_path, "--kit", str(kit))
+    unpack(running)
+    assert running._data_root() is None
+    assert "is missing or damaged" in capsys.readouterr().out
+
+
+def test_a_kit_without_data_says_so(tmp_path, capsys):
+    (tmp_path / "kit").mkdir()
+    assert run(tmp_path, "--kit", str(tmp_path / "kit"))._begin_to_unpack() is None
+    assert "there is no lidc.tar.xz.000" in capsys.readouterr().out
+
+
 def test_a_file_is_whole_at_any_moment(tmp_path):
-    state = State(tmp_path, "steps")
-    state["a"] = 1
-    state["b"] = {"c": [1, 2]}
+    results = PartResults(tmp_path, "steps")
+    results["a"] = 1
+    results["b"] = {"c": [1, 2]}
     assert json.loads((tmp_path / "steps.json").read_text()) == {"a": 1, "b": {"c": [1, 2]}}
     assert [path.name for path in tmp_path.iterdir()] == ["steps.json"]
-    assert State(tmp_path, "steps").has("b")
-    assert not State(tmp_path, "steps", keep=False).has("b")
+    assert PartResults(tmp_path, "steps").has("b")
+    assert not PartResults(tmp_path, "steps", keep=False).has("b")
 
 
 def test_what_failed_or_was_measured_on_another_card_is_measured_again(tmp_path):
-    state = State(tmp_path, "steps", device="H100")
-    state["32/textbook"] = {"seconds": 1.0}
-    state["32/csae, eager"] = {"error": "out of memory"}
-    again = State(tmp_path, "steps", device="H100")
+    results = PartResults(tmp_path, "steps", device="H100")
+    results["32/textbook"] = {"seconds": 1.0}
+    results["32/csae, eager"] = {"error": "out of memory"}
+    again = PartResults(tmp_path, "steps", device="H100")
     assert again.has("32/textbook") and not again.has("32/csae, eager")
-    assert not State(tmp_path, "steps", device="H200").has("32/textbook")
+    assert not PartResults(tmp_path, "steps", device="H200").has("32/textbook")
 
 
 def test_the_page_has_ratios_to_the_textbook_and_what_failed(tmp_path):
-    state = State(tmp_path, "steps")
-    state["size"] = 128
+    results = PartResults(tmp_path, "steps")
+    results["size"] = 128
     row = {"lowest": 0.01, "highest": 0.03, "calls": 7, "peak_mb": 1234.0}
-    state["32/textbook"] = row | {"seconds": 0.03}
-    state["32/csae, eager"] = row | {"seconds": 0.012}
-    state["256/csae, eager"] = {"error": "RuntimeError: no"}
+    results["32/textbook"] = row | {"seconds": 0.03}
+    results["32/csae, eager"] = row | {"seconds": 0.012}
+    results["256/csae, eager"] = {"error": "RuntimeError: no"}
     page = summary(tmp_path)
     assert "| csae, eager | 12.00 | 10.00 to 30.00 | 2.50 | 1,234 |" in page
-    assert "| csae, eager | – | RuntimeError: no | | |" in page
+    assert "| csae, eager | – | RuntimeError: no |  |  |" in page
 
 
 def test_the_kit_brings_what_probseg_needs_and_gpu_machines_lack():

@@ -1,4 +1,4 @@
-"""The frame of the speed benchmark: turns, faults, reports and the command line."""
+"""The speed benchmark: turns, failures, reports and the command line."""
 
 from __future__ import annotations
 
@@ -14,14 +14,26 @@ from speed_toys import Broken, Dead, Environment, Hungry, Toy, Uninstalled, Unre
 
 from benchmarks.speed import __main__ as command
 from benchmarks.speed import report
-from benchmarks.speed.contest import Contest, Disagreement, Entry, Floor, Row, hold
-from benchmarks.speed.machine import Machine
-from benchmarks.speed.workers import ContestantError, Worker
+from benchmarks.speed.comparison import (
+    Candidate,
+    Comparison,
+    Disagreement,
+    Floor,
+    Row,
+    Settings,
+    compare,
+)
+from benchmarks.speed.timing import Machine
+from benchmarks.speed.workers import Worker, WorkloadError
 
 MACHINE = Machine(
     {"device": "cpu", "processor": "a loom", "cores": 2, "threads": 1, "system": "none"},
     *(1e9, 2e9, 3e9),
 )
+
+
+def settings(rounds: int = 1) -> Settings:
+    return Settings(machine=MACHINE, rounds=rounds)
 
 
 def equal(ours: float, theirs: float) -> str:
@@ -30,46 +42,47 @@ def equal(ours: float, theirs: float) -> str:
     return "equal"
 
 
-def test_contestants_take_turns_and_the_first_one_moves_on(tmp_path: Path) -> None:
+def test_candidates_take_turns_and_the_first_one_moves_on(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    entries = [Entry(name=n, make=Toy, options={"name": n, "log": log}) for n in "abc"]
-    contest = hold("turns", entries, rounds=3)
+    candidates = [Candidate(name=n, make=Toy, options={"name": n, "log": log}) for n in "abc"]
+    table = compare("turns", candidates, settings(rounds=3))
     runs = log.read_text().split()
     turns = [name for name, before in zip(runs, [None, *runs], strict=False) if name != before]
     assert "".join(turns) == "abc" + "abc" + "bca" + "cab"  # to warm up, then the rounds
-    assert [row.name for row in contest.rows] == ["a", "b", "c"]
-    assert all(len(row.seconds) == 3 for row in contest.rows)
-    assert contest.row("a").ratios == [1, 1, 1]
-    b = contest.row("b")
-    wanted = [other / a for other, a in zip(b.seconds, contest.row("a").seconds, strict=True)]
+    assert [row.name for row in table.rows] == ["a", "b", "c"]
+    assert all(len(row.seconds) == 3 for row in table.rows)
+    assert table.row("a").ratios == [1, 1, 1]
+    b = table.row("b")
+    wanted = [other / a for other, a in zip(b.seconds, table.row("a").seconds, strict=True)]
     assert b.ratios == wanted and b.ratio == statistics.median(wanted)
 
 
 def test_who_lacks_a_package_is_left_out_with_the_remedy() -> None:
-    entries = [Entry(name=make.__name__, make=make) for make in (Toy, Uninstalled, Unready)]
-    contest = hold("lacking", entries, rounds=1)
-    assert [row.name for row in contest.rows] == ["Toy"]
-    assert "no_such_package" in contest.missing["Uninstalled"]
-    assert "pip install 'probseg[peers]'" in contest.missing["Uninstalled"]
-    assert contest.missing["Unready"] == "no compiler; install one"
+    kinds = (Toy, Uninstalled, Unready)
+    candidates = [Candidate(name=make.__name__, make=make) for make in kinds]
+    table = compare("lacking", candidates, settings())
+    assert [row.name for row in table.rows] == ["Toy"]
+    assert "no_such_package" in table.missing["Uninstalled"]
+    assert "pip install 'probseg[peers]'" in table.missing["Uninstalled"]
+    assert table.missing["Unready"] == "no compiler; install one"
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [(Broken, r"Broken failed in its process\n.*out of cheese"), (Dead, "Dead ended with 3")],
 )
-def test_a_contestant_that_fails_ends_the_contest(make: type[Toy], told: str) -> None:
-    with pytest.raises(ContestantError, match=f"(?s){told}"):
-        hold("failing", [Entry(name="it", make=make)], rounds=1)
+def test_a_workload_that_fails_ends_the_comparison(make: type[Toy], message: str) -> None:
+    with pytest.raises(WorkloadError, match=f"(?s){message}"):
+        compare("failing", [Candidate(name="it", make=make)], settings())
 
 
-def test_contestants_that_disagree_are_named() -> None:
-    entries = [
-        Entry(name=f"number {value}", make=Toy, options={"value": value}, agree=equal)
+def test_candidates_that_disagree_are_named() -> None:
+    candidates = [
+        Candidate(name=f"number {value}", make=Toy, options={"value": value}, agree=equal)
         for value in (1.0, 2.0)
     ]
     with pytest.raises(Disagreement, match=r"number 1\.0 and number 2\.0: 1\.0 is not 2\.0"):
-        hold("quarrel", entries, rounds=1)
+        compare("quarrel", candidates, settings())
 
 
 def test_an_environment_is_that_process_s_alone() -> None:
@@ -86,7 +99,7 @@ def test_the_peak_is_of_the_process_or_of_one_that_it_ran(child: bool) -> None:
 
 
 @pytest.fixture
-def finished() -> report.Run:
+def finished() -> report.Report:
     rows = [
         Row(name="ours", seconds=[1.0, 3.0, 2.0], ratios=[1.0] * 3, peak=9, start=8, agreement=""),
         Row(
@@ -98,23 +111,23 @@ def finished() -> report.Run:
             agreement="to 1e-06",
         ),
     ]
-    contest = Contest(
+    table = Comparison(
         title="A race",
         rows=rows,
         missing={"nobody": "gone"},
         floor=Floor(seconds=0.5, why="physics"),
         notes=["A note."],
     )
-    return report.Run(
+    return report.Report(
         command="python -m benchmarks.speed race",
         machine=MACHINE,
-        topics={"race": [contest]},
+        topics={"race": [table]},
         absent={"data": "there is none"},
     )
 
 
-def test_the_report_says_everything(finished: report.Run, tmp_path: Path) -> None:
-    report.write(tmp_path, finished)
+def test_the_report_says_everything(finished: report.Report, tmp_path: Path) -> None:
+    report.write_report(tmp_path, finished)
     text = (tmp_path / "speed.md").read_text()
     assert "| theirs | 6.00 s | 4.00 s – 9.00 s | 4.00 (2.00–4.50) | 1,226 MB | to 1e-06 |" in text
     assert "Floor: 500 ms (physics); ours reaches 25% of it." in text
@@ -141,10 +154,10 @@ def test_a_topic_without_data_fails_only_who_asked_for_it(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["sinkhron"], "no topic is called 'sinkhron'; did you mean 'sinkhorn'"),
-        (["start", "--rounds", "0"], "--rounds is 0"),
+        (["start", "--rounds", "0"], "--rounds must be an integer of at least 1, not 0"),
         (["start", "--rounds", "many"], "invalid int value"),
         (["start", "--out", "file"], "--out file is a file"),
         (["data", "--data-root", "nowhere"], "--data-root nowhere does not exist"),
@@ -153,7 +166,7 @@ def test_a_topic_without_data_fails_only_who_asked_for_it(
 )
 def test_a_mistake_is_one_line(
     arguments: list[str],
-    told: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -165,7 +178,7 @@ def test_a_mistake_is_one_line(
     except SystemExit as stopped:
         status = int(stopped.code or 0)
     err = capsys.readouterr().err
-    assert status == 2 and told in err and err.count("\n") == 1
+    assert status == 2 and message in err and err.count("\n") == 1
 
 
 def test_help_and_mistakes_import_no_torch() -> None:

@@ -1,4 +1,4 @@
-"""The speed topic of evaluation in its smallest size, its material and the peers' loops."""
+"""The speed topic of evaluation in its smallest size, its samples and the peers' loops."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from benchmarks.jobs.scoring import score
-from benchmarks.speed import pairwise
-from benchmarks.speed.contest import Disagreement
-from benchmarks.speed.evaluate import DISTANCES, OVERLAPS, TASKS, TestSet, Together, contests, same
-from benchmarks.speed.machine import Machine
-from benchmarks.speed.masks import evaluations, open_annotations
-from benchmarks.speed.options import Options
+from benchmarks.speed import peer_metrics
+from benchmarks.speed.comparison import Disagreement, Settings
+from benchmarks.speed.evaluate import TASKS, TestSet, agree, comparisons
+from benchmarks.speed.peer_metrics import DISTANCES, OVERLAPS
+from benchmarks.speed.synthetic_samples import evaluations, open_annotations
+from benchmarks.speed.timing import Machine
 from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import SharedEvaluation
 from probseg.metrics.hausdorff import hausdorff_cost
@@ -32,17 +32,17 @@ def evaluation() -> Evaluation:
     return one
 
 
+@pytest.mark.slow
 def test_every_table_names_who_is_missing_and_what_the_others_took(tmp_path: Path):
-    options = Options(machine=Machine({}, 1e9, 1e9, 1e9), rounds=1, small=True, out=tmp_path)
-    tables = contests(options)
-    assert [len(table.rows) + len(table.missing) for table in tables] == [2, 2, 2, 1, 2]
-    assert all(table.floor for table in tables[:4])
+    settings = Settings(machine=Machine({}, 1e9, 1e9, 1e9), rounds=1, small=True, out=tmp_path)
+    tables = comparisons(settings)
+    assert [len(table.rows) + len(table.missing) for table in tables] == [2, 2, 2, 1]
+    assert all(table.floor for table in tables)
     assert ("MONAI" in tables[2].missing) == (find_spec("monai") is None)
     for table in tables[:2]:
         assert "times as long (aim:" in table.notes[1]
         assert table.row("torchmetrics").agreement.startswith("to ")
     assert "an image (aim: 60 s for all)" in tables[3].notes[0]
-    assert tables[4].title == "Metrics on cpu: 2 images, 100 samples each"
 
 
 def test_samples_are_probabilities_that_resemble_the_annotations(evaluation):
@@ -71,7 +71,7 @@ def test_overlaps_pair_by_pair_are_probsegs(name, evaluation):
 @pytest.mark.parametrize("name", [name for name in DISTANCES if name.startswith("sci")])
 def test_distances_pair_by_pair_are_probsegs(name, evaluation):
     samples, annotations = SharedEvaluation.of(evaluation).labels, evaluation.annotations
-    loop = pairwise.hausdorff(DISTANCES[name]())
+    loop = peer_metrics.hausdorff(DISTANCES[name]())
     theirs = [loop(s, a) for s, a in pairs(samples, annotations)]
     np.testing.assert_allclose(theirs, hausdorff_cost(samples, annotations), rtol=0, atol=1e-12)
 
@@ -79,16 +79,9 @@ def test_distances_pair_by_pair_are_probsegs(name, evaluation):
 def test_scores_that_differ_are_counted_or_refused():
     ours, theirs = np.zeros((10, 10)), np.zeros((10, 10))
     theirs[0, 0] = 2.0
-    assert same(ours, theirs, share=0.01) == "1 of 100 distances differ, by 2.0 pixels at most"
+    assert agree(ours, theirs, share=0.01) == "1 of 100 distances differ, by 2.0 pixels at most"
     with pytest.raises(Disagreement, match="1 of 100 scores differ, by up to 2"):
-        same(ours, theirs, share=0.0)
-
-
-def test_metrics_together_are_the_metrics():
-    known = {"images": 2, "samples": 3, "root": None, "small": True, "device": "cpu"}
-    few = Together(names=("w-iou", "ged"), **known)
-    each = [score([few.batch])[name] for name in few.names]
-    np.testing.assert_array_equal(few.answer(), torch.stack(each))
+        agree(ours, theirs, share=0.0)
 
 
 def test_a_test_set_is_scored_over_and_over_until_its_images_are_enough(monkeypatch):

@@ -1,4 +1,4 @@
-"""What a part of a run has found so far: one JSON file each, whole at any moment."""
+"""The results of a part so far: one JSON file each, complete at any moment."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import Any
 # Nothing but Python is imported here: the kit is not installed yet when this is first read.
 
 
-def read_state(out: Path, part: str) -> dict[str, Any]:
+def read_results(out: Path, part: str) -> dict[str, Any]:
     """Return what a part wrote, or nothing."""
     try:
-        state: dict[str, Any] = json.loads((out / f"{part}.json").read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads((out / f"{part}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return state
+    return values
 
 
-class State:
-    """What a part found, written to ``<part>.json`` whenever it changes.
+class PartResults:
+    """The results of a part, written to ``<part>.json`` whenever they change.
 
     Args:
         out: Folder of the run.
         part: Name of the part.
         keep: Go on from what an earlier run wrote.
-        device: What is measured; what was measured on another one is not kept.
+        device: What is measured; results of another device are not kept.
     """
 
     def __init__(
         self, out: Path, part: str, *, keep: bool = True, device: str | None = None
     ) -> None:
         self.path = out / f"{part}.json"
-        self.values: dict[str, Any] = read_state(out, part) if keep else {}
+        self.values = read_results(out, part) if keep else {}
         if device is not None and self.values.get("device") != device:
-            self.values = {}
+            self.values.clear()
             self["device"] = device
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -47,5 +47,5 @@ class State:
         scratch.replace(self.path)
 
     def has(self, key: str) -> bool:
-        """Return whether a value is there that is no error's."""
+        """Return whether there is a value, and it is not an error."""
         return key in self.values and "error" not in self.values[key]

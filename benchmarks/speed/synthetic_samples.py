@@ -1,4 +1,4 @@
-"""Real annotations, and samples made of them, on which metrics are timed."""
+"""Real annotations, and synthetic samples made of them, on which metrics are timed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from probseg.datasets.annotators import complete
 from probseg.errors import MissingDataError
 from probseg.interfaces import Dataset, Evaluation
 
-MOVED = 3  # pixels that a sample is moved by at most
-EDGE, WAVES = 1.5, 4.0  # pixels: how wide a sample's edge is, and the bumps of its outline
-SURE = 12.0  # logits across an edge
+SHIFT = 3  # pixels that a sample is moved by at most
+EDGE, WAVES = 1.5, 4.0  # pixels: standard deviations of a sample's edge and its outline's waves
+SHARPNESS = 12.0  # logits across an edge
 
 Maps = NDArray[np.float32]  # (N, H, W)
 
 
 def open_annotations(root: Path | None, *, small: bool = False) -> Dataset:
-    """Return the test images of LIDC where it is, otherwise of the embedded outlines of its scans.
+    """Return the test images of LIDC, or where it is missing of the embedded outlines.
 
     Args:
         root: Folder of the data.
-        small: Whether a few drawn shapes will do.
+        small: Return a few drawn shapes instead.
     """
     if small:
         return open_dataset("ambiguous-shapes", {"samples": 40})
@@ -43,12 +43,12 @@ def open_annotations(root: Path | None, *, small: bool = False) -> Dataset:
 def evaluations(dataset: Dataset, images: int, *, size: int, samples: int) -> Iterator[Evaluation]:
     """Yield batches of a data set's first images with samples of their annotations.
 
-    A sample is one annotator's mask, moved and with another outline, as probabilities: its size,
-    its variety and how often it is empty are about those of a trained model's samples on LIDC.
+    A sample is one annotator's mask, moved and with another outline, as probabilities. Its size and
+    variety, and how often it is empty, resemble those of a trained model's samples on LIDC.
 
     Args:
-        dataset: Whose annotations.
-        images: How many.
+        dataset: The annotations.
+        images: Number of images.
         size: Images in a batch.
         samples: N.
     """
@@ -62,12 +62,12 @@ def evaluations(dataset: Dataset, images: int, *, size: int, samples: int) -> It
 
 def _samples(masks: NDArray[np.uint8], count: int, random: np.random.Generator) -> Maps:
     authors = random.integers(len(masks), size=count)
-    moves = random.integers(-MOVED, MOVED + 1, size=(count, 2))
+    moves = random.integers(-SHIFT, SHIFT + 1, size=(count, 2))
     moved = [shift(masks[a], by, order=0) for a, by in zip(authors, moves, strict=True)]
     soft = gaussian_filter(np.stack(moved).astype(np.float32), (0, EDGE, EDGE))
     noise = random.standard_normal(soft.shape).astype(np.float32)
     waves = gaussian_filter(noise, (0, WAVES, WAVES))
-    logits: Maps = SURE * (soft - 0.5) + waves / waves.std()
+    logits: Maps = SHARPNESS * (soft - 0.5) + waves / waves.std()
     return logits
 
 

@@ -1,4 +1,4 @@
-"""Metrics as others compute them: a pair of masks at a time."""
+"""Metrics as other packages compute them: a pair of masks at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Pair = Callable[[Mask, Mask], float]
 
 
 def energy(iou: Pair) -> Callable[[Masks, Masks], float]:
-    """Return the squared energy distance as public PU-Net code has it: three loops over pairs."""
+    """Return the squared energy distance of public PU-Net code: three loops over pairs."""
 
     def mean(left: Masks, right: Masks) -> float:
         return float(np.mean([1 - iou(a, b) for a in left for b in right]))
@@ -41,7 +41,7 @@ def matched(iou: Pair) -> Callable[[Masks, Masks], float]:
 
 
 def hausdorff(distance: Pair) -> Callable[[Masks, Masks], NDArray[np.float64]]:
-    """Return the distance of every pair; where a mask is empty, as probseg has it."""
+    """Return the distance of every pair; where a mask is empty, that of probseg."""
 
     def one(left: Mask, right: Mask) -> float:
         if left.any() and right.any():
@@ -54,7 +54,7 @@ def hausdorff(distance: Pair) -> Callable[[Masks, Masks], NDArray[np.float64]]:
 
 
 def public_iou() -> Pair:
-    """IoU as PHiSeg's and many PU-Nets' evaluation has it: label by label, emptiness by sums."""
+    """IoU of PHiSeg's and many PU-Nets' evaluation: label by label, emptiness by sums."""
 
     def iou(left: Mask, right: Mask) -> float:
         scores = []
@@ -88,7 +88,7 @@ def medpy_iou() -> Pair:
 
 def monai_iou() -> Pair:
     """IoU of MONAI."""
-    from monai.metrics import compute_iou
+    from monai.metrics.meaniou import compute_iou
 
     def iou(left: Mask, right: Mask) -> float:
         return float(compute_iou(_batch(left), _batch(right), ignore_empty=False).item())
@@ -118,7 +118,7 @@ def medpy_hausdorff() -> Pair:
 
 def monai_hausdorff() -> Pair:
     """Hausdorff distance of MONAI, between surfaces."""
-    from monai.metrics import compute_hausdorff_distance
+    from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 
     def distance(left: Mask, right: Mask) -> float:
         pair = _batch(left), _batch(right)
@@ -132,8 +132,8 @@ def surface_hausdorff() -> Pair:
     from surface_distance import compute_robust_hausdorff, compute_surface_distances
 
     def distance(left: Mask, right: Mask) -> float:
-        found = compute_surface_distances(left, right, (1.0, 1.0))
-        return float(compute_robust_hausdorff(found, 100))
+        distances = compute_surface_distances(left, right, (1.0, 1.0))
+        return float(compute_robust_hausdorff(distances, 100))
 
     return distance
 
@@ -145,7 +145,7 @@ def skimage_hausdorff() -> Pair:
     return lambda left, right: float(hausdorff_distance(left, right))
 
 
-def directed() -> Pair:
+def scipy_directed() -> Pair:
     """The larger of two directed Hausdorff distances of scipy."""
 
     def distance(left: Mask, right: Mask) -> float:
@@ -155,17 +155,17 @@ def directed() -> Pair:
     return distance
 
 
-def all_distances() -> Pair:
+def scipy_cdist() -> Pair:
     """Distances by scipy between all pixels of one mask and all of the other."""
 
     def distance(left: Mask, right: Mask) -> float:
-        found = cdist(np.argwhere(left), np.argwhere(right))
-        return float(max(found.min(0).max(), found.min(1).max()))
+        distances = cdist(np.argwhere(left), np.argwhere(right))
+        return float(max(distances.min(0).max(), distances.min(1).max()))
 
     return distance
 
 
-def transforms() -> Pair:
+def scipy_transforms() -> Pair:
     """Two distance transforms by scipy."""
 
     def distance(left: Mask, right: Mask) -> float:
@@ -177,3 +177,22 @@ def transforms() -> Pair:
 
 def _batch(mask: Mask) -> Any:
     return torch.from_numpy(mask)[None, None]
+
+
+OVERLAPS: dict[str, Callable[[], Pair]] = {
+    "public PU-Net code": public_iou,
+    "NumPy": numpy_iou,
+    "medpy": medpy_iou,
+    "MONAI": monai_iou,
+    "torchmetrics": torchmetrics_iou,
+}
+DISTANCES: dict[str, Callable[[], Pair]] = {
+    "scipy, directed_hausdorff": scipy_directed,
+    "scipy, cdist": scipy_cdist,
+    "scipy, distance transforms": scipy_transforms,
+    "scikit-image": skimage_hausdorff,
+    "surface-distance": surface_hausdorff,
+    "medpy": medpy_hausdorff,
+    "MONAI": monai_hausdorff,
+}
+SURFACES = ("surface-distance", "medpy", "MONAI")  # measure distances between surfaces
