@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from probseg.cli.command import Command, run_program
 from probseg.cli.parser import Parser
 
 EXAMPLES = """
@@ -22,14 +23,8 @@ Exit status: 0 done, 1 the results cannot be read, 2 the command makes no sense.
 """
 
 
-def make_parser() -> Parser:
-    """Return the parser of the command line."""
-    parser = Parser(
-        prog="python -m benchmarks.compare",
-        description="Show two runs side by side: same rows, differences, settings that differ.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument("first", type=Path, metavar="RUN_A", help="folder of a run")
     parser.add_argument("second", type=Path, metavar="RUN_B", help="folder of another")
     parser.add_argument(
@@ -39,14 +34,25 @@ def make_parser() -> Parser:
         metavar="FILE",
         help="the page (default: %(default)s)",
     )
-    return parser
+
+
+COMMAND = Command(
+    name="python -m benchmarks.compare",
+    summary="show two runs side by side: same rows, differences, settings that differ",
+    add_arguments=add_arguments,
+    run="benchmarks.compare:run",
+    examples=EXAMPLES,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    parser = make_parser()
-    options = parser.parse_args(arguments)
-    return parser.run(lambda: compare(options.first, options.second, options.out))
+    return run_program(COMMAND, arguments)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare the runs and return exit status 0."""
+    return compare(options.first, options.second, options.out)
 
 
 def compare(first_folder: Path, second_folder: Path, out: Path) -> int:

@@ -18,6 +18,7 @@ from benchmarks.arguments import (
     check_seed,
     choose,
 )
+from probseg.cli.command import Command, run_program
 from probseg.cli.parser import Parser
 from probseg.options import check_integer
 
@@ -34,14 +35,8 @@ Exit status: 0 done, 1 the data or the checkpoint cannot be read, 2 the command 
 """
 
 
-def make_parser() -> Parser:
-    """Return the parser of the command line."""
-    parser = Parser(
-        prog="python -m benchmarks.evaluate",
-        description="Score a trained model on data that several people annotated.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument(
         "checkpoint", type=Path, help="what model.save wrote, or the folder of a benchmark's cell"
     )
@@ -66,17 +61,24 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="JSON (default: beside the checkpoint)"
     )
-    return parser
+
+
+COMMAND = Command(
+    name="python -m benchmarks.evaluate",
+    summary="score a trained model on data that several people annotated",
+    add_arguments=add_arguments,
+    run="benchmarks.evaluate:run",
+    examples=EXAMPLES,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    parser = make_parser()
-    options = parser.parse_args(arguments)
-    return parser.run(lambda: _run(options))
+    return run_program(COMMAND, arguments)
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Print and write the scores, and return exit status 0."""
     _check(options)  # before torch is imported
     from rich.console import Console
 

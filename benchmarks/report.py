@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from probseg.cli.command import Command, run_program
 from probseg.cli.parser import Parser
 
 EXAMPLES = """
@@ -23,14 +24,8 @@ examples:
 """
 
 
-def make_parser() -> Parser:
-    """Return the parser of the command line."""
-    parser = Parser(
-        prog="python -m benchmarks.report",
-        description="Make tables, figures, statistics and verdicts from results.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument(
         "results",
         nargs="+",
@@ -51,26 +46,33 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--no-pictures", action="store_true", help="export no images, which may not be passed on"
     )
-    return parser
+
+
+COMMAND = Command(
+    name="python -m benchmarks.report",
+    summary="make tables, figures, statistics and verdicts from results",
+    add_arguments=add_arguments,
+    run="benchmarks.report:run",
+    examples=EXAMPLES,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    parser = make_parser()
-    options = parser.parse_args(arguments)
+    return run_program(COMMAND, arguments)
 
-    def run() -> int:
-        from benchmarks.reports.runs import run_folders
 
-        folders = [run for folder in options.results for run in run_folders(folder)]
-        if options.export:
-            pictures = not options.no_pictures
-            export(folders, options.export, everything=options.everything, pictures=pictures)
-        else:
-            report(folders, options.out, everything=options.everything)
-        return 0
+def run(options: argparse.Namespace) -> int:
+    """Write the reports, or export the results, and return exit status 0."""
+    from benchmarks.reports.runs import run_folders
 
-    return parser.run(run)
+    folders = [one for folder in options.results for one in run_folders(folder)]
+    if options.export:
+        pictures = not options.no_pictures
+        export(folders, options.export, everything=options.everything, pictures=pictures)
+    else:
+        report(folders, options.out, everything=options.everything)
+    return 0
 
 
 def report(folders: Sequence[Path], out: Path | None, *, everything: bool) -> None:

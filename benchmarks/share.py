@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.provenance import GitState
 from benchmarks.jobs.results import DataSummary, Result, read_result
+from probseg.cli.command import Command, run_program
 from probseg.cli.parser import Parser
 from probseg.errors import DataError
 from probseg.options import listing
@@ -32,30 +33,31 @@ sense.
 """
 
 
-def make_parser() -> Parser:
-    """Return the parser of the command line."""
-    parser = Parser(
-        prog="python -m benchmarks.share",
-        description="Write a trained model of a run, with its card, into a folder to share.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument("cell", type=Path, help="folder of a finished cell")
     parser.add_argument("folder", type=Path, help="to write, or to write anew")
     parser.add_argument("--title", metavar="TEXT", help="of the card")
     parser.add_argument("--licence", metavar="ID", help="of the model, such as mit (unknown)")
     parser.add_argument("--intended-use", metavar="TEXT", help="what it is for and not for")
-    return parser
+
+
+COMMAND = Command(
+    name="python -m benchmarks.share",
+    summary="write a trained model of a run, with its card, into a folder to share",
+    add_arguments=add_arguments,
+    run="benchmarks.share:run",
+    examples=EXAMPLES,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    parser = make_parser()
-    options = parser.parse_args(arguments)
-    return parser.run(lambda: _share(options))
+    return run_program(COMMAND, arguments)
 
 
-def _share(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Write the folder and return exit status 0."""
     import probseg
 
     texts = {name: getattr(options, name) for name in ("title", "licence", "intended_use")}

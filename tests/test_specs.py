@@ -10,7 +10,7 @@ from torch import nn
 import probseg
 from probseg import build
 from probseg.errors import OptionError, UnknownNameError
-from probseg.specs import plain
+from probseg.specs import StoredWeights, plain, with_stored_weights
 
 
 def shapes(model):
@@ -173,6 +173,17 @@ def test_recipes_show_their_name_and_options():
 def test_plain_turns_tuples_into_lists_and_notes_objects():
     wanted = {"a": [1, 2.5, None, True], "b": {"object": "torch.nn.modules.activation.ReLU"}}
     assert plain({"a": (1, 2.5, None, True), "b": nn.ReLU()}) == wanted
+
+
+def test_the_weights_of_all_parts_of_a_loaded_spec_are_stored_ones():
+    backbone = {"name": "smp", "encoder": "resnet18", "encoder_weights": "imagenet"}
+    spec = {"name": "csae", "backbone": backbone, "divergence": {"weights": "uniform", "p": 2}}
+    stored = with_stored_weights(spec)
+    assert stored == spec and plain(stored) == spec
+    assert type(stored["backbone"]["encoder_weights"]) is StoredWeights
+    assert type(stored["divergence"]["weights"]) is StoredWeights
+    assert type(stored["backbone"]["encoder"]) is str
+    assert type(plain(stored)["backbone"]["encoder_weights"]) is str
 
 
 def test_a_divergence_that_learns_is_part_of_the_model():

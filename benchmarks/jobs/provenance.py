@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.jobs.records import to_json
+
 PACKAGES = (
     "probseg",
     "torch",
@@ -39,6 +41,10 @@ class Provenance:
     versions: Mapping[str, str]
     git: GitState
     machine: Mapping[str, Any]  # device, processor, cores, threads, system
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the provenance as a JSON object."""
+        return to_json(self)
 
 
 def collect(device: str) -> Provenance:

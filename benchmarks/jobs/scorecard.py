@@ -10,7 +10,6 @@ from rich.table import Table
 
 from benchmarks.jobs import provenance
 from benchmarks.jobs.predictors import ModelPredictor
-from benchmarks.jobs.records import to_json
 from benchmarks.jobs.results import SCHEMA_VERSION, finite, means
 from benchmarks.jobs.scoring import Scorer
 from probseg.errors import DataError, OptionError
@@ -76,7 +75,7 @@ def make_scorecard(model: Any, dataset: Dataset, options: ScoringOptions) -> Sco
         "samples": options.samples,
         "seed": options.seed,
         "batch": options.batch,
-        "provenance": to_json(provenance.collect(str(execution.device))),
+        "provenance": provenance.collect(str(execution.device)).to_json(),
         "groups": [str(group) for group in dataset.groups],
         "scores": scores,
         "means": means(scores),

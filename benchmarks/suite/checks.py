@@ -188,7 +188,7 @@ def _keys(checks: Mapping[str, Check], *, required: Iterable[str] = ()) -> Check
 
     def problems(path: KeyPath, value: Any) -> Iterator[Problem]:
         yield from _table(item_problems)(path, value)
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and not value.keys() - checks.keys():  # none is misspelt
             missing = [key for key in required if key not in value]
             yield from [_problem(path, f"{key} is missing") for key in missing]
 

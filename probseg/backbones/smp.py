@@ -24,7 +24,7 @@ class SegmentationModel(nn.Module):
         features: F, the maps that the network's head gives.
         encoder_weights: Pretrained weights to fetch (needs the network), or ``None``. A model that
             is loaded fetches none.
-        **options: What the architecture takes besides.
+        **options: Further options of the architecture.
 
     Raises:
         OptionError: No such architecture, encoder or option.

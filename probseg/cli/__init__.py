@@ -1,6 +1,6 @@
-"""The command ``probseg``: each command has a file in this folder, and a place in the list below.
+"""The command ``probseg``: each of its commands has a file in this folder, and is listed below.
 
-To add one, write a file with a ``COMMAND`` (``check.py`` is a short example) and list it here.
+To add a command, write a file with a ``COMMAND``, as ``check.py`` does, and list it here.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ class Command:
     """One command.
 
     Args:
-        name: What users type, such as ``"show"``; of a program of its own, the whole of it, such
-            as ``"python -m benchmarks.run"``.
+        name: What users type: ``"show"``, or ``"python -m benchmarks.run"`` for a command that is
+            a program of its own.
         summary: What it does, in a line without a full stop.
         add_arguments: Adds its arguments to a parser, and imports nothing heavy.
         run: ``"module:function"``; the function takes the parsed arguments and returns the exit

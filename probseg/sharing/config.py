@@ -29,7 +29,7 @@ Document = dict[str, Any]
 
 
 class Description(NamedTuple):
-    """Everything besides the weights that a file says of a model."""
+    """The spec of a model, the plugins it requires and the version that wrote it."""
 
     spec: Spec
     requires: tuple[Requirement, ...]

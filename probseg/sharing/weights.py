@@ -123,7 +123,7 @@ class _Budget(TorchFunctionMode):
         if self.operations < 0 or self.numbers < filled:
             self.overdrawn = CheckpointError(
                 f"the model that {self.file} describes is far larger than the weights in the file; "
-                "it is damaged, or somebody made it to fill the memory"
+                "it is damaged, or was made to fill the memory"
             )
             raise self.overdrawn
 

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of segmentation: files, interrupts, seeds, progress bars."""
+"""General helpers: files, interrupts, seeds, devices, optional packages, progress bars."""

@@ -64,7 +64,7 @@ def test_splits_and_crops(cell: Path, dataset: str, tmp_path: Path) -> None:
         ),
         (["CELL", "--dataset", "tiny", "--fold", "3"], 2, "--fold must be one of 0, 1, 2, not 3"),
         (["CELL", "--dataset", "tiny", "--device", "cuda:99"], 2, "cuda:99"),
-        (["CELL", "--dataset", "tiny", "--crop", "64"], 1, "cannot crop 16x16"),
+        (["CELL", "--dataset", "tiny", "--crop", "64"], 2, "cannot crop 16x16"),
         (["CELL", "--dataset", "lidc"], 1, "PROBSEG_DATA"),
     ],
 )

@@ -207,13 +207,13 @@ def test_losses_are_looked_at_once_in_fifty_steps():
             watch.note(step, {"loss": value})
         assert gpu.waits == []
         watch.note(49, {"loss": value})
-    assert set(gpu.waits) == {"a value is read: training/divergence.py:_first"}
+    assert set(gpu.waits) == {"a value is read: training/finite.py:_first_not_finite"}
 
 
 # Where the host waits, entry by entry
 
-READ_IMAGE = "a value is read: inputs.py:_all_finite"
-READ_LABEL = "a value is read: inputs.py:checked_label"
+READ_IMAGE = "a value is read: tensors.py:_all_finite"
+READ_LABEL = "a value is read: tensors.py:checked_label"
 ENTRIES = {
     "loss": [],
     "sample": [READ_IMAGE],

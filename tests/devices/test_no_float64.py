@@ -62,7 +62,7 @@ WITHIN = {  # what those call with tensors on the device
     *("chunks", "float64_chunks", "fetch_label_maps"),
 }
 ELSEWHERE = {  # have tests of their own
-    *("latent_statistics", "surprisal"),
+    *("latent_statistics", "surprisal", "to_device"),
     *("checked_image", "checked_label", "check_device", "extremes", "one_hot", "padded", "cropped"),
 }
 

@@ -19,6 +19,7 @@ from probseg.errors import CheckpointError, MissingPluginError, OptionError, Pro
 from probseg.sharing.checkpoint import read_description
 from probseg.sharing.config import MAX_BYTES, MAX_DEPTH, parsed
 from probseg.sharing.plugins import Requirement
+from probseg.specs import StoredWeights
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +187,30 @@ def test_loading_downloads_no_weights(tmp_path, monkeypatch):
     run = [sys.executable, "-c", code, str(path)]
     found = subprocess.run(run, capture_output=True, text=True)
     assert (found.stdout.strip(), found.returncode) == ("imagenet", 0), found.stderr
+
+
+def test_a_plugin_is_told_that_its_weights_are_in_the_file(tmp_path):
+    received = []
+
+    @probseg.projectors.register("pretrained")
+    def pretrained(features: int, context_features: int, *, weights: str = "web"):
+        received.append(weights)
+        return probseg.projectors["planar"](features, context_features)
+
+    try:
+        projector = {"name": "pretrained", "weights": "web"}
+        tiny(
+            "csae", projector=projector, divergence={"name": "sinkhorn", "weights": "density"}
+        ).save(tmp_path / "m.safetensors")
+        loaded = probseg.load(tmp_path / "m.safetensors")
+    finally:
+        probseg.projectors.unregister("pretrained")
+    assert received == ["web", "web"]
+    assert [isinstance(weights, StoredWeights) for weights in received] == [False, True]
+    assert (
+        loaded.spec["projector"] == projector and type(loaded.spec["projector"]["weights"]) is str
+    )
+    assert loaded.spec["divergence"]["weights"] == "density"
 
 
 @pytest.mark.parametrize("encoder", ["tu-hf-hub:somebody/network", "tu-local-dir:/tmp/network"])

@@ -134,7 +134,10 @@ def test_a_wrong_micro_batch_is_refused(value):
         quick(micro_batch=value)
 
 
-@pytest.mark.parametrize("name", ["punet", "2p-planar", "csae"])
+@pytest.mark.parametrize(
+    "name",
+    [*(pytest.param(name, marks=pytest.mark.slow) for name in ("punet", "2p-planar")), "csae"],
+)
 def test_bf16_has_the_loss_and_gradient_of_fp32_to_three_percent(name):
     """On the paper's networks, over some noise; densities and divergences stay in fp32."""
     steps = [[noisy_step(name, seed, bf16=bf16) for seed in range(4)] for bf16 in (False, True)]
@@ -160,6 +163,7 @@ def noisy_step(name, seed, *, bf16):
     return loss.item(), gradients(model)
 
 
+@pytest.mark.slow
 def test_a_compiled_model_takes_the_same_step(train, validation):
     plain, compiled = make_model(dropout=0.0), make_model(dropout=0.0)
     fit(plain, train, validation, quick(max_steps=1, validate_every=1))

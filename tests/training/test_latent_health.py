@@ -254,7 +254,7 @@ def test_any_lightning_module_can_be_watched():
 
 def test_options_out_of_range_are_refused():
     for name in ("images", "samples", "patience", "every"):
-        with pytest.raises(OptionError, match=f"{name} must be at least 1, not 0"):
+        with pytest.raises(OptionError, match=f"{name} must be an integer of at least 1, not 0"):
             LatentHealth(probe(), **{name: 0})
     with pytest.raises(OptionError, match="'discs' holds no image"):
         LatentHealth(Discs(0))

@@ -124,6 +124,7 @@ for a, b in zip(halved, model.parameters()):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits address space as Linux does")
 def test_memory_that_really_runs_out_on_a_cpu_is_done_with_less():
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY

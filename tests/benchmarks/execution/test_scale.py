@@ -125,6 +125,7 @@ def test_a_ray_cluster_of_which_a_worker_is_killed_makes_the_tables_of_one_proce
     assert not list(tmp_path.glob(".driver-*"))
 
 
+@pytest.mark.slow
 @LINUX
 def test_workers_end_with_the_process_that_started_them(arguments, tmp_path: Path) -> None:
     run = start([*arguments(tmp_path, "--workers", "2"), "max_steps=100000"], tmp_path)

@@ -53,8 +53,8 @@ def test_an_export_is_small_and_gives_the_same_tables(run: Path, tmp_path: Path,
     for path in run.glob("cells/**/result.json"):
         kept = read_result(out / path.relative_to(run).with_suffix(".json.gz"))
         whole = read_result(path)
-        for metric, values in whole["scores"]["base"].items():
-            shown = [np.nan if v is None else v for v in kept["scores"]["base"][metric]]
+        for metric, values in whole.scores["base"].items():
+            shown = [np.nan if v is None else v for v in kept.scores["base"][metric]]
             exact = [np.nan if v is None else v for v in values]
             assert shown == pytest.approx(exact, rel=1e-4, nan_ok=True)
     assert {path.name for path in out.glob("samples-*.png")} == {

@@ -56,9 +56,9 @@ def test_it_is_reported_beside_a_latent_variable_model(plain, suite_file: Path, 
     rows = ["--models", plain, "csae", "--baselines", "always-empty"]
     out = tmp_path / "out"
     assert main([*choice, *rows, "--device", "cpu", "--out", str(out)]) == 0
-    done = {r["config"]["row"]: r for r in map(read_result, out.glob("cells/**/result.json"))}
+    done = {r.cell.row: r for r in map(read_result, out.glob("cells/**/result.json"))}
     assert set(done) == {plain, "csae", "always-empty"}
-    assert "gini" in done["csae"]["means"]["base"] and "gini" not in done[plain]["means"]["base"]
+    assert "gini" in done["csae"].means["base"] and "gini" not in done[plain].means["base"]
     table = (out / "table.md").read_text()
     (line,) = (line for line in table.splitlines() if line.startswith("| plain |"))
     assert line.count("–") == 1  # the Gini index

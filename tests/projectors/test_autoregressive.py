@@ -5,8 +5,11 @@ import torch
 from nflows.transforms import MaskedPiecewiseRationalQuadraticAutoregressiveTransform
 from small_models import batch, small
 
-from probseg.projectors.autoregressive import affine_autoregressive, rational_quadratic
-from probseg.projectors.spline import SplineStep
+from probseg.projectors.autoregressive import (
+    SplineStep,
+    affine_autoregressive,
+    rational_quadratic,
+)
 
 BOUND = 5.0
 
