@@ -9,7 +9,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from numpy.testing import assert_array_equal
@@ -51,6 +51,7 @@ CODES += [c[2] + c[0] + c[1] for c in CODES] + [c[1] + c[0] + c[2] for c in CODE
 
 
 @pytest.mark.slow
+@settings(deadline=None)
 @given(st.sampled_from(CODES), st.sampled_from(CODES), st.integers(0, 2))
 def test_an_image_and_its_mask_agree_however_each_was_stored(
     first: str, second: str, axis: int
