@@ -109,7 +109,7 @@ def test_samples_are_what_decode_makes_of_the_priors_latents(model) -> None:
 
 @pytest.mark.parametrize("shape", [(4, 2), (3, 3), (3,), (2, 4, 4)])
 def test_latents_of_another_shape_are_refused(model, shape) -> None:
-    with pytest.raises(InputError, match=r"latents of these images are \(\.\.\., 4, 3\)"):
+    with pytest.raises(InputError, match=r"latents of these images must be \(\.\.\., 4, 3\)"):
         model.decode(BATCH.image, torch.zeros(shape))
 
 
