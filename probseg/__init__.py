@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from probseg._version import __version__
 from probseg.registry import registry
-from probseg.specs import build
+from probseg.registry.specs import build
 
 if TYPE_CHECKING:
     from probseg.models.base import ProbabilisticModel

@@ -22,7 +22,7 @@ from benchmarks.speed.comparison import (
 from benchmarks.speed.textbook import TextbookPUNet, copy_weights
 from benchmarks.speed.timing import wait
 from benchmarks.speed.workers import Workload
-from probseg.layers import probabilities
+from probseg.utils.tensors import probabilities
 
 TOLERANCE = 1e-5  # of probabilities
 

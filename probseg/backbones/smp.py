@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from probseg.errors import InputError, OptionError
 from probseg.options import did_you_mean, listing, named_parameters, unknown
-from probseg.specs import StoredWeights
+from probseg.registry.specs import StoredWeights
 
 
 class SegmentationModel(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from probseg.layers import check_widths, convolution_block
+from probseg.backbones.blocks import check_widths, convolution_block
 
 
 class UNet(nn.Module):

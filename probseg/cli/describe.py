@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     size, samples = check_integer("--size", options.size), check_integer("-n", options.n)
     spec = {**read_spec(options.spec), **parse_assignments(options.set)}
     from probseg.cli.model_summary import summarise
-    from probseg.specs import build
+    from probseg.registry.specs import build
 
     summary = summarise(build(**spec), size=size, samples=samples)
     if options.json:

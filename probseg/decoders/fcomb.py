@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from probseg.layers import he_initialised, in_single_precision, set_class_prior
+from probseg.backbones.blocks import he_initialised, set_class_prior
 from probseg.options import check_integer
+from probseg.utils.tensors import in_single_precision
 
 # Bytes of one layer's activations for the samples that a GPU decodes at once.
 AT_ONCE = 64 << 20

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 from torch.nn import functional
 
-from probseg.layers import check_widths, convolution_block, in_single_precision
+from probseg.backbones.blocks import check_widths, convolution_block
 from probseg.options import check_number
+from probseg.utils.tensors import in_single_precision
 
 
 class AxisAligned(nn.Module):

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from probseg.interfaces import Evaluation, Metric
 from probseg.registry import registry
-from probseg.tensors import check_probabilities
 from probseg.utils.devices import chunks
+from probseg.utils.tensors import check_probabilities
 
 Value = TypeVar("Value")
 

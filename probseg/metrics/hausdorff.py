@@ -13,8 +13,8 @@ from torch import Tensor
 
 from probseg.errors import OptionError
 from probseg.metrics.compiled import bounding_box, compiled
-from probseg.tensors import Pixels, check_highest, check_label_pair
 from probseg.utils.devices import float64_device
+from probseg.utils.tensors import Pixels, check_highest, check_label_pair
 
 OneEmpty = float | Literal["diagonal", "nan"]
 Masks = NDArray[np.bool_]  # (M, h, w)

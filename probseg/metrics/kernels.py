@@ -13,8 +13,8 @@ from probseg.interfaces import Evaluation
 from probseg.metrics.compiled import bounding_box
 from probseg.metrics.evaluation import SharedEvaluation, shared
 from probseg.metrics.overlap import Overlap, Score, dice, iou
-from probseg.tensors import check_label_pair, check_probabilities
 from probseg.utils.devices import float64_chunks, float64_device
+from probseg.utils.tensors import check_label_pair, check_probabilities
 
 EPSILON = 2.0**-23  # of float32: softmax cannot tell smaller probabilities from zero beside one
 

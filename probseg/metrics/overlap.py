@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from probseg.metrics.compiled import compiled
-from probseg.tensors import LabelMaps, Pixels, check_highest
+from probseg.utils.tensors import LabelMaps, Pixels, check_highest
 
 Counts = NDArray[np.float64]
 Score = Callable[[Counts, Counts], Counts]  # intersections, sums of both sizes -> scores

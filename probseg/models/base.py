@@ -11,8 +11,8 @@ from torch import Generator, Tensor, nn
 
 from probseg.errors import CheckpointError, InputError
 from probseg.options import check_integer
-from probseg.tensors import checked_image, checked_label
 from probseg.utils.seeding import seeded
+from probseg.utils.tensors import checked_image, checked_label
 
 if TYPE_CHECKING:
     from probseg.sharing.cards import Card

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from probseg.layers import in_single_precision
 from probseg.options import check_choice
+from probseg.utils.tensors import in_single_precision
 
 REDUCTIONS = ("pixel-sum", "pixel-mean")
 

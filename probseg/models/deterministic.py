@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from probseg.backbones.blocks import set_class_prior
 from probseg.interfaces import Backbone
-from probseg.layers import probabilities, set_class_prior
 from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.cross_entropy import CrossEntropy
 from probseg.options import check_integer
-from probseg.specs import Part, build_part
-from probseg.tensors import cropped, padded
+from probseg.registry.specs import Part, build_part
+from probseg.utils.tensors import cropped, padded, probabilities
 
 
 class DeterministicModel(ProbabilisticModel):

@@ -12,12 +12,11 @@ from torch.distributions import Distribution
 
 from probseg.errors import InputError
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
-from probseg.layers import probabilities
 from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.cross_entropy import CrossEntropy
 from probseg.projectors.identity import Identity
-from probseg.tensors import check_device, cropped, one_hot, padded
 from probseg.utils.seeding import seeded
+from probseg.utils.tensors import check_device, cropped, one_hot, padded, probabilities
 
 Space = Literal["base", "projected"]
 FlowContext = Literal["image", "own", "posterior"]

@@ -11,7 +11,7 @@ from probseg.errors import OptionError
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
 from probseg.models.latent import FlowContext, LatentVariableModel, Parts, Penalty, Space
 from probseg.options import check_choice, check_integer, check_number
-from probseg.specs import BuiltPart, Part, Spec, build_part
+from probseg.registry.specs import BuiltPart, Part, Spec, build_part
 
 _CHOICES = {
     "project": ("posterior", "both"),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, TransformedDistribution, constraints
 from torch.distributions.transforms import Transform
 
-from probseg.layers import in_single_precision
+from probseg.utils.tensors import in_single_precision
 
 Direction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 

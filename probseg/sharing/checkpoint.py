@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from probseg._version import __version__
 from probseg.errors import CheckpointError, ProbsegError
 from probseg.interfaces import Model
+from probseg.registry.specs import build, with_stored_weights
 from probseg.sharing.config import Description, from_metadata
 from probseg.sharing.plugins import check_installed, requirements
 from probseg.sharing.weights import restored
-from probseg.specs import build, with_stored_weights
 from probseg.utils.atomic_files import atomic_file
 
 MAX_HEADER = 2**24  # bytes; some 100,000 tensors

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from probseg.errors import CheckpointError
+from probseg.registry.specs import Spec
 from probseg.sharing.plugins import Requirement
-from probseg.specs import Spec
 
 VERSION = 2  # raise it with a line in _MIGRATIONS, and freeze a file of the old one in the tests
 MAX_BYTES = 2**16  # of a description; those of the largest models have some thousand

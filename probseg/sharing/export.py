@@ -27,9 +27,9 @@ from torch.export import Dim, ExportedProgram
 
 from probseg.errors import ExportError
 from probseg.interfaces import Backbone, Decoder, Model
-from probseg.layers import probabilities
-from probseg.specs import lacking
+from probseg.registry.specs import lacking
 from probseg.utils.atomic_files import atomic_file
+from probseg.utils.tensors import probabilities
 
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram

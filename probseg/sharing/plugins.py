@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from probseg.errors import CheckpointError, MissingPluginError
 from probseg.registry import KINDS, PARTS, Registry, registry
-from probseg.specs import Spec
+from probseg.registry.specs import Spec
 
 _KEYS = KINDS | PARTS  # of a description, under which a part stands
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,99}", re.ASCII)  # names, versions of packages

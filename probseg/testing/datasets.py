@@ -7,7 +7,7 @@ from torch import Tensor
 
 from probseg.datasets.splits import split
 from probseg.interfaces import Batch, Dataset, Sample
-from probseg.specs import lacking
+from probseg.registry.specs import lacking
 from probseg.testing.contract import Contract, Make, expect, expect_shape
 
 contract = Contract("dataset", "datasets")

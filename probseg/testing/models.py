@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from probseg.interfaces import LatentModel
-from probseg.specs import build
+from probseg.registry.specs import build
 from probseg.testing.contract import (
     Contract,
     Make,

@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader
 
 from probseg.errors import DataError
 from probseg.interfaces import Batch, Dataset
-from probseg.tensors import extremes
 from probseg.training.determinism import Purpose, make_generator
 from probseg.training.distributed import Share
 from probseg.training.settings import TrainingSettings
 from probseg.utils.devices import to_device
+from probseg.utils.tensors import extremes
 
 
 class TrainingData(LightningDataModule):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from probseg.errors import InputError, ProbsegError
-from probseg.tensors import check_range, extremes
+from probseg.utils.tensors import check_range, extremes
 
 Name = TypeVar("Name")
 

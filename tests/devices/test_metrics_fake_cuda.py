@@ -7,10 +7,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Independent, Normal
 
-from probseg import tensors
 from probseg.metrics import kernels, latent, ncc, overlap
 from probseg.metrics.evaluation import SharedEvaluation
-from probseg.utils import devices
+from probseg.utils import devices, tensors
 
 B, N, A, H, W = 40, 100, 4, 128, 128  # more than is computed at once
 CUDA = torch.device("cuda:0")

@@ -27,7 +27,6 @@ from torch.distributions import Independent, Normal
 from torch.utils._pytree import tree_leaves
 
 import probseg
-from probseg import tensors
 from probseg.errors import InputError
 from probseg.interfaces import Batch, Evaluation
 from probseg.metrics import collapse, hausdorff, kernels, latent, matching, ncc
@@ -35,7 +34,7 @@ from probseg.metrics import ged as energy
 from probseg.metrics.evaluation import evaluate, shared
 from probseg.metrics.streaming import StreamingMetric, streaming_collection
 from probseg.training.augmentation import apply, draw
-from probseg.utils import devices
+from probseg.utils import devices, tensors
 
 CALLS: dict[str, Callable[[Evaluation], Any]] = {
     "generalised_energy_distance": lambda e: energy.generalised_energy_distance(*maps(e)),

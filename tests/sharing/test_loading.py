@@ -16,10 +16,10 @@ from tiny import PARTS, package, tiny, written
 
 import probseg
 from probseg.errors import CheckpointError, MissingPluginError, OptionError, ProbsegError
+from probseg.registry.specs import StoredWeights
 from probseg.sharing.checkpoint import read_description
 from probseg.sharing.config import MAX_BYTES, MAX_DEPTH, parsed
 from probseg.sharing.plugins import Requirement
-from probseg.specs import StoredWeights
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Generator, Size, Tensor, nn
 
+from probseg.backbones.blocks import set_class_prior
 from probseg.errors import OptionError
 from probseg.interfaces import Backbone
-from probseg.layers import probabilities, set_class_prior
 from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.cross_entropy import cross_entropies
 from probseg.options import check_integer, check_number
-from probseg.specs import Part, build_part
-from probseg.tensors import cropped, padded
+from probseg.registry.specs import Part, build_part
 from probseg.utils.seeding import seeded
+from probseg.utils.tensors import cropped, padded, probabilities
 from probseg_ssn.density import LowRankLogits
 
 _INITIAL_FACTOR = 0.1  # times the usual initial weights, for the covariance

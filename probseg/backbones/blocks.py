@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from probseg.errors import OptionError
 from probseg.options import check_choice, check_integer
@@ -72,17 +72,6 @@ def check_widths(channels: Sequence[int], convolutions: int) -> tuple[int, ...]:
     if not widths:
         raise OptionError("channels must name the width of at least one level, not []")
     return tuple(check_integer("each width in channels", width) for width in widths)
-
-
-def in_single_precision(tensor: Tensor) -> Tensor:
-    """Return a floating tensor in float32, or as it is if it is more precise."""
-    # torch 2.6 cannot read back an exported program that calls torch.promote_types
-    return tensor.to(max(tensor.dtype, torch.float32, key=lambda kind: kind.itemsize))
-
-
-def probabilities(logits: Tensor) -> Tensor:
-    """Return the softmax over classes (..., K, H, W) in at least single precision."""
-    return in_single_precision(logits).softmax(dim=-3)
 
 
 def _normalisation(norm: str | None, channels: int) -> list[nn.Module]:

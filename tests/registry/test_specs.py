@@ -10,7 +10,7 @@ from torch import nn
 import probseg
 from probseg import build
 from probseg.errors import OptionError, UnknownNameError
-from probseg.specs import StoredWeights, plain, with_stored_weights
+from probseg.registry.specs import StoredWeights, plain, with_stored_weights
 
 
 def shapes(model):

@@ -317,3 +317,14 @@ def _check_fit(tensor: Tensor, name: str, annotations: Tensor) -> None:
             f"{name} must be of the size of annotations, {tuple(annotations.shape[2:])} pixels, "
             f"not {tuple(tensor.shape[2:])}; resample one to the other's grid"
         )
+
+
+def in_single_precision(tensor: Tensor) -> Tensor:
+    """Return a floating tensor in float32, or as it is if it is more precise."""
+    # torch 2.6 cannot read back an exported program that calls torch.promote_types
+    return tensor.to(max(tensor.dtype, torch.float32, key=lambda kind: kind.itemsize))
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Return the softmax over classes (..., K, H, W) in at least single precision."""
+    return in_single_precision(logits).softmax(dim=-3)
