@@ -10,9 +10,8 @@ from torch import Tensor
 
 from probseg.errors import OptionError
 from probseg.interfaces import Evaluation
-from probseg.metrics.compiled import bounding_box
 from probseg.metrics.evaluation import SharedEvaluation, shared
-from probseg.metrics.overlap import Overlap, Score, dice, iou
+from probseg.metrics.overlap import Overlap, Score, bounding_box, dice, iou
 from probseg.utils.devices import float64_chunks, float64_device
 from probseg.utils.tensors import check_label_pair, check_probabilities
 

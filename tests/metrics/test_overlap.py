@@ -11,11 +11,10 @@ from torch import Tensor
 
 from probseg.errors import InputError
 from probseg.metrics import overlap
-from probseg.metrics.compiled import bounding_box
 from probseg.metrics.ged import sample_diversity
 from probseg.metrics.hausdorff import hausdorff_cost, highest_labels
 from probseg.metrics.kernels import iou_cost
-from probseg.metrics.overlap import Overlap
+from probseg.metrics.overlap import Overlap, bounding_box
 from probseg.utils.tensors import check_label_maps, check_label_pair
 
 unhurried = settings(deadline=None)  # the first call compiles

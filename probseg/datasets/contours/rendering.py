@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import fft, ndimage
 
-from probseg.datasets.contours.anatomy import chest, vessels
-from probseg.datasets.contours.window import SIZE, Pixels, Window
-from probseg.datasets.lidc.database import RATINGS, READERS
-from probseg.datasets.lidc.nodules import Nodule
+from probseg.datasets.contours.anatomy import SIZE, Pixels, Window, chest, vessels
+from probseg.datasets.lidc.nodules import RATINGS, READERS, Nodule
 
 VERSION = 1  # raised with any change of the drawing
 _BLOOD = np.float32(40)  # HU of a vessel

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from probseg.datasets.formats.dicom import SliceHeader
-from probseg.datasets.lidc.database import READERS, Annotation, Scan
-from probseg.datasets.lidc.nodules import Nodule, cluster
+from probseg.datasets.lidc.nodules import READERS, Annotation, Nodule, Scan, cluster
 from probseg.errors import DataError, OptionError
 from probseg.options import check_number
 
