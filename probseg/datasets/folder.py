@@ -44,7 +44,7 @@ _WANTED = f"a folder or zip file with {_LAYOUT}"
 # A zip file may have all of it in one folder.
 _FILE = re.compile(r"(?:[^/]+/)?(?:images|masks/(?P<id>[^/]+))/(?P<file>[^/]+)")
 _TABLE = re.compile(rf"(?:[^/]+/)?{re.escape(_GROUPS)}", re.IGNORECASE)
-_SYSTEM_FILES = ("thumbs.db", "desktop.ini")
+_SYSTEM_FILES = re.compile(r"\.|(?:thumbs\.db|desktop\.ini)\Z", re.IGNORECASE)
 _LARGEST, _LARGEST_TABLE = 1 << 28, 1 << 26  # bytes of a file
 _CHUNK = 8  # samples that are read at once
 
@@ -256,7 +256,7 @@ def _find_files(tree: FileTree) -> dict[str, SampleFiles]:
     index: dict[str, SampleFiles] = {}
     for path in tree.names():
         match = _FILE.fullmatch(normalize("NFC", path))  # some systems decompose accents
-        if match and not _is_system_file(match["file"]):
+        if match and not _SYSTEM_FILES.match(match["file"]):
             stem, suffix = stem_and_suffix(printable(match["file"]))
             files = index.setdefault(printable(match["id"] or stem), SampleFiles([], {}, []))
             if not suffix:
@@ -304,7 +304,3 @@ def _parse(tree: FileTree, file: str) -> dict[str, str]:
         if groups.setdefault(name, group) != group:
             raise DataError(f"{tree.root}/{file} gives {name} two groups")
     return groups
-
-
-def _is_system_file(file: str) -> bool:
-    return file.startswith(".") or file.lower() in _SYSTEM_FILES

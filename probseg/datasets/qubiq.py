@@ -297,7 +297,7 @@ class QubiqSource:
                 f"given to those who register at {SITE}"
             )
         check_unique(self._tree.root, index.values())
-        return {case: index[case] for case in sorted(index, key=_in_order)}
+        return {case: index[case] for case in sorted(index, key=lambda one: [*map(natural, one)])}
 
     def _add(self, files: SampleFiles, name: str, match: re.Match[str]) -> None:
         if _IMAGE.fullmatch(match["file"]):
@@ -324,10 +324,6 @@ def _lacking(files: SampleFiles, task: int) -> str:
     if not files.images:
         return "has no image.nii.gz"
     return "" if files.masks else f"has no annotation (task{task:02}_segRR.nii.gz)"
-
-
-def _in_order(case: Case) -> list[list[tuple[bool, int, str]]]:
-    return [natural(case.part), natural(case.name)]
 
 
 def _extent(pictures: NDArray[Any]) -> str:

@@ -16,6 +16,14 @@ from torch import Tensor
 from probseg.utils.tensors import LabelMaps, Pixels, check_highest
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Counts = NDArray[np.float64]
+Score = Callable[[Counts, Counts], Counts]  # intersections, sums of both sizes -> scores
+BitMasks = NDArray[np.uint8]  # masks, eight pixels a byte
+WordMasks = NDArray[np.uint64]  # the same bits, 64 pixels a word
+
+# Float32 counts ones exactly so far, with TF32 as well: that rounds neither 0 nor 1. It is also
+# how many pixels of masks are held at a time, 64 MiB.
+_PIXELS = 1 << 24
 
 
 def compiled(function: Function) -> Function:
@@ -48,16 +56,6 @@ def bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     if len(inside) == 0:
         return 0, 0, 0, 0
     return top, bottom, inside[0], inside[-1] + 1
-
-
-Counts = NDArray[np.float64]
-Score = Callable[[Counts, Counts], Counts]  # intersections, sums of both sizes -> scores
-BitMasks = NDArray[np.uint8]  # masks, eight pixels a byte
-WordMasks = NDArray[np.uint64]  # the same bits, 64 pixels a word
-
-# Float32 counts ones exactly so far, with TF32 as well: that rounds neither 0 nor 1. It is also
-# how many pixels of masks are held at a time, 64 MiB.
-_PIXELS = 1 << 24
 
 
 @dataclass(frozen=True)

@@ -84,12 +84,7 @@ class Chest(NamedTuple):
 def chest(window: Window, random: Generator) -> Chest:
     """Draw a chest around a nodule, whose position in the scan gives the distance to the wall.
 
-    Args:
-        window: The pixels to draw.
-        random: Source of everything else.
-
-    Returns:
-        (H, W) pixels for all slices of the nodule, since a chest changes little within its height.
+    Its pixels (H, W) serve all slices of the nodule: a chest changes little within its height.
     """
     side = -1 if window.middle[0] < 0 else 1
     depth, angle = _depth(window, side, random)
@@ -193,15 +188,7 @@ class Tree(NamedTuple):
 
 
 def vessels(window: Window, random: Generator) -> Pixels:
-    """Draw how much of each pixel is a vessel.
-
-    Args:
-        window: The pixels to draw.
-        random: Source of the vessels.
-
-    Returns:
-        (n, H, W), 0 to 1.
-    """
+    """Draw how much of each pixel of each slice is a vessel, (n, H, W) from 0 to 1."""
     heights, scale = window.heights, _TYPICAL / window.spacing
     crossing = _crossing(heights, scale, random)
     for _ in range(random.poisson(5 + 0.15 * np.ptp(heights))):

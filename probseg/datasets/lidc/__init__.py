@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,13 @@ from probseg.datasets.lidc.png import LidcCrops, LidcPngs, LidcSlices
 from probseg.datasets.roots import find_root, is_packed, list_contents
 from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.options import check_choice
+
+PACKED = "packed"
+LAYOUTS = ("crops", "dicom", "pickle", "slices", PACKED)
+_PNGS: dict[str, type[LidcPngs]] = {"crops": LidcCrops, "slices": LidcSlices}
+_OTHERS: dict[str, type[LidcDicom | LidcPickle]] = {"dicom": LidcDicom, "pickle": LidcPickle}
+_PICKLES = (".pickle", ".pkl")
+_DICOM_DEPTH = 5  # levels of folders above a series, as in TCIA's own downloads
 
 
 def lidc(
@@ -58,24 +64,12 @@ def lidc(
     located = find_layout(path, layout, caches)
     if located.layout == PACKED:
         return PackedDataset(located.root.path)
-    source = SOURCES[located.layout](located.root)
-    folder = located.root.cache(caches, layout)
+    source, folder = located.root.source(located.layout), located.root.cache(caches, layout)
     return open_or_pack(source, folder, progress=progress, on_fault=on_fault)
 
 
-PACKED = "packed"
-
-_PNGS: dict[str, type[LidcPngs]] = {"crops": LidcCrops, "slices": LidcSlices}
-_PICKLES = (".pickle", ".pkl")
-_DICOM_DEPTH = 5  # levels of folders above a series, as in TCIA's own downloads
-
-
 class LidcRoot:
-    """A folder or a file that holds LIDC, in any layout.
-
-    Args:
-        path: The folder or file.
-    """
+    """A folder or a file that holds LIDC, in any layout."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -85,25 +79,14 @@ class LidcRoot:
         """The files below the folder or in the zip file that it is."""
         return Folder(self.path, _may_enter) if self.path.is_dir() else Archive(self.path)
 
+    def source(self, layout: str) -> Source:
+        """Return the samples in a layout."""
+        return _PNGS[layout](self.tree) if layout in _PNGS else _OTHERS[layout](self.path)
+
     def cache(self, caches: Path, layout: str | None) -> Path:
         """Return the folder of its packed cache; a layout that the user named has its own."""
         key = hashlib.blake2b(str(self.path).encode("utf-8", "replace"), digest_size=6).hexdigest()
         return caches / "-".join(["lidc", *([layout] if layout else []), key])
-
-
-SOURCES: dict[str, Callable[[LidcRoot], Source]] = {
-    "crops": lambda root: LidcCrops(root.tree),
-    "dicom": lambda root: LidcDicom(root.path),
-    "pickle": lambda root: LidcPickle(root.path),
-    "slices": lambda root: LidcSlices(root.tree),
-}
-LAYOUTS = (*SOURCES, PACKED)
-_DESCRIPTIONS = {
-    **{layout: pngs.description for layout, pngs in _PNGS.items()},
-    "dicom": LidcDicom.description,
-    "pickle": LidcPickle.description,
-    PACKED: "a folder that probseg packed before",
-}
 
 
 class Located(NamedTuple):
@@ -140,10 +123,10 @@ def find_layout(given: Path, layout: str | None, caches: Path) -> Located:
 
 def describe_layouts() -> str:
     """Return a description of each layout, one a line."""
-    lines = [f"{layout}: {_DESCRIPTIONS[layout]}" for layout in sorted(LAYOUTS)]
-    return "\n  ".join(
-        ["a folder or zip file in one of these layouts, or a folder with it:", *lines]
-    )
+    descriptions = {layout: one.description for layout, one in {**_PNGS, **_OTHERS}.items()}
+    descriptions[PACKED] = "a folder that probseg packed before"
+    lines = [f"\n  {layout}: {descriptions[layout]}" for layout in sorted(LAYOUTS)]
+    return f"a folder or zip file in one of these layouts, or a folder with it:{''.join(lines)}"
 
 
 def _recognise(given: Path, caches: Path) -> list[Located]:

@@ -66,7 +66,7 @@ def plan_crops(
         if len(nodule.annotations) > READERS:
             continue
         slices = []
-        for number, z in enumerate(slices_of(nodule)):
+        for number, z in enumerate(sorted({contour.z for contour in _reference(nodule).contours})):
             near = np.flatnonzero(np.abs(positions - z) <= _NEAR)
             if len(near):
                 slices.append(CropSlice(number, z, sorted(files[row][0] for row in near)))
@@ -99,11 +99,6 @@ def _common_size(scan: Scan, files: list[tuple[str, SliceHeader]]) -> tuple[int,
                 f"{size[0]}x{size[1]}"
             )
     return size
-
-
-def slices_of(nodule: Nodule) -> list[float]:
-    """Return the z in mm, ascending, of the slices that the nodule's reference reader outlined."""
-    return sorted({contour.z for contour in _reference(nodule).contours})
 
 
 def frame_around(nodule: Nodule, size: tuple[int, int], spacing: float | None = None) -> Frame:

@@ -194,14 +194,7 @@ def cluster(scan: Scan) -> list[Nodule]:
 def draw_masks(
     nodule: Nodule, z: float, origin: tuple[float, float], size: int, step: float = 1.0
 ) -> NDArray[np.uint8]:
-    """Rasterise every reader's outlines of a nodule in one slice.
-
-    Args:
-        nodule: The nodule.
-        z: Position of the slice in mm.
-        origin: Column and row of the first pixel, in pixels of the slice.
-        size: Height and width of the masks.
-        step: Distance of their pixels, in pixels of the slice.
+    """Rasterise every reader's outlines of a nodule at ``z`` mm, see :func:`rasterise`.
 
     Returns:
         (4, size, size) uint8; the masks of missing readers are empty.
