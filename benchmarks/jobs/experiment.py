@@ -28,8 +28,7 @@ from benchmarks.jobs.results import (
 from benchmarks.jobs.scoring import Predictor, Scorer, Scores
 from benchmarks.jobs.train import Trained, train
 from probseg.interfaces import Dataset
-from probseg.training.determinism import deterministic
-from probseg.training.execution import choose_execution
+from probseg.training.execution import choose_execution, deterministic
 from probseg.utils.atomic_files import WriteError, sweep, write_json
 
 

@@ -25,8 +25,7 @@ from probseg.errors import CheckpointError
 from probseg.options import listing
 from probseg.sharing.checkpoint import save
 from probseg.training.settings import TrainingSettings
-from probseg.utils.atomic_files import atomic_file, write_json
-from probseg.utils.interrupts import deferred_interrupts
+from probseg.utils.atomic_files import atomic_file, deferred_interrupts, write_json
 
 # Raised when a checkpoint comes to hold other things, or the same settings to train otherwise: no
 # run goes on from one of another number. The revision would change with every line of prose.

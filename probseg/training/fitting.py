@@ -27,9 +27,13 @@ from probseg.training.checkpoints import (
     read_run,
 )
 from probseg.training.data import TrainingData
-from probseg.training.determinism import deterministic, preserved_random_state
 from probseg.training.distributed import process_errors
-from probseg.training.execution import choose_execution, kept_memory
+from probseg.training.execution import (
+    choose_execution,
+    deterministic,
+    kept_memory,
+    preserved_random_state,
+)
 from probseg.training.module import TrainingModule
 from probseg.training.settings import TrainingSettings
 from probseg.training.trainer import (

@@ -15,8 +15,8 @@ from probseg.datasets.annotators import annotation
 from probseg.interfaces import Batch
 from probseg.metrics.latent import gini
 from probseg.training.augmentation import Draw, apply, draw
-from probseg.training.determinism import Purpose, make_generator, seed_globally
 from probseg.training.distributed import Share, average_gradients, broadcast_buffers
+from probseg.training.execution import Purpose, make_generator, seed_globally
 from probseg.training.finite import DivergenceWatch, gradient_names
 from probseg.training.gradients import GradientAccumulator, Norms, clip
 from probseg.training.settings import TrainingSettings

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from probseg.datasets.lidc.database import READERS, Annotation, Contour, Scan
-from probseg.utils.optional import require
+from probseg.utils.imports import require
 
 _OUTSIDE, _INSIDE = 0, 1  # grid_points_in_poly has other labels for vertices and edges
 _SHRINK, _LEAST = 0.9, 0.1  # of the tolerance: factor and lower limit in mm, as in pylidc
