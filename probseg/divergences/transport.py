@@ -67,7 +67,11 @@ class Sinkhorn:
         check_sampling(samples, weights)
         check_choice("solver", solver, ("auto", "geomloss", "stacked"))
         scales = {"blur": blur, "scaling": scaling, "diameter": diameter}
-        _check_annealing(p, **scales)
+        check_choice("p", p, (1, 2))
+        check_number("blur", blur)
+        check_number("diameter", diameter)
+        if not 0 < scaling < 1:
+            raise OptionError(f"scaling must be between 0 and 1, not {scaling!r}")
         self.samples, self.weights, self.solver = samples, weights, solver
         self._stacked = partial(stacked, p=p, annealing=temperatures(p, **scales))
         self._geomloss = partial(geomloss, p=p, blur=blur, scaling=scaling, diameter=diameter)
@@ -140,24 +144,10 @@ def point_cloud(density: Distribution, samples: int, weights: str) -> tuple[Tens
     return z.transpose(0, 1).contiguous(), mass.transpose(0, 1).contiguous()
 
 
-def _check_annealing(p: int, *, blur: float, scaling: float, diameter: float) -> None:
-    check_choice("p", p, (1, 2))
-    check_number("blur", blur)
-    check_number("diameter", diameter)
-    if not 0 < scaling < 1:
-        raise OptionError(f"scaling must be between 0 and 1, not {scaling!r}")
-
-
 def geomloss(a: Tensor, x: Tensor, b: Tensor, y: Tensor, *, p: int, **scales: float) -> Tensor:
-    """Return GeomLoss's Sinkhorn divergence (B,) of points (B, n, L) of weights (B, n).
+    """Return GeomLoss's Sinkhorn divergence (B,), given its ``blur``, ``scaling``, ``diameter``.
 
-    Args:
-        a: Weights of x, which sum to one.
-        x: Points.
-        b: Weights of y, which sum to one.
-        y: Points.
-        p: Exponent of the cost, 1 or 2.
-        **scales: Its ``blur``, ``scaling`` and ``diameter``.
+    The points x and y (B, n, L) have the weights a and b (B, n), which sum to one.
     """
     solve = samples_loss()("sinkhorn", p=p, **scales, backend="tensorized")
     divergence: Tensor = solve(a, x, b, y)
@@ -205,15 +195,7 @@ def stacked(
     to itself). Here the iterations are the same, and each is one operation on all problems of all
     images: a cost (B, 2, n, 2, n) holds the distance of point k of side i to point l of side j at
     [b, j, l, i, k], and a potential (B, 2, 2, n) that of point k of side i against side j at
-    [b, j, i, k].
-
-    Args:
-        a: Weights (B, n) of x, which sum to one.
-        x: Points (B, n, L).
-        b: Weights (B, n) of y, which sum to one.
-        y: Points (B, n, L).
-        p: Exponent of the cost, 1 or 2.
-        annealing: The iterations' temperatures.
+    [b, j, i, k]. Each temperature of ``annealing`` is an iteration.
 
     References:
         Feydy, "Geometric data analysis, beyond convolutions", thesis, 2020, algorithm 3.5.

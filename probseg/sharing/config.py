@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from probseg.errors import CheckpointError, MissingPluginError
-from probseg.registry import KINDS, PARTS, Registry, registry
+from probseg.registry import KINDS, PARTS, registry
 from probseg.registry.specs import Spec
 
 VERSION = 2  # raise it with a line in _MIGRATIONS, and freeze a file of the old one in the tests
@@ -52,11 +52,6 @@ class Requirement(NamedTuple):
             if safe and requirement.kind in KINDS and isinstance(requirement.name, str):
                 return requirement
         raise CheckpointError(f"the description in {file} is damaged: {entry!r} in requires")
-
-    @property
-    def parts(self) -> Registry:
-        """The registry that would have the part."""
-        return registry(KINDS[self.kind])
 
     def missing(self, file: Path) -> MissingPluginError:
         """Return the error for a missing part, which names the remedy."""
@@ -142,7 +137,7 @@ def check_installed(requires: Iterable[Requirement], file: Path) -> None:
         MissingPluginError: A part is missing; the message names its package.
     """
     for requirement in requires:
-        if requirement.name not in requirement.parts:
+        if requirement.name not in registry(KINDS[requirement.kind]):
             raise requirement.missing(file)
 
 
@@ -250,17 +245,11 @@ def _requirement(kind: str, name: str) -> Requirement | None:
         return None
     if entry.distro is None:
         return Requirement(kind, name, None, None)
-    return Requirement(kind, name, _normalised(entry.distro.name), entry.distro.version)
-
-
-def _normalised(distribution: str) -> str:
-    return re.sub(r"[-_.]+", "-", distribution).lower()  # as package indices compare names
-
-
-def _without_requirements(document: Document) -> Document:
-    """From 1, which did not record who offers the parts."""
-    return {"requires": [], **document}
+    package = re.sub(r"[-_.]+", "-", entry.distro.name).lower()  # as package indices compare names
+    return Requirement(kind, name, package, entry.distro.version)
 
 
 # Each takes a document of its version to the next one.
-_MIGRATIONS: dict[int, Callable[[Document], Document]] = {1: _without_requirements}
+_MIGRATIONS: dict[int, Callable[[Document], Document]] = {
+    1: lambda document: {"requires": [], **document},  # it did not record who offers the parts
+}

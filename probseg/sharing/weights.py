@@ -47,11 +47,6 @@ class TensorHeader(NamedTuple):
     type: str  # "F32"
     shape: tuple[int, ...]
 
-    @property
-    def numbers(self) -> int:
-        """How many numbers it holds; safetensors checked the header against the file."""
-        return math.prod(self.shape)
-
 
 def read_header(file: Path) -> dict[str, TensorHeader]:
     """Return type and shape of the tensors in a file, without reading them.
@@ -100,7 +95,8 @@ class _Budget(TorchFunctionMode):
 
     def __init__(self, header: Mapping[str, TensorHeader], file: Path) -> None:
         super().__init__()
-        held = sum(entry.numbers for entry in header.values())
+        # safetensors checked the header against the file
+        held = sum(math.prod(entry.shape) for entry in header.values())
         self.file = file
         self.operations = _SPARE_OPERATIONS + 200 * len(header)
         self.numbers = _SPARE_NUMBERS + 2 * held

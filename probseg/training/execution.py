@@ -112,19 +112,6 @@ def make_generator(seed: int, purpose: Purpose, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(seed, purpose, step))
 
 
-def seed_globally(seed: int, purpose: Purpose, step: int, image: int = 0) -> None:
-    """Seed torch's global generators, from which distributions and layers draw on every device."""
-    torch.manual_seed(derive_seed(seed, purpose, step, image))
-
-
-@contextmanager
-def preserved_random_state(device: torch.device) -> Iterator[None]:
-    """Restore torch's global generators at the end to the state that they had."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        yield
-
-
 @contextmanager
 def deterministic(device: torch.device | str) -> Iterator[None]:
     """Let a CPU compute by algorithms that do not depend on how its threads are scheduled.
