@@ -73,21 +73,18 @@ def restored(make: Callable[[], nn.Module], file: Path) -> nn.Module:
         SafetensorError: The file is damaged.
     """
     header = read_header(file)
-    model = _built(make, _Budget(header, file))
-    _check_tensors(model, header, file)
-    with safe_open(str(file), framework="pt") as content:
-        _fill(model, {name: content.get_tensor(name) for name in header})
-    return model
-
-
-def _built(make: Callable[[], nn.Module], budget: _Budget) -> nn.Module:
+    budget = _Budget(header, file)
     try:
         with budget:
-            return make()
+            model = make()
     except Exception as error:
         if budget.overdrawn and error is not budget.overdrawn:  # a part raised another error for it
             raise budget.overdrawn from error
         raise
+    _check_tensors(model, header, file)
+    with safe_open(str(file), framework="pt") as content:
+        _fill(model, {name: content.get_tensor(name) for name in header})
+    return model
 
 
 class _Budget(TorchFunctionMode):
