@@ -1,12 +1,14 @@
-"""Arguments that several commands share, and their checks; torch is not imported."""
+"""Arguments that several commands share, their checks, and the options of a run; without torch."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks.suite.settings import FOLDS
 from probseg.errors import OptionError
@@ -73,3 +75,107 @@ def check_device(device: str) -> None:
     """
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
         raise OptionError(f"--device must be one of auto, cpu, cuda, cuda:1, mps, not {device!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What ``python -m benchmarks.run`` was asked for; plain data that other processes can get.
+
+    Args:
+        suite: Name of a suite, or path of a TOML file.
+        all: Whether to run every data set of the suite.
+        datasets: Names of data sets.
+        models: Names of rows or models; none is those of the suite.
+        baselines: Names of baselines; None is those of the suite.
+        folds: Of the cross-validation; none is those of the profile.
+        seeds: Of training.
+        profile: Name of a profile; "auto" is the paper's on a GPU and the quick one elsewhere.
+        settings: That override the suite's.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        data_root: Folder of the data sets that are not embedded.
+        out: Folder of everything that the run writes.
+        workers: Processes on this machine, each with a cell.
+        ray: Address of a Ray cluster; "auto" joins the one on this machine, or starts one.
+        gpus_per_cell: Of the cluster, a fraction where cells share one.
+        devices: That train one cell together, each a share of every batch.
+        threads: Of the processor, a cell; sums of floats depend on their number.
+
+    Raises:
+        OptionError: A value is out of range, or two exclude each other.
+    """
+
+    suite: str = "suite"
+    all: bool = False
+    datasets: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    baselines: tuple[str, ...] | None = None
+    folds: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    profile: str = "auto"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    data_root: Path | None = None
+    out: Path = Path("benchmarks/out")
+    workers: int = 1
+    ray: str | None = None
+    gpus_per_cell: float | None = None
+    devices: int = 1
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for fold in self.folds:
+            check_fold("--folds", fold)
+        for seed in self.seeds:
+            check_seed(seed)
+        check_data_root(self.data_root)
+        check_device(self.device)
+        if self.out.exists() and not self.out.is_dir():
+            raise OptionError(f"--out must be a folder, but {self.out} is a file")
+        _check_scale(self)
+
+    @property
+    def threads_per_cell(self) -> int | None:
+        """Threads of a cell: by default the cores over the workers, None for all that torch takes.
+
+        On a cluster it is 1.
+        """
+        if self.threads is not None:
+            return self.threads
+        if self.ray is not None:
+            return 1
+        return None if self.workers == 1 else max(1, _cores() // self.workers)
+
+    @property
+    def ray_gpus_per_cell(self) -> float:
+        """GPUs of a cell on a cluster, one where cells train on CUDA and nothing else is given."""
+        if self.gpus_per_cell is not None:
+            return self.gpus_per_cell
+        return 1.0 if self.device.startswith("cuda") else 0.0
+
+
+def _check_scale(options: RunOptions) -> None:
+    check_integer("--workers", options.workers)
+    check_integer("--devices", options.devices)
+    if options.threads is not None:
+        check_integer("--threads", options.threads)
+    given = {
+        "--workers": options.workers > 1,
+        "--ray": options.ray is not None,
+        "--devices": options.devices > 1,
+    }
+    several = [option for option, is_given in given.items() if is_given]
+    if len(several) > 1:
+        raise OptionError(f"{' and '.join(several)} do not go together; choose one")
+    share = options.gpus_per_cell
+    if share is not None and options.ray is None:
+        raise OptionError("--gpus-per-cell is of a Ray cluster; it comes with --ray")
+    if share is not None and not (0 <= share < 1 or share == int(share) > 0):
+        raise OptionError(
+            f"--gpus-per-cell must be a fraction of one GPU, or a whole number, not {share}"
+        )
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

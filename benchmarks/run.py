@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import probseg
-from benchmarks.arguments import add_data_root, choose
+from benchmarks.arguments import RunOptions, add_data_root, choose
 from benchmarks.jobs.cells import Plan, plan_cells
-from benchmarks.jobs.options import RunOptions
 from benchmarks.suite import listing
 from benchmarks.suite.definition import Profile, Suite, read_suite
 from benchmarks.suite.files import find

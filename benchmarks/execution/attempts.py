@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from benchmarks.arguments import RunOptions
 from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.locks import BusyError
-from benchmarks.jobs.options import RunOptions
+from benchmarks.jobs.output_folder import BusyError
 from benchmarks.jobs.results import Result
 from probseg.utils.atomic_files import WriteError
 

@@ -17,9 +17,9 @@ from benchmarks.execution.timing import kind
 from benchmarks.jobs.cells import Cell
 
 if TYPE_CHECKING:
+    from benchmarks.arguments import RunOptions
     from benchmarks.jobs.data import Data
-    from benchmarks.jobs.options import RunOptions
-    from benchmarks.jobs.train import Trained
+    from benchmarks.jobs.experiment import Trained
     from probseg.interfaces import Batch
 
 # A loader is a batch ahead, and the first step is no measure of the others.
@@ -63,7 +63,7 @@ def estimate(options: RunOptions, cell: Cell) -> Estimate | str:
 
 
 def _estimate(options: RunOptions, cell: Cell, data: Data) -> Estimate:
-    from benchmarks.jobs.train import training_settings
+    from benchmarks.jobs.experiment import training_settings
     from probseg.datasets.views import Subset
 
     size = training_settings(cell, options).batch_size
@@ -82,7 +82,7 @@ def _estimate(options: RunOptions, cell: Cell, data: Data) -> Estimate:
 
 
 def _train(options: RunOptions, cell: Cell, train: Clocked, validation: Clocked) -> Trained:
-    from benchmarks.jobs.train import Trained, build_model, training_settings
+    from benchmarks.jobs.experiment import Trained, build_model, training_settings
     from probseg.training.fitting import fit
 
     settings = training_settings(cell, options)

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from benchmarks.arguments import RunOptions
 from benchmarks.execution.attempts import Executor, serial
 from benchmarks.execution.estimate import Estimate, estimate_all
 from benchmarks.execution.progress import warnings_on
 from benchmarks.execution.runner import Runner
 from benchmarks.jobs.cells import Cell, Plan
 from benchmarks.jobs.data import forget_datasets
-from benchmarks.jobs.locks import REPORT, held
-from benchmarks.jobs.options import RunOptions
+from benchmarks.jobs.output_folder import REPORT, held
 from benchmarks.jobs.results import Result
 from benchmarks.suite.definition import Profile
 from probseg.training.execution import choose_execution

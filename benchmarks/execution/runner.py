@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
+from benchmarks.arguments import RunOptions
 from benchmarks.execution.attempts import Attempt, Busy, Done, Event, Executor, Retried, Started
 from benchmarks.execution.progress import Progress
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.data import dataset_of
-from benchmarks.jobs.options import RunOptions
 from benchmarks.jobs.results import Result, finished_result
 from probseg.errors import ProbsegError
 from probseg.interfaces import Dataset

@@ -13,11 +13,10 @@ from benchmarks.gpu.parts import PartOptions
 from benchmarks.gpu.results import PartResults
 from benchmarks.jobs import provenance
 from benchmarks.jobs.data import Data, open_dataset, prepare, thin
-from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
 from benchmarks.jobs.predictors import ModelPredictor
 from benchmarks.jobs.records import to_json
 from benchmarks.jobs.results import finite, means
-from benchmarks.jobs.scoring import Scorer, Scores, batches
+from benchmarks.jobs.scoring import PictureRecorder, Scorer, Scores, batches, choose_images
 from benchmarks.suite.settings import DataSettings
 from probseg import load
 from probseg.datasets.views import Subset

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.damaged import set_aside
+from benchmarks.jobs.output_folder import set_aside
 from benchmarks.jobs.provenance import Provenance
 from benchmarks.jobs.records import check_keys, from_json, to_json
 from probseg.errors import DataError

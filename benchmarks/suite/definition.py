@@ -23,7 +23,7 @@ class SuiteRow:
     name: str
     description: str = ""
     build: str | None = None  # a name in probseg.models
-    baseline: str | None = None  # a name in benchmarks.jobs.baselines
+    baseline: str | None = None  # a name in benchmarks.jobs.predictors
     takes: tuple[str, ...] = ()  # the settings that are options of this model
     projected: bool = False  # whether to score samples of the projected prior as well
     latents: tuple[str, ...] = ()  # other latents to score too: noise, swapped

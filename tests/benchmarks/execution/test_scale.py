@@ -19,11 +19,11 @@ sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves th
 from killing import start
 from scale_toys import Deadly, descendants, is_alive, open_files
 
+from benchmarks.arguments import RunOptions
 from benchmarks.execution import ray_cluster, timing
 from benchmarks.execution.attempts import Attempt, Started, serial
 from benchmarks.execution.local import LocalProcesses
 from benchmarks.execution.progress import Progress
-from benchmarks.jobs.options import RunOptions
 from benchmarks.jobs.results import finished_result, read_result
 from benchmarks.run import main, make_parser, make_plan, options_of
 from probseg.errors import OptionError

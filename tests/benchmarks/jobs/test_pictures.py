@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from benchmarks.jobs import pictures
-from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
-from benchmarks.jobs.scoring import Scorer
+from benchmarks.jobs.scoring import PictureRecorder, Scorer, choose_images
 from probseg.datasets.shapes import AmbiguousShapes
 from probseg.interfaces import Evaluation
 

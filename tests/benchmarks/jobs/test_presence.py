@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
 from benchmarks.jobs.predictors import baseline_predictor
-from benchmarks.jobs.scoring import Scorer, score
+from benchmarks.jobs.scoring import PictureRecorder, Scorer, choose_images, score
 from probseg.interfaces import Batch, Evaluation, Sample
 
 
