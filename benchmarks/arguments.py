@@ -39,24 +39,6 @@ def choose(names: Iterable[str], known: Iterable[str], *, kind: str) -> tuple[st
     return tuple(dict.fromkeys(names))
 
 
-def check_fold(option: str, fold: int) -> None:
-    """Check the number of a fold.
-
-    Raises:
-        OptionError: The cross-validation has no such fold.
-    """
-    check_choice(option, fold, range(FOLDS))
-
-
-def check_seed(seed: int) -> None:
-    """Check a seed.
-
-    Raises:
-        OptionError: It is negative, which no generator takes.
-    """
-    check_integer("--seed", seed, low=0)
-
-
 def check_data_root(root: Path | None) -> None:
     """Check that the data root exists, if one is given.
 
@@ -124,9 +106,9 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         for fold in self.folds:
-            check_fold("--folds", fold)
+            check_choice("--folds", fold, range(FOLDS))
         for seed in self.seeds:
-            check_seed(seed)
+            check_integer("--seed", seed, low=0)
         check_data_root(self.data_root)
         check_device(self.device)
         if self.out.exists() and not self.out.is_dir():

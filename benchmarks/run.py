@@ -15,8 +15,7 @@ from typing import Any, NoReturn
 import probseg
 from benchmarks.arguments import RunOptions, add_data_root, choose
 from benchmarks.jobs.cells import Plan, plan_cells
-from benchmarks.suite import listing
-from benchmarks.suite.definition import Profile, Suite, read_suite
+from benchmarks.suite.definition import Profile, Suite, list_suite, list_suites, read_suite
 from benchmarks.suite.files import find
 from benchmarks.suite.settings import overrides
 from probseg.cli.parser import Parser
@@ -47,7 +46,7 @@ def make_parser() -> Parser:
     parser = Parser(
         prog="python -m benchmarks.run",
         description="Train, evaluate and picture models on data that several people annotated.",
-        epilog=f"{listing.suites()}\n{EXAMPLES}",
+        epilog=f"{list_suites()}\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
@@ -142,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(parsed: argparse.Namespace) -> int:
     if parsed.list:
         suite = getattr(parsed, "suite", RunOptions.suite)
-        print(listing.everything(read_suite(find(suite))))
+        print(list_suite(read_suite(find(suite))))
         return 0
     options = options_of(parsed)
     plan = make_plan(options)
@@ -151,7 +150,7 @@ def _run(parsed: argparse.Namespace) -> int:
         return 0
     try:
         with sigterm_interrupts():
-            from benchmarks.execution.run_plan import run_plan
+            from benchmarks.execution.runner import run_plan
 
             return run_plan(plan, options)
     except KeyboardInterrupt:
@@ -164,10 +163,10 @@ def _show(plan: Plan, options: RunOptions, *, with_estimates: bool) -> None:
 
     estimates = None
     if with_estimates:
-        from benchmarks.execution.run_plan import estimate_plan
+        from benchmarks.execution.runner import estimate_plan
 
         estimates = estimate_plan(plan, options)
-    show_plan(plan.cells, plan.profile, options.out, at_once=options.workers, estimates=estimates)
+    show_plan(plan, options, estimates)
 
 
 def make_plan(options: RunOptions) -> Plan:

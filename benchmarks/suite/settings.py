@@ -6,7 +6,7 @@ those of models and their parts in their constructors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -62,7 +62,7 @@ class EvaluationSettings:
     latents: tuple[str, ...] = ()
 
 
-def _check_part(option: str, value: object) -> None:
+def check_part(option: str, value: object) -> None:
     """Check the name of a part, or a table with one; no part is imported."""
     name = value.get("name") if isinstance(value, Mapping) else value
     if not isinstance(name, str):
@@ -81,8 +81,7 @@ def _check_class_prior(option: str, value: object) -> None:
         check_number(option, probability)
 
 
-def _check_integer_or(option: str, value: object, *, words: Iterable[str], low: int) -> None:
-    words = list(words)
+def _check_integer_or(option: str, value: object, *, words: Collection[str], low: int) -> None:
     if isinstance(value, str) and value not in words:
         known = ", ".join(map(repr, words))
         raise OptionError(
@@ -96,7 +95,7 @@ def _check_integer_or(option: str, value: object, *, words: Iterable[str], low: 
 Check = Callable[[str, Any], object]  # of an option's name and value; raises OptionError
 
 _WEIGHT: Check = partial(check_number, positive=False)
-_BOOLEAN: Check = partial(check_choice, choices=(True, False))
+BOOLEAN: Check = partial(check_choice, choices=(True, False))
 _AT_LEAST_0: Check = partial(check_integer, low=0)
 
 MODEL: dict[str, Check] = {
@@ -105,10 +104,10 @@ MODEL: dict[str, Check] = {
     "gamma": _WEIGHT,
     "n_ot": check_integer,
     "class_prior": _check_class_prior,
-    "backbone": _check_part,
-    "encoder": _check_part,
-    "decoder": _check_part,
-    "divergence": _check_part,
+    "backbone": check_part,
+    "encoder": check_part,
+    "decoder": check_part,
+    "divergence": check_part,
 }
 DATA: dict[str, Check] = {
     "crop": check_integer,
@@ -128,11 +127,11 @@ TRAINING: dict[str, Check] = {
     "max_steps": check_integer,
     "validate_every": check_integer,
     "patience": check_integer,
-    "augment": _BOOLEAN,
+    "augment": BOOLEAN,
     "annotator": partial(_check_integer_or, words=("random", "majority", "staple"), low=0),
     "precision": partial(check_choice, choices=("auto", "bf16", "fp32")),
     "channels_last": partial(check_choice, choices=("auto", True, False)),
-    "compile": _BOOLEAN,
+    "compile": BOOLEAN,
 }
 SETTINGS = {**MODEL, **DATA, **EVALUATION, **TRAINING}
 
@@ -140,9 +139,8 @@ SETTINGS = {**MODEL, **DATA, **EVALUATION, **TRAINING}
 OF_PARTS = {"n_ot": ("divergence", "samples"), "class_prior": ("decoder", "class_prior")}
 
 
-def unknown_key(key: str, known: Iterable[str]) -> str:
+def unknown_key(key: str, known: Collection[str]) -> str:
     """Return the message for a key that is not among the known ones."""
-    known = list(known)
     return f"unknown key {key!r}{did_you_mean(key, known) or ';'} Known: {listing(known)}"
 
 
