@@ -162,7 +162,7 @@ class RunOptions:
             return self.threads
         if self.ray is not None:
             return 1
-        return None if self.workers == 1 else max(1, _cores() // self.workers)
+        return None if self.workers == 1 else max(1, cores() // self.workers)
 
     @property
     def ray_gpus_per_cell(self) -> float:
@@ -194,7 +194,8 @@ def _check_scale(options: RunOptions) -> None:
         )
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores of the processor this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -28,38 +28,23 @@ FOLDS = 3  # of the paper's cross-validation
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which images of a data set a cell uses.
+    """Which images of a data set a cell uses."""
 
-    Args:
-        crop: Side of the centre crop in pixels; None keeps whole images.
-        split: Whether a "patient" or an "image" is wholly in one part.
-        split_seed: Of the split, and of the images that are drawn from its parts.
-        images: At most so many test images; None is all.
-        validation_images: At most so many validation images; None is all.
-    """
-
-    crop: int | None = None
-    split: str = "patient"
-    split_seed: int = 0
-    images: int | None = None
-    validation_images: int | None = None
+    crop: int | None = None  # side of the centre crop in pixels; None keeps whole images
+    split: str = "patient"  # or "image": what is wholly in one part
+    split_seed: int = 0  # of the split, and of the images that are drawn from its parts
+    images: int | None = None  # at most so many test images; None is all
+    validation_images: int | None = None  # likewise
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How a cell is scored.
+    """How a cell is scored."""
 
-    Args:
-        n_eval: Samples an image.
-        evaluation_batch: Images at a time; samples are seeded by batch.
-        projected: Whether to score samples of the projected prior as well.
-        latents: What else to decode in place of the prior's samples: "noise", "swapped".
-    """
-
-    n_eval: int = 16
-    evaluation_batch: int = 16
-    projected: bool = False
-    latents: tuple[str, ...] = ()
+    n_eval: int = 16  # samples an image
+    evaluation_batch: int = 16  # images at a time; samples are seeded by batch
+    projected: bool = False  # whether to score samples of the projected prior as well
+    latents: tuple[str, ...] = ()  # decoded in place of the prior's too: "noise", "swapped"
 
 
 def check_part(option: str, value: object) -> None:
