@@ -131,7 +131,7 @@ def make_scorecard(model: Any, dataset: Dataset, options: argparse.Namespace) ->
     from benchmarks.jobs import provenance
     from benchmarks.jobs.predictors import ModelPredictor
     from benchmarks.jobs.results import SCHEMA_VERSION, finite, means
-    from benchmarks.jobs.scoring import Scorer
+    from benchmarks.jobs.scoring import score_dataset
     from probseg.training.execution import choose_execution
     from probseg.training.settings import TrainingSettings
     from probseg.utils.progress import progress_bar
@@ -143,7 +143,7 @@ def make_scorecard(model: Any, dataset: Dataset, options: argparse.Namespace) ->
     how = {"execution": execution, "seed": options.seed, "projected": options.projected}
     predict = ModelPredictor(model, options.samples, **how)
     with progress_bar("evaluating", len(dataset)) as advance:
-        scores = finite(Scorer(predict, batch=options.batch, advance=advance).run(dataset))
+        scores = finite(score_dataset(predict, dataset, batch=options.batch, advance=advance))
     return {
         "schema": SCHEMA_VERSION,
         "model": model.spec,

@@ -87,7 +87,14 @@ def _run(parsed: argparse.Namespace) -> int:
     options = options_of(parsed)
     plan = make_plan(options)
     if parsed.dry_run or parsed.estimate:
-        _show(plan, options, with_estimates=parsed.estimate)
+        from benchmarks.execution.preview import show_plan
+
+        estimates = None
+        if parsed.estimate:
+            from benchmarks.execution.runner import estimate_plan
+
+            estimates = estimate_plan(plan, options)
+        show_plan(plan, options, estimates)
         return 0
     try:
         with sigterm_interrupts():
@@ -97,17 +104,6 @@ def _run(parsed: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
-
-
-def _show(plan: Plan, options: RunOptions, *, with_estimates: bool) -> None:
-    from benchmarks.execution.preview import show_plan
-
-    estimates = None
-    if with_estimates:
-        from benchmarks.execution.runner import estimate_plan
-
-        estimates = estimate_plan(plan, options)
-    show_plan(plan, options, estimates)
 
 
 def make_plan(options: RunOptions) -> Plan:

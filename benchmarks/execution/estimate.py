@@ -148,7 +148,7 @@ def estimate(options: RunOptions, cell: Cell) -> Estimate | str:
 
 def _estimate(options: RunOptions, cell: Cell, data: Data) -> Estimate:
     from benchmarks.jobs.experiment import Trained, build_model, make_predictor, training_settings
-    from benchmarks.jobs.scoring import Scorer
+    from benchmarks.jobs.scoring import score_dataset
     from probseg.datasets.views import Subset
     from probseg.training.fitting import fit
 
@@ -166,7 +166,7 @@ def _estimate(options: RunOptions, cell: Cell, data: Data) -> Estimate:
     batch = cell.evaluation_settings.evaluation_batch
     first = Subset(data.test, range(min(batch, len(data.test))))
     started = time.monotonic()
-    Scorer(make_predictor(cell, data, trained), batch=batch).run(first)
+    score_dataset(make_predictor(cell, data, trained), first, batch=batch)
     evaluating = (time.monotonic() - started) * len(data.test) / len(first)
     spread = (validating + evaluating) / settings.max_steps
     return Estimate(step + spread, peak_memory(options.device))

@@ -41,7 +41,7 @@ class LocalProcesses:
                 while waiting and idle:
                     process, cell = idle.pop(), waiting.popleft()
                     tries[cell.key] += 1
-                    running[process.submit(cell)] = process, cell
+                    running[process.pool.submit(process.attempt, cell)] = process, cell
                     if tries[cell.key] == 1:
                         yield Event("started", cell)
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -72,9 +72,6 @@ class _Process:
     def renew(self) -> None:
         """Prepare a new process, which starts with its first cell."""
         self.pool = ProcessPoolExecutor(1, START, initializer=_begin, initargs=(self.lifeline,))
-
-    def submit(self, cell: Cell) -> Future[Event]:
-        return self.pool.submit(self.attempt, cell)
 
 
 @contextmanager

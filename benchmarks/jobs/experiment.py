@@ -29,7 +29,7 @@ from benchmarks.jobs.results import (
     set_aside_unusable,
     write_result,
 )
-from benchmarks.jobs.scoring import PictureRecorder, Predictor, Scorer, Scores, choose_images
+from benchmarks.jobs.scoring import PictureRecorder, Predictor, Scores, choose_images, score_dataset
 from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset
 from probseg.sharing.checkpoint import save
@@ -148,7 +148,7 @@ def make_predictor(cell: Cell, data: Data, trained: Trained | None) -> Predictor
 def _score(cell: Cell, data: Data, predictor: Predictor, folder: Path) -> Scores:
     recorder = PictureRecorder(choose_images(data.test))
     batch = cell.evaluation_settings.evaluation_batch
-    scores = Scorer(predictor, batch=batch, watch=recorder.watch).run(data.test)
+    scores = score_dataset(predictor, data.test, batch=batch, watch=recorder.watch)
     pictures.save(folder / pictures.FILE, recorder.pictures)
     return scores
 

@@ -53,37 +53,33 @@ class PriorScale:
         return to_float64(evaluation.prior.stddev).mean(-1)
 
 
-@dataclass
-class Scorer:
-    """Scores a data set with a predictor.
+def score_dataset(
+    predict: Predictor,
+    dataset: Dataset,
+    *,
+    batch: int,
+    watch: Callable[[int, Batch, Answers], None] = lambda start, batch, answers: None,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Scores:
+    """Return the scores of every image of a data set.
 
     Args:
         predict: What predicts the answers to a batch.
+        dataset: The images.
         batch: Images a batch; samples are seeded by batch, so it belongs to the config.
         watch: Called with the index of each batch's first image, the batch and the answers.
         advance: Called with the number of images of every finished batch.
     """
-
-    predict: Predictor
-    batch: int
-    watch: Callable[[int, Batch, Answers], None] = lambda start, batch, answers: None
-    advance: Callable[[int], None] = lambda count: None
-    scores: Scores = field(default_factory=dict)
-
-    def run(self, dataset: Dataset) -> Scores:
-        """Return the scores of every image."""
-        for start, batch in batches(dataset, self.batch):
-            answers = self.predict(batch, start)
-            for variant, evaluations in answers.items():
-                self._add(variant, score(evaluations))
-            self.watch(start, batch, answers)
-            self.advance(len(batch.image))
-        return self.scores
-
-    def _add(self, variant: str, values: Mapping[str, Tensor]) -> None:
-        kept = self.scores.setdefault(variant, {})
-        for name, value in values.items():
-            kept.setdefault(name, []).extend(value.tolist())
+    scores: Scores = {}
+    for start, images in batches(dataset, batch):
+        answers = predict(images, start)
+        for variant, evaluations in answers.items():
+            kept = scores.setdefault(variant, {})
+            for name, value in score(evaluations).items():
+                kept.setdefault(name, []).extend(value.tolist())
+        watch(start, images, answers)
+        advance(len(images.image))
+    return scores
 
 
 def score(evaluations: Sequence[Evaluation]) -> dict[str, Tensor]:
