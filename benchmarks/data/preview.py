@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import probseg
-from benchmarks.arguments import check_seed, choose
+from benchmarks.arguments import choose
 from benchmarks.data.opening import Source, add_source, annotator_names, sample_name
 from probseg.cli.command import Command
 from probseg.cli.output import print_line
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _sheet_options(options: argparse.Namespace) -> SheetOptions:
-    check_seed(options.seed)
+    check_integer("--seed", options.seed, low=0)
     default = 4 if options.augment else 12
     return SheetOptions(
         samples=check_integer("--samples", default if options.samples is None else options.samples),
