@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,6 +14,8 @@ from probseg.interfaces import Batch, Dataset
 
 BATCH = 64
 FAR, CLOSE = 0.1, 0.5  # IoU with the others, and among the others, of an annotator who stands apart
+ELSEWHERE = "the same image in another group: a split may leak"
+AGAIN = "the same image again in its group"
 
 
 class Measures(NamedTuple):
@@ -44,11 +45,6 @@ class Survey:
     suspicious: dict[str, list[int]]  # what looks wrong, and the samples' indices
     damaged: dict[str, list[int]]
 
-    @property
-    def skipped(self) -> Sequence[str]:
-        """Names and reasons of samples that could not be read."""
-        return getattr(self.dataset, "skipped", ())
-
 
 def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None) -> Survey:
     """Read a data set once, a batch at a time.
@@ -61,7 +57,8 @@ def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None
     for start in range(0, len(dataset), BATCH):
         batch = dataset.__getitems__(range(start, min(start + BATCH, len(dataset))))
         parts.append(measure(batch, dataset.classes))
-        digests += [digest(image) for image in batch.image]
+        images = [image.contiguous().numpy().tobytes() for image in batch.image]
+        digests += [hashlib.blake2b(image, digest_size=16).digest() for image in images]
         advance(len(batch.image))
     measures = Measures(*map(torch.cat, zip(*parts, strict=True)))
     height, width = batch.image.shape[2:]
@@ -103,24 +100,17 @@ def measure(batch: Batch, classes: int) -> Measures:
     )
 
 
-def digest(image: Tensor) -> bytes:
-    """Return a digest that two images share only if they are identical."""
-    return hashlib.blake2b(image.contiguous().numpy().tobytes(), digest_size=16).digest()
-
-
 def duplicates(digests: Sequence[bytes], groups: Sequence[str]) -> dict[str, list[int]]:
     """Return the samples whose image occurs more than once, in one group or in several."""
-    times = Counter(digests)
-    groups_of: dict[bytes, set[str]] = {}
+    groups_of: dict[bytes, list[str]] = {}
     for key, group in zip(digests, groups, strict=True):
-        groups_of.setdefault(key, set()).add(group)
-    twice = [index for index, key in enumerate(digests) if times[key] > 1]
-    shared = {index for index in twice if len(groups_of[digests[index]]) > 1}
-    repeated = {
-        "the same image in another group: a split may leak": sorted(shared),
-        "the same image again in its group": [index for index in twice if index not in shared],
-    }
-    return {what: indices for what, indices in repeated.items() if indices}
+        groups_of.setdefault(key, []).append(group)
+    repeated: dict[str, list[int]] = {}
+    for index, key in enumerate(digests):
+        if len(groups_of[key]) > 1:
+            shared = len(set(groups_of[key])) > 1
+            repeated.setdefault(ELSEWHERE if shared else AGAIN, []).append(index)
+    return repeated
 
 
 def _suspicious(measures: Measures) -> dict[str, list[int]]:

@@ -1,9 +1,9 @@
-"""Metrics of 16 samples and four annotators of an image."""
+"""Metrics of 16 synthetic samples of an image and its four real annotations."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import cycle, islice
@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, shift
+from torch import Tensor
 
+from benchmarks.jobs.data import open_dataset, prepare
 from benchmarks.jobs.scoring import OF_SAMPLES, score
 from benchmarks.speed import peer_metrics
 from benchmarks.speed.comparison import (
@@ -27,9 +30,11 @@ from benchmarks.speed.comparison import (
 )
 from benchmarks.speed.peer_metrics import DISTANCES, OVERLAPS, SURFACES, Pair
 from benchmarks.speed.report import duration
-from benchmarks.speed.synthetic_samples import evaluations, open_annotations
 from benchmarks.speed.workers import Workload
-from probseg.interfaces import Dataset
+from benchmarks.suite.settings import DataSettings
+from probseg.datasets.annotators import complete
+from probseg.errors import MissingDataError
+from probseg.interfaces import Dataset, Evaluation
 from probseg.metrics.evaluation import SharedEvaluation
 from probseg.metrics.ged import generalised_energy_distance
 from probseg.metrics.hausdorff import hausdorff_cost
@@ -39,13 +44,18 @@ Scores = NDArray[np.float64]
 TOLERANCE = 1e-6  # single-precision peers
 SURFACE_SHARE = 0.15  # of the pairs may differ where a peer measures surfaces
 SAMPLES, BATCH = 16, 16
+SHIFT = 3  # pixels that a sample is moved by at most
+EDGE, WAVES = 1.5, 4.0  # pixels: standard deviations of a sample's edge and its outline's waves
+SHARPNESS = 12.0  # logits across an edge
+
+Maps = NDArray[np.float32]  # (N, H, W)
 
 
 class Task(NamedTuple):
     """A metric: how probseg computes it, and how others do, with a function of a pair of masks."""
 
     title: str
-    ours: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    ours: Callable[[Tensor, Tensor], Tensor]
     loop: Callable[[Pair], Callable[..., Any]]
     peers: dict[str, Callable[[], Pair]]
     aim: int  # times as fast as the fastest peer
@@ -82,12 +92,7 @@ def comparisons(settings: Settings) -> list[Comparison]:
 
 def _with_peers(name: str, images: int, dataset: Dataset, settings: Settings) -> Comparison:
     task = TASKS[name]
-    options: dict[str, Any] = {
-        "name": name,
-        "images": images,
-        "root": settings.data_root,
-        "small": settings.small,
-    }
+    options = _source(settings) | {"name": name, "images": images}
     ours = Candidate(name=OURS, make=BatchScores, options=options | {"device": settings.device})
     peers = [
         Candidate(
@@ -106,6 +111,10 @@ def _with_peers(name: str, images: int, dataset: Dataset, settings: Settings) ->
         floor=_floor(settings, images * (SAMPLES + dataset.annotators) * _pixels(dataset)),
     )
     return replace(comparison, notes=_notes(comparison, task, images, dataset))
+
+
+def _source(settings: Settings) -> dict[str, Any]:
+    return {"root": settings.data_root, "small": settings.small}
 
 
 def _notes(comparison: Comparison, task: Task, images: int, dataset: Dataset) -> list[str]:
@@ -143,10 +152,10 @@ def _pixels(dataset: Dataset) -> int:
 
 def _test_set(dataset: Dataset, settings: Settings) -> Comparison:
     images = settings.size(2800, 4)
-    options = {"images": images, "root": settings.data_root, "small": settings.small}
+    options = _source(settings) | {"images": images, "device": settings.device}
     comparison = compare(
         f"All {len(OF_SAMPLES)} metrics of {images:,} images, beyond the forward passes",
-        [Candidate(name=OURS, make=TestSet, options=options | {"device": settings.device})],
+        [Candidate(name=OURS, make=TestSet, options=options)],
         replace(settings, rounds=min(settings.rounds, 3)),
         floor=_floor(settings, images * SAMPLES * 2 * 4 * _pixels(dataset)),
     )
@@ -243,3 +252,55 @@ def agree(ours: Scores, theirs: Scores, *, share: float) -> str:
     if not differ:
         return f"to {worst:.0e}"
     return f"{differ} of {differences.size} distances differ, by {worst:.1f} pixels at most"
+
+
+def open_annotations(root: Path | None, *, small: bool = False) -> Dataset:
+    """Return the test images of LIDC, or where it is missing of the embedded outlines.
+
+    Args:
+        root: Folder of the data.
+        small: Return a few drawn shapes instead.
+    """
+    if small:
+        return open_dataset("ambiguous-shapes", {"samples": 40})
+    try:
+        dataset = open_dataset("lidc", root=root)
+    except MissingDataError:
+        dataset = open_dataset("contours", root=root)
+    return prepare(dataset, DataSettings(), fold=None).test
+
+
+def evaluations(dataset: Dataset, images: int, *, size: int, samples: int) -> Iterator[Evaluation]:
+    """Yield batches of a data set's first images with samples of their annotations.
+
+    A sample is one annotator's mask, moved and with another outline, as probabilities. Its size and
+    variety, and how often it is empty, resemble those of a trained model's samples on LIDC.
+
+    Args:
+        dataset: The annotations.
+        images: Number of images.
+        size: Images in a batch.
+        samples: N.
+    """
+    random = np.random.default_rng(0)
+    for start in range(0, images, size):
+        batch = dataset.__getitems__(range(start, min(start + size, images)))
+        for part in complete(batch):
+            drawn = [_samples(masks, samples, random) for masks in part.masks.numpy()]
+            yield Evaluation(_two_classes(np.stack(drawn)), part.masks)
+
+
+def _samples(masks: NDArray[np.uint8], count: int, random: np.random.Generator) -> Maps:
+    authors = random.integers(len(masks), size=count)
+    moves = random.integers(-SHIFT, SHIFT + 1, size=(count, 2))
+    moved = [shift(masks[a], by, order=0) for a, by in zip(authors, moves, strict=True)]
+    soft = gaussian_filter(np.stack(moved).astype(np.float32), (0, EDGE, EDGE))
+    noise = random.standard_normal(soft.shape).astype(np.float32)
+    waves = gaussian_filter(noise, (0, WAVES, WAVES))
+    logits: Maps = SHARPNESS * (soft - 0.5) + waves / waves.std()
+    return logits
+
+
+def _two_classes(logits: Maps) -> Tensor:
+    foreground = torch.from_numpy(logits).sigmoid()
+    return torch.stack([1 - foreground, foreground], dim=2)

@@ -65,16 +65,9 @@ def build_model() -> Any:
 
 
 class _Decoding(Workload):
-    """Features and latent samples that every candidate decodes.
+    """Features (B, F, H, W) and latent samples (n, B, L) that every candidate decodes."""
 
-    Args:
-        batch: B.
-        size: H and W.
-        device: "cpu" or "cuda".
-        count: n.
-    """
-
-    def __init__(self, *, batch: int, size: int, device: str, count: int = 16) -> None:
+    def __init__(self, *, batch: int, size: int, device: str, count: int) -> None:
         generator = torch.Generator().manual_seed(1)
         self.features = torch.rand(batch, 32, size, size, generator=generator).to(device)
         self.latents = torch.randn(count, batch, 6, generator=generator).to(device)
@@ -89,7 +82,7 @@ class _Decoding(Workload):
         return decoded
 
     def answer(self) -> np.ndarray[Any, Any]:
-        """Return the probabilities."""
+        """Return them as an array."""
         return self.run().cpu().numpy()
 
     @abstractmethod

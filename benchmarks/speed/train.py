@@ -123,13 +123,7 @@ def images(batch: int, size: int) -> tuple[Tensor, Tensor]:
 
 
 class _Step(Workload):
-    """A training step on seeded images.
-
-    Args:
-        batch: B.
-        size: H and W.
-        device: "cpu" or "cuda".
-    """
+    """A training step on seeded images (B, 1, H, W), B = batch and H = W = size."""
 
     def __init__(self, *, batch: int, size: int, device: str) -> None:
         self.image, self.label = (tensor.to(device) for tensor in images(batch, size))
@@ -149,9 +143,6 @@ class Step(_Step):
     """A step as ``probseg.training.fit`` takes it.
 
     Args:
-        batch: B.
-        size: H and W.
-        device: "cpu" or "cuda".
         model: Name of a registered model.
         plain: In fp32 and NCHW, the batch as a whole, without kept memory.
         precision: Where it is not plain; the settings' own choice by default.
@@ -218,15 +209,14 @@ class TextbookStep(_Step):
     """A step of the textbook's network, with torch's Adam as it is.
 
     Args:
-        latent_dim: L.
         bf16: Under autocast, in channels last: the textbook's network at its best.
         **sizes: Batch, size and device.
     """
 
-    def __init__(self, *, latent_dim: int = 6, bf16: bool = False, **sizes: Any) -> None:
+    def __init__(self, *, bf16: bool = False, **sizes: Any) -> None:
         super().__init__(**sizes)
-        self.model = TextbookPUNet(latent_dim=latent_dim).to(self.device)
-        copy_weights(build("punet", latent_dim=latent_dim), self.model)
+        self.model = TextbookPUNet().to(self.device)
+        copy_weights(build("punet"), self.model)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4, weight_decay=5e-5)
         self.bf16 = bf16
         if bf16:

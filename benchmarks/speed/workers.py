@@ -8,12 +8,11 @@ import resource
 import sys
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
+from unittest.mock import patch
 
 from benchmarks.speed.timing import mean_seconds
 from probseg.errors import ProbsegError
@@ -67,7 +66,7 @@ class Worker:
         self._here, there = context.Pipe()
         # not a daemon, which could not start the processes that packing and evaluation need
         self._process = context.Process(target=_serve, args=(there, make, dict(options)))
-        with _environment(environment or {}):
+        with patch.dict(os.environ, environment or {}):
             self._process.start()
         there.close()
         self._receive()  # the workload is ready, or failed
@@ -88,12 +87,7 @@ class Worker:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """End the process."""
         self._here.close()
         self._process.join(timeout=5)
@@ -188,17 +182,3 @@ def _peak_memory() -> float:
 def _on_cuda() -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and bool(torch.cuda.is_initialized())
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +11,15 @@ import torch
 from benchmarks.jobs.scoring import score
 from benchmarks.speed import peer_metrics
 from benchmarks.speed.comparison import Disagreement, Settings
-from benchmarks.speed.evaluate import TASKS, TestSet, agree, comparisons
+from benchmarks.speed.evaluate import (
+    TASKS,
+    TestSet,
+    agree,
+    comparisons,
+    evaluations,
+    open_annotations,
+)
 from benchmarks.speed.peer_metrics import DISTANCES, OVERLAPS
-from benchmarks.speed.synthetic_samples import evaluations, open_annotations
 from benchmarks.speed.timing import Machine
 from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import SharedEvaluation
@@ -33,8 +38,8 @@ def evaluation() -> Evaluation:
 
 
 @pytest.mark.slow
-def test_every_table_names_who_is_missing_and_what_the_others_took(tmp_path: Path):
-    settings = Settings(machine=Machine({}, 1e9, 1e9, 1e9), rounds=1, small=True, out=tmp_path)
+def test_every_table_names_who_is_missing_and_what_the_others_took():
+    settings = Settings(machine=Machine({}, 1e9, 1e9, 1e9), rounds=1, small=True)
     tables = comparisons(settings)
     assert [len(table.rows) + len(table.missing) for table in tables] == [2, 2, 2, 1]
     assert all(table.floor for table in tables)
