@@ -120,15 +120,15 @@ def step_candidates(options: PartOptions) -> Iterator[Candidate]:
 
 
 def _step(**options: Any) -> Call:
-    return Step(**options).step
+    return Step(**options).run
 
 
 def _textbook_step(**options: Any) -> Call:
-    return TextbookStep(**options).step
+    return TextbookStep(**options).run
 
 
 def _graph_step(**options: Any) -> Call:
-    return captured(Step(**options, capturable=True).step)
+    return captured(Step(**options, capturable=True).run)
 
 
 def captured(call: Call) -> Call:

@@ -41,6 +41,7 @@ from probseg.metrics.hausdorff import hausdorff_cost
 from probseg.metrics.matching import hungarian_iou
 
 Scores = NDArray[np.float64]
+Labels = NDArray[np.integer[Any]]
 TOLERANCE = 1e-6  # single-precision peers
 SURFACE_SHARE = 0.15  # of the pairs may differ where a peer measures surfaces
 SAMPLES, BATCH = 16, 16
@@ -92,7 +93,12 @@ def comparisons(settings: Settings) -> list[Comparison]:
 
 def _with_peers(name: str, images: int, dataset: Dataset, settings: Settings) -> Comparison:
     task = TASKS[name]
-    options = _source(settings) | {"name": name, "images": images}
+    (evaluation,) = evaluations(dataset, images, size=images, samples=SAMPLES)
+    options = {
+        "name": name,
+        "samples": SharedEvaluation.of(evaluation).labels.numpy(),
+        "annotations": evaluation.annotations.numpy(),
+    }
     ours = Candidate(name=OURS, make=BatchScores, options=options | {"device": settings.device})
     peers = [
         Candidate(
@@ -111,10 +117,6 @@ def _with_peers(name: str, images: int, dataset: Dataset, settings: Settings) ->
         floor=_floor(settings, images * (SAMPLES + dataset.annotators) * _pixels(dataset)),
     )
     return replace(comparison, notes=_notes(comparison, task, images, dataset))
-
-
-def _source(settings: Settings) -> dict[str, Any]:
-    return {"root": settings.data_root, "small": settings.small}
 
 
 def _notes(comparison: Comparison, task: Task, images: int, dataset: Dataset) -> list[str]:
@@ -152,7 +154,12 @@ def _pixels(dataset: Dataset) -> int:
 
 def _test_set(dataset: Dataset, settings: Settings) -> Comparison:
     images = settings.size(2800, 4)
-    options = _source(settings) | {"images": images, "device": settings.device}
+    options = {
+        "images": images,
+        "root": settings.data_root,
+        "small": settings.small,
+        "device": settings.device,
+    }
     comparison = compare(
         f"All {len(OF_SAMPLES)} metrics of {images:,} images, beyond the forward passes",
         [Candidate(name=OURS, make=TestSet, options=options)],
@@ -171,24 +178,14 @@ def _test_set(dataset: Dataset, settings: Settings) -> Comparison:
 
 
 class BatchScores(Workload):
-    """probseg's function on a batch.
-
-    Args:
-        name: Of the task.
-        images: B.
-        root: Folder of LIDC, or None.
-        small: Whether drawn shapes will do.
-        device: "cpu" or "cuda".
-    """
+    """probseg's function on a batch: ``name`` of the task, label maps (B, N or A, H, W)."""
 
     def __init__(
-        self, *, name: str, images: int, root: Path | None, small: bool, device: str = "cpu"
+        self, *, name: str, samples: Labels, annotations: Labels, device: str = "cpu"
     ) -> None:
-        dataset = open_annotations(root, small=small)
-        (evaluation,) = evaluations(dataset, images, size=images, samples=SAMPLES)
-        self.samples = SharedEvaluation.of(evaluation).labels.to(device)
-        self.annotations = evaluation.annotations.to(device)
         self.task = TASKS[name]
+        self.samples = torch.from_numpy(samples).to(device)
+        self.annotations = torch.from_numpy(annotations).to(device)
 
     def run(self) -> Scores:
         """Return the scores of all images."""

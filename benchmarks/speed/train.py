@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Literal
@@ -23,7 +22,6 @@ from benchmarks.speed.comparison import (
     compare,
 )
 from benchmarks.speed.textbook import TextbookPUNet, copy_weights
-from benchmarks.speed.timing import wait
 from benchmarks.speed.workers import Workload
 from probseg.training.execution import Execution, choose_execution, kept_memory
 from probseg.training.gradients import accumulate, clip, images_at_once
@@ -129,15 +127,6 @@ class _Step(Workload):
         self.image, self.label = (tensor.to(device) for tensor in images(batch, size))
         self.device = device
 
-    def run(self) -> None:
-        """Take a step and wait until it is done."""
-        self.step()
-        wait(self.device)
-
-    @abstractmethod
-    def step(self) -> None:
-        """Take a step, which on a GPU goes on after this returns."""
-
 
 class Step(_Step):
     """A step as ``probseg.training.fit`` takes it.
@@ -182,7 +171,7 @@ class Step(_Step):
         if not plain:
             self._open.enter_context(kept_memory())
 
-    def step(self) -> None:
+    def run(self) -> None:
         """Take a step."""
         self._backward(self.image, self.label)
         clip(self.optimizer, self.settings.clip)
@@ -222,7 +211,7 @@ class TextbookStep(_Step):
         if bf16:
             self.model.to(memory_format=torch.channels_last)
 
-    def step(self) -> None:
+    def run(self) -> None:
         """Take a step."""
         self.optimizer.zero_grad()
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
@@ -254,7 +243,7 @@ class UqBoxStep(_Step):
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4, weight_decay=5e-5)
         self.batch = {self.model.input_key: self.image, self.model.target_key: self.label}
 
-    def step(self) -> None:
+    def run(self) -> None:
         """Take a step."""
         self.optimizer.zero_grad()
         self.model.compute_loss(self.batch)["loss"].backward()

@@ -23,9 +23,11 @@ _STATUS = Path("/proc/self/status")
 class Workload(ABC):
     """Something to be timed."""
 
+    device = "cpu"  # whose work is waited for after a turn
+
     @abstractmethod
     def run(self) -> Any:
-        """Do it once, to the end: work that goes on on a device is waited for."""
+        """Do it once; work that was given to a device may go on after this returns."""
 
     def answer(self) -> Any:
         """Return what it computes as NumPy arrays or plain numbers, to compare with others."""
@@ -150,7 +152,7 @@ def _serve(connection: Connection, make: Callable[..., Workload], options: Any) 
         while True:
             question, arguments = connection.recv()
             if question == "time":
-                value: Any = mean_seconds(workload.run, *arguments)
+                value: Any = mean_seconds(workload.run, *arguments, device=workload.device)
             elif question == "answer":
                 value = workload.answer()
             else:
