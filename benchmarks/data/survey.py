@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from probseg.datasets.cache.source import chunked
 from probseg.interfaces import Batch, Dataset
 
 BATCH = 64
@@ -54,8 +55,8 @@ def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None
         advance: Called with the number of images of each batch when it is done.
     """
     parts, digests = [], []
-    for start in range(0, len(dataset), BATCH):
-        batch = dataset.__getitems__(range(start, min(start + BATCH, len(dataset))))
+    for indices in chunked(range(len(dataset)), BATCH):
+        batch = dataset.__getitems__(indices)
         parts.append(measure(batch, dataset.classes))
         images = [image.contiguous().numpy().tobytes() for image in batch.image]
         digests += [hashlib.blake2b(image, digest_size=16).digest() for image in images]
@@ -142,13 +143,10 @@ def pairwise_iou(masks: Tensor, classes: int) -> Tensor:
     """
     flat = masks.flatten(2)
     drawn = (flat > 0).float()
+    regions = ((flat == k).float() for k in range(1, classes))
     area = drawn.sum(2)
-    shared = sum((_overlap((flat == k).float()) for k in range(1, classes)), torch.zeros(()))
-    return shared / (area[:, :, None] + area[:, None, :] - _overlap(drawn))
-
-
-def _overlap(regions: Tensor) -> Tensor:
-    return regions @ regions.mT
+    shared = sum((region @ region.mT for region in regions), torch.zeros(()))
+    return shared / (area[:, :, None] + area[:, None, :] - drawn @ drawn.mT)
 
 
 def mean_over_pairs(iou: Tensor, present: Tensor, *, both_empty: float) -> Tensor:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from benchmarks.speed.comparison import Candidate, Comparison, Disagreement, Row, Settings, compare
-from benchmarks.speed.workers import Worker, Workload, largest_child, own_peak
+from benchmarks.speed.workers import Worker, Workload
 from probseg.errors import MissingDataError
 
 if TYPE_CHECKING:  # torch takes seconds and 500 MB, which opening and packing need not spend
@@ -71,12 +71,9 @@ def _reading(layouts: Mapping[str, Mapping[str, Any]], settings: Settings) -> Co
 def _packing(archive: Path, cache: Path) -> tuple[Comparison, Path]:
     """Pack the zip once, in a process of its own; return the table and the packed folder."""
     with Worker(Pack, {"archive": archive, "cache": cache}) as worker:
-        seconds, packed, memory = worker.seconds(), worker.answer(), worker.memory()
+        seconds, memory, packed = worker.seconds(), worker.memory(), worker.answer()
     row = Row(name="probseg", seconds=[seconds], ratios=[1.0], **memory, agreement="")
-    note = (
-        f"{packed['samples']:,} samples; at its peak the process held {packed['process']:,.0f} MB "
-        f"and the largest of its workers {packed['worker']:,.0f} MB."
-    )
+    note = f"{packed['samples']:,} samples; at its peak a process held {row.peak:,.0f} MB."
     return Comparison(title="Packing, once", rows=[row], notes=[note]), packed["folder"]
 
 
@@ -135,10 +132,9 @@ class Pack(Workload):
         return dataset
 
     def answer(self) -> dict[str, Any]:
-        """Return the packed folder, the number of samples, and the peaks of memory in MB."""
-        peaks = {"process": own_peak(), "worker": largest_child()}
+        """Return the packed folder and the number of samples."""
         dataset = self.run()
-        return {"folder": dataset.folder, "samples": len(dataset), **peaks}
+        return {"folder": dataset.folder, "samples": len(dataset)}
 
 
 def write_pickle(folder: Path, path: Path, count: int) -> None:

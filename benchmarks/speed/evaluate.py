@@ -33,6 +33,7 @@ from benchmarks.speed.report import duration
 from benchmarks.speed.workers import Workload
 from benchmarks.suite.settings import DataSettings
 from probseg.datasets.annotators import complete
+from probseg.datasets.cache.source import chunked
 from probseg.errors import MissingDataError
 from probseg.interfaces import Dataset, Evaluation
 from probseg.metrics.evaluation import SharedEvaluation
@@ -280,9 +281,8 @@ def evaluations(dataset: Dataset, images: int, *, size: int, samples: int) -> It
         samples: N.
     """
     random = np.random.default_rng(0)
-    for start in range(0, images, size):
-        batch = dataset.__getitems__(range(start, min(start + size, images)))
-        for part in complete(batch):
+    for indices in chunked(range(images), size):
+        for part in complete(dataset.__getitems__(indices)):
             drawn = [_samples(masks, samples, random) for masks in part.masks.numpy()]
             yield Evaluation(_two_classes(np.stack(drawn)), part.masks)
 

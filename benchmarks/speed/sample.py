@@ -72,7 +72,7 @@ class _Decoding(Workload):
         self.device = device
         self.model = build_model().to(device)
 
-    def answer(self) -> np.ndarray[Any, Any]:
+    def answer(self) -> Any:
         """Return them as an array."""
         return self.run().cpu().numpy()
 

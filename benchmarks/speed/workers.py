@@ -115,25 +115,6 @@ class Worker:
         return value
 
 
-def reset_peak() -> float:
-    """Start measuring this process's peak memory, and return what it holds now, in MB."""
-    if not _STATUS.exists():
-        return own_peak()
-    Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
-    return _status("VmRSS")
-
-
-def own_peak() -> float:
-    """Return the most memory in MB that this process held since :func:`reset_peak`."""
-    # ru_maxrss would begin with the memory of the process that started this one
-    return _status("VmHWM") if _STATUS.exists() else _megabytes(resource.RUSAGE_SELF)
-
-
-def largest_child() -> float:
-    """Return the most memory in MB of a process that this one ran and waited for."""
-    return _megabytes(resource.RUSAGE_CHILDREN)
-
-
 def _megabytes(who: int) -> float:
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # ru_maxrss: bytes there, kB elsewhere
     return resource.getrusage(who).ru_maxrss / unit
@@ -147,7 +128,7 @@ def _status(name: str) -> float:
 def _serve(connection: Connection, make: Callable[..., Workload], options: Any) -> None:
     try:
         workload = make(**options)
-        start = _reset_memory()
+        start = _reset_peak()
         connection.send(("value", None))
         while True:
             question, arguments = connection.recv()
@@ -156,7 +137,7 @@ def _serve(connection: Connection, make: Callable[..., Workload], options: Any) 
             elif question == "answer":
                 value = workload.answer()
             else:
-                value = {"peak": _peak_memory(), "start": start}
+                value = {"peak": _peak(), "start": start}
             connection.send(("value", value))
     except EOFError:
         return  # the parent closed the connection
@@ -168,19 +149,26 @@ def _serve(connection: Connection, make: Callable[..., Workload], options: Any) 
         connection.send(("error", traceback.format_exc()))
 
 
-def _reset_memory() -> float:
-    if _on_cuda():
-        sys.modules["torch"].cuda.reset_peak_memory_stats()
-        return float(sys.modules["torch"].cuda.memory_allocated() / 2**20)
-    return reset_peak()
+def _reset_peak() -> float:
+    """Start measuring the peak memory of this process, and return what it holds now, in MB."""
+    if (cuda := _cuda()) is not None:
+        cuda.reset_peak_memory_stats()
+        return float(cuda.memory_allocated() / 2**20)
+    if not _STATUS.exists():
+        return _megabytes(resource.RUSAGE_SELF)
+    Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
+    return _status("VmRSS")
 
 
-def _peak_memory() -> float:
-    if _on_cuda():
-        return float(sys.modules["torch"].cuda.max_memory_allocated() / 2**20)
-    return max(own_peak(), largest_child())
+def _peak() -> float:
+    """Return the most memory in MB that this process, or one that it waited for, held since."""
+    if (cuda := _cuda()) is not None:
+        return float(cuda.max_memory_allocated() / 2**20)
+    # ru_maxrss would begin with the memory of the process that started this one
+    own = _status("VmHWM") if _STATUS.exists() else _megabytes(resource.RUSAGE_SELF)
+    return max(own, _megabytes(resource.RUSAGE_CHILDREN))
 
 
-def _on_cuda() -> bool:
+def _cuda() -> Any:
     torch = sys.modules.get("torch")
-    return torch is not None and bool(torch.cuda.is_initialized())
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None

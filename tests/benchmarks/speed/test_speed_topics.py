@@ -110,7 +110,7 @@ def test_packing_and_reading_a_small_zip_are_measured(archive: Path) -> None:
     assert [row.agreement for row in reading.rows[1:]] == ["the same images and masks"] * 2
     assert f"packed cache {2 / reading.rows[0].median:,.0f}" in reading.notes[0]
     assert f"pickle of 2 {reading.rows[2].start:,.0f}" in reading.notes[1]
-    assert packing.notes[0].startswith("3 samples; at its peak")
+    assert packing.notes[0].startswith("3 samples; at its peak a process held ")
 
 
 def test_other_samples_are_a_disagreement() -> None:
