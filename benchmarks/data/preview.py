@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     """
     name, out, channel = options.name, options.out, options.channel
     source = Source.of(options)
-    check_seed(options.seed)
+    check_integer("--seed", options.seed, low=0)
     check_integer("--samples", options.samples)
     if options.crop is not None:
         check_integer("--crop", options.crop)
