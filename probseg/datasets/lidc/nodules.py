@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from probseg.errors import DataError, MissingDataError
-from probseg.utils.optional import require
+from probseg.utils.imports import require
 
 READERS = 4  # of a nodule at most
 PROVENANCE = "LIDC-IDRI: real CT, real annotations of up to four radiologists (CC BY 3.0)"
