@@ -1,6 +1,6 @@
 """Metrics score an evaluation with one number per image.
 
-Each is a pure function of tensors (in a submodule) and a small class under a name here:
+Each is a pure function of tensors in a submodule, and has a name here:
 
 >>> import probseg
 >>> probseg.metrics.create("w-iou").higher_is_better

@@ -61,7 +61,7 @@ WITHIN = {  # what those call with tensors on the device
     *("chunks", "float64_chunks", "fetch_label_maps"),
 }
 ELSEWHERE = {  # have tests of their own
-    *("latent_statistics", "surprisal", "to_device"),
+    *("latent_statistics", "surprisal", "to_device", "in_single_precision", "probabilities"),
     *("checked_image", "checked_label", "check_device", "extremes", "one_hot", "padded", "cropped"),
 }
 
