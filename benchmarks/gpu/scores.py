@@ -9,15 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.parts import PartOptions
-from benchmarks.gpu.results import PartResults
+from benchmarks.gpu.parts import PartOptions, PartResults
 from benchmarks.jobs import provenance
 from benchmarks.jobs.data import Data, open_dataset, prepare, thin
-from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
 from benchmarks.jobs.predictors import ModelPredictor
-from benchmarks.jobs.records import to_json
 from benchmarks.jobs.results import finite, means
-from benchmarks.jobs.scoring import Scorer, Scores, batches
+from benchmarks.jobs.scoring import PictureRecorder, Scores, batches, choose_images, score_dataset
 from benchmarks.suite.settings import DataSettings
 from probseg import load
 from probseg.datasets.views import Subset
@@ -37,7 +34,7 @@ REHEARSAL_IMAGES = 8  # images
 def run(options: PartOptions) -> None:
     """Score every model that the paper's run kept, on as many images as the time allows."""
     results = PartResults(options.out, "scores", keep=False)
-    results["provenance"] = to_json(provenance.collect(options.device))
+    results["provenance"] = provenance.collect(options.device).to_json()
     pattern = "cells/*/*/*/*/training/best.safetensors"
     checkpoints = sorted((options.out / "run-paper").glob(pattern))
     folders = {path.parents[2].name: path.parent for path in checkpoints}
@@ -56,7 +53,7 @@ def run(options: PartOptions) -> None:
         recorders[name] = PictureRecorder(choose_images(test))
         started = time.monotonic()
         scores = {
-            str(FEW): Scorer(few, batch=BATCH[FEW], watch=recorders[name].watch).run(test),
+            str(FEW): score_dataset(few, test, batch=BATCH[FEW], watch=recorders[name].watch),
             str(MANY): _score_many(many, test),
         }
         seconds = time.monotonic() - started
@@ -103,7 +100,7 @@ def _images(
     tried = Subset(test, thin(range(len(test)), TRIED, seed=0))
     for _ in range(2):  # the first compiles
         started = time.monotonic()
-        Scorer(predictors[0], batch=BATCH[FEW]).run(tried)
+        score_dataset(predictors[0], tried, batch=BATCH[FEW])
         _score_many(predictors[1], tried)
         seconds = (time.monotonic() - started) / len(tried)
     print(f"{seconds:.4f} s an image", flush=True)
