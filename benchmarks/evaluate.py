@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import probseg
-from benchmarks.arguments import (
-    add_data_root,
-    check_data_root,
-    check_device,
-    check_fold,
-    check_seed,
-    choose,
-)
+from benchmarks.arguments import add_data_root, check_data_root, check_device, choose
+from benchmarks.suite.settings import FOLDS
 from probseg.cli.command import Command, run_program
 from probseg.cli.parser import Parser
-from probseg.options import check_integer
+from probseg.errors import DataError, OptionError
+from probseg.options import check_choice, check_integer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from probseg.interfaces import Dataset
 
 EXAMPLES = """
@@ -83,14 +80,14 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from benchmarks.jobs.data import open_dataset
-    from benchmarks.jobs.scorecard import ScoringOptions, make_scorecard, to_rich
     from probseg.utils.atomic_files import write_json
 
-    checkpoint = _file(options.checkpoint)
+    checkpoint = options.checkpoint
+    if checkpoint.is_dir():
+        checkpoint /= "model.safetensors"
     model: Any = probseg.load(checkpoint)
     dataset = _part(open_dataset(options.dataset, root=options.data_root), options)
-    how = {field.name: getattr(options, field.name) for field in fields(ScoringOptions)}
-    card = make_scorecard(model, dataset, ScoringOptions(**how))
+    card = make_scorecard(model, dataset, options)
     out = options.out or checkpoint.with_name(f"{checkpoint.stem}-{options.dataset}.json")
     write_json(out, {"checkpoint": str(checkpoint), **card})
     console = Console()
@@ -101,8 +98,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     choose([options.dataset], probseg.datasets, kind="data set")
-    check_fold("--fold", options.fold)
-    check_seed(options.seed)
+    check_choice("--fold", options.fold, range(FOLDS))
+    check_integer("--seed", options.seed, low=0)
     check_data_root(options.data_root)
     check_device(options.device)
     for name in ("images", "crop", "samples", "batch"):
@@ -111,13 +108,8 @@ def _check(options: argparse.Namespace) -> None:
             check_integer(f"--{name}", value)
 
 
-def _file(checkpoint: Path) -> Path:
-    return checkpoint / "model.safetensors" if checkpoint.is_dir() else checkpoint
-
-
 def _part(dataset: Dataset, options: argparse.Namespace) -> Dataset:
     from benchmarks.jobs.data import thin
-    from benchmarks.suite.settings import FOLDS
     from probseg.datasets.splits import split
     from probseg.datasets.views import CentreCrop, Subset
 
@@ -127,6 +119,84 @@ def _part(dataset: Dataset, options: argparse.Namespace) -> Dataset:
         indices = getattr(parts, options.split)
     chosen = Subset(dataset, thin(indices, options.images, seed=0))
     return CentreCrop(chosen, options.crop) if options.crop else chosen
+
+
+def make_scorecard(model: Any, dataset: Dataset, options: argparse.Namespace) -> dict[str, Any]:
+    """Score a model on every image of a data set, and return the JSON that the command writes.
+
+    Raises:
+        OptionError: The device is not here, or the model has no projected prior.
+        DataError: The model was built for other channels or classes.
+    """
+    from benchmarks.jobs import provenance
+    from benchmarks.jobs.predictors import ModelPredictor
+    from benchmarks.jobs.results import SCHEMA_VERSION, finite, means
+    from benchmarks.jobs.scoring import score_dataset
+    from probseg.training.execution import choose_execution
+    from probseg.training.settings import TrainingSettings
+    from probseg.utils.progress import progress_bar
+
+    _check_fits(model, dataset)
+    execution = choose_execution(TrainingSettings(device=options.device))
+    if options.projected and model.spec.get("flow_context") not in ("image", "own"):
+        raise OptionError("--projected needs a model with a projected prior, and this one has none")
+    how = {"execution": execution, "seed": options.seed, "projected": options.projected}
+    predict = ModelPredictor(model, options.samples, **how)
+    with progress_bar("evaluating", len(dataset)) as advance:
+        scores = finite(score_dataset(predict, dataset, batch=options.batch, advance=advance))
+    return {
+        "schema": SCHEMA_VERSION,
+        "model": model.spec,
+        "data": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "provenance": dataset.provenance,
+            "split": options.split,
+            "images": len(dataset),
+        },
+        "samples": options.samples,
+        "seed": options.seed,
+        "batch": options.batch,
+        "provenance": provenance.collect(str(execution.device)).to_json(),
+        "groups": [str(group) for group in dataset.groups],
+        "scores": scores,
+        "means": means(scores),
+    }
+
+
+def _check_fits(model: Any, dataset: Dataset) -> None:
+    for name in ("channels", "classes"):
+        of_model = model.in_channels if name == "channels" else model.classes
+        of_data = getattr(dataset, name)
+        if of_model != of_data:
+            raise DataError(
+                f"the model was built for {of_model} {name}, but {dataset.name} has {of_data}"
+            )
+
+
+def to_rich(card: Mapping[str, Any]) -> Table:
+    """Return mean and standard deviation over the images, a column for each prior."""
+    from rich.table import Table
+
+    data = card["data"]
+    table = Table(
+        title=f"{card['model']['name']} on {data['name']}",
+        caption=f"{data['images']} images ({data['split']}), {card['samples']} samples each; "
+        f"mean ± sd over images. Data: {data['provenance']}",
+    )
+    table.add_column("metric")
+    for variant in card["scores"]:
+        table.add_column(f"{variant} prior", justify="right")
+    for metric in card["scores"]["base"]:
+        table.add_row(metric, *(_cell(scores[metric]) for scores in card["scores"].values()))
+    return table
+
+
+def _cell(values: list[float | None]) -> str:
+    defined = [value for value in values if value is not None]
+    if not defined:
+        return "–"
+    return f"{statistics.fmean(defined):.3f} ± {statistics.pstdev(defined):.3f}"
 
 
 if __name__ == "__main__":

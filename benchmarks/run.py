@@ -6,18 +6,15 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any, NoReturn
 
 import probseg
-from benchmarks.arguments import add_data_root, choose
+from benchmarks.arguments import RunOptions, choose
 from benchmarks.jobs.cells import Plan, plan_cells
-from benchmarks.jobs.options import RunOptions
-from benchmarks.suite import listing
-from benchmarks.suite.definition import Profile, Suite, read_suite
+from benchmarks.suite.definition import Profile, Suite, list_suite, list_suites, read_suite
 from benchmarks.suite.files import find
 from benchmarks.suite.settings import overrides
 from probseg.cli.parser import Parser
@@ -48,16 +45,11 @@ def make_parser() -> Parser:
     parser = Parser(
         prog="python -m benchmarks.run",
         description="Train, evaluate and picture models on data that several people annotated.",
-        epilog=f"{listing.suites()}\n{EXAMPLES}",
+        epilog=f"{list_suites()}\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
-    _add_what(parser.add_argument_group("what to run").add_argument)
-    _add_how(parser.add_argument_group("how").add_argument)
-    where = parser.add_argument_group("where")
-    add_data_root(where)
-    where.add_argument("--out", type=Path, metavar="DIR", help=f"default: {RunOptions.out}")
-    _add_scale(parser.add_argument_group("at which scale").add_argument)
+    RunOptions.add_to(parser)
     shown = {
         "--list": "show suites, rows, profiles and data sets, run nothing",
         "--dry-run": "show the plan, run nothing",
@@ -68,69 +60,16 @@ def make_parser() -> Parser:
     return parser
 
 
-def _add_what(add: Callable[..., argparse.Action]) -> None:
-    add("--all", action="store_true", help="every data set and model of the suite")
-    add(
-        "--suite",
-        metavar="NAME",
-        help="an ablation below, or a TOML file of your own (default: the paper's)",
-    )
-    add("--datasets", nargs="+", metavar="NAME", help="such as contours, lidc")
-    add(
-        "--models",
-        nargs="+",
-        metavar="NAME",
-        help="rows of the suite, such as punet, csae-own, and models of installed plugins",
-    )
-    add("--baselines", nargs="*", metavar="NAME", help="by default all; no name for none")
-    add("--folds", nargs="+", type=int, metavar="N", help="of 0, 1, 2")
-    add("--seed", dest="seeds", nargs="+", type=int, metavar="N", help="of training (default: 0)")
-
-
-def _add_how(add: Callable[..., argparse.Action]) -> None:
-    add(
-        "--profile",
-        metavar="NAME",
-        help="quick (a CPU), paper (a GPU) or auto, which picks one and says so",
-    )
-    add(
-        "--set",
-        dest="settings",
-        nargs="+",
-        default=(),
-        metavar="KEY=VALUE",
-        help="settings other than the suite's",
-    )
-    add("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
-
-
-def _add_scale(add: Callable[..., argparse.Action]) -> None:
-    add("--workers", type=int, metavar="N", help="cells at once, here")
-    add(
-        "--ray",
-        metavar="ADDRESS",
-        help="cells on a Ray cluster; auto joins one that runs here, or starts one",
-    )
-    add("--gpus-per-cell", type=float, metavar="X", help="of the Ray cluster, such as 0.5")
-    add("--devices", type=int, metavar="N", help="GPUs (or processes) that share a cell")
-    add(
-        "--threads",
-        type=int,
-        metavar="N",
-        help="of the processor, a cell (default: the cores over the workers; 1 with --ray)",
-    )
-
-
 def options_of(arguments: argparse.Namespace) -> RunOptions:
     """Return the options of a run from the parsed command line.
 
     Raises:
         OptionError: A value is out of range, or two exclude each other.
     """
-    names = [field.name for field in fields(RunOptions) if hasattr(arguments, field.name)]
-    given = {name: getattr(arguments, name) for name in names}
-    lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
-    return RunOptions(**{**given, **lists, "settings": overrides(arguments.settings)})
+    names = {field.name for field in fields(RunOptions)}
+    given = {key: value for key, value in vars(arguments).items() if key in names}
+    lists = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
+    return RunOptions(**{**given, **lists, "settings": overrides(given.get("settings", ()))})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -143,32 +82,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(parsed: argparse.Namespace) -> int:
     if parsed.list:
         suite = getattr(parsed, "suite", RunOptions.suite)
-        print(listing.everything(read_suite(find(suite))))
+        print(list_suite(read_suite(find(suite))))
         return 0
     options = options_of(parsed)
     plan = make_plan(options)
     if parsed.dry_run or parsed.estimate:
-        _show(plan, options, with_estimates=parsed.estimate)
+        from benchmarks.execution.preview import show_plan
+
+        estimates = None
+        if parsed.estimate:
+            from benchmarks.execution.runner import estimate_plan
+
+            estimates = estimate_plan(plan, options)
+        show_plan(plan, options, estimates)
         return 0
     try:
         with sigterm_interrupts():
-            from benchmarks.execution.run_plan import run_plan
+            from benchmarks.execution.runner import run_plan
 
             return run_plan(plan, options)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
-
-
-def _show(plan: Plan, options: RunOptions, *, with_estimates: bool) -> None:
-    from benchmarks.execution.preview import show_plan
-
-    estimates = None
-    if with_estimates:
-        from benchmarks.execution.run_plan import estimate_plan
-
-        estimates = estimate_plan(plan, options)
-    show_plan(plan.cells, plan.profile, options.out, at_once=options.workers, estimates=estimates)
 
 
 def make_plan(options: RunOptions) -> Plan:

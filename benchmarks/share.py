@@ -9,9 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.provenance import GitState
-from benchmarks.jobs.results import DataSummary, Result, read_result
+from benchmarks.jobs.results import Result, read_result
 from probseg.cli.command import Command, run_program
 from probseg.cli.parser import Parser
 from probseg.errors import DataError
@@ -80,10 +78,16 @@ def card_of(result: Result) -> Card:
     if data is None or training is None:
         raise DataError(f"the result {result.key} is of no model that was trained to its end")
     variant = next(iter(result.means))
+    revision = f"revision {origin.git.revision}" if origin.git.revision else "unknown revision"
     return Card(
         title=f"{cell.row} on {cell.dataset}",
         dataset=cell.dataset,
-        data=_data(cell, data),
+        data=(
+            f"{data.provenance}. {data.train} images to train on, {data.validation} to choose "
+            f"the weights, {data.test} to test; {data.channels} channels, {data.classes} "
+            f"classes, {data.annotators} annotators; {data.split}; seen as {dict(cell.data)}. "
+            f"Fingerprint {data.fingerprint}. The data keep their own terms."
+        ),
         metrics={n: v for n, v in result.means[variant].items() if v is not None},
         measured_on=(
             f"Means over {data.test} test images of {cell.dataset} "
@@ -94,27 +98,12 @@ def card_of(result: Result) -> Card:
             "trained": f"{training.steps} steps, the best weights after {training.best_step}",
             "profile and seed": f"{cell.profile}, {cell.seed}",
             "finished": result.timings.finished or "unknown",
-            "code": _code(origin.git),
+            "code": f"{revision}{', with changes' if origin.git.dirty else ''}",
             "versions": ", ".join(f"{n} {v}" for n, v in origin.versions.items()),
             "machine": str(origin.machine.get("device", "unknown")),
             "result": f"{result.key}, digest {result.digest}",
         },
     )
-
-
-def _data(cell: Cell, data: DataSummary) -> str:
-    return (
-        f"{data.provenance}. {data.train} images to train on, {data.validation} to choose "
-        f"the weights, {data.test} to test; {data.channels} channels, {data.classes} "
-        f"classes, {data.annotators} annotators; {data.split}; seen as {dict(cell.data)}. "
-        f"Fingerprint {data.fingerprint}. The data keep their own terms."
-    )
-
-
-def _code(git: GitState) -> str:
-    if git.revision is None:
-        return "unknown revision"
-    return f"revision {git.revision}{', with changes' if git.dirty else ''}"
 
 
 def _result_file(cell: Path) -> Path:

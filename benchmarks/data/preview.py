@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import probseg
-from benchmarks.arguments import check_seed, choose
+from benchmarks.arguments import choose
 from benchmarks.data.opening import Source, add_source, annotator_names, sample_name
 from probseg.cli.command import Command
 from probseg.cli.output import print_line
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     """
     name, out, channel = options.name, options.out, options.channel
     source = Source.of(options)
-    check_seed(options.seed)
+    check_integer("--seed", options.seed, low=0)
     check_integer("--samples", options.samples)
     if options.crop is not None:
         check_integer("--crop", options.crop)

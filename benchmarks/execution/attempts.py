@@ -5,44 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from benchmarks.arguments import RunOptions
 from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.locks import BusyError
-from benchmarks.jobs.options import RunOptions
+from benchmarks.jobs.output_folder import BusyError
 from benchmarks.jobs.results import Result
 from probseg.utils.atomic_files import WriteError
 
 ATTEMPTS = 3  # at a cell whose process dies
 
 
-class Started(NamedTuple):
-    """A cell begins."""
+class Event(NamedTuple):
+    """What happens to a cell.
 
+    It is "started"; "retried" where its process died and it begins again; "busy" where another run
+    in the same folder does it, to which it is left for now; or "ended", with its result or else
+    with an error in one line.
+    """
+
+    kind: Literal["started", "retried", "busy", "ended"]
     cell: Cell
-
-
-class Retried(NamedTuple):
-    """The process of a cell died, and the cell is begun again."""
-
-    cell: Cell
-
-
-class Busy(NamedTuple):
-    """Another run in the same folder does the cell, which is left to it for now."""
-
-    cell: Cell
-
-
-class Done(NamedTuple):
-    """A cell ended: with its result, or with an error in one line."""
-
-    cell: Cell
-    result: Result | None
+    result: Result | None = None
     error: str = ""
-
-
-Event = Started | Retried | Busy | Done
 
 
 @dataclass(frozen=True)
@@ -57,7 +42,7 @@ class Attempt:
     options: RunOptions
     wait: bool = False
 
-    def __call__(self, cell: Cell) -> Done | Busy:
+    def __call__(self, cell: Cell) -> Event:
         """Do a cell, and write its result, or why it failed.
 
         Raises:
@@ -68,13 +53,13 @@ class Attempt:
         options = replace(self.options, device=resolve(self.options.device))
         with threads(options.threads_per_cell):
             try:
-                return Done(cell, run_experiment(cell, options, wait=self.wait))
+                return Event("ended", cell, run_experiment(cell, options, wait=self.wait))
             except BusyError:
-                return Busy(cell)
+                return Event("busy", cell)
             except WriteError:
                 raise
             except Exception as error:
-                return Done(cell, None, f"{type(error).__name__}: {error}")
+                return Event("ended", cell, error=f"{type(error).__name__}: {error}")
 
 
 Executor = Callable[[Attempt, Sequence[Cell]], Iterator[Event]]
@@ -83,7 +68,7 @@ Executor = Callable[[Attempt, Sequence[Cell]], Iterator[Event]]
 def serial(attempt: Attempt, cells: Sequence[Cell]) -> Iterator[Event]:
     """Do cells one after another in this process."""
     for cell in cells:
-        yield Started(cell)
+        yield Event("started", cell)
         yield attempt(cell)
 
 
@@ -103,14 +88,10 @@ def threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def died(cell: Cell, attempts: int) -> Done:
+def died(cell: Cell, attempts: int) -> Event:
     """Return the end of a cell whose process died every time."""
-    return Done(
-        cell,
-        None,
-        f"its process died {attempts} times: killed, or out of memory; "
-        "fewer cells at once leave each more",
-    )
+    reason = "killed, or out of memory; fewer cells at once leave each more"
+    return Event("ended", cell, error=f"its process died {attempts} times: {reason}")
 
 
 def resolve(device: str) -> str:

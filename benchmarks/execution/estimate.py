@@ -1,26 +1,33 @@
-"""Estimates: a few real steps of a cell on its real data, timed in a process of their own."""
+"""How long cells take.
+
+That is known from the validation rounds that they, or others like them, have kept. It is estimated
+from a few real steps of a cell on its real data, timed in a process of their own. Nothing imports
+torch before it is needed.
+"""
 
 from __future__ import annotations
 
+import json
 import resource
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.execution.timing import kind
 from benchmarks.jobs.cells import Cell
 
 if TYPE_CHECKING:
+    from benchmarks.arguments import RunOptions
     from benchmarks.jobs.data import Data
-    from benchmarks.jobs.options import RunOptions
-    from benchmarks.jobs.train import Trained
     from probseg.interfaces import Batch
+
+StepTimes = Mapping[str, float]  # kind of cell to seconds a step
 
 # A loader is a batch ahead, and the first step is no measure of the others.
 BATCHES = 6
@@ -31,9 +38,86 @@ START = get_context("spawn")  # a fork would begin with the memory of this proce
 class Estimate(NamedTuple):
     """What a cell takes if its training does not stop early."""
 
-    seconds: float  # of all steps, validation rounds and the evaluation
-    step: float  # seconds
+    step: float  # seconds, with a share of the validation rounds and of the evaluation
     memory: int  # bytes at the peak: of its GPU, or else of its process
+
+
+def kind(cell: Cell) -> str:
+    """Return what cells share that differ in nothing but fold and seed."""
+    return replace(cell, fold=None, seed=None).key
+
+
+def validation_rounds(cell: Cell, out: Path) -> list[dict[str, Any]]:
+    """Return the records of a cell's validation rounds so far; none where none can be read."""
+    path = cell.folder(out) / "training" / "history.json"
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return records if isinstance(records, list) else []
+
+
+def max_steps(cell: Cell) -> int:
+    """Return after how many steps a cell's training ends at the latest, 0 without training."""
+    if cell.training is None:
+        return 0
+    if "max_steps" in cell.training:
+        return int(cell.training["max_steps"])
+    from probseg.training.settings import TrainingSettings
+
+    return TrainingSettings.max_steps
+
+
+def step_times(cells: Iterable[Cell], out: Path) -> dict[str, float]:
+    """Return the seconds a step of each kind of cell that was trained a round, with validation."""
+    seen: dict[str, list[float]] = {}
+    for cell in cells:
+        records = validation_rounds(cell, out)
+        if cell.trained and records:
+            last = records[-1]
+            seen.setdefault(kind(cell), []).append(last["seconds"] / last["step"])
+    return {name: statistics.fmean(values) for name, values in seen.items()}
+
+
+def seconds_left(
+    cells: Sequence[Cell], out: Path, times: StepTimes, *, at_once: int
+) -> float | None:
+    """Return how long cells will train if none stops early, or None where no step was timed.
+
+    Args:
+        cells: Those that are not done.
+        out: Folder of the run.
+        times: Seconds a step; a kind that has none counts as the mean of the others.
+        at_once: Cells at the same time.
+    """
+    if not times:
+        return None
+    usual = statistics.fmean(times.values())
+    each = [steps_left(cell, out) * times.get(kind(cell), usual) for cell in cells]
+    return max([sum(each) / max(at_once, 1), *each], default=0.0)
+
+
+def steps_left(cell: Cell, out: Path) -> int:
+    """Return the steps until a cell's training ends at the latest."""
+    records = validation_rounds(cell, out)
+    return max(0, max_steps(cell) - int(records[-1]["step"])) if records else max_steps(cell)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in one or two units.
+
+    >>> duration(42), duration(660), duration(7500), duration(200_000)
+    ('42 s', '11 min', '2 h 5 min', '2 days 7 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} days {hours % 24} h"
 
 
 def estimate_all(options: RunOptions, cells: Iterable[Cell]) -> dict[str, Estimate | str]:
@@ -63,46 +147,29 @@ def estimate(options: RunOptions, cell: Cell) -> Estimate | str:
 
 
 def _estimate(options: RunOptions, cell: Cell, data: Data) -> Estimate:
-    from benchmarks.jobs.train import training_settings
+    from benchmarks.jobs.experiment import Trained, build_model, make_predictor, training_settings
+    from benchmarks.jobs.scoring import score_dataset
     from probseg.datasets.views import Subset
-
-    size = training_settings(cell, options).batch_size
-    seen = range(min(BATCHES * size, len(data.validation)))
-    train, validation = Clocked(data.train), Clocked(Subset(data.validation, seen))
-    trained = _train(options, cell, train, validation)
-    settings = trained.settings
-    step = train.between()
-    round_steps = settings.validate_every or -(-len(data.train) // settings.batch_size)
-    rounds = -(-settings.max_steps // round_steps)
-    batches = rounds * -(-len(data.validation) // settings.batch_size)
-    # Too few validation batches to time are few enough to count as steps.
-    validating = batches * validation.between(otherwise=step)
-    seconds = settings.max_steps * step + validating + _evaluating(cell, data, trained)
-    return Estimate(seconds, step, peak_memory(options.device))
-
-
-def _train(options: RunOptions, cell: Cell, train: Clocked, validation: Clocked) -> Trained:
-    from benchmarks.jobs.train import Trained, build_model, training_settings
     from probseg.training.fitting import fit
 
     settings = training_settings(cell, options)
-    model = build_model(cell, train)
+    size = settings.batch_size
+    seen = range(min(BATCHES * size, len(data.validation)))
+    train, validation = Clocked(data.train), Clocked(Subset(data.validation, seen))
     few = replace(settings, max_steps=BATCHES, validate_every=BATCHES)
-    return Trained(model, fit(model, train, validation, few, progress=False), settings)
-
-
-def _evaluating(cell: Cell, data: Data, trained: Trained) -> float:
-    """Return the seconds of the evaluation, from those of its first batch."""
-    from benchmarks.jobs.experiment import make_predictor
-    from benchmarks.jobs.scoring import Scorer
-    from probseg.datasets.views import Subset
-
-    size = cell.evaluation_settings.evaluation_batch
-    first = Subset(data.test, range(min(size, len(data.test))))
-    predictor = make_predictor(cell, data, trained)
+    model = build_model(cell, data.source)
+    trained = Trained(model, fit(model, train, validation, few, progress=False), settings)
+    step = train.between()
+    rounds = -(-settings.max_steps // (settings.validate_every or -(-len(data.train) // size)))
+    # Too few validation batches to time are few enough to count as steps.
+    validating = rounds * -(-len(data.validation) // size) * validation.between(otherwise=step)
+    batch = cell.evaluation_settings.evaluation_batch
+    first = Subset(data.test, range(min(batch, len(data.test))))
     started = time.monotonic()
-    Scorer(predictor, batch=size).run(first)
-    return (time.monotonic() - started) * len(data.test) / len(first)
+    score_dataset(make_predictor(cell, data, trained), first, batch=batch)
+    evaluating = (time.monotonic() - started) * len(data.test) / len(first)
+    spread = (validating + evaluating) / settings.max_steps
+    return Estimate(step + spread, peak_memory(options.device))
 
 
 @dataclass

@@ -14,16 +14,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
-from benchmarks.execution.attempts import (
-    ATTEMPTS,
-    Attempt,
-    Busy,
-    Done,
-    Event,
-    Retried,
-    Started,
-    died,
-)
+from benchmarks.execution.attempts import ATTEMPTS, Attempt, Event, died
 from benchmarks.jobs.cells import Cell
 
 START = get_context("spawn")  # a fork would share the threads and the CUDA state of this process
@@ -45,25 +36,25 @@ class LocalProcesses:
         """Yield what happens, in the order in which it does."""
         with _processes(attempt, min(self.count, len(cells))) as idle:
             waiting, tries = deque(cells), Counter[str]()
-            running: dict[Future[Done | Busy], tuple[_Process, Cell]] = {}
+            running: dict[Future[Event], tuple[_Process, Cell]] = {}
             while waiting or running:
                 while waiting and idle:
                     process, cell = idle.pop(), waiting.popleft()
                     tries[cell.key] += 1
-                    running[process.submit(cell)] = process, cell
+                    running[process.pool.submit(process.attempt, cell)] = process, cell
                     if tries[cell.key] == 1:
-                        yield Started(cell)
+                        yield Event("started", cell)
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     process, cell = running.pop(future)
                     idle.append(process)
                     if not isinstance(future.exception(), BrokenProcessPool):
                         yield future.result()
-                    elif tries[cell.key] < self.attempts:
-                        process.renew()
+                        continue
+                    process.renew()
+                    if tries[cell.key] < self.attempts:
                         waiting.appendleft(cell)
-                        yield Retried(cell)
+                        yield Event("retried", cell)
                     else:
-                        process.renew()
                         yield died(cell, self.attempts)
 
 
@@ -81,9 +72,6 @@ class _Process:
     def renew(self) -> None:
         """Prepare a new process, which starts with its first cell."""
         self.pool = ProcessPoolExecutor(1, START, initializer=_begin, initargs=(self.lifeline,))
-
-    def submit(self, cell: Cell) -> Future[Done | Busy]:
-        return self.pool.submit(self.attempt, cell)
 
 
 @contextmanager

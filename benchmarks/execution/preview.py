@@ -2,93 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.execution import timing
-from benchmarks.execution.estimate import Estimate
-from benchmarks.jobs.cells import Cell
+from benchmarks.arguments import RunOptions
+from benchmarks.execution.estimate import (
+    Estimate,
+    duration,
+    kind,
+    seconds_left,
+    step_times,
+    steps_left,
+    validation_rounds,
+)
+from benchmarks.execution.progress import say
+from benchmarks.jobs.cells import Cell, Plan
 from benchmarks.jobs.results import finished_result, result_path
-from benchmarks.suite.definition import Profile
-
-Estimates = Mapping[str, Estimate | str]  # kind of cell to what it takes, or why that is unknown
 
 
 def show_plan(
-    cells: Sequence[Cell],
-    profile: Profile,
-    out: Path,
-    *,
-    at_once: int = 1,
-    estimates: Estimates | None = None,
+    plan: Plan, options: RunOptions, estimates: Mapping[str, Estimate | str] | None = None
 ) -> None:
     """Print which cells there are, what is done of each and what it takes.
 
     Args:
-        cells: The plan.
-        profile: Of all of them.
-        out: Folder of the run.
-        at_once: Cells at the same time.
-        estimates: From measured steps; without them, times come from validation rounds of the run.
+        plan: The plan.
+        options: Of the run.
+        estimates: Kind of cell to what it takes, or why that is unknown; without them, times come
+            from validation rounds of the run.
     """
-    times = _step_times(cells, out, estimates or {})
-    table = Table(title=f"profile {profile.name}: {profile.description}", title_justify="left")
+    out, values = options.out, (estimates or {}).values()
+    measured = {k: e for k, e in (estimates or {}).items() if isinstance(e, Estimate)}
+    times = {k: e.step for k, e in measured.items()} | step_times(plan.cells, out)
+    states = {cell.key: state(cell, out) for cell in plan.cells}
+    title = f"profile {plan.profile.name}: {plan.profile.description}"
+    table = Table(title=title, title_justify="left")
     headings = ["data set", "row", "fold", "seed", "steps", "key", "state"]
     headings += ["at most"] * bool(times) + ["memory"] * bool(estimates)
     for heading in headings:
         table.add_column(heading, no_wrap=heading not in ("data set", "row"), overflow="fold")
-    for cell in cells:
-        row = _row(cell, out)
-        row += [_time(cell, out, times)] if times else []
-        row += [_memory(cell, estimates)] if estimates else []
+    for cell in plan.cells:
+        numbers = (cell.fold, cell.seed, (cell.training or {}).get("max_steps"))
+        shown = ["–" if number is None else str(number) for number in numbers]
+        row = [cell.dataset, cell.row, *shown, cell.key, states[cell.key]]
+        if times:
+            timed = kind(cell) in times and states[cell.key] != "finished"
+            row.append(duration(steps_left(cell, out) * times[kind(cell)]) if timed else "–")
+        if estimates:
+            one = measured.get(kind(cell))
+            row.append(f"{one.memory / 2**30:.1f} GiB" if one else "–")
         table.add_row(*row)
     console = Console()
     console.print(table)
-    console.print(
-        _sum(cells, out, times, at_once=at_once), highlight=False, markup=False, soft_wrap=True
-    )
-    for reason in dict.fromkeys(e for e in (estimates or {}).values() if isinstance(e, str)):
-        console.print(f"no estimate: {reason}", style="yellow", markup=False, highlight=False)
-
-
-def _row(cell: Cell, out: Path) -> list[str]:
-    numbers = (cell.fold, cell.seed, (cell.training or {}).get("max_steps"))
-    shown = ("–" if number is None else str(number) for number in numbers)
-    return [cell.dataset, cell.row, *shown, cell.key, state(cell, out)]
-
-
-def _step_times(cells: Sequence[Cell], out: Path, estimates: Estimates) -> dict[str, float]:
-    """Return seconds a step of each kind, evaluation and validation spread over the steps."""
-    estimated = {
-        timing.kind(cell): estimate.seconds / timing.max_steps(cell)
-        for cell in cells
-        if cell.trained and isinstance(estimate := estimates.get(timing.kind(cell)), Estimate)
-    }
-    return {**estimated, **timing.step_times(cells, out)}
-
-
-def _sum(cells: Sequence[Cell], out: Path, times: Mapping[str, float], *, at_once: int) -> str:
-    left = [cell for cell in cells if state(cell, out) != "finished"]
-    text = f"{len(cells)} cells in {out}, {len(left)} to run"
-    seconds = timing.seconds_left(left, out, times, at_once=at_once)
-    if not seconds:
-        return text
-    by = f" by {at_once} at once" if at_once > 1 else ""
-    return f"{text}, at most {timing.duration(seconds)}{by}; early stopping ends sooner"
-
-
-def _time(cell: Cell, out: Path, times: Mapping[str, float]) -> str:
-    if not cell.trained or timing.kind(cell) not in times or state(cell, out) == "finished":
-        return "–"
-    return timing.duration(timing.steps_left(cell, out) * times[timing.kind(cell)])
-
-
-def _memory(cell: Cell, estimates: Estimates) -> str:
-    estimate = estimates.get(timing.kind(cell))
-    return f"{estimate.memory / 2**30:.1f} GiB" if isinstance(estimate, Estimate) else "–"
+    left = [cell for cell in plan.cells if states[cell.key] != "finished"]
+    text = f"{len(plan.cells)} cells in {out}, {len(left)} to run"
+    if seconds := seconds_left(left, out, times, at_once=options.workers):
+        by = f" by {options.workers} at once" if options.workers > 1 else ""
+        text += f", at most {duration(seconds)}{by}; early stopping ends sooner"
+    say(console, text)
+    for reason in dict.fromkeys(value for value in values if isinstance(value, str)):
+        say(console, f"no estimate: {reason}", "yellow")
 
 
 def state(cell: Cell, out: Path) -> str:
@@ -97,7 +73,7 @@ def state(cell: Cell, out: Path) -> str:
         return "finished"
     if result_path(cell, out).exists():
         return "failed"
-    records = timing.validation_rounds(cell, out)
+    records = validation_rounds(cell, out)
     if records:
         return f"to resume at step {int(records[-1]['step'])}"
     return "to resume" if (cell.folder(out) / "training").exists() else "to run"

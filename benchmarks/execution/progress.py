@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.execution import timing
+from benchmarks.execution import estimate
 from benchmarks.jobs.cells import Cell
 
 SHOWN = 12  # running cells; a cluster may have hundreds
@@ -62,9 +62,9 @@ class Progress:
     def left(self) -> str:
         """Return the time until all cells have ended, or nothing where no step was timed."""
         waiting = [cell for cell in self.cells if cell.key not in self.done | self.failed]
-        times = timing.step_times(self.cells, self.out)
-        seconds = timing.seconds_left(waiting, self.out, times, at_once=len(self.started))
-        return f"at most {timing.duration(seconds)} left" if seconds else ""
+        times = estimate.step_times(self.cells, self.out)
+        seconds = estimate.seconds_left(waiting, self.out, times, at_once=len(self.started))
+        return f"at most {estimate.duration(seconds)} left" if seconds else ""
 
     def __rich__(self) -> RenderableType:
         """Return the line of the run above one of each running cell."""
@@ -79,26 +79,30 @@ class Progress:
         return Group(Text(" · ".join(filter(None, [text, self.left()])), style="bold"), grid)
 
     def _row(self, cell: Cell) -> tuple[RenderableType, ...]:
-        elapsed = timing.duration(time.monotonic() - self.started[cell.key])
+        elapsed = estimate.duration(time.monotonic() - self.started[cell.key])
         if not cell.trained:
             return cell.label, "", "", elapsed
-        records, most = timing.validation_rounds(cell, self.out), timing.max_steps(cell)
+        records, most = estimate.validation_rounds(cell, self.out), estimate.max_steps(cell)
         step = int(records[-1]["step"]) if records else 0
         bar = ProgressBar(total=most, completed=step, width=20)
         loss = f", validation {records[-1]['validation/loss']:.4g}" if records else ""
         return cell.label, bar, f"step {step}/{most}, round {len(records)}{loss}", elapsed
 
 
+def say(console: Console, text: str | Text, style: str = "") -> None:
+    """Print a line as it is, whatever the width of the terminal."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 class _ConsoleHandler(logging.Handler):
-    """Prints each warning on a console, in one line whatever the width of the terminal."""
+    """Prints each warning on a console."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(logging.WARNING)
         self.console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = f"    {record.getMessage()}"
-        self.console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        say(self.console, f"    {record.getMessage()}", "yellow")
 
 
 @contextmanager

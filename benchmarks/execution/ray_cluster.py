@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.execution.attempts import ATTEMPTS, Attempt, Busy, Done, Event, Started, died
+from benchmarks.execution.attempts import ATTEMPTS, Attempt, Event, died
 from benchmarks.jobs.cells import Cell
 from probseg.errors import OptionError
 from probseg.utils.atomic_files import WriteError, atomic_file
@@ -21,7 +21,7 @@ from probseg.utils.atomic_files import WriteError, atomic_file
 class Delivery(NamedTuple):
     """What a worker sends back: files by name only where it does not share the driver's disk."""
 
-    done: Done | Busy
+    event: Event
     files: Mapping[str, bytes]
 
 
@@ -60,20 +60,23 @@ class RayCluster:
                 while waiting and len(running) < capacity(needs, ray.cluster_resources()):
                     cell = waiting.pop()
                     running[task.remote(attempt, cell, mark)] = cell
-                    yield Started(cell)
+                    yield Event("started", cell)
                 for reference in ray.wait(list(running))[0]:
                     yield self._receive(ray, reference, running.pop(reference), attempt.options.out)
 
-    def _receive(self, ray: Any, reference: Any, cell: Cell, out: Path) -> Done | Busy:
+    def _receive(self, ray: Any, reference: Any, cell: Cell, out: Path) -> Event:
         try:
             delivery: Delivery = ray.get(reference)
         except WriteError:
             raise
         except ray.exceptions.RayError as error:
             lost = isinstance(error, ray.exceptions.WorkerCrashedError)
-            return died(cell, self.attempts) if lost else Done(cell, None, _first_line(error))
+            if lost:
+                return died(cell, self.attempts)
+            line = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            return Event("ended", cell, error=line)
         write_files(delivery.files, cell.folder(out))
-        return delivery.done
+        return delivery.event
 
 
 def do(attempt: Attempt, cell: Cell, mark: Path) -> Delivery:
@@ -88,8 +91,8 @@ def do(attempt: Attempt, cell: Cell, mark: Path) -> Delivery:
         return Delivery(attempt(cell), {})
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)
-        done = replace(attempt, options=replace(attempt.options, out=out))(cell)
-        return Delivery(done, collect_files(cell.folder(out)))
+        event = replace(attempt, options=replace(attempt.options, out=out))(cell)
+        return Delivery(event, collect_files(cell.folder(out)))
 
 
 def collect_files(folder: Path) -> dict[str, bytes]:
@@ -163,7 +166,3 @@ def _mark(out: Path) -> Iterator[Path]:
         yield path
     finally:
         path.unlink(missing_ok=True)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"

@@ -1,134 +1,165 @@
-"""Running the cells of a plan: finished ones are kept, the others done, failures reported."""
+"""Running a plan: finished cells are kept, the others done, failures and the report shown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from rich.console import Console
+from rich.text import Text
 
-from benchmarks.execution.attempts import Attempt, Busy, Done, Event, Executor, Retried, Started
-from benchmarks.execution.progress import Progress
-from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.data import dataset_of
-from benchmarks.jobs.options import RunOptions
+from benchmarks.arguments import RunOptions
+from benchmarks.execution.attempts import Attempt, Event, Executor, serial
+from benchmarks.execution.estimate import Estimate, estimate_all
+from benchmarks.execution.progress import Progress, say, warnings_on
+from benchmarks.jobs.cells import Cell, Plan
+from benchmarks.jobs.data import dataset_of, forget_datasets
+from benchmarks.jobs.output_folder import REPORT, held
 from benchmarks.jobs.results import Result, finished_result
 from probseg.errors import ProbsegError
-from probseg.interfaces import Dataset
-from probseg.utils.atomic_files import WriteError
+from probseg.training.execution import choose_execution
+from probseg.training.settings import TrainingSettings
+from probseg.utils.atomic_files import WriteError, sweep
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The results of a plan, and what went wrong."""
+def run_plan(plan: Plan, options: RunOptions) -> int:
+    """Run every cell, write the report and return the exit status.
 
-    finished: list[Result] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)  # label of a cell to its error
-    unavailable: dict[str, str] = field(default_factory=dict)  # data set to how to get it
+    It is 1 where a cell failed, or where nothing could run.
 
-    @property
-    def status(self) -> int:
-        """Exit status: 1 where a cell failed, or where nothing could run."""
-        return int(bool(self.failed) or not self.finished)
+    Raises:
+        OptionError: The device is not on this machine, or a setting is out of range.
+        WriteError: The disk is full or read-only.
+    """
+    console = Console()
+    options = _ready(plan.cells, options)
+    plan.suite.check_options()
+    forget_datasets()
+    console.print(_heading(plan, options), highlight=False)
+    runner = Runner(plan.cells, options, console)
+    with warnings_on(console):
+        runner.run(choose_executor(options))
+    if runner.results:
+        _report(plan, options, runner.results)
+        console.print(f"\ntables and pictures are in {options.out}", highlight=False, markup=False)
+    _print_problems("not run", runner.unavailable, "yellow", console)
+    _print_problems("failed", runner.failed, "red", console)
+    return int(bool(runner.failed) or not runner.results)
+
+
+def estimate_plan(plan: Plan, options: RunOptions) -> dict[str, Estimate | str]:
+    """Return what each kind of cell takes on this machine, from a few steps of it.
+
+    Raises:
+        OptionError: The device is not on this machine, or a setting is out of range.
+    """
+    return estimate_all(_ready(plan.cells, options), plan.cells)
+
+
+def choose_executor(options: RunOptions) -> Executor:
+    """Return what does the cells: this process, several local ones, or a Ray cluster."""
+    if options.ray is not None:
+        from benchmarks.execution.ray_cluster import RayCluster
+
+        return RayCluster(options.ray, options.ray_gpus_per_cell)
+    if options.workers > 1:
+        from benchmarks.execution.local import LocalProcesses
+
+        return LocalProcesses(options.workers)
+    return serial
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs the cells of a plan that have no result yet.
+    """Runs the cells of a plan that have no result yet, and collects what came of each.
 
     Args:
+        cells: The plan.
         options: Of the run.
-        executor: What does the cells, in this process or in others.
         console: Where progress is shown.
+        finished: Key of a cell to its result.
+        failed: Label of a cell to its error.
+        unavailable: Data set to how to get it.
     """
 
+    cells: Sequence[Cell]
     options: RunOptions
-    executor: Executor
     console: Console
-    outcome: Outcome = field(default_factory=Outcome)
+    finished: dict[str, Result] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
     _started: list[str] = field(default_factory=list)  # keys, in order
     _busy: list[Cell] = field(default_factory=list)  # which another run does
 
-    def run(self, cells: Sequence[Cell]) -> Outcome:
+    @property
+    def results(self) -> list[Result]:
+        """The results, in the order of the plan."""
+        return [self.finished[cell.key] for cell in self.cells if cell.key in self.finished]
+
+    def run(self, executor: Executor) -> None:
         """Run the cells of each data set that is there; a failure of one stops no other.
 
         Raises:
             WriteError: The disk is full or read-only, which no other cell would survive.
         """
-        waiting = self._without_results(cells)
+        waiting = [cell for cell in self.cells if self._is_to_do(cell)]
         progress = Progress(self.console, self.options.out, waiting)
         with progress.shown():
-            for event in self._events(waiting):
-                self._record(event, cells, progress)
-        order = {cell.key: index for index, cell in enumerate(cells)}
-        self.outcome.finished.sort(key=lambda result: order[result.key])
-        return self.outcome
+            for event in self._events(executor, waiting):
+                self._record(event, progress)
 
-    def _without_results(self, cells: Sequence[Cell]) -> list[Cell]:
-        """Keep the results there are, and return the other cells whose data are there."""
-        waiting = []
-        for name in dict.fromkeys(cell.dataset for cell in cells):
-            of_dataset = [cell for cell in cells if cell.dataset == name]
-            dataset = self._open(of_dataset[0])
-            if dataset is None:
-                continue
-            for cell in of_dataset:
-                kept = finished_result(cell, self.options.out, dataset.fingerprint)
-                if kept is None:
-                    waiting.append(cell)
-                else:
-                    self.console.print(f"{_number(cell, cells)}: kept", highlight=False)
-                    self.outcome.finished.append(kept)
-        return waiting
-
-    def _open(self, cell: Cell) -> Dataset | None:
+    def _is_to_do(self, cell: Cell) -> bool:
+        """Return whether the data of a cell are there, but no result; one that is there is kept."""
+        if cell.dataset in self.unavailable:
+            return False
         try:
-            return dataset_of(cell, self.options.data_root)
+            dataset = dataset_of(cell, self.options.data_root)
         except WriteError:
             raise
         except ProbsegError as error:
-            self.outcome.unavailable[cell.dataset] = str(error)
-            return None
+            self.unavailable[cell.dataset] = str(error)
+            return False
+        kept = finished_result(cell, self.options.out, dataset.fingerprint)
+        if kept is not None:
+            self.finished[cell.key] = kept
+            say(self.console, f"{self._name(cell)}: kept")
+        return kept is None
 
-    def _events(self, cells: Sequence[Cell]) -> Iterator[Event]:
+    def _events(self, executor: Executor, cells: Sequence[Cell]) -> Iterator[Event]:
         """Do the cells, and at last those that another run did meanwhile."""
         if cells:
-            yield from self.executor(Attempt(self.options), cells)
+            yield from executor(Attempt(self.options), cells)
         if self._busy:
-            yield from self.executor(Attempt(self.options, wait=True), self._busy)
+            yield from executor(Attempt(self.options, wait=True), self._busy)
 
-    def _record(self, event: Event, cells: Sequence[Cell], progress: Progress) -> None:
-        name = _number(event.cell, cells)
-        if isinstance(event, Started):
+    def _record(self, event: Event, progress: Progress) -> None:
+        cell, name = event.cell, self._name(event.cell)
+        if event.kind == "started":
             left = progress.left()
-            progress.begin(event.cell)
-            self._started.append(event.cell.key)
-            line = f"[bold]{name}[/]" + (f" · {left}" if left else "")
-            self.console.print(line, highlight=False)
-        elif isinstance(event, Retried):
-            line = f"{name}: its process died and is begun again"
-            self.console.print(line, style="yellow", highlight=False)
-        elif isinstance(event, Busy):
-            progress.leave(event.cell)
-            self._busy.append(event.cell)
-            self.console.print(f"{name}: another run does it: later", style="dim", highlight=False)
+            progress.begin(cell)
+            self._started.append(cell.key)
+            say(self.console, Text.assemble((name, "bold"), f" · {left}" if left else ""))
+        elif event.kind == "retried":
+            say(self.console, f"{name}: its process died and is begun again", "yellow")
+        elif event.kind == "busy":
+            progress.leave(cell)
+            self._busy.append(cell)
+            say(self.console, f"{name}: another run does it: later", "dim")
         else:
-            progress.end(event.cell, failed=event.result is None)
-            is_last_line = self._started[-1] == event.cell.key  # where its name stands
+            progress.end(cell, failed=event.result is None)
+            is_last_line = self._started[-1] == cell.key  # where its name stands
             self._record_end(event, "    " if is_last_line else f"{name}: ")
 
-    def _record_end(self, done: Done, start: str) -> None:
-        if done.result is None:
-            self.outcome.failed[done.cell.label] = done.error
-            line, style = f"{start}failed: {done.error}", "red"
+    def _record_end(self, event: Event, start: str) -> None:
+        if event.result is None:
+            self.failed[event.cell.label] = event.error
+            say(self.console, f"{start}failed: {event.error}", "red")
         else:
-            self.outcome.finished.append(done.result)
-            line, style = f"{start}{_summary(done.result)}", "dim"
-        self.console.print(line, style=style, markup=False, highlight=False)
+            self.finished[event.cell.key] = event.result
+            say(self.console, f"{start}{_summary(event.result)}", "dim")
 
-
-def _number(cell: Cell, cells: Sequence[Cell]) -> str:
-    return f"[{cells.index(cell) + 1}/{len(cells)}] {cell.label}"
+    def _name(self, cell: Cell) -> str:
+        return f"[{self.cells.index(cell) + 1}/{len(self.cells)}] {cell.label}"
 
 
 def _summary(result: Result) -> str:
@@ -136,3 +167,48 @@ def _summary(result: Result) -> str:
     shown = {"GED": "ged", "HM-IoU": "hungarian-iou", "diversity": "diversity", "Gini": "gini"}
     values = (f"{k} {v:.3f}" for k, metric in shown.items() if (v := means.get(metric)) is not None)
     return f"{' · '.join(values)} · {seconds:.0f} s"
+
+
+def _ready(cells: Sequence[Cell], options: RunOptions) -> RunOptions:
+    """Check the settings of every training before the first one, and resolve device and paths.
+
+    Paths become absolute, since another process may be in another folder.
+    """
+    for cell in cells:
+        TrainingSettings.from_mapping({**(cell.training or {}), "devices": options.devices})
+    device = options.device
+    if options.ray is None:  # the devices of a cluster are not known here
+        settings = TrainingSettings(device=device, devices=options.devices)
+        device = str(choose_execution(settings).device)
+    root = None if options.data_root is None else options.data_root.absolute()
+    return replace(options, device=device, out=options.out.absolute(), data_root=root)
+
+
+def _heading(plan: Plan, options: RunOptions) -> str:
+    profile = plan.profile
+    changed = ", ".join(f"{key}={value}" for key, value in profile.overrides.items())
+    text = f"profile [bold]{profile.name}[/] on {options.device}: {profile.description}"
+    return f"{text}; with {changed}" if changed else text
+
+
+def _report(plan: Plan, options: RunOptions, results: Sequence[Result]) -> None:
+    from benchmarks.reports.runs import Run
+    from benchmarks.reports.writer import write
+    from benchmarks.tables import to_terminal
+
+    console = Console()
+    baselines = plan.suite.all.baselines
+    competing = {c.row for c in plan.cells if c.trained and c.row not in baselines}
+    notes = {name: row.description for name, row in plan.suite.models.items()}
+    run = Run(results, sorted(competing), notes)
+    with held(REPORT, options.out):
+        sweep(options.out)
+        tables = write(run, options.out)
+    for table in tables:
+        console.print()
+        console.print(to_terminal(table, narrow=True))
+
+
+def _print_problems(kind: str, problems: Mapping[str, str], style: str, console: Console) -> None:
+    for name, message in problems.items():
+        say(console, f"{kind}: {name}: {message}", style)

@@ -12,10 +12,9 @@ from typing import Any
 from benchmarks.gpu.parts import PartOptions, PartResults
 from benchmarks.jobs import provenance
 from benchmarks.jobs.data import Data, open_dataset, prepare, thin
-from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
 from benchmarks.jobs.predictors import ModelPredictor
 from benchmarks.jobs.results import finite, means
-from benchmarks.jobs.scoring import Scorer, Scores, batches
+from benchmarks.jobs.scoring import PictureRecorder, Scores, batches, choose_images, score_dataset
 from benchmarks.suite.settings import DataSettings
 from probseg import load
 from probseg.datasets.views import Subset
@@ -54,7 +53,7 @@ def run(options: PartOptions) -> None:
         recorders[name] = PictureRecorder(choose_images(test))
         started = time.monotonic()
         scores = {
-            str(FEW): Scorer(few, batch=BATCH[FEW], watch=recorders[name].watch).run(test),
+            str(FEW): score_dataset(few, test, batch=BATCH[FEW], watch=recorders[name].watch),
             str(MANY): _score_many(many, test),
         }
         seconds = time.monotonic() - started
@@ -101,7 +100,7 @@ def _images(
     tried = Subset(test, thin(range(len(test)), TRIED, seed=0))
     for _ in range(2):  # the first compiles
         started = time.monotonic()
-        Scorer(predictors[0], batch=BATCH[FEW]).run(tried)
+        score_dataset(predictors[0], tried, batch=BATCH[FEW])
         _score_many(predictors[1], tried)
         seconds = (time.monotonic() - started) / len(tried)
     print(f"{seconds:.4f} s an image", flush=True)

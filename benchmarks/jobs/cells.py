@@ -22,31 +22,19 @@ class Cell:
     """One experiment as plain data, which can be hashed, written down and sent away.
 
     It is everything that decides the cell's numbers, save the data and the code.
-
-    Args:
-        profile: Name of the profile.
-        row: Name of the table's row.
-        dataset: Name of the data set.
-        dataset_options: Of the data set's constructor.
-        fold: Of the cross-validation; None where nothing is trained.
-        seed: Of training; None where nothing is trained.
-        data: The settings of the data that were given.
-        evaluation: The settings of the evaluation that were given.
-        baseline: Name of the baseline, if the row is one.
-        model: What ``probseg.build`` is called with, if the row is a model.
-        training: The settings of the training that were given, if the row is a model.
     """
 
     profile: str
-    row: str
+    row: str  # of the table
     dataset: str
     dataset_options: Mapping[str, Any] = field(default_factory=dict)
-    fold: int | None = None
-    seed: int | None = None
+    fold: int | None = None  # None where nothing is trained, as for the seed
+    seed: int | None = None  # of training
+    # What the suite gave; what it left out has its default.
     data: Mapping[str, Any] = field(default_factory=dict)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     baseline: str | None = None
-    model: Mapping[str, Any] | None = None
+    model: Mapping[str, Any] | None = None  # what ``probseg.build`` is called with
     training: Mapping[str, Any] | None = None
 
     @classmethod
@@ -153,15 +141,7 @@ def make_cell(
 ) -> Cell:
     """Return the cell of a row with resolved settings, over which those of the row win.
 
-    A baseline's cell has no fold, seed or training.
-
-    Args:
-        row: The row.
-        settings: By name.
-        profile: Its name.
-        dataset: Name and options.
-        fold: Of the cross-validation.
-        seed: Of training.
+    The data set is a name with its options. A baseline's cell has no fold, seed or training.
     """
     settings = {**settings, **row.settings}
     latents = {"latents": list(row.latents)} if row.latents else {}

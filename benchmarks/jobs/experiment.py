@@ -4,33 +4,60 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import torch
+
+import probseg
+from benchmarks.arguments import RunOptions
 from benchmarks.jobs import pictures, provenance
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.data import Data, dataset_of, prepare
-from benchmarks.jobs.locks import held
-from benchmarks.jobs.options import RunOptions
-from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
+from benchmarks.jobs.output_folder import held, set_aside
 from benchmarks.jobs.predictors import ModelPredictor, baseline_predictor
 from benchmarks.jobs.results import (
     Result,
     TestImages,
     Timings,
+    TrainingSummary,
     finished_result,
     means,
     result_path,
     set_aside_unusable,
     write_result,
 )
-from benchmarks.jobs.scoring import Predictor, Scorer, Scores
-from benchmarks.jobs.train import Trained, train
+from benchmarks.jobs.scoring import PictureRecorder, Predictor, Scores, choose_images, score_dataset
+from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset
-from probseg.training.determinism import deterministic
-from probseg.training.execution import choose_execution
+from probseg.sharing.checkpoint import save
+from probseg.training.execution import choose_execution, deterministic
+from probseg.training.fitting import FitResult, fit
+from probseg.training.settings import TrainingSettings
 from probseg.utils.atomic_files import WriteError, sweep, write_json
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model with the course of its training."""
+
+    model: Any
+    fit: FitResult
+    settings: TrainingSettings
+
+    def summary(self) -> TrainingSummary:
+        """Return the training of a result, without the history."""
+        return TrainingSummary(
+            spec=self.model.spec,
+            parameters=sum(p.numel() for p in self.model.parameters()),
+            steps=self.fit.steps,
+            best_step=self.fit.best_step,
+            best_validation_loss=self.fit.best_validation_loss,
+            stopped_early=self.fit.stopped_early,
+            micro_batch=self.fit.micro_batch,
+        )
 
 
 def run_experiment(cell: Cell, options: RunOptions, *, wait: bool = True) -> Result:
@@ -120,6 +147,44 @@ def make_predictor(cell: Cell, data: Data, trained: Trained | None) -> Predictor
 def _score(cell: Cell, data: Data, predictor: Predictor, folder: Path) -> Scores:
     recorder = PictureRecorder(choose_images(data.test))
     batch = cell.evaluation_settings.evaluation_batch
-    scores = Scorer(predictor, batch=batch, watch=recorder.watch).run(data.test)
+    scores = score_dataset(predictor, data.test, batch=batch, watch=recorder.watch)
     pictures.save(folder / pictures.FILE, recorder.pictures)
     return scores
+
+
+def train(cell: Cell, data: Data, options: RunOptions) -> Trained:
+    """Train a cell's model, going on where an earlier run stopped, and save it.
+
+    Raises:
+        ProbsegError: The model cannot be built or trained as the config says.
+    """
+    settings = training_settings(cell, options)
+    folder = cell.folder(options.out)
+    model = build_model(cell, data.source)
+    try:
+        done = _fit(model, data, settings, folder / "training")
+    except CheckpointError as error:  # of other code or data, or damaged
+        set_aside(folder / "training", error)
+        model = build_model(cell, data.source)
+        done = _fit(model, data, settings, folder / "training")
+    save(model, folder / "model.safetensors")
+    return Trained(model, done, settings)
+
+
+def _fit(model: Any, data: Data, settings: TrainingSettings, out: Path) -> FitResult:
+    # the progress of the run stands where that of the training would
+    return fit(model, data.train, data.validation, settings, out=out, progress=False)
+
+
+def build_model(cell: Cell, dataset: Dataset) -> Any:
+    """Return a cell's model before training, for the channels and classes of a data set."""
+    assert cell.model is not None and cell.seed is not None
+    torch.manual_seed(cell.seed)  # of the initial weights
+    shape = {"in_channels": dataset.channels, "classes": dataset.classes}
+    return probseg.build(**{**shape, **cell.model})
+
+
+def training_settings(cell: Cell, options: RunOptions) -> TrainingSettings:
+    """Return how a cell is trained on this machine."""
+    here = {"seed": cell.seed, "device": options.device, "devices": options.devices}
+    return TrainingSettings.from_mapping({**(cell.training or {}), **here})

@@ -1,21 +1,27 @@
-"""Predictors: what predicts for a batch of images, a trained model or a baseline."""
+"""Predictors: what predicts for a batch of images, a trained model or a baseline.
+
+A baseline needs no training. It turns the annotations (B, A, H, W) of some images into evaluations,
+over which every metric is averaged.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
+from torch.nn import functional
 
-from benchmarks.jobs.baselines import BASELINES
 from benchmarks.jobs.scoring import Answers, Predictor
 from probseg.datasets.annotators import choose_annotator
-from probseg.errors import OptionError
+from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Evaluation
 from probseg.training.execution import Execution
 from probseg.utils.seeding import seeded
+
+Baseline = Callable[[Tensor, int], Iterator[Evaluation]]
 
 
 class ModelPredictor:
@@ -106,6 +112,47 @@ class ModelPredictor:
     def _generator(self, start: int) -> torch.Generator:
         mixed = self.seed * 1_000_003 + start
         return torch.Generator(self.execution.device).manual_seed(mixed)
+
+
+def always_empty(masks: Tensor, classes: int) -> Iterator[Evaluation]:
+    """Yield one evaluation: a single prediction that is background everywhere."""
+    yield Evaluation(one_hot(torch.zeros_like(masks[:, :1]), classes), masks)
+
+
+def annotators(masks: Tensor, classes: int) -> Iterator[Evaluation]:
+    """Yield each leave-one-out: the other annotators as samples, all of them as the reference.
+
+    On the models' own scale this is a ceiling: such a "model" has seen all annotations but one.
+    """
+    for rest, _ in _leave_one_out(masks):
+        yield Evaluation(one_hot(rest, classes), masks)
+
+
+def one_annotator(masks: Tensor, classes: int) -> Iterator[Evaluation]:
+    """Yield each leave-one-out: one annotator as the only sample, the others as the reference."""
+    for rest, one in _leave_one_out(masks):
+        yield Evaluation(one_hot(one, classes), rest)
+
+
+def _leave_one_out(masks: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    count = masks.shape[1]
+    if count < 2:
+        raise DataError("leaving one annotator out needs two of them; this data set has one")
+    for index in range(count):
+        rest = [other for other in range(count) if other != index]
+        yield masks[:, rest], masks[:, index : index + 1]
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Turn labels (B, N, H, W) into certain probabilities (B, N, K, H, W)."""
+    return functional.one_hot(labels.long(), classes).movedim(-1, 2).float()
+
+
+BASELINES: dict[str, Baseline] = {
+    "always-empty": always_empty,
+    "annotators": annotators,
+    "one-annotator": one_annotator,
+}
 
 
 def baseline_predictor(name: str, classes: int) -> Predictor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arguments import cores
 from benchmarks.jobs.records import to_json
 
 PACKAGES = (
@@ -94,9 +94,7 @@ def machine(device: str) -> dict[str, Any]:
     return {
         "device": torch.cuda.get_device_name() if cuda else device,
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.release()}",
     }

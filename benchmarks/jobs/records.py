@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from benchmarks.suite.settings import unknown_key
 from probseg.errors import DataError
-from probseg.options import did_you_mean, fits, listing
+from probseg.options import fits, listing
 
 Record = TypeVar("Record")
 
@@ -59,8 +60,7 @@ def check_keys(
         raise DataError(f"{where} must be an object, not {data!r}")
     for key in data:
         if key not in known:
-            hint = did_you_mean(key, known) or ";"
-            raise DataError(f"{where}: unknown key {key!r}{hint} Known: {listing(known)}")
+            raise DataError(f"{where}: {unknown_key(key, known)}")
     missing = [key for key in required if key not in data]
     if missing:
         raise DataError(f"{where} lacks {listing(missing)}")

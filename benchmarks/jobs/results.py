@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.damaged import set_aside
+from benchmarks.jobs.output_folder import set_aside
 from benchmarks.jobs.provenance import Provenance
 from benchmarks.jobs.records import check_keys, from_json, to_json
 from probseg.errors import DataError
@@ -79,31 +79,18 @@ class TestImages:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The result of one cell, or why it failed.
-
-    Args:
-        cell: Whose result.
-        error: The traceback of a failed cell.
-        data: Of a cell that did not fail while it was prepared.
-        provenance: Code, libraries and machine.
-        timings: Of a finished cell.
-        training: Of a trained model.
-        history: One record a validation round.
-        images: Which were scored.
-        scores: Variant ("base", "projected", …) to metric to one value an image; None is undefined.
-        means: Variant to metric to the mean over the images.
-    """
+    """The result of one cell, or why it failed."""
 
     cell: Cell
-    error: str | None = None
-    data: DataSummary | None = None
+    error: str | None = None  # the traceback of a failed cell
+    data: DataSummary | None = None  # of a cell that did not fail while it was prepared
     provenance: Provenance
     timings: Timings = Timings()
     training: TrainingSummary | None = None
-    history: Sequence[Mapping[str, float | None]] = ()
+    history: Sequence[Mapping[str, float | None]] = ()  # one record a validation round
     images: TestImages = TestImages()
-    scores: Scores = field(default_factory=dict)
-    means: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    scores: Scores = field(default_factory=dict)  # None is undefined
+    means: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)  # over images
 
     @property
     def finished(self) -> bool:

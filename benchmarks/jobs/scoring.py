@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import probseg
+from benchmarks.jobs.pictures import Picture
 from probseg.datasets.annotators import complete
 from probseg.errors import InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
@@ -20,6 +21,8 @@ Answers = Mapping[str, Sequence[Evaluation]]
 Predictor = Callable[[Batch, int], Answers]  # a batch and the index of its first image
 Scores = dict[str, dict[str, list[float]]]  # variant to metric to one value an image
 
+QUANTILES = (0.95, 0.8, 0.65, 0.5)  # of the disagreement: from much to the median
+SHOWN_SAMPLES = 8
 OF_SAMPLES = (
     *("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy", "hungarian-iou"),
     *("ged", "ged-cross", "diversity", "annotator-diversity", "ncc"),
@@ -50,37 +53,33 @@ class PriorScale:
         return to_float64(evaluation.prior.stddev).mean(-1)
 
 
-@dataclass
-class Scorer:
-    """Scores a data set with a predictor.
+def score_dataset(
+    predict: Predictor,
+    dataset: Dataset,
+    *,
+    batch: int,
+    watch: Callable[[int, Batch, Answers], None] = lambda start, batch, answers: None,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Scores:
+    """Return the scores of every image of a data set.
 
     Args:
         predict: What predicts the answers to a batch.
+        dataset: The images.
         batch: Images a batch; samples are seeded by batch, so it belongs to the config.
         watch: Called with the index of each batch's first image, the batch and the answers.
         advance: Called with the number of images of every finished batch.
     """
-
-    predict: Predictor
-    batch: int
-    watch: Callable[[int, Batch, Answers], None] = lambda start, batch, answers: None
-    advance: Callable[[int], None] = lambda count: None
-    scores: Scores = field(default_factory=dict)
-
-    def run(self, dataset: Dataset) -> Scores:
-        """Return the scores of every image."""
-        for start, batch in batches(dataset, self.batch):
-            answers = self.predict(batch, start)
-            for variant, evaluations in answers.items():
-                self._add(variant, score(evaluations))
-            self.watch(start, batch, answers)
-            self.advance(len(batch.image))
-        return self.scores
-
-    def _add(self, variant: str, values: Mapping[str, Tensor]) -> None:
-        kept = self.scores.setdefault(variant, {})
-        for name, value in values.items():
-            kept.setdefault(name, []).extend(value.tolist())
+    scores: Scores = {}
+    for start, images in batches(dataset, batch):
+        answers = predict(images, start)
+        for variant, evaluations in answers.items():
+            kept = scores.setdefault(variant, {})
+            for name, value in score(evaluations).items():
+                kept.setdefault(name, []).extend(value.tolist())
+        watch(start, images, answers)
+        advance(len(images.image))
+    return scores
 
 
 def score(evaluations: Sequence[Evaluation]) -> dict[str, Tensor]:
@@ -101,3 +100,52 @@ def batches(dataset: Dataset, size: int) -> Iterator[tuple[int, Batch]]:
         for batch in complete(read):
             yield start, batch
             start += len(batch.image)
+
+
+@dataclass(frozen=True)
+class PictureRecorder:
+    """Keeps segmentations, mean and standard deviation of chosen images.
+
+    Args:
+        indices: Which images of the test set.
+        pictures: What was kept, by index.
+    """
+
+    indices: Sequence[int]
+    pictures: dict[int, Picture] = field(default_factory=dict)
+
+    def watch(self, start: int, batch: Batch, answers: Answers) -> None:
+        """Keep the chosen images of a batch that begins at ``start``."""
+        probabilities = answers["base"][0].probabilities
+        for index in self.indices:
+            if start <= index < start + len(batch.image):
+                image, masks = batch.image[index - start], batch.masks[index - start]
+                self.pictures[index] = _picture(image, masks, probabilities[index - start])
+
+
+def _picture(image: Tensor, masks: Tensor, probabilities: Tensor) -> Picture:
+    foreground = 1 - probabilities[:, 0]
+    return {
+        "image": image.half().numpy(),
+        "masks": masks.numpy(),
+        "labels": probabilities[:SHOWN_SAMPLES].argmax(1).to(torch.uint8).cpu().numpy(),
+        "mean": foreground.mean(0).half().cpu().numpy(),
+        "sd": foreground.std(0, correction=0).half().cpu().numpy(),
+    }
+
+
+def choose_images(dataset: Dataset, quantiles: Sequence[float] = QUANTILES) -> list[int]:
+    """Return the indices of images at given quantiles of the annotators' disagreement.
+
+    The choice depends on the annotations alone, so every row shows the same images, and none is
+    picked for its looks.
+    """
+    spread = torch.cat([_disagreement(batch.masks) for _, batch in batches(dataset, 64)])
+    order = spread.argsort(stable=True).tolist()
+    return list(dict.fromkeys(order[round(q * (len(order) - 1))] for q in quantiles))
+
+
+def _disagreement(masks: Tensor) -> Tensor:
+    """Return the annotators' variance per pixel over the mean area's square root, (B,)."""
+    share = (masks > 0).float().mean(1)
+    return (share * (1 - share)).sum((1, 2)) / share.sum((1, 2)).clamp(min=1).sqrt()

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import probseg
-from benchmarks.suite.settings import FOLDS, MODEL, OF_PARTS, SETTINGS, unknown_key
+from benchmarks.suite.settings import (
+    BOOLEAN,
+    FOLDS,
+    MODEL,
+    OF_PARTS,
+    SETTINGS,
+    Check,
+    check_part,
+    unknown_key,
+)
 from probseg.errors import OptionError
 from probseg.options import check_choice, check_given, unknown
 from probseg.registry import PARTS, registry
@@ -22,23 +32,23 @@ class Problem(NamedTuple):
     message: str  # with the path
 
 
-Check = Callable[[KeyPath, Any], Iterator[Problem]]
-
-
 def problems(suite: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with tables, values and names; no part is imported."""
-    yield from _SUITE((), suite)
+    yield from _problems(_SUITE, (), suite)
 
 
 def row_problems(suite: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield where rows do not fit each other, of a suite without other problems."""
     rows = suite["models"]
+    row_name = _known("row of the suite", rows)
     for kind in ("models", "baselines"):
         for index, name in enumerate(suite["all"][kind]):
-            yield from _known("row of the suite", rows)(("all", kind, index), name)
+            yield from _problems(row_name, ("all", kind, index), name)
     for profile, table in suite["profiles"].items():
+        if not table["folds"]:
+            yield _problem(("profiles", profile, "folds"), "there must be at least one")
         for name in table.get("models", ()):
-            yield from _known("row of the suite", rows)(("profiles", profile, "models", name), name)
+            yield from _problems(row_name, ("profiles", profile, "models", name), name)
     for name, row in rows.items():
         yield from _row_problems(("models", name), row, rows)
 
@@ -107,135 +117,125 @@ def _dotted(path: KeyPath) -> str:
     return ".".join(map(str, path)) or "top level"
 
 
-# Checks of what a suite may hold: each takes a key path and the value there.
+# What a suite may hold: a check of a value, a list of a schema, or a kind of table.
 
 
-def _value(check: Callable[[str, Any], object]) -> Check:
-    """Return the check of a value by a function that raises OptionError."""
+def _anything(option: str, value: Any) -> None:
+    pass
 
-    def problems(path: KeyPath, value: Any) -> Iterator[Problem]:
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose keys are names, and whose values are alike."""
+
+    values: Schema
+    keys: Check = _anything
+
+
+@dataclass(frozen=True)
+class Keys:
+    """A table that may have these keys."""
+
+    values: Mapping[str, Schema]
+    required: Collection[str] = ()
+
+
+Schema = Check | list["Schema"] | Table | Keys
+
+
+def _problems(schema: Schema, path: KeyPath, value: Any) -> Iterator[Problem]:
+    if isinstance(schema, list):
+        yield from _list_problems(schema[0], path, value)
+    elif isinstance(schema, Table | Keys):
+        yield from _table_problems(schema, path, value)
+    else:
         try:
-            check(_dotted(path), value)
+            schema(_dotted(path), value)
         except OptionError as error:
             yield Problem(path, str(error))
 
-    return problems
+
+def _list_problems(schema: Schema, path: KeyPath, value: Any) -> Iterator[Problem]:
+    if not isinstance(value, list):
+        yield Problem(path, f"{_dotted(path)} must be a list, not {value!r}")
+        return
+    for index, item in enumerate(value):
+        yield from _problems(schema, (*path, index), item)
+        if item in value[:index]:
+            yield _problem((*path, index), f"{item!r} is listed twice")
 
 
-def _choice(*choices: object) -> Check:
-    return _value(partial(check_choice, choices=choices))
+def _table_problems(schema: Table | Keys, path: KeyPath, value: Any) -> Iterator[Problem]:
+    if not isinstance(value, Mapping):
+        yield Problem(path, f"{_dotted(path)} must be a table, not {value!r}")
+        return
+    for key, item in value.items():
+        if isinstance(schema, Table):
+            yield from _problems(schema.keys, (*path, key), key)
+            yield from _problems(schema.values, (*path, key), item)
+        elif key in schema.values:
+            yield from _problems(schema.values[key], (*path, key), item)
+        else:
+            yield _problem((*path, key), unknown_key(key, schema.values))
+    if isinstance(schema, Keys) and value.keys() <= schema.values.keys():  # none is misspelt
+        missing = [key for key in schema.required if key not in value]
+        yield from [_problem(path, f"{key} is missing") for key in missing]
 
 
 def _known(kind: str, names: Collection[str]) -> Check:
-    def problems(path: KeyPath, value: Any) -> Iterator[Problem]:
+    def check(option: str, value: Any) -> None:
         if not isinstance(value, str) or value not in names:
-            yield _problem(path, unknown(kind, value, names))
+            raise OptionError(f"{option}: {unknown(kind, value, names)}")
 
-    return problems
+    return check
 
 
-def _text(path: KeyPath, value: Any) -> Iterator[Problem]:
+def _text(option: str, value: Any) -> None:
     if not isinstance(value, str):
-        yield Problem(path, f"{_dotted(path)} must be a text, not {value!r}")
+        raise OptionError(f"{option} must be a text, not {value!r}")
 
 
-def _anything(path: KeyPath, value: Any) -> Iterator[Problem]:
-    yield from ()
-
-
-def _list(check: Check) -> Check:
-    def problems(path: KeyPath, value: Any) -> Iterator[Problem]:
-        if not isinstance(value, list):
-            yield Problem(path, f"{_dotted(path)} must be a list, not {value!r}")
-            return
-        for index, item in enumerate(value):
-            yield from check((*path, index), item)
-            if item in value[:index]:
-                yield _problem((*path, index), f"{item!r} is listed twice")
-
-    return problems
-
-
-def _folds(path: KeyPath, value: Any) -> Iterator[Problem]:
-    yield from _list(_choice(*range(FOLDS)))(path, value)
-    if value == []:
-        yield _problem(path, "there must be at least one")
-
-
-def _table(check: Check, *, keys: Check = _anything) -> Check:
-    """Return the check of a table whose keys are names and whose values are alike."""
-
-    def problems(path: KeyPath, value: Any) -> Iterator[Problem]:
-        if not isinstance(value, Mapping):
-            yield Problem(path, f"{_dotted(path)} must be a table, not {value!r}")
-            return
-        for key, item in value.items():
-            yield from keys((*path, key), key)
-            yield from check((*path, key), item)
-
-    return problems
-
-
-def _keys(checks: Mapping[str, Check], *, required: Iterable[str] = ()) -> Check:
-    """Return the check of a table that may have these keys."""
-
-    def item_problems(path: KeyPath, value: Any) -> Iterator[Problem]:
-        key = str(path[-1])
-        if key in checks:
-            yield from checks[key](path, value)
-        else:
-            yield _problem(path, unknown_key(key, checks))
-
-    def problems(path: KeyPath, value: Any) -> Iterator[Problem]:
-        yield from _table(item_problems)(path, value)
-        if isinstance(value, Mapping) and not value.keys() - checks.keys():  # none is misspelt
-            missing = [key for key in required if key not in value]
-            yield from [_problem(path, f"{key} is missing") for key in missing]
-
-    return problems
-
-
-def _model_option(path: KeyPath, value: Any) -> Iterator[Problem]:
+def _model_option(option: str, value: Any) -> None:
     """Check an option of a model that is a part; the others are the model's own."""
     named = isinstance(value, str) or (isinstance(value, Mapping) and "name" in value)
-    if path[-1] in PARTS and named:  # the names of parts for each density are in their tables
-        yield from _value(SETTINGS["backbone"])(path, value)  # which goes by the last key
+    if option.rpartition(".")[2] in PARTS and named:  # a table may have a part for each density
+        check_part(option, value)
 
 
 _DATASET = _known("data set", probseg.datasets)
-_SETTINGS = _keys({name: _value(check) for name, check in SETTINGS.items()})
-_SELECTION = {"datasets": _list(_DATASET), "models": _list(_text), "baselines": _list(_text)}
-_ROW = _keys(
+_SETTINGS = Keys(SETTINGS)
+_SELECTION: dict[str, Schema] = {"datasets": [_DATASET], "models": [_text], "baselines": [_text]}
+_ROW = Keys(
     {
         "description": _text,
         "build": _known("model", probseg.models),
-        "baseline": _choice("always-empty", "annotators", "one-annotator"),
-        "takes": _list(_known("setting", SETTINGS)),
+        "baseline": partial(check_choice, choices=("always-empty", "annotators", "one-annotator")),
+        "takes": [_known("setting", SETTINGS)],
         "like": _text,
         "settings": _SETTINGS,
-        "options": _table(_model_option),
-        "projected": _choice(True, False),
-        "latents": _list(_choice("noise", "swapped")),
+        "options": Table(_model_option),
+        "projected": BOOLEAN,
+        "latents": [partial(check_choice, choices=("noise", "swapped"))],
     }
 )
-_PROFILE = _keys(
+_PROFILE = Keys(
     {
         "description": _text,
-        "folds": _folds,
+        "folds": [partial(check_choice, choices=range(FOLDS))],
         "settings": _SETTINGS,
-        "models": _table(_SETTINGS),
-        "datasets": _table(_SETTINGS, keys=_DATASET),
+        "models": Table(_SETTINGS),
+        "datasets": Table(_SETTINGS, keys=_DATASET),
     },
     required=("description", "folds", "settings"),
 )
-_SUITE = _keys(
+_SUITE = Keys(
     {
         "description": _text,
         "extends": _text,
-        "all": _keys(_SELECTION, required=_SELECTION),
-        "datasets": _table(_table(_anything), keys=_DATASET),
-        "models": _table(_ROW),
-        "profiles": _table(_PROFILE),
+        "all": Keys(_SELECTION, required=_SELECTION),
+        "datasets": Table(Table(_anything), keys=_DATASET),
+        "models": Table(_ROW),
+        "profiles": Table(_PROFILE),
     },
     required=("all", "models", "profiles"),
 )

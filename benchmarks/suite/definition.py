@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,10 +12,12 @@ from typing import Any
 
 import probseg
 from benchmarks.suite.checks import option_problems, problems, row_problems
-from benchmarks.suite.files import DEFAULT_SUITE, SuiteFile, lay_over, read_file
+from benchmarks.suite.files import DEFAULT_SUITE, SuiteFile, lay_over, read_file, suites
 from benchmarks.suite.settings import MODEL, OF_PARTS
 from probseg.options import named_parameters
 from probseg.registry import PARTS, Constructor, registry
+
+WIDTH = 100  # of listings
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class SuiteRow:
     name: str
     description: str = ""
     build: str | None = None  # a name in probseg.models
-    baseline: str | None = None  # a name in benchmarks.jobs.baselines
+    baseline: str | None = None  # a name in benchmarks.jobs.predictors
     takes: tuple[str, ...] = ()  # the settings that are options of this model
     projected: bool = False  # whether to score samples of the projected prior as well
     latents: tuple[str, ...] = ()  # other latents to score too: noise, swapped
@@ -156,3 +160,41 @@ def _row_of_model(name: str, model: Constructor) -> SuiteRow:
 def _profile(name: str, data: Mapping[str, Any]) -> Profile:
     profile: dict[str, Any] = {**data, "name": name, "folds": tuple(data["folds"])}
     return Profile(**profile)
+
+
+def list_suites() -> str:
+    """Return the suites that come with the benchmark, without checking them."""
+    read = {name: path.read_text(encoding="utf-8") for name, path in suites().items()}
+    descriptions = {n: tomllib.loads(text).get("description", "") for n, text in read.items()}
+    return _section("suites (--suite NAME)", descriptions)
+
+
+def list_suite(suite: Suite) -> str:
+    """Return all suites, and what one of them has."""
+    named = suite.all.models + suite.all.baselines
+    rows = {
+        f"{name}*" if name in named else name: row.description for name, row in suite.models.items()
+    }
+    profiles = {name: profile.description for name, profile in suite.profiles.items()}
+    datasets = textwrap.fill(", ".join(probseg.datasets), WIDTH - 2, break_on_hyphens=False)
+    built = {row.build for row in suite.models.values()}
+    others = ", ".join(name for name in probseg.models if name not in built)
+    parts = [
+        list_suites(),
+        _section(f"rows of {suite.file.path.stem} (--models NAME …; * without --models)", rows),
+        *(["models without a row (--models NAME … too):\n  " + others] if others else []),
+        _section("profiles (--profile NAME)", profiles),
+        "data sets (--datasets NAME …):\n" + textwrap.indent(datasets, "  "),
+    ]
+    return "\n\n".join(parts)
+
+
+def _section(title: str, descriptions: Mapping[str, str]) -> str:
+    width = max(map(len, descriptions)) + 4
+    lines = [_line(f"  {name}".ljust(width), text) for name, text in descriptions.items()]
+    return "\n".join([f"{title}:", *lines])
+
+
+def _line(name: str, text: str) -> str:
+    indent = " " * len(name)
+    return textwrap.fill(text or "–", WIDTH, initial_indent=name, subsequent_indent=indent)

@@ -93,16 +93,12 @@ def read_file(path: Path, *, above: tuple[Path, ...] = ()) -> SuiteFile:
     if "extends" not in data:
         return SuiteFile(path, data)
     try:
-        below = find(_text(data["extends"]), beside=path.parent)
+        if not isinstance(data["extends"], str):
+            raise OptionError(f"must be a text, not {data['extends']!r}")
+        below = find(data["extends"], beside=path.parent)
     except OptionError as error:
         raise OptionError(f"{path}: extends: {error}") from error
     return SuiteFile(path, data, read_file(below, above=(*above, path.resolve())))
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise OptionError(f"must be a text, not {value!r}")
-    return value
 
 
 def lay_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

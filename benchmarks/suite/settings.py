@@ -6,7 +6,7 @@ those of models and their parts in their constructors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,41 +28,26 @@ FOLDS = 3  # of the paper's cross-validation
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which images of a data set a cell uses.
+    """Which images of a data set a cell uses."""
 
-    Args:
-        crop: Side of the centre crop in pixels; None keeps whole images.
-        split: Whether a "patient" or an "image" is wholly in one part.
-        split_seed: Of the split, and of the images that are drawn from its parts.
-        images: At most so many test images; None is all.
-        validation_images: At most so many validation images; None is all.
-    """
-
-    crop: int | None = None
-    split: str = "patient"
-    split_seed: int = 0
-    images: int | None = None
-    validation_images: int | None = None
+    crop: int | None = None  # side of the centre crop in pixels; None keeps whole images
+    split: str = "patient"  # or "image": what is wholly in one part
+    split_seed: int = 0  # of the split, and of the images that are drawn from its parts
+    images: int | None = None  # at most so many test images; None is all
+    validation_images: int | None = None  # likewise
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How a cell is scored.
+    """How a cell is scored."""
 
-    Args:
-        n_eval: Samples an image.
-        evaluation_batch: Images at a time; samples are seeded by batch.
-        projected: Whether to score samples of the projected prior as well.
-        latents: What else to decode in place of the prior's samples: "noise", "swapped".
-    """
-
-    n_eval: int = 16
-    evaluation_batch: int = 16
-    projected: bool = False
-    latents: tuple[str, ...] = ()
+    n_eval: int = 16  # samples an image
+    evaluation_batch: int = 16  # images at a time; samples are seeded by batch
+    projected: bool = False  # whether to score samples of the projected prior as well
+    latents: tuple[str, ...] = ()  # decoded in place of the prior's too: "noise", "swapped"
 
 
-def _check_part(option: str, value: object) -> None:
+def check_part(option: str, value: object) -> None:
     """Check the name of a part, or a table with one; no part is imported."""
     name = value.get("name") if isinstance(value, Mapping) else value
     if not isinstance(name, str):
@@ -81,8 +66,7 @@ def _check_class_prior(option: str, value: object) -> None:
         check_number(option, probability)
 
 
-def _check_integer_or(option: str, value: object, *, words: Iterable[str], low: int) -> None:
-    words = list(words)
+def _check_integer_or(option: str, value: object, *, words: Collection[str], low: int) -> None:
     if isinstance(value, str) and value not in words:
         known = ", ".join(map(repr, words))
         raise OptionError(
@@ -96,7 +80,7 @@ def _check_integer_or(option: str, value: object, *, words: Iterable[str], low: 
 Check = Callable[[str, Any], object]  # of an option's name and value; raises OptionError
 
 _WEIGHT: Check = partial(check_number, positive=False)
-_BOOLEAN: Check = partial(check_choice, choices=(True, False))
+BOOLEAN: Check = partial(check_choice, choices=(True, False))
 _AT_LEAST_0: Check = partial(check_integer, low=0)
 
 MODEL: dict[str, Check] = {
@@ -105,10 +89,10 @@ MODEL: dict[str, Check] = {
     "gamma": _WEIGHT,
     "n_ot": check_integer,
     "class_prior": _check_class_prior,
-    "backbone": _check_part,
-    "encoder": _check_part,
-    "decoder": _check_part,
-    "divergence": _check_part,
+    "backbone": check_part,
+    "encoder": check_part,
+    "decoder": check_part,
+    "divergence": check_part,
 }
 DATA: dict[str, Check] = {
     "crop": check_integer,
@@ -128,11 +112,11 @@ TRAINING: dict[str, Check] = {
     "max_steps": check_integer,
     "validate_every": check_integer,
     "patience": check_integer,
-    "augment": _BOOLEAN,
+    "augment": BOOLEAN,
     "annotator": partial(_check_integer_or, words=("random", "majority", "staple"), low=0),
     "precision": partial(check_choice, choices=("auto", "bf16", "fp32")),
     "channels_last": partial(check_choice, choices=("auto", True, False)),
-    "compile": _BOOLEAN,
+    "compile": BOOLEAN,
 }
 SETTINGS = {**MODEL, **DATA, **EVALUATION, **TRAINING}
 
@@ -140,9 +124,8 @@ SETTINGS = {**MODEL, **DATA, **EVALUATION, **TRAINING}
 OF_PARTS = {"n_ot": ("divergence", "samples"), "class_prior": ("decoder", "class_prior")}
 
 
-def unknown_key(key: str, known: Iterable[str]) -> str:
+def unknown_key(key: str, known: Collection[str]) -> str:
     """Return the message for a key that is not among the known ones."""
-    known = list(known)
     return f"unknown key {key!r}{did_you_mean(key, known) or ';'} Known: {listing(known)}"
 
 

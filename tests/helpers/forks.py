@@ -5,7 +5,7 @@ from multiprocessing.context import ForkServerContext
 
 # One list, since the server lives as long as the tests: what it lacks, each process imports.
 PRELOADED = [
-    "benchmarks.execution.run_plan",
+    "benchmarks.execution.runner",
     "benchmarks.jobs.experiment",
     "probseg.plots",
     "benchmarks.speed.train",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from killing import Moment, finish, start
 
-from benchmarks.jobs.locks import BusyError, held
+from benchmarks.jobs.output_folder import BusyError, held
 from benchmarks.jobs.results import read_result, result_path
 
 EVENTS_OF_A_RUN = 400  # about

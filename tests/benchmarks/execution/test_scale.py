@@ -19,11 +19,11 @@ sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves th
 from killing import start
 from scale_toys import Deadly, descendants, is_alive, open_files
 
-from benchmarks.execution import ray_cluster, timing
-from benchmarks.execution.attempts import Attempt, Started, serial
+from benchmarks.arguments import RunOptions
+from benchmarks.execution import estimate, ray_cluster
+from benchmarks.execution.attempts import Attempt, serial
 from benchmarks.execution.local import LocalProcesses
 from benchmarks.execution.progress import Progress
-from benchmarks.jobs.options import RunOptions
 from benchmarks.jobs.results import finished_result, read_result
 from benchmarks.run import main, make_parser, make_plan, options_of
 from probseg.errors import OptionError
@@ -146,7 +146,7 @@ def test_workers_end_with_the_process_that_started_them(arguments, tmp_path: Pat
 def test_a_cell_whose_process_dies_every_time_is_given_up(cells, tmp_path: Path) -> None:
     work = Deadly(RunOptions(out=tmp_path, device="cpu"))
     events = list(LocalProcesses(1, attempts=2)(work, cells[:1]))
-    assert [type(event).__name__ for event in events] == ["Started", "Retried", "Done"]
+    assert [event.kind for event in events] == ["started", "retried", "ended"]
     assert events[-1].result is None
     assert "its process died 2 times" in events[-1].error
 
@@ -200,17 +200,18 @@ def write_rounds(cell, out: Path, steps: int, seconds: float) -> None:
 
 def test_the_time_left_is_that_of_the_steps_left_at_the_pace_of_cells_alike(cells, tmp_path):
     first, second, _ = cells
-    assert timing.kind(first) == timing.kind(second)
+    assert estimate.kind(first) == estimate.kind(second)
     assert first.key != second.key
     assert (
-        timing.seconds_left(cells, tmp_path, timing.step_times(cells, tmp_path), at_once=1) is None
+        estimate.seconds_left(cells, tmp_path, estimate.step_times(cells, tmp_path), at_once=1)
+        is None
     )
     write_rounds(first, tmp_path, steps=20, seconds=10.0)
-    known = timing.step_times(cells, tmp_path)
-    assert known == {timing.kind(first): 0.5}
-    assert timing.seconds_left(cells, tmp_path, known, at_once=1) == (80 + 100) * 0.5
+    known = estimate.step_times(cells, tmp_path)
+    assert known == {estimate.kind(first): 0.5}
+    assert estimate.seconds_left(cells, tmp_path, known, at_once=1) == (80 + 100) * 0.5
     # two at once: not before the longer one is over
-    assert timing.seconds_left(cells, tmp_path, known, at_once=2) == 100 * 0.5
+    assert estimate.seconds_left(cells, tmp_path, known, at_once=2) == 100 * 0.5
 
 
 def test_the_view_shows_what_runs_and_how_far_it_is(cells, tmp_path: Path) -> None:
@@ -247,5 +248,5 @@ def test_an_estimate_without_data_says_so(arguments, tmp_path: Path, capsys) -> 
 
 def test_started_cells_come_in_the_order_of_the_plan(cells, tmp_path: Path) -> None:
     events = list(serial(Attempt(RunOptions(out=tmp_path, device="cpu", threads=1)), cells[2:]))
-    assert isinstance(events[0], Started)
+    assert events[0].kind == "started"
     assert events[1].result.finished

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.jobs.baselines import BASELINES
+from benchmarks.jobs.predictors import BASELINES
 from benchmarks.jobs.scoring import score
 from probseg.errors import DataError
 

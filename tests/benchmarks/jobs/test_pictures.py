@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from benchmarks.jobs import pictures
-from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
-from benchmarks.jobs.scoring import Scorer
+from benchmarks.jobs.scoring import PictureRecorder, choose_images, score_dataset
 from probseg.datasets.shapes import AmbiguousShapes
 from probseg.interfaces import Evaluation
 
@@ -36,7 +35,7 @@ def test_a_recorder_keeps_the_chosen_images_whatever_the_batch(dataset, tmp_path
 
     for size in (4, 21):
         recorder = PictureRecorder([5, 13])
-        Scorer(predict, batch=size, watch=recorder.watch).run(dataset)
+        score_dataset(predict, dataset, batch=size, watch=recorder.watch)
         path = tmp_path / f"{size}.npz"
         pictures.save(path, recorder.pictures)
         kept = pictures.load(path)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.jobs.picture_recorder import PictureRecorder, choose_images
 from benchmarks.jobs.predictors import baseline_predictor
-from benchmarks.jobs.scoring import Scorer, score
+from benchmarks.jobs.scoring import PictureRecorder, choose_images, score, score_dataset
 from probseg.interfaces import Batch, Evaluation, Sample
 
 
@@ -55,7 +54,7 @@ def predict(batch: Batch, start: int):
 def test_scores_are_those_of_each_image_with_the_annotators_it_has(who: str, size: int) -> None:
     dataset = Partial()
     predictor = predict if who == "model" else baseline_predictor(who, 2)
-    scores = Scorer(predictor, batch=size).run(dataset)["base"]
+    scores = score_dataset(predictor, dataset, batch=size)["base"]
     for index in range(10):
         answers = predictor(alone(dataset, index), index)["base"]
         for name, value in score(list(answers)).items():
@@ -66,10 +65,11 @@ def test_scores_are_those_of_each_image_with_the_annotators_it_has(who: str, siz
 
 def test_the_scorer_says_where_each_batch_begins() -> None:
     dataset, starts = Partial(), []
-    watched = Scorer(
-        predict, batch=4, watch=lambda start, batch, _: starts.append((start, len(batch.image)))
-    )
-    watched.run(dataset)
+
+    def watch(start: int, batch: Batch, answers: object) -> None:
+        starts.append((start, len(batch.image)))
+
+    score_dataset(predict, dataset, batch=4, watch=watch)
     assert starts == [(0, 2), (2, 1), (3, 1), (4, 2), (6, 1), (7, 1), (8, 2)]
 
 
@@ -79,6 +79,6 @@ def test_pictures_show_the_annotators_that_there_are() -> None:
     spread = [float((s * (1 - s)).sum() / s.sum().sqrt()) for s in shares]
     assert choose_images(dataset, (1.0,)) == [max(range(10), key=spread.__getitem__)]
     recorder = PictureRecorder([2, 5])
-    Scorer(predict, batch=4, watch=recorder.watch).run(dataset)
+    score_dataset(predict, dataset, batch=4, watch=recorder.watch)
     for index in (2, 5):
         assert (recorder.pictures[index]["masks"] == alone(dataset, index).masks[0].numpy()).all()

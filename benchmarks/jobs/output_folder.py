@@ -1,15 +1,19 @@
-"""Locks: of all runs in one output folder, one at a time does a cell or writes the report."""
+"""The output folder of runs: locks of what one run does at a time, damaged files set aside."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from probseg.errors import ProbsegError
 from probseg.utils.atomic_files import reporting
+
+logger = logging.getLogger(__name__)
 
 REPORT = "report"
 POLL_SECONDS = 0.2
@@ -47,3 +51,20 @@ def held(name: str, out: Path, *, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def set_aside(path: Path, reason: object) -> Path:
+    """Rename a file or folder to the first free ``name-set-aside-1``, ``-2``, … and warn.
+
+    Args:
+        path: What is damaged, or made from other data.
+        reason: As a user reads it.
+
+    Returns:
+        The new path.
+    """
+    names = (path.with_name(f"{path.stem}-set-aside-{n}{path.suffix}") for n in count(1))
+    target = next(name for name in names if not name.exists())
+    path.replace(target)
+    logger.warning("set aside as %s: %s", target, reason)
+    return target
