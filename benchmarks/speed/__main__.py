@@ -64,13 +64,14 @@ def _run(options: argparse.Namespace) -> int:
     check_data_root(options.data_root)
     if options.out.exists() and not options.out.is_dir():
         raise OptionError(f"--out {options.out} is a file; give a folder")
-    if options.gpu:
-        _check_cuda()
+    import torch
     from rich.console import Console
 
     from benchmarks.speed.comparison import Settings
     from benchmarks.speed.timing import measure_machine
 
+    if options.gpu and not torch.cuda.is_available():
+        raise OptionError("--gpu: torch sees no CUDA device on this machine")
     device = "cuda" if options.gpu else "cpu"
     with Console(stderr=True).status("measuring what the machine can do") as status:
         settings = Settings(
@@ -99,7 +100,10 @@ def measure(
     from benchmarks.tables import to_terminal
 
     console = Console()
-    report = Report(command=_command(topics, settings), machine=settings.machine)
+    flags = {"--gpu": settings.device == "cuda", "--small": settings.small}
+    given = [flag for flag, is_given in flags.items() if is_given]
+    command = " ".join(["python -m benchmarks.speed", *topics, *given])
+    report = Report(command=command, machine=settings.machine)
     for topic in topics:
         module = import_module(f"benchmarks.speed.{topic}")
         try:
@@ -113,20 +117,6 @@ def measure(
             console.print(to_terminal(to_table(comparison)), highlight=False)
         write_report(out, report)
     console.print(f"written: {out / 'speed.md'} and speed.json", highlight=False)
-
-
-def _command(topics: Sequence[str], settings: Settings) -> str:
-    flags = {"--gpu": settings.device == "cuda", "--small": settings.small}
-    return " ".join(
-        ["python -m benchmarks.speed", *topics, *(flag for flag, given in flags.items() if given)]
-    )
-
-
-def _check_cuda() -> None:
-    import torch
-
-    if not torch.cuda.is_available():
-        raise OptionError("--gpu: torch sees no CUDA device on this machine")
 
 
 if __name__ == "__main__":
