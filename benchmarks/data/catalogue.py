@@ -15,7 +15,6 @@ import probseg
 from benchmarks.arguments import add_data_root, check_data_root
 from benchmarks.data.opening import needs_root
 from probseg.cli.command import Command
-from probseg.options import named_parameters
 
 CATALOGUE = Path(__file__).with_name("catalogue.toml")
 
@@ -29,15 +28,6 @@ class Description:
     look: tuple[str, ...] = ()  # patterns below the data root; a match shows that it is there
     table3: Mapping[str, Any] = field(default_factory=dict)  # the paper's numbers
     note: str = ""  # on the paper's numbers
-
-    def find(self, root: Path) -> str | None:
-        """Return the first match of a pattern below ``root``, or nothing.
-
-        Only names are looked at; ``check`` reads the files.
-        """
-        matches = (match for pattern in self.look for match in root.glob(pattern))
-        match = next(matches, None)
-        return None if match is None else str(match.relative_to(root))
 
 
 @cache
@@ -55,8 +45,7 @@ def describe(name: str) -> Description:
     if name in catalogue():
         return catalogue()[name]
     documentation = inspect.getdoc(probseg.datasets[name]) or "no description"
-    takes_root = "root" in named_parameters(probseg.datasets[name])
-    get = "see the documentation of the package that offers it" if takes_root else ""
+    get = "see the documentation of the package that offers it" if needs_root(name) else ""
     return Description(what=documentation.splitlines()[0], get=get)
 
 
@@ -64,11 +53,12 @@ def availability(name: str, root: Path | None) -> str:
     """Say whether a data set lies at ``root``, by the names of its files alone."""
     if not needs_root(name):
         return "embedded"
-    description = describe(name)
-    if root is None or root.is_file() or not description.look:
+    patterns = describe(name).look
+    if root is None or root.is_file() or not patterns:
         return "not looked for"
-    match = description.find(root)
-    return "no" if match is None else f"yes: {match}"
+    matches = (match for pattern in patterns for match in root.glob(pattern))
+    match = next(matches, None)
+    return "no" if match is None else f"yes: {match.relative_to(root)}"
 
 
 COMMAND = Command(

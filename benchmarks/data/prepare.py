@@ -18,6 +18,8 @@ from probseg.errors import OptionError
 from probseg.options import check_number
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from probseg.datasets.cache.dataset import PackedDataset
     from probseg.datasets.cache.source import Block
     from probseg.interfaces import Dataset
@@ -171,16 +173,17 @@ class Samples:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def chunks(self) -> list[range]:
+    def chunks(self) -> list[Sequence[int]]:
         """Return the samples' indices in chunks."""
-        count = len(self)
-        return [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+        from probseg.datasets.cache.source import chunked
+
+        return chunked(range(len(self)), CHUNK)
 
     def faults(self) -> list[str]:
         """Return nothing: the data set can be read."""
         return []
 
-    def read(self, chunk: range) -> Block:
+    def read(self, chunk: Sequence[int]) -> Block:
         """Read the samples of a chunk."""
         import numpy as np
 

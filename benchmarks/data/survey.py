@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,10 +10,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from probseg.datasets.cache.source import chunked
 from probseg.interfaces import Batch, Dataset
 
 BATCH = 64
 FAR, CLOSE = 0.1, 0.5  # IoU with the others, and among the others, of an annotator who stands apart
+ELSEWHERE = "the same image in another group: a split may leak"
+AGAIN = "the same image again in its group"
 
 
 class Measures(NamedTuple):
@@ -44,11 +46,6 @@ class Survey:
     suspicious: dict[str, list[int]]  # what looks wrong, and the samples' indices
     damaged: dict[str, list[int]]
 
-    @property
-    def skipped(self) -> Sequence[str]:
-        """Names and reasons of samples that could not be read."""
-        return getattr(self.dataset, "skipped", ())
-
 
 def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None) -> Survey:
     """Read a data set once, a batch at a time.
@@ -58,10 +55,11 @@ def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None
         advance: Called with the number of images of each batch when it is done.
     """
     parts, digests = [], []
-    for start in range(0, len(dataset), BATCH):
-        batch = dataset.__getitems__(range(start, min(start + BATCH, len(dataset))))
+    for indices in chunked(range(len(dataset)), BATCH):
+        batch = dataset.__getitems__(indices)
         parts.append(measure(batch, dataset.classes))
-        digests += [digest(image) for image in batch.image]
+        images = [image.contiguous().numpy().tobytes() for image in batch.image]
+        digests += [hashlib.blake2b(image, digest_size=16).digest() for image in images]
         advance(len(batch.image))
     measures = Measures(*map(torch.cat, zip(*parts, strict=True)))
     height, width = batch.image.shape[2:]
@@ -103,24 +101,17 @@ def measure(batch: Batch, classes: int) -> Measures:
     )
 
 
-def digest(image: Tensor) -> bytes:
-    """Return a digest that two images share only if they are identical."""
-    return hashlib.blake2b(image.contiguous().numpy().tobytes(), digest_size=16).digest()
-
-
 def duplicates(digests: Sequence[bytes], groups: Sequence[str]) -> dict[str, list[int]]:
     """Return the samples whose image occurs more than once, in one group or in several."""
-    times = Counter(digests)
-    groups_of: dict[bytes, set[str]] = {}
+    groups_of: dict[bytes, list[str]] = {}
     for key, group in zip(digests, groups, strict=True):
-        groups_of.setdefault(key, set()).add(group)
-    twice = [index for index, key in enumerate(digests) if times[key] > 1]
-    shared = {index for index in twice if len(groups_of[digests[index]]) > 1}
-    repeated = {
-        "the same image in another group: a split may leak": sorted(shared),
-        "the same image again in its group": [index for index in twice if index not in shared],
-    }
-    return {what: indices for what, indices in repeated.items() if indices}
+        groups_of.setdefault(key, []).append(group)
+    repeated: dict[str, list[int]] = {}
+    for index, key in enumerate(digests):
+        if len(groups_of[key]) > 1:
+            shared = len(set(groups_of[key])) > 1
+            repeated.setdefault(ELSEWHERE if shared else AGAIN, []).append(index)
+    return repeated
 
 
 def _suspicious(measures: Measures) -> dict[str, list[int]]:
@@ -152,13 +143,10 @@ def pairwise_iou(masks: Tensor, classes: int) -> Tensor:
     """
     flat = masks.flatten(2)
     drawn = (flat > 0).float()
+    regions = ((flat == k).float() for k in range(1, classes))
     area = drawn.sum(2)
-    shared = sum((_overlap((flat == k).float()) for k in range(1, classes)), torch.zeros(()))
-    return shared / (area[:, :, None] + area[:, None, :] - _overlap(drawn))
-
-
-def _overlap(regions: Tensor) -> Tensor:
-    return regions @ regions.mT
+    shared = sum((region @ region.mT for region in regions), torch.zeros(()))
+    return shared / (area[:, :, None] + area[:, None, :] - drawn @ drawn.mT)
 
 
 def mean_over_pairs(iou: Tensor, present: Tensor, *, both_empty: float) -> Tensor:

@@ -18,9 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.gpu.parts import PARTS, TOTAL
+from benchmarks.gpu.parts import PARTS, TOTAL, PartResults, read_results
 from benchmarks.gpu.report import write_summary
-from benchmarks.gpu.results import PartResults, read_results
 
 # Nothing but Python is imported here, probseg neither: the kit is installed first.
 

@@ -14,10 +14,10 @@ from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.gpu.parts import PartOptions
-from benchmarks.gpu.results import PartResults
+import torch
+
+from benchmarks.gpu.parts import PartOptions, PartResults
 from benchmarks.jobs import provenance
-from benchmarks.jobs.records import to_json
 from benchmarks.speed.timing import measure_machine
 
 TESTS = sorted(map(str, Path("tests/devices").glob("test_*gpu*.py")))  # quick to collect
@@ -27,10 +27,10 @@ def run(options: PartOptions) -> None:
     """Write what the machine is and what it can do."""
     results = PartResults(options.out, "environment", keep=False)
     results["small"] = options.small
-    results["provenance"] = to_json(provenance.collect(options.device))
+    results["provenance"] = provenance.collect(options.device).to_json()
     results["packages"] = {d.name: d.version for d in distributions()}
     results["driver"] = _driver()
-    results["torch"] = _torch()
+    results["torch"] = {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
     results["measured"] = asdict(measure_machine(options.device, small=options.small))
     results["finished"] = True
 
@@ -40,19 +40,6 @@ def _driver() -> str | None:
         return None
     query = ["--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     return subprocess.run(["nvidia-smi", *query], capture_output=True, text=True).stdout.strip()
-
-
-def _torch() -> dict[str, object]:
-    import torch
-
-    cuda = torch.cuda.is_available()
-    return {
-        "python": sys.version,
-        "version": torch.__version__,
-        "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
-        "capability": torch.cuda.get_device_capability() if cuda else None,
-    }
 
 
 def run_tests(options: PartOptions) -> int:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.results import read_results
-from benchmarks.tables import MISSING, Column, Table, to_markdown
+from benchmarks.gpu.parts import read_results
+from benchmarks.tables import MISSING, Cell, Column, Table, number, to_markdown
 
 # Nothing but Python is imported here: the command that writes the page needs nothing else.
 
 Results = Mapping[str, Any]
 Named = tuple[str, Results]  # a row of a table
+SCORES = {  # number of samples to the heading and name of each metric
+    "16": {"GED": "ged", "HM-IoU": "hungarian-iou", "diversity": "diversity"},
+    "100": {"GED": "ged", "HM-IoU": "hungarian-iou"},
+}
 
 
 def write_summary(out: Path) -> None:
@@ -95,34 +101,26 @@ def _timings(results: Results) -> dict[str, dict[str, Results]]:
 
 def _timing_table(rows: Mapping[str, Results]) -> str:
     reference = rows.get("textbook", {}).get("seconds")
-
-    def span(row: Named) -> str:
-        if "error" in row[1]:
-            return str(row[1]["error"])
-        return f"{row[1]['lowest'] * 1e3:.2f} to {row[1]['highest'] * 1e3:.2f}"
-
-    def ratio(row: Named) -> str:
-        if "error" in row[1]:
-            return ""
-        return f"{reference / row[1]['seconds']:.2f}" if reference else MISSING
-
-    def peak(row: Named) -> str:
-        if "error" in row[1]:
-            return ""
-        return MISSING if row[1]["peak_mb"] is None else f"{row[1]['peak_mb']:,.0f}"
-
-    columns = [
-        Column[Named]("", lambda row: row[0], number=False),
-        Column("ms", lambda row: _show(row[1].get("seconds"), ".2f", 1e3)),
-        Column("lowest to highest", span),
-        Column("textbook / this", ratio),
-        Column("peak MB", peak),
+    headings = ("", "ms", "lowest to highest", "textbook / this", "peak MB")
+    columns: list[Column[Sequence[str]]] = [
+        Column(heading, itemgetter(index), number=bool(heading))
+        for index, heading in enumerate(headings)
     ]
-    return to_markdown(Table.of(columns, rows.items()))
+    records = [_timing(name, values, reference) for name, values in rows.items()]
+    return to_markdown(Table.of(columns, records))
 
 
-def _show(value: float | None, form: str, factor: float = 1.0) -> str:
-    return MISSING if value is None else f"{value * factor:{form}}"
+def _timing(name: str, values: Results, reference: float | None) -> Sequence[str]:
+    if "error" in values:
+        return name, MISSING, str(values["error"]), "", ""
+    peak = values["peak_mb"]
+    return (
+        name,
+        f"{values['seconds'] * 1e3:.2f}",
+        f"{values['lowest'] * 1e3:.2f} to {values['highest'] * 1e3:.2f}",
+        f"{reference / values['seconds']:.2f}" if reference else MISSING,
+        MISSING if peak is None else f"{peak:,.0f}",
+    )
 
 
 def _profile(results: Results) -> Iterator[str]:
@@ -144,7 +142,7 @@ def _profile(results: Results) -> Iterator[str]:
 
 
 def _training(results: Results, scores: Results) -> Iterator[str]:
-    models = [(name, row) for name, row in scores.items() if _is_model(row)]
+    models = [(n, row) for n, row in scores.items() if isinstance(row, dict) and "steps" in row]
     if not models:
         return
     _, first = models[0]
@@ -156,20 +154,15 @@ def _training(results: Results, scores: Results) -> Iterator[str]:
         Column("steps", lambda row: f"{row[1]['steps']:,.0f}"),
         Column("seconds", lambda row: f"{row[1]['training_seconds']:.0f}"),
         Column("validation loss", lambda row: f"{row[1]['best_validation_loss']:.1f}"),
-        Column("Gini σ", lambda row: _mean(row, "16", "gini")),
-        Column("GED16", lambda row: _mean(row, "16", "ged")),
-        Column("HM-IoU16", lambda row: _mean(row, "16", "hungarian-iou")),
-        Column("diversity16", lambda row: _mean(row, "16", "diversity")),
-        Column("GED100", lambda row: _mean(row, "100", "ged")),
-        Column("HM-IoU100", lambda row: _mean(row, "100", "hungarian-iou")),
+        Column("Gini σ", partial(_mean, count="16", metric="gini")),
+        *(
+            Column(f"{title}{count}", partial(_mean, count=count, metric=metric))
+            for count, metrics in SCORES.items()
+            for title, metric in metrics.items()
+        ),
     ]
     yield to_markdown(Table.of(columns, models))
 
 
-def _is_model(row: Any) -> bool:
-    return isinstance(row, dict) and "steps" in row
-
-
-def _mean(row: Named, samples: str, metric: str) -> str:
-    means = row[1].get("means", {}).get(samples, {}).get("base", {})
-    return _show(means.get(metric), ".3f")
+def _mean(row: Named, *, count: str, metric: str) -> Cell:
+    return number(row[1].get("means", {}).get(count, {}).get("base", {}).get(metric))

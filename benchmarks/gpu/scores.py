@@ -9,12 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.parts import PartOptions
-from benchmarks.gpu.results import PartResults
+from benchmarks.gpu.parts import PartOptions, PartResults
 from benchmarks.jobs import provenance
 from benchmarks.jobs.data import Data, open_dataset, prepare, thin
 from benchmarks.jobs.predictors import ModelPredictor
-from benchmarks.jobs.records import to_json
 from benchmarks.jobs.results import finite, means
 from benchmarks.jobs.scoring import PictureRecorder, Scores, batches, choose_images, score_dataset
 from benchmarks.suite.settings import DataSettings
@@ -36,7 +34,7 @@ REHEARSAL_IMAGES = 8  # images
 def run(options: PartOptions) -> None:
     """Score every model that the paper's run kept, on as many images as the time allows."""
     results = PartResults(options.out, "scores", keep=False)
-    results["provenance"] = to_json(provenance.collect(options.device))
+    results["provenance"] = provenance.collect(options.device).to_json()
     pattern = "cells/*/*/*/*/training/best.safetensors"
     checkpoints = sorted((options.out / "run-paper").glob(pattern))
     folders = {path.parents[2].name: path.parent for path in checkpoints}

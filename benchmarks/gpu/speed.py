@@ -1,7 +1,13 @@
-"""The parts ``steps``, ``sampling`` and ``profile``: training steps and samples, and their time."""
+"""The parts ``steps``, ``sampling`` and ``profile``: training steps and samples, and their time.
+
+Times are medians of blocks of calls, none of which waits for another.
+"""
 
 from __future__ import annotations
 
+import gc
+import statistics
+import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -10,36 +16,77 @@ import torch
 from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.gpu.parts import PartOptions
-from benchmarks.gpu.results import PartResults
-from benchmarks.gpu.timing import REHEARSAL, Call, Candidate, Effort, captured, measure, timed
+from benchmarks.gpu.parts import PartOptions, PartResults
 from benchmarks.speed.sample import build_model
 from benchmarks.speed.textbook import TextbookPUNet, copy_weights
-from benchmarks.speed.timing import wait
+from benchmarks.speed.timing import mean_seconds, wait
 from benchmarks.speed.train import Step, TextbookStep
 
 MODELS = ("punet", "2p-planar", "csae")
 GEOMLOSS = {"name": "sinkhorn", "solver": "geomloss"}
+BLOCKS = 7
 PROFILED_STEPS = 3
 PROFILED_ROWS = 25
+
+Call = Callable[[], Any]  # gives the device work and does not wait for it
+Candidate = tuple[str, Callable[[], Call]]  # a name, and what makes the call to be timed
 
 
 def run_steps(options: PartOptions) -> None:
     """Time training steps, the ones worth most first."""
-    _measure("steps", step_candidates(options), options, Effort(seconds=0.7))
+    _measure("steps", step_candidates(options), options, seconds=0.7)
 
 
 def run_sampling(options: PartOptions) -> None:
     """Time samples of images, from the image on."""
-    _measure("sampling", sampling_candidates(options), options, Effort(seconds=0.4))
+    _measure("sampling", sampling_candidates(options), options, seconds=0.4)
 
 
 def _measure(
-    part: str, candidates: Iterator[Candidate], options: PartOptions, effort: Effort
+    part: str, candidates: Iterator[Candidate], options: PartOptions, *, seconds: float
 ) -> None:
+    """Time the candidates that no earlier run has timed; each is written at once."""
     results = PartResults(options.out, part, device=options.device_name)
     results["size"] = _size(options)
-    measure(results, candidates, options.device, REHEARSAL if options.small else effort)
+    for name, make in candidates:
+        if results.has(name):
+            continue
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # gives back what the last candidate held
+        try:
+            results[name] = timed(make(), options, seconds=seconds)
+        except Exception as error:  # the others are worth having without it
+            traceback.print_exc()
+            message = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+            results[name] = {"error": message}
+        print(name, results.values[name], flush=True)
+    results["finished"] = True
+
+
+def timed(call: Call, options: PartOptions, *, seconds: float) -> dict[str, Any]:
+    """Return the seconds of a call, in blocks long enough for the clock, and the peak memory.
+
+    Args:
+        call: To time; once only in a rehearsal.
+        options: Of the part.
+        seconds: What all blocks take together, about.
+    """
+    blocks, device = 1 if options.small else BLOCKS, options.device
+    for _ in range(min(3, blocks)):
+        call()
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    once = mean_seconds(call, device=device)
+    calls = 1 if options.small else max(1, int(seconds / blocks / max(once, 1e-6)))
+    measured = [mean_seconds(call, calls, device=device) for _ in range(blocks)]
+    return {
+        "seconds": statistics.median(measured),
+        "lowest": min(measured),
+        "highest": max(measured),
+        "calls": calls * blocks,
+        "peak_mb": torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else None,
+    }
 
 
 def _size(options: PartOptions) -> int:
@@ -53,7 +100,7 @@ def step_candidates(options: PartOptions) -> Iterator[Candidate]:
 
     def candidate(batch: int, name: str, make: Callable[..., Call], **more: Any) -> Candidate:
         sizes = {"batch": batch, "size": _size(options), "device": options.device}
-        return Candidate(f"{batch}/{name}", partial(make, **sizes, **more))
+        return f"{batch}/{name}", partial(make, **sizes, **more)
 
     for batch in batches:
         yield candidate(batch, "textbook", _textbook_step)
@@ -73,15 +120,38 @@ def step_candidates(options: PartOptions) -> Iterator[Candidate]:
 
 
 def _step(**options: Any) -> Call:
-    return Step(**options).step
+    return Step(**options).run
 
 
 def _textbook_step(**options: Any) -> Call:
-    return TextbookStep(**options).step
+    return TextbookStep(**options).run
 
 
 def _graph_step(**options: Any) -> Call:
-    return captured(Step(**options, capturable=True).step)
+    return captured(Step(**options, capturable=True).run)
+
+
+def captured(call: Call) -> Call:
+    """Return the replay of a CUDA graph of a call whose tensors keep their addresses.
+
+    Raises:
+        RuntimeError: The call waits for the device, or does what a graph cannot hold.
+    """
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            call()
+        torch.cuda.set_sync_debug_mode("error")  # a capture that fails spoils the generator
+        try:
+            call()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    return graph.replay
 
 
 def sampling_candidates(options: PartOptions) -> Iterator[Candidate]:
@@ -99,7 +169,7 @@ def sampling_candidates(options: PartOptions) -> Iterator[Candidate]:
         if options.device == "cuda":
             makers["probseg, bf16, CUDA graph"] = _graph_samples
         for name, make in makers.items():
-            yield Candidate(f"{count}×{batch}/{name}", partial(make, image, count))
+            yield f"{count}×{batch}/{name}", partial(make, image, count)
 
 
 def _textbook_samples(image: torch.Tensor, count: int) -> Call:
@@ -149,7 +219,7 @@ def _profile(model: str, options: PartOptions) -> dict[str, Any]:
     """Return the time of a step, operation by operation."""
     device, batch = options.device, 2 if options.small else 32
     step = _step(model=model, batch=batch, size=_size(options), device=device)
-    unprofiled = timed(step, device, REHEARSAL if options.small else Effort(seconds=0.2))
+    unprofiled = timed(step, options, seconds=0.2)
     cuda = device == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with profile(activities=activities) as profiled:
@@ -160,20 +230,20 @@ def _profile(model: str, options: PartOptions) -> dict[str, Any]:
         profiled.export_chrome_trace(str(options.out / f"trace-{model}.json.gz"))
     # On a GPU the kernels alone: the operations that launch them have the same time again.
     kind = DeviceType.CUDA if cuda else DeviceType.CPU
-    key = "self_device_time_total" if cuda else "self_cpu_time_total"
-    operations = [row for row in profiled.key_averages() if row.device_type == kind]
-
-    def microseconds(row: Any) -> float:
-        """Return the time that an operation takes in a step."""
-        return float(getattr(row, key)) / PROFILED_STEPS
-
+    total = "self_device_time_total" if cuda else "self_cpu_time_total"
+    averages = [row for row in profiled.key_averages() if row.device_type == kind]
+    rows: list[dict[str, Any]] = [
+        {
+            "name": row.key,
+            "calls": row.count // PROFILED_STEPS,
+            "us": float(getattr(row, total)) / PROFILED_STEPS,
+        }
+        for row in averages
+    ]
     return {
         "batch": batch,
         "seconds": unprofiled["seconds"],
-        "busy_seconds": sum(map(microseconds, operations)) / 1e6,
-        "calls": sum(row.count for row in operations) // PROFILED_STEPS,
-        "rows": [
-            {"name": row.key, "calls": row.count // PROFILED_STEPS, "us": microseconds(row)}
-            for row in sorted(operations, key=microseconds, reverse=True)[:PROFILED_ROWS]
-        ],
+        "busy_seconds": sum(row["us"] for row in rows) / 1e6,
+        "calls": sum(row.count for row in averages) // PROFILED_STEPS,
+        "rows": sorted(rows, key=lambda row: row["us"], reverse=True)[:PROFILED_ROWS],
     }

@@ -14,8 +14,7 @@ import time
 from types import FrameType
 from typing import Any
 
-from benchmarks.gpu.parts import PartOptions
-from benchmarks.gpu.results import PartResults
+from benchmarks.gpu.parts import PartOptions, PartResults
 
 MODELS = ("punet", "2p-planar", "csae")
 RESERVE = 12  # seconds before the end, for processes to end in good order

@@ -33,8 +33,7 @@ from benchmarks.jobs.scoring import PictureRecorder, Predictor, Scores, choose_i
 from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset
 from probseg.sharing.checkpoint import save
-from probseg.training.determinism import deterministic
-from probseg.training.execution import choose_execution
+from probseg.training.execution import choose_execution, deterministic
 from probseg.training.fitting import FitResult, fit
 from probseg.training.settings import TrainingSettings
 from probseg.utils.atomic_files import WriteError, sweep, write_json

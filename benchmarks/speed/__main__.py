@@ -24,9 +24,8 @@ TOPICS = {
     "sample": "many samples of an image",
     "evaluate": "metrics of samples and annotations",
     "sinkhorn": "divergences, and their share of a training step",
-    "data": "packing, opening and reading LIDC (lidc_slices.zip in --data-root)",
+    "data": "packing and reading LIDC (lidc_slices.zip in --data-root)",
     "start": "importing, building, --help",
-    "scaling": "how the cost grows with samples, latents, size, batch, annotators (plots)",
 }
 EPILOG = "topics:\n" + "\n".join(f"  {name:<10}{what}" for name, what in TOPICS.items())
 
@@ -80,7 +79,6 @@ def _run(options: argparse.Namespace) -> int:
             rounds=options.rounds,
             small=options.small,
             data_root=options.data_root,
-            out=options.out,
             watch=status.update,
         )
         measure(topics, settings, options.out, required=options.topics)

@@ -42,7 +42,6 @@ class Settings:
     rounds: int = 7
     small: bool = False  # tiny sizes, to see that it works
     data_root: Path | None = None
-    out: Path | None = None  # folder of figures
     watch: Callable[[str], None] = lambda text: None  # is told what is being measured
 
     def size(self, usual: int, small: int) -> int:

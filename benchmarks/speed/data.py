@@ -1,4 +1,4 @@
-"""Real LIDC: packing it, opening it, and reading random batches, beside the files others read."""
+"""Real LIDC: packing it, and reading random batches, beside the files that others read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from benchmarks.speed.comparison import Candidate, Comparison, Disagreement, Row, Settings, compare
-from benchmarks.speed.workers import Worker, Workload, largest_child, own_peak
+from benchmarks.speed.workers import Worker, Workload
 from probseg.errors import MissingDataError
 
 if TYPE_CHECKING:  # torch takes seconds and 500 MB, which opening and packing need not spend
@@ -38,15 +38,15 @@ def comparisons(settings: Settings) -> list[Comparison]:
         )
     with tempfile.TemporaryDirectory() as scratch:
         settings.watch(f"packing {archive.name}")
-        packing, packed = _run_once(Pack, archive=archive, cache=Path(scratch))
+        packing, folder = _packing(archive, Path(scratch))
         pickled, count = Path(scratch) / "lidc.pickle", settings.size(1000, 2)
-        _run_once(WritePickle, packed=packed["folder"], path=pickled, count=count)
+        write_pickle(folder, pickled, count)
         layouts = {
-            "packed cache": {"layout": "packed", "path": packed["folder"]},
+            "packed cache": {"layout": "packed", "path": folder},
             "PNG files in the zip": {"layout": "png", "path": archive},
             f"pickle of {count}": {"layout": "pickle", "path": pickled},
         }
-        return [_reading(layouts, settings), _opening(layouts, settings), _packing(packing, packed)]
+        return [_reading(layouts, settings), packing]
 
 
 def _reading(layouts: Mapping[str, Mapping[str, Any]], settings: Settings) -> Comparison:
@@ -63,32 +63,18 @@ def _reading(layouts: Mapping[str, Mapping[str, Any]], settings: Settings) -> Co
     title = f"A batch of {batch} random images with four masks, one process"
     comparison = compare(title, candidates, settings)
     rates = ", ".join(f"{row.name} {batch / row.median:,.0f}" for row in comparison.rows)
-    return replace(comparison, notes=[f"Images a second: {rates}."])
+    held = ", ".join(f"{row.name} {row.start:,.0f}" for row in comparison.rows)
+    notes = [f"Images a second: {rates}.", f"MB resident once opened: {held}."]
+    return replace(comparison, notes=notes)
 
 
-def _opening(layouts: Mapping[str, Mapping[str, Any]], settings: Settings) -> Comparison:
-    candidates = [
-        Candidate(name=name, make=Open, options=options) for name, options in layouts.items()
-    ]
-    title = "Opening: until batches can be asked for, imports not counted"
-    comparison = compare(title, candidates, settings)
-    held = ", ".join(f"{row.name} {row.peak:,.0f} (+{row.memory:,.0f})" for row in comparison.rows)
-    return replace(comparison, notes=[f"MB resident at most, and what opening added: {held}."])
-
-
-def _packing(row: Row, packed: Mapping[str, Any]) -> Comparison:
-    note = (
-        f"{packed['samples']:,} samples; at its peak the process held {packed['process']:,.0f} MB "
-        f"and the largest of its workers {packed['worker']:,.0f} MB."
-    )
-    return Comparison(title="Packing, once", rows=[row], notes=[note])
-
-
-def _run_once(make: Callable[..., Workload], **options: Any) -> tuple[Row, Any]:
-    """Run a workload once, in a process of its own; return its measurements and its answer."""
-    with Worker(make, options) as worker:
-        seconds, answer, memory = worker.seconds(), worker.answer(), worker.memory()
-    return Row(name="probseg", seconds=[seconds], ratios=[1.0], **memory, agreement=""), answer
+def _packing(archive: Path, cache: Path) -> tuple[Comparison, Path]:
+    """Pack the zip once, in a process of its own; return the table and the packed folder."""
+    with Worker(Pack, {"archive": archive, "cache": cache}) as worker:
+        seconds, memory, packed = worker.seconds(), worker.memory(), worker.answer()
+    row = Row(name="probseg", seconds=[seconds], ratios=[1.0], **memory, agreement="")
+    note = f"{packed['samples']:,} samples; at its peak a process held {row.peak:,.0f} MB."
+    return Comparison(title="Packing, once", rows=[row], notes=[note]), packed["folder"]
 
 
 class Opened(NamedTuple):
@@ -96,25 +82,6 @@ class Opened(NamedTuple):
 
     length: int
     read: Callable[[Sequence[int]], Batch]
-
-
-class Open(Workload):
-    """Opens a layout.
-
-    Args:
-        layout: A name in ``LAYOUTS``.
-        path: Of its file or folder.
-    """
-
-    def __init__(self, *, layout: str, path: Path) -> None:
-        # The allocator's state of a process that trains, for all layouts: see
-        # probseg.datasets.cache.dataset.
-        np.empty(31 << 20, np.uint8)
-        self.layout, self.path = layout, path
-
-    def run(self) -> Opened:
-        """Open it."""
-        return LAYOUTS[self.layout](self.path)
 
 
 class Read(Workload):
@@ -127,7 +94,10 @@ class Read(Workload):
     """
 
     def __init__(self, *, layout: str, path: Path, batch: int) -> None:
-        self.data = Open(layout=layout, path=path).run()
+        # The allocator's state of a process that trains, for all layouts: see
+        # probseg.datasets.cache.dataset.
+        np.empty(31 << 20, np.uint8)
+        self.data = LAYOUTS[layout](path)
         self.random, self.batch = np.random.default_rng(0), batch
 
     def run(self) -> None:
@@ -162,43 +132,27 @@ class Pack(Workload):
         return dataset
 
     def answer(self) -> dict[str, Any]:
-        """Return the packed folder, the number of samples, and the peaks of memory in MB."""
-        peaks = {"process": own_peak(), "worker": largest_child()}
+        """Return the packed folder and the number of samples."""
         dataset = self.run()
-        return {"folder": dataset.folder, "samples": len(dataset), **peaks}
+        return {"folder": dataset.folder, "samples": len(dataset)}
 
 
-class WritePickle(Workload):
-    """Writes the first samples of a packed cache in the layout of the pickle that circulates.
+def write_pickle(folder: Path, path: Path, count: int) -> None:
+    """Write the first samples of a packed cache in the layout of the pickle that circulates."""
+    from probseg.datasets.cache.dataset import PackedDataset
 
-    Args:
-        packed: The cache.
-        path: Of the pickle.
-        count: Number of samples.
-    """
-
-    def __init__(self, *, packed: Path, path: Path, count: int) -> None:
-        self.packed, self.path, self.count = packed, path, count
-
-    def run(self) -> None:
-        """Write it."""
-        from probseg.datasets.cache.dataset import PackedDataset
-
-        dataset = PackedDataset(self.packed)
-        samples = [dataset[index] for index in range(min(self.count, len(dataset)))]
-        cases = {
-            f"{sample.group}_{index}": {
-                "image": sample.image[0].numpy(),
-                "masks": list(sample.masks.numpy()),
-                "series_uid": sample.group,
-            }
-            for index, sample in enumerate(samples)
+    dataset = PackedDataset(folder)
+    samples = [dataset[index] for index in range(min(count, len(dataset)))]
+    cases = {
+        f"{sample.group}_{index}": {
+            "image": sample.image[0].numpy(),
+            "masks": list(sample.masks.numpy()),
+            "series_uid": sample.group,
         }
-        with self.path.open("wb") as file:
-            pickle.dump(cases, file, protocol=4)
-
-    def answer(self) -> None:
-        """Return nothing, instead of writing it again."""
+        for index, sample in enumerate(samples)
+    }
+    with path.open("wb") as file:
+        pickle.dump(cases, file, protocol=4)
 
 
 def open_packed(folder: Path) -> Opened:

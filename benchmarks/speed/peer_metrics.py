@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,30 +54,22 @@ def hausdorff(distance: Pair) -> Callable[[Masks, Masks], NDArray[np.float64]]:
     )
 
 
-def public_iou() -> Pair:
+def public_iou(left: Mask, right: Mask) -> float:
     """IoU of PHiSeg's and many PU-Nets' evaluation: label by label, emptiness by sums."""
-
-    def iou(left: Mask, right: Mask) -> float:
-        scores = []
-        for label in range(1, 2):
-            a, b = (left == label) * 1, (right == label) * 1
-            if np.sum(a) == 0 or np.sum(b) == 0:
-                scores.append(float(np.sum(a) == np.sum(b)))
-            else:
-                scores.append(np.logical_and(a, b).sum() / np.logical_or(a, b).sum())
-        return float(np.mean(scores))
-
-    return iou
+    scores = []
+    for label in range(1, 2):
+        a, b = (left == label) * 1, (right == label) * 1
+        if np.sum(a) == 0 or np.sum(b) == 0:
+            scores.append(float(np.sum(a) == np.sum(b)))
+        else:
+            scores.append(np.logical_and(a, b).sum() / np.logical_or(a, b).sum())
+    return float(np.mean(scores))
 
 
-def numpy_iou() -> Pair:
+def numpy_iou(left: Mask, right: Mask) -> float:
     """IoU in two lines of NumPy."""
-
-    def iou(left: Mask, right: Mask) -> float:
-        union = np.count_nonzero(left | right)
-        return np.count_nonzero(left & right) / union if union else 1.0
-
-    return iou
+    union = np.count_nonzero(left | right)
+    return np.count_nonzero(left & right) / union if union else 1.0
 
 
 def medpy_iou() -> Pair:
@@ -103,8 +96,8 @@ def torchmetrics_iou() -> Pair:
     def iou(left: Mask, right: Mask) -> float:
         if not (left.any() or right.any()):
             return 1.0
-        pair = _batch(left).long(), _batch(right).long()
-        return float(mean_iou(*pair, num_classes=1, input_format="one-hot").item())
+        a, b = _batch(left).long(), _batch(right).long()
+        return float(mean_iou(a, b, num_classes=1, input_format="one-hot").item())
 
     return iou
 
@@ -120,11 +113,8 @@ def monai_hausdorff() -> Pair:
     """Hausdorff distance of MONAI, between surfaces."""
     from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 
-    def distance(left: Mask, right: Mask) -> float:
-        pair = _batch(left), _batch(right)
-        return float(compute_hausdorff_distance(*pair, include_background=True).item())
-
-    return distance
+    compute = partial(compute_hausdorff_distance, include_background=True)
+    return lambda left, right: float(compute(_batch(left), _batch(right)).item())
 
 
 def surface_hausdorff() -> Pair:
@@ -145,51 +135,40 @@ def skimage_hausdorff() -> Pair:
     return lambda left, right: float(hausdorff_distance(left, right))
 
 
-def scipy_directed() -> Pair:
+def scipy_directed(left: Mask, right: Mask) -> float:
     """The larger of two directed Hausdorff distances of scipy."""
-
-    def distance(left: Mask, right: Mask) -> float:
-        a, b = np.argwhere(left), np.argwhere(right)
-        return float(max(directed_hausdorff(a, b)[0], directed_hausdorff(b, a)[0]))
-
-    return distance
+    a, b = np.argwhere(left), np.argwhere(right)
+    return float(max(directed_hausdorff(a, b)[0], directed_hausdorff(b, a)[0]))
 
 
-def scipy_cdist() -> Pair:
+def scipy_cdist(left: Mask, right: Mask) -> float:
     """Distances by scipy between all pixels of one mask and all of the other."""
-
-    def distance(left: Mask, right: Mask) -> float:
-        distances = cdist(np.argwhere(left), np.argwhere(right))
-        return float(max(distances.min(0).max(), distances.min(1).max()))
-
-    return distance
+    distances = cdist(np.argwhere(left), np.argwhere(right))
+    return float(max(distances.min(0).max(), distances.min(1).max()))
 
 
-def scipy_transforms() -> Pair:
+def scipy_transforms(left: Mask, right: Mask) -> float:
     """Two distance transforms by scipy."""
-
-    def distance(left: Mask, right: Mask) -> float:
-        to_left, to_right = distance_transform_edt(~left), distance_transform_edt(~right)
-        return float(max(to_left[right].max(), to_right[left].max()))
-
-    return distance
+    to_left, to_right = distance_transform_edt(~left), distance_transform_edt(~right)
+    return float(max(to_left[right].max(), to_right[left].max()))
 
 
 def _batch(mask: Mask) -> Any:
     return torch.from_numpy(mask)[None, None]
 
 
+# Functions that return a score, since those of packages are imported when they are called.
 OVERLAPS: dict[str, Callable[[], Pair]] = {
-    "public PU-Net code": public_iou,
-    "NumPy": numpy_iou,
+    "public PU-Net code": lambda: public_iou,
+    "NumPy": lambda: numpy_iou,
     "medpy": medpy_iou,
     "MONAI": monai_iou,
     "torchmetrics": torchmetrics_iou,
 }
 DISTANCES: dict[str, Callable[[], Pair]] = {
-    "scipy, directed_hausdorff": scipy_directed,
-    "scipy, cdist": scipy_cdist,
-    "scipy, distance transforms": scipy_transforms,
+    "scipy, directed_hausdorff": lambda: scipy_directed,
+    "scipy, cdist": lambda: scipy_cdist,
+    "scipy, distance transforms": lambda: scipy_transforms,
     "scikit-image": skimage_hausdorff,
     "surface-distance": surface_hausdorff,
     "medpy": medpy_hausdorff,

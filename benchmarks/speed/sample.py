@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from benchmarks.speed.comparison import (
     compare,
 )
 from benchmarks.speed.textbook import TextbookPUNet, copy_weights
-from benchmarks.speed.timing import wait
 from benchmarks.speed.workers import Workload
 from probseg.utils.tensors import probabilities
 
@@ -65,36 +63,18 @@ def build_model() -> Any:
 
 
 class _Decoding(Workload):
-    """Features and latent samples that every candidate decodes.
+    """Features (B, F, H, W) and latent samples (n, B, L) that every candidate decodes."""
 
-    Args:
-        batch: B.
-        size: H and W.
-        device: "cpu" or "cuda".
-        count: n.
-    """
-
-    def __init__(self, *, batch: int, size: int, device: str, count: int = 16) -> None:
+    def __init__(self, *, batch: int, size: int, device: str, count: int) -> None:
         generator = torch.Generator().manual_seed(1)
         self.features = torch.rand(batch, 32, size, size, generator=generator).to(device)
         self.latents = torch.randn(count, batch, 6, generator=generator).to(device)
         self.device = device
         self.model = build_model().to(device)
 
-    @torch.no_grad()
-    def run(self) -> Tensor:
-        """Return probabilities (n, B, K, H, W)."""
-        decoded = self.decode()
-        wait(self.device)
-        return decoded
-
-    def answer(self) -> np.ndarray[Any, Any]:
-        """Return the probabilities."""
+    def answer(self) -> Any:
+        """Return them as an array."""
         return self.run().cpu().numpy()
-
-    @abstractmethod
-    def decode(self) -> Tensor:
-        """Return probabilities (n, B, K, H, W)."""
 
 
 class Decoding(_Decoding):
@@ -104,7 +84,8 @@ class Decoding(_Decoding):
         super().__init__(**options)
         self.one_by_one = one_by_one
 
-    def decode(self) -> Tensor:
+    @torch.no_grad()
+    def run(self) -> Tensor:
         """Return probabilities (n, B, K, H, W)."""
         decoder = self.model.decoder
         if self.one_by_one:
@@ -120,7 +101,8 @@ class TextbookDecoding(_Decoding):
         self.network = TextbookPUNet().to(self.device)
         copy_weights(self.model, self.network)
 
-    def decode(self) -> Tensor:
+    @torch.no_grad()
+    def run(self) -> Tensor:
         """Return probabilities (n, B, K, H, W)."""
         samples = [self.network.decode(self.features, z).softmax(1) for z in self.latents]
         return torch.stack(samples)
@@ -142,7 +124,8 @@ class UqBoxDecoding(_Decoding):
         for copy, layer in zip(own, layers, strict=True):
             copy.load_state_dict(layer.state_dict())
 
-    def decode(self) -> Tensor:
+    @torch.no_grad()
+    def run(self) -> Tensor:
         """Return probabilities (n, B, K, H, W)."""
         return torch.stack([self.network(self.features, z).softmax(1) for z in self.latents])
 

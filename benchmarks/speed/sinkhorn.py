@@ -17,7 +17,6 @@ from torch.distributions import Distribution, Independent, Normal
 
 import probseg
 from benchmarks.speed.comparison import Candidate, Comparison, Disagreement, Settings, compare
-from benchmarks.speed.timing import wait
 from benchmarks.speed.train import Step, relative_difference
 from benchmarks.speed.workers import NotInstalledError, Workload
 
@@ -112,7 +111,6 @@ class SolverStep(Workload):
         self.points.grad = None
         value = self.solve(*self.points)
         value.sum().backward()
-        wait(self.device)
         return value
 
     def answer(self) -> Answer:
@@ -227,7 +225,6 @@ class DivergenceTerm(Workload):
             q = self.model.posterior_projector(self._normal(1.0), self.context)
             p = self.model.prior_projector(self._normal(0.0), self.context)
             self.model.penalties["divergence"].divergence(q, p).mean().backward()
-        wait(self.device)
 
     def _normal(self, shift: float) -> Distribution:
         mean = torch.full(self.shape, shift, device=self.device, requires_grad=True)

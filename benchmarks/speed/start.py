@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from benchmarks.speed.comparison import Candidate, Comparison, Floor, Settings, compare
+from benchmarks.speed.comparison import Candidate, Comparison, Floor, Row, Settings, compare
 from benchmarks.speed.workers import Workload
 
 BUILD = 'probseg.build("csae")'
@@ -47,7 +47,7 @@ def _building(settings: Settings) -> Comparison:
         settings,
         notes=["The files were read before, and are in the system's cache. Aim: under 2 s."],
     )
-    return replace(comparison, floor=_floor(comparison, comparison.rows[1].name))
+    return _with_floor(comparison, comparison.rows[1])
 
 
 def _helping(settings: Settings) -> Comparison:
@@ -65,7 +65,7 @@ def _helping(settings: Settings) -> Comparison:
         settings,
         notes=["Aim: each under 0.5 s."],
     )
-    return replace(comparison, floor=_floor(comparison, comparison.rows[-1].name))
+    return _with_floor(comparison, comparison.rows[-1])
 
 
 def _statement(code: str, *, name: str = "", needs: str = "sys") -> Candidate:
@@ -73,8 +73,8 @@ def _statement(code: str, *, name: str = "", needs: str = "sys") -> Candidate:
     return Candidate(name=name or f"python -c '{code}'", make=FreshProcess, options=arguments)
 
 
-def _floor(comparison: Comparison, row: str) -> Floor:
-    return Floor(seconds=comparison.row(row).median, why=row)
+def _with_floor(comparison: Comparison, row: Row) -> Comparison:
+    return replace(comparison, floor=Floor(seconds=row.median, why=row.name))
 
 
 class FreshProcess(Workload):

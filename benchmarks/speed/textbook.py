@@ -10,28 +10,22 @@ from torch.distributions import Independent, Normal, kl_divergence
 from torch.nn import functional
 
 WIDTHS = (32, 64, 128, 192)
+CLASSES, LATENT_DIM = 2, 6  # K, L
+BETA = 10.0  # weight of the KL divergence
 
 
 class TextbookPUNet(nn.Module):
-    """The paper's network in fp32 and NCHW; the latent is tiled over the image and concatenated.
+    """The paper's network in fp32 and NCHW; the latent is tiled over the image and concatenated."""
 
-    Args:
-        classes: K.
-        latent_dim: L.
-        beta: Weight of the KL divergence, β.
-    """
-
-    def __init__(self, *, classes: int = 2, latent_dim: int = 6, beta: float = 10.0) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.classes = classes
-        self.beta = beta
         self.down = nn.ModuleList(_block(a, b) for a, b in pairwise((1, *WIDTHS)))
         self.up = nn.ModuleList(_block(a + b, b) for a, b in pairwise(WIDTHS[::-1]))
-        self.prior = Encoder(1, latent_dim)
-        self.posterior = Encoder(1 + classes, latent_dim)
-        self.first = nn.Conv2d(WIDTHS[0] + latent_dim, 32, 1)
+        self.prior = Encoder(1)
+        self.posterior = Encoder(1 + CLASSES)
+        self.first = nn.Conv2d(WIDTHS[0] + LATENT_DIM, 32, 1)
         self.hidden = nn.ModuleList(nn.Conv2d(32, 32, 1) for _ in range(2))
-        self.last = nn.Conv2d(32, classes, 1)
+        self.last = nn.Conv2d(32, CLASSES, 1)
 
     def features(self, image: Tensor) -> Tensor:
         """Return the U-Net's features (B, F, H, W)."""
@@ -55,11 +49,11 @@ class TextbookPUNet(nn.Module):
 
     def loss(self, image: Tensor, label: Tensor) -> Tensor:
         """Return the negative evidence lower bound, summed over pixels, averaged over images."""
-        one_hot = functional.one_hot(label, self.classes).movedim(-1, 1).to(image.dtype) - 0.5
+        one_hot = functional.one_hot(label, CLASSES).movedim(-1, 1).to(image.dtype) - 0.5
         q, p = self.posterior(torch.cat([image, one_hot], dim=1)), self.prior(image)
         logits = self.decode(self.features(image), q.rsample())
         entropy = functional.cross_entropy(logits, label, reduction="sum") / len(image)
-        return entropy + self.beta * kl_divergence(q, p).mean()
+        return entropy + BETA * kl_divergence(q, p).mean()
 
     @torch.no_grad()
     def sample(self, image: Tensor, n: int) -> Tensor:
@@ -71,10 +65,10 @@ class TextbookPUNet(nn.Module):
 class Encoder(nn.Module):
     """An axis-aligned Normal from the mean of a convolutional network's features."""
 
-    def __init__(self, in_channels: int, latent_dim: int) -> None:
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(_block(a, b) for a, b in pairwise((in_channels, *WIDTHS)))
-        self.head = nn.Linear(WIDTHS[-1], 2 * latent_dim)
+        self.head = nn.Linear(WIDTHS[-1], 2 * LATENT_DIM)
 
     def forward(self, image: Tensor) -> Independent:  # type: ignore[type-arg]
         """Return a density with batch (B,) and event (L,) of an image (B, C, H, W)."""

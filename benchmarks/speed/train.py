@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Literal
@@ -23,7 +22,6 @@ from benchmarks.speed.comparison import (
     compare,
 )
 from benchmarks.speed.textbook import TextbookPUNet, copy_weights
-from benchmarks.speed.timing import wait
 from benchmarks.speed.workers import Workload
 from probseg.training.execution import Execution, choose_execution, kept_memory
 from probseg.training.gradients import accumulate, clip, images_at_once
@@ -123,35 +121,17 @@ def images(batch: int, size: int) -> tuple[Tensor, Tensor]:
 
 
 class _Step(Workload):
-    """A training step on seeded images.
-
-    Args:
-        batch: B.
-        size: H and W.
-        device: "cpu" or "cuda".
-    """
+    """A training step on seeded images (B, 1, H, W), B = batch and H = W = size."""
 
     def __init__(self, *, batch: int, size: int, device: str) -> None:
         self.image, self.label = (tensor.to(device) for tensor in images(batch, size))
         self.device = device
-
-    def run(self) -> None:
-        """Take a step and wait until it is done."""
-        self.step()
-        wait(self.device)
-
-    @abstractmethod
-    def step(self) -> None:
-        """Take a step, which on a GPU goes on after this returns."""
 
 
 class Step(_Step):
     """A step as ``probseg.training.fit`` takes it.
 
     Args:
-        batch: B.
-        size: H and W.
-        device: "cpu" or "cuda".
         model: Name of a registered model.
         plain: In fp32 and NCHW, the batch as a whole, without kept memory.
         precision: Where it is not plain; the settings' own choice by default.
@@ -191,7 +171,7 @@ class Step(_Step):
         if not plain:
             self._open.enter_context(kept_memory())
 
-    def step(self) -> None:
+    def run(self) -> None:
         """Take a step."""
         self._backward(self.image, self.label)
         clip(self.optimizer, self.settings.clip)
@@ -218,21 +198,20 @@ class TextbookStep(_Step):
     """A step of the textbook's network, with torch's Adam as it is.
 
     Args:
-        latent_dim: L.
         bf16: Under autocast, in channels last: the textbook's network at its best.
         **sizes: Batch, size and device.
     """
 
-    def __init__(self, *, latent_dim: int = 6, bf16: bool = False, **sizes: Any) -> None:
+    def __init__(self, *, bf16: bool = False, **sizes: Any) -> None:
         super().__init__(**sizes)
-        self.model = TextbookPUNet(latent_dim=latent_dim).to(self.device)
-        copy_weights(build("punet", latent_dim=latent_dim), self.model)
+        self.model = TextbookPUNet().to(self.device)
+        copy_weights(build("punet"), self.model)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4, weight_decay=5e-5)
         self.bf16 = bf16
         if bf16:
             self.model.to(memory_format=torch.channels_last)
 
-    def step(self) -> None:
+    def run(self) -> None:
         """Take a step."""
         self.optimizer.zero_grad()
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
@@ -264,7 +243,7 @@ class UqBoxStep(_Step):
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4, weight_decay=5e-5)
         self.batch = {self.model.input_key: self.image, self.model.target_key: self.label}
 
-    def step(self) -> None:
+    def run(self) -> None:
         """Take a step."""
         self.optimizer.zero_grad()
         self.model.compute_loss(self.batch)["loss"].backward()

@@ -8,12 +8,11 @@ import resource
 import sys
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
+from unittest.mock import patch
 
 from benchmarks.speed.timing import mean_seconds
 from probseg.errors import ProbsegError
@@ -24,9 +23,11 @@ _STATUS = Path("/proc/self/status")
 class Workload(ABC):
     """Something to be timed."""
 
+    device = "cpu"  # whose work is waited for after a turn
+
     @abstractmethod
     def run(self) -> Any:
-        """Do it once, to the end: work that goes on on a device is waited for."""
+        """Do it once; work that was given to a device may go on after this returns."""
 
     def answer(self) -> Any:
         """Return what it computes as NumPy arrays or plain numbers, to compare with others."""
@@ -67,7 +68,7 @@ class Worker:
         self._here, there = context.Pipe()
         # not a daemon, which could not start the processes that packing and evaluation need
         self._process = context.Process(target=_serve, args=(there, make, dict(options)))
-        with _environment(environment or {}):
+        with patch.dict(os.environ, environment or {}):
             self._process.start()
         there.close()
         self._receive()  # the workload is ready, or failed
@@ -88,12 +89,7 @@ class Worker:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """End the process."""
         self._here.close()
         self._process.join(timeout=5)
@@ -119,25 +115,6 @@ class Worker:
         return value
 
 
-def reset_peak() -> float:
-    """Start measuring this process's peak memory, and return what it holds now, in MB."""
-    if not _STATUS.exists():
-        return own_peak()
-    Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
-    return _status("VmRSS")
-
-
-def own_peak() -> float:
-    """Return the most memory in MB that this process held since :func:`reset_peak`."""
-    # ru_maxrss would begin with the memory of the process that started this one
-    return _status("VmHWM") if _STATUS.exists() else _megabytes(resource.RUSAGE_SELF)
-
-
-def largest_child() -> float:
-    """Return the most memory in MB of a process that this one ran and waited for."""
-    return _megabytes(resource.RUSAGE_CHILDREN)
-
-
 def _megabytes(who: int) -> float:
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # ru_maxrss: bytes there, kB elsewhere
     return resource.getrusage(who).ru_maxrss / unit
@@ -151,16 +128,16 @@ def _status(name: str) -> float:
 def _serve(connection: Connection, make: Callable[..., Workload], options: Any) -> None:
     try:
         workload = make(**options)
-        start = _reset_memory()
+        start = _reset_peak()
         connection.send(("value", None))
         while True:
             question, arguments = connection.recv()
             if question == "time":
-                value: Any = mean_seconds(workload.run, *arguments)
+                value: Any = mean_seconds(workload.run, *arguments, device=workload.device)
             elif question == "answer":
                 value = workload.answer()
             else:
-                value = {"peak": _peak_memory(), "start": start}
+                value = {"peak": _peak(), "start": start}
             connection.send(("value", value))
     except EOFError:
         return  # the parent closed the connection
@@ -172,33 +149,26 @@ def _serve(connection: Connection, make: Callable[..., Workload], options: Any) 
         connection.send(("error", traceback.format_exc()))
 
 
-def _reset_memory() -> float:
-    if _on_cuda():
-        sys.modules["torch"].cuda.reset_peak_memory_stats()
-        return float(sys.modules["torch"].cuda.memory_allocated() / 2**20)
-    return reset_peak()
+def _reset_peak() -> float:
+    """Start measuring the peak memory of this process, and return what it holds now, in MB."""
+    if (cuda := _cuda()) is not None:
+        cuda.reset_peak_memory_stats()
+        return float(cuda.memory_allocated() / 2**20)
+    if not _STATUS.exists():
+        return _megabytes(resource.RUSAGE_SELF)
+    Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
+    return _status("VmRSS")
 
 
-def _peak_memory() -> float:
-    if _on_cuda():
-        return float(sys.modules["torch"].cuda.max_memory_allocated() / 2**20)
-    return max(own_peak(), largest_child())
+def _peak() -> float:
+    """Return the most memory in MB that this process, or one that it waited for, held since."""
+    if (cuda := _cuda()) is not None:
+        return float(cuda.max_memory_allocated() / 2**20)
+    # ru_maxrss would begin with the memory of the process that started this one
+    own = _status("VmHWM") if _STATUS.exists() else _megabytes(resource.RUSAGE_SELF)
+    return max(own, _megabytes(resource.RUSAGE_CHILDREN))
 
 
-def _on_cuda() -> bool:
+def _cuda() -> Any:
     torch = sys.modules.get("torch")
-    return torch is not None and bool(torch.cuda.is_initialized())
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None

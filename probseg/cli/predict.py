@@ -14,7 +14,7 @@ from probseg.cli.command import Command
 from probseg.cli.parser import Parser
 from probseg.errors import DataError, InputError, OptionError, ProbsegError
 from probseg.options import check_integer
-from probseg.utils.optional import require
+from probseg.utils.imports import require
 from probseg.utils.progress import progress_bar
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from probseg.datasets.formats.nifti import Reorientation
 from probseg.datasets.formats.preprocessing import check_finite, stretch
 from probseg.errors import DataError, OptionError
 from probseg.utils.atomic_files import atomic_folder, write_json
-from probseg.utils.optional import require
+from probseg.utils.imports import require
 
 _LARGEST_FILE = 1 << 28  # bytes
 _WHITE = 65535  # of 16-bit PNG

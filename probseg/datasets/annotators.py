@@ -17,7 +17,7 @@ from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch
 from probseg.options import did_you_mean, listing
 from probseg.utils.devices import to_device
-from probseg.utils.optional import require
+from probseg.utils.imports import require
 
 Annotator = Literal["random", "majority", "staple"] | int
 NAMES: tuple[str, ...] = ("random", "majority", "staple")

@@ -7,7 +7,7 @@ Registry.adopt(
     kind="divergence",
     builtin={
         "kl": "probseg.divergences.kl:KL",
-        "sinkhorn": "probseg.divergences.sinkhorn:Sinkhorn",
-        "exact-ot": "probseg.divergences.exact:ExactOT",
+        "sinkhorn": "probseg.divergences.transport:Sinkhorn",
+        "exact-ot": "probseg.divergences.transport:ExactOT",
     },
 )

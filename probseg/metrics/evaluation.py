@@ -41,15 +41,10 @@ def evaluate(
      'diversity': tensor([0.2500], dtype=torch.float64)}
     """
     checked = SharedEvaluation.of(evaluation)
+    if not isinstance(metrics, Mapping):
+        metrics = {name: registry("metrics").create(name) for name in metrics}
     with torch.no_grad():
-        return {name: metric(checked) for name, metric in metrics_by_name(metrics).items()}
-
-
-def metrics_by_name(metrics: Mapping[str, Metric] | Iterable[str]) -> Mapping[str, Metric]:
-    """Return the metrics under their names; names alone are looked up in the registry."""
-    if isinstance(metrics, Mapping):
-        return metrics
-    return {name: registry("metrics").create(name) for name in metrics}
+        return {name: metric(checked) for name, metric in metrics.items()}
 
 
 @dataclass(frozen=True)
@@ -70,24 +65,13 @@ class SharedEvaluation(Evaluation):
         if isinstance(evaluation, cls):
             return evaluation
         check_probabilities(evaluation.probabilities, evaluation.annotations)
-        return cls(
-            probabilities=evaluation.probabilities,
-            annotations=evaluation.annotations,
-            prior=evaluation.prior,
-            posterior=evaluation.posterior,
-        )
+        tensors = evaluation.probabilities, evaluation.annotations
+        return cls(*tensors, evaluation.prior, evaluation.posterior)
 
     @cached_property
     def labels(self) -> Tensor:
         """The most probable class of each sample's pixels, (B, N, H, W), in bytes if they fit."""
         return torch.cat([_most_probable(chunk) for (chunk,) in chunks(self.probabilities)])
-
-    def value(self, function: Callable[[Evaluation], Value]) -> Value:
-        """Return ``function(self)``, computed at the first call."""
-        if function not in self.values:
-            self.values[function] = function(self)
-        value: Value = self.values[function]
-        return value
 
 
 def shared(evaluation: Evaluation, function: Callable[[Evaluation], Value]) -> Value:
@@ -95,7 +79,11 @@ def shared(evaluation: Evaluation, function: Callable[[Evaluation], Value]) -> V
 
     Functions that compare equal, as frozen dataclasses with equal options do, share a value.
     """
-    return SharedEvaluation.of(evaluation).value(function)
+    checked = SharedEvaluation.of(evaluation)
+    if function not in checked.values:
+        checked.values[function] = function(checked)
+    value: Value = checked.values[function]
+    return value
 
 
 def _most_probable(probabilities: Tensor) -> Tensor:

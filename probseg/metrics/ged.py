@@ -98,47 +98,37 @@ class GED:
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return D² of each image, (B,)."""
-        means = (_mean(evaluation, cost) for cost in (CROSS, SAMPLES, ANNOTATORS))
+        means = (MeanCost(cost)(evaluation) for cost in (CROSS, SAMPLES, ANNOTATORS))
         return EnergyDistance(*means).squared
 
 
 @dataclass(frozen=True)
-class GEDCross:
-    """The energy distance's first expectation, E d(S, Y)."""
+class MeanCost:
+    """The mean cost of all pairs of maps from two of an evaluation's sets."""
 
-    higher_is_better = False
-
-    def __call__(self, evaluation: Evaluation, /) -> Tensor:
-        """Return the mean 1 − IoU of each image's samples and annotations, (B,)."""
-        return _mean(evaluation, CROSS)
-
-
-@dataclass(frozen=True)
-class Diversity:
-    """The sample diversity, see :func:`sample_diversity`; zero means collapse."""
-
-    higher_is_better = True  # up to the annotator diversity
+    cost: OverlapCost
+    higher_is_better: bool = False
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
-        """Return the mean 1 − IoU of each image's pairs of samples, (B,)."""
-        return _mean(evaluation, SAMPLES)
+        """Return the mean of each image, (B,)."""
+        mean = shared(evaluation, self.cost).mean((1, 2))
+        return mean.to(float64_device(evaluation.annotations.device))
 
 
-@dataclass(frozen=True)
-class AnnotatorDiversity:
-    """The diversity of the annotations, a property of the data, to compare the samples' with."""
+def ged_cross() -> MeanCost:
+    """Return the energy distance's first expectation, E d(S, Y)."""
+    return MeanCost(CROSS)
 
-    higher_is_better = True
 
-    def __call__(self, evaluation: Evaluation, /) -> Tensor:
-        """Return the mean 1 − IoU of each image's pairs of annotations, (B,)."""
-        return _mean(evaluation, ANNOTATORS)
+def diversity() -> MeanCost:
+    """Return the sample diversity, see :func:`sample_diversity`; zero means collapse."""
+    return MeanCost(SAMPLES, higher_is_better=True)  # up to the annotator diversity
+
+
+def annotator_diversity() -> MeanCost:
+    """Return the annotations' diversity, a property of the data, to compare the samples' with."""
+    return MeanCost(ANNOTATORS, higher_is_better=True)
 
 
 def _mean_cost(overlap: Overlap, left: int, right: int) -> Tensor:
     return torch.from_numpy(overlap.cost(iou, left, right).mean((1, 2)))
-
-
-def _mean(evaluation: Evaluation, cost: OverlapCost) -> Tensor:
-    mean = shared(evaluation, cost).mean((1, 2))
-    return mean.to(float64_device(evaluation.annotations.device))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from probseg.errors import OptionError
-from probseg.metrics.compiled import bounding_box, compiled
+from probseg.metrics.overlap import bounding_box, compiled
 from probseg.utils.devices import float64_device
 from probseg.utils.tensors import Pixels, check_highest, check_label_pair
 

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from probseg.errors import OptionError
 from probseg.interfaces import Evaluation
-from probseg.metrics.compiled import bounding_box
 from probseg.metrics.evaluation import SharedEvaluation, shared
-from probseg.metrics.overlap import Overlap, Score, dice, iou
+from probseg.metrics.overlap import Overlap, Score, bounding_box, dice, iou
 from probseg.utils.devices import float64_chunks, float64_device
 from probseg.utils.tensors import check_label_pair, check_probabilities
 
@@ -53,19 +52,8 @@ def iou_cost(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -
 def dice_cost(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -> Tensor:
     """Return one minus the Dice score (eq. 15) of every pair.
 
-    ``1 − 2 TP / (2 TP + FP + FN)``; zero where both are empty. With more than two classes it is
-    the mean over the foreground classes, each with that rule.
-
-    Args:
-        predictions: Label maps (B, N, H, W), integer classes; 0 is background.
-        annotations: Label maps (B, A, H, W), integer classes.
-        classes: How many classes there are, background included.
-
-    Returns:
-        (B, N, A) in [0, 1], float64, from exact counts.
-
-    Raises:
-        InputError: These are not label maps, or they do not fit each other.
+    ``1 − 2 TP / (2 TP + FP + FN)``; its arguments, result, errors and rules for empty maps and for
+    several classes are those of :func:`iou_cost`.
     """
     return _foreground_cost(dice, predictions, annotations, classes)
 

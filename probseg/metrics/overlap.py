@@ -1,20 +1,21 @@
-"""How many pixels any two label maps of an image share: all that IoU and Dice need."""
+"""How many pixels any two label maps of an image share, counted by compiled loops."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise, starmap
-from typing import Self
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import torch
+from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from probseg.metrics.compiled import compiled
 from probseg.utils.tensors import LabelMaps, Pixels, check_highest
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 Counts = NDArray[np.float64]
 Score = Callable[[Counts, Counts], Counts]  # intersections, sums of both sizes -> scores
 BitMasks = NDArray[np.uint8]  # masks, eight pixels a byte
@@ -23,6 +24,38 @@ WordMasks = NDArray[np.uint64]  # the same bits, 64 pixels a word
 # Float32 counts ones exactly so far, with TF32 as well: that rounds neither 0 nor 1. It is also
 # how many pixels of masks are held at a time, 64 MiB.
 _PIXELS = 1 << 24
+
+
+def compiled(function: Function) -> Function:
+    """Compile a function of arrays at its first call with arrays of each type.
+
+    This takes seconds, once: the machine code is cached beside the file or in the user's cache
+    folder, if either is writable; ``NUMBA_CACHE_DIR`` names another folder. The code is compiled
+    again only when its own file changes, so a compiled function must not call one of another file.
+    """
+    try:
+        return cast(Function, njit(function, cache=True, nogil=True))
+    except RuntimeError:  # no writable folder
+        return cast(Function, njit(function, nogil=True))
+
+
+@compiled
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return the smallest box around the true pixels of (H, W): top, bottom, left, right.
+
+    Bottom and right are exclusive; all four are zero if no pixel is true.
+    """
+    height, width = mask.shape
+    columns = np.zeros(width, np.bool_)
+    top, bottom = height, 0
+    for y in range(height):
+        if mask[y].any():
+            columns |= mask[y]
+            top, bottom = min(top, y), y + 1
+    inside = np.flatnonzero(columns)
+    if len(inside) == 0:
+        return 0, 0, 0, 0
+    return top, bottom, inside[0], inside[-1] + 1
 
 
 @dataclass(frozen=True)

@@ -65,32 +65,16 @@ class ProbabilisticModel(nn.Module, ABC):
     ) -> None:
         """Write a folder of weights, description and model card, atomically.
 
-        A model that was saved there before is replaced; its ``README.md`` is kept if no card is
-        given.
-
-        Args:
-            save_directory: The folder.
-            card: Facts for the model's card; by default it marks them as unknown.
-
-        Raises:
-            WriteError: The folder holds something else, or cannot be written.
+        See :func:`probseg.sharing.hub.save_pretrained`.
         """
         from probseg.sharing.hub import save_pretrained
 
         save_pretrained(self, save_directory, card=card)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Write what :meth:`save_pretrained` writes to a repository of a hub.
+        """Write that folder to a repository of a hub, and return the address of the commit.
 
-        Args:
-            repo_id: Such as ``"somebody/csae-lidc"``; created if there is none.
-            **options: Those of :func:`probseg.sharing.hub.push_to_hub`.
-
-        Returns:
-            The address of the commit.
-
-        Raises:
-            HubError: The repository cannot be written.
+        See :func:`probseg.sharing.hub.push_to_hub`, which has the ``options``.
         """
         from probseg.sharing.hub import push_to_hub
 

@@ -14,7 +14,7 @@ from probseg.errors import InputError
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
 from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.cross_entropy import CrossEntropy
-from probseg.projectors.identity import Identity
+from probseg.projectors.flow import Identity
 from probseg.utils.seeding import seeded
 from probseg.utils.tensors import check_device, cropped, one_hot, padded, probabilities
 

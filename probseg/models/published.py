@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeGuard
 
 from probseg.errors import OptionError
@@ -146,13 +146,8 @@ def compose(name: str, choices: Choices) -> LatentVariableModel:
         parts,
         penalties,
         flow_context=choices.flow_context,
-        spec={"name": name, **choices_of(choices), **networks, **divergences},
+        spec={"name": name, **vars(choices), **networks, **divergences},
     )
-
-
-def choices_of(choices: Choices) -> Spec:
-    """Return every choice by name."""
-    return {field.name: getattr(choices, field.name) for field in fields(choices)}
 
 
 def _networks(c: Choices) -> tuple[Parts, Spec]:
@@ -233,13 +228,10 @@ def _build_pair(kinds: str, part: Part, interface: type, fixed_p: Spec, fixed_q:
             f"the model has two {kinds}, and {type(part).__name__} is one ready object; pass a "
             'name, a mapping with a name, or {"prior": one, "posterior": another}'
         )
-    of_prior: Part = part
-    of_posterior: Part = part
-    if _is_pair(part):
-        of_prior, of_posterior = part["prior"], part["posterior"]
+    pair: Mapping[str, Part] = part if _is_pair(part) else {"prior": part, "posterior": part}
     return PartPair(
-        build_part(kinds, of_prior, interface, **fixed_p),
-        build_part(kinds, of_posterior, interface, **fixed_q),
+        build_part(kinds, pair["prior"], interface, **fixed_p),
+        build_part(kinds, pair["posterior"], interface, **fixed_q),
     )
 
 

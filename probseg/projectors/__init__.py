@@ -6,7 +6,7 @@ Registry.adopt(
     __name__,
     kind="projector",
     builtin={
-        "identity": "probseg.projectors.identity:Identity",
+        "identity": "probseg.projectors.flow:Identity",
         "planar": "probseg.projectors.planar:planar",
         "affine-autoregressive": "probseg.projectors.autoregressive:affine_autoregressive",
         "rational-quadratic": "probseg.projectors.autoregressive:rational_quadratic",

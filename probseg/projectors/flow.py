@@ -1,16 +1,19 @@
-"""From an nflows transform to the torch density that it pushes forward."""
+"""Projectors made of nflows transforms, and the one that changes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
-from nflows.transforms import Transform as NflowsTransform
 from torch import Tensor, nn
 from torch.distributions import Distribution, TransformedDistribution, constraints
 from torch.distributions.transforms import Transform
 
 from probseg.utils.tensors import in_single_precision
+
+if TYPE_CHECKING:
+    from nflows.transforms import Transform as NflowsTransform
 
 Direction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -31,6 +34,22 @@ class Flow(nn.Module):
         """Return the projected density, whose context is (B, c) for a base of batch (B,)."""
         step = ConditionalTransform(self.transform, context)
         return TransformedDistribution(base, [step], validate_args=False)
+
+
+class Identity(nn.Module):
+    """Returns the base density itself, so that a divergence with a closed form keeps it.
+
+    Args:
+        features: L, unused.
+        context_features: Width of the context, unused.
+    """
+
+    def __init__(self, features: int, context_features: int) -> None:
+        super().__init__()
+
+    def forward(self, base: Distribution, context: Tensor) -> Distribution:
+        """Return ``base``."""
+        return base
 
 
 class ConditionalTransform(Transform):

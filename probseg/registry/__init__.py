@@ -46,10 +46,6 @@ class Offer(NamedTuple):
     entry: entrypoints.EntryPoint
     source: str  # "probseg" or the plugin's distribution and version
 
-    def load(self) -> Any:
-        """Import and return the constructor."""
-        return self.entry.load()
-
     def __str__(self) -> str:
         if self.source == "probseg":
             return self.source
@@ -149,7 +145,7 @@ class Registry(ModuleType, Mapping[str, Constructor]):
 
     def _import(self, name: str, offer: Offer) -> Constructor:
         try:
-            constructor = offer.load()
+            constructor = offer.entry.load()
         except (Exception, SystemExit) as error:  # a plugin's import may raise anything
             raise PluginError(
                 f"{self.kind} {name!r} of {offer} cannot be imported: {error}"

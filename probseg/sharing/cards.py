@@ -5,16 +5,13 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from probseg._version import __version__
 from probseg.interfaces import Model
-
-if TYPE_CHECKING:
-    from huggingface_hub import EvalResult
 
 _NO_USE = (
     "Not stated by the author. Nothing here says that this model is fit for decisions about "
@@ -23,7 +20,6 @@ _NO_USE = (
 _NO_DATA = "Unknown: the author did not say what this model was trained on."
 _NO_METRICS = "Unknown: the author gave no measurements."
 _NO_LICENCE = "Unknown: ask the author before you use this model."
-_LIBRARY = "probseg"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,37 +49,25 @@ class Card:
     def text(self, model: Model) -> str:
         """Return the card of a model in Markdown, with the metadata that hubs read."""
         title = self.title or f"{model.spec['name']}, a probabilistic segmentation model"
+        versions = f"probseg {__version__}, torch {torch.__version__}, Python "
+        versions += platform.python_version()
         sections = {
             "Use": _example(model),
             "Intended use": self.intended_use or _NO_USE,
             "Data": self.data or self.dataset or _NO_DATA,
             "Metrics": self._metrics_table(),
             "Model": _architecture(model),
-            "Provenance": _table({**self.provenance, **_saved_with()}, "", ""),
+            "Provenance": _table({**self.provenance, "saved with": versions}, "", ""),
             "Licence": self.licence or _NO_LICENCE,
         }
         body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items())
         return f"---\n{self._metadata(title)}\n---\n\n# {title}\n\n{body}\n"
 
     def _metadata(self, title: str) -> str:
-        from huggingface_hub import ModelCardData  # with its network client, only here
-
-        results = self._results()
-        data = ModelCardData(
-            library_name=_LIBRARY,
-            license=self.licence,
-            pipeline_tag="image-segmentation",
-            tags=[_LIBRARY, "probabilistic-segmentation", "uncertainty"],
-            model_name=title if results else None,
-            eval_results=results or None,
-        )
-        return data.to_yaml().strip()
-
-    def _results(self) -> list[EvalResult]:
-        from huggingface_hub import EvalResult
+        from huggingface_hub import EvalResult, ModelCardData  # with its network client, only here
 
         dataset = self.dataset or "unknown"
-        return [
+        results = [
             EvalResult(
                 task_type="image-segmentation",
                 dataset_type=dataset,
@@ -93,6 +77,15 @@ class Card:
             )
             for name, value in self.metrics.items()
         ]
+        data = ModelCardData(
+            library_name="probseg",
+            license=self.licence,
+            pipeline_tag="image-segmentation",
+            tags=["probseg", "probabilistic-segmentation", "uncertainty"],
+            model_name=title if results else None,
+            eval_results=results or None,
+        )
+        return data.to_yaml().strip()
 
     def _metrics_table(self) -> str:
         if not self.metrics:
@@ -118,11 +111,6 @@ def _architecture(model: Model) -> str:
     count = sum(parameter.numel() for parameter in cast("nn.Module", model).parameters())
     parts = {f"`{name}`": f"`{value}`" for name, value in model.spec.items()}
     return f"{count:,} parameters.\n\n{_table(parts, 'choice', 'value')}"
-
-
-def _saved_with() -> dict[str, str]:
-    versions = f"probseg {__version__}, torch {torch.__version__}"
-    return {"saved with": f"{versions}, Python {platform.python_version()}"}
 
 
 def _table(rows: Mapping[str, Any], left: str, right: str) -> str:

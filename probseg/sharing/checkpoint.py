@@ -17,8 +17,7 @@ from probseg._version import __version__
 from probseg.errors import CheckpointError, ProbsegError
 from probseg.interfaces import Model
 from probseg.registry.specs import build, with_stored_weights
-from probseg.sharing.config import Description, from_metadata
-from probseg.sharing.plugins import check_installed, requirements
+from probseg.sharing.config import Description, check_installed, from_metadata, requirements
 from probseg.sharing.weights import restored
 from probseg.utils.atomic_files import atomic_file
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from probseg.errors import CheckpointError
+from probseg.errors import CheckpointError, MissingPluginError
+from probseg.registry import KINDS, PARTS, registry
 from probseg.registry.specs import Spec
-from probseg.sharing.plugins import Requirement
 
 VERSION = 2  # raise it with a line in _MIGRATIONS, and freeze a file of the old one in the tests
 MAX_BYTES = 2**16  # of a description; those of the largest models have some thousand
@@ -24,8 +24,48 @@ MAX_TEXT = 1000  # characters of a name or an option, which errors repeat
 
 _FORMAT = re.compile(r"probseg-([1-9][0-9]{0,5})", re.ASCII)
 _AS_TEXT = ("spec", "requires")  # a safetensors file's metadata are texts only
+_KEYS = KINDS | PARTS  # of a description, under which a part stands
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,99}", re.ASCII)  # names, versions of packages
 
 Document = dict[str, Any]
+
+
+class Requirement(NamedTuple):
+    """A part that probseg does not ship."""
+
+    kind: str  # "projector"
+    name: str  # "radial"
+    distribution: str | None  # that offers it; None where a process registered it by itself
+    version: str | None
+
+    @classmethod
+    def parsed(cls, entry: Any, file: Path) -> Requirement:
+        """Return the requirement that a file holds as plain data.
+
+        Raises:
+            CheckpointError: It is damaged.
+        """
+        if isinstance(entry, dict) and entry.keys() == set(cls._fields):
+            requirement = cls(**entry)
+            package = (requirement.distribution, requirement.version)
+            safe = all(p is None or (isinstance(p, str) and _SAFE.fullmatch(p)) for p in package)
+            if safe and requirement.kind in KINDS and isinstance(requirement.name, str):
+                return requirement
+        raise CheckpointError(f"the description in {file} is damaged: {entry!r} in requires")
+
+    def missing(self, file: Path) -> MissingPluginError:
+        """Return the error for a missing part, which names the remedy."""
+        needs = f"the model in {file} needs the {self.kind} {self.name!r}"
+        if self.distribution is None:
+            return MissingPluginError(
+                f"{needs}, which its author's program registered; register it before loading, "
+                f"with probseg.{KINDS[self.kind]}.register"
+            )
+        exact = f"{self.distribution}=={self.version}" if self.version else self.distribution
+        return MissingPluginError(
+            f"{needs} of the package {self.distribution}, which is not installed: "
+            f"pip install '{exact}' (the file says so: see first whose package that is)"
+        )
 
 
 class Description(NamedTuple):
@@ -79,6 +119,26 @@ def from_config(file: Path) -> Description:
     if not isinstance(document, dict):
         raise CheckpointError(f"{file} holds no description of a model: it is no mapping")
     return _description(document, file)
+
+
+def requirements(spec: Spec) -> tuple[Requirement, ...]:
+    """Return the parts of a spec that probseg itself does not provide."""
+    requirements = {
+        (kind, name): _requirement(kind, name)
+        for kind, name in [("model", spec["name"]), *_named(spec)]
+    }
+    return tuple(requirement for requirement in requirements.values() if requirement)
+
+
+def check_installed(requires: Iterable[Requirement], file: Path) -> None:
+    """Check that every required part is registered or installed.
+
+    Raises:
+        MissingPluginError: A part is missing; the message names its package.
+    """
+    for requirement in requires:
+        if requirement.name not in registry(KINDS[requirement.kind]):
+            raise requirement.missing(file)
 
 
 def parsed(text: str, file: Path) -> Any:
@@ -165,10 +225,31 @@ def _description(document: Document, file: Path) -> Description:
     )
 
 
-def _without_requirements(document: Document) -> Document:
-    """From 1, which did not record who offers the parts."""
-    return {"requires": [], **document}
+def _named(spec: Mapping[str, Any], kind: str | None = None) -> Iterator[tuple[str, str]]:
+    """Yield kind and name of each part; the nearest key above it that is a kind gives its kind."""
+    for key, value in spec.items():
+        if isinstance(value, Mapping):
+            under = registry(_KEYS[key]).kind if key in _KEYS else kind
+            if under and isinstance(value.get("name"), str):
+                yield under, value["name"]
+            yield from _named(value, under)
+
+
+def _requirement(kind: str, name: str) -> Requirement | None:
+    parts = registry(KINDS[kind])
+    offers = parts.offers().get(name)
+    if not offers:
+        return Requirement(kind, name, None, None) if name in parts else None
+    entry, source = offers[0]
+    if source == "probseg":
+        return None
+    if entry.distro is None:
+        return Requirement(kind, name, None, None)
+    package = re.sub(r"[-_.]+", "-", entry.distro.name).lower()  # as package indices compare names
+    return Requirement(kind, name, package, entry.distro.version)
 
 
 # Each takes a document of its version to the next one.
-_MIGRATIONS: dict[int, Callable[[Document], Document]] = {1: _without_requirements}
+_MIGRATIONS: dict[int, Callable[[Document], Document]] = {
+    1: lambda document: {"requires": [], **document},  # it did not record who offers the parts
+}

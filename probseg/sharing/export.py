@@ -5,7 +5,6 @@ The program draws no random numbers: its caller passes standard normal noise (n,
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
@@ -132,7 +131,7 @@ def from_noise(density: Distribution, noise: Tensor) -> Tensor:
 
 
 def to_program(model: Model, *, projected: bool = False) -> ExportedProgram:
-    """Return the sampler as a program of ``torch.export``.
+    """Return the sampler as a program, which ``torch.export.save`` writes to a file.
 
     Batch, number of samples, height and width are open; the backbone's stride must divide the
     sides.
@@ -159,19 +158,6 @@ def to_program(model: Model, *, projected: bool = False) -> ExportedProgram:
                 f"the sampler of {model.spec['name']!r} cannot be written as a program: "
                 f"{_first_line(error)}; one of its parts decides by the values of tensors"
             ) from error
-
-
-def save_program(model: Model, path: str | os.PathLike[str], *, projected: bool = False) -> None:
-    """Write :func:`to_program` to a file, for ``torch.export.load``, atomically.
-
-    Raises:
-        ExportError: The model has no such sampler, or a part cannot be written as a program.
-        WriteError: The file cannot be written; none is left behind.
-    """
-    content = io.BytesIO()
-    torch.export.save(to_program(model, projected=projected), content)
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
 
 
 def save_onnx(model: Model, path: str | os.PathLike[str], *, projected: bool = False) -> None:

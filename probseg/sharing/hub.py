@@ -92,15 +92,21 @@ def from_pretrained(
         return _from_folder(source, parts)
     if isinstance(pretrained_model_name_or_path, Path):
         raise CheckpointError(f"there is no folder {source}")
-    folder = _downloaded(
-        os.fspath(pretrained_model_name_or_path),
-        revision=revision,
-        cache_dir=cache_dir,
-        force_download=force_download,
-        local_files_only=local_files_only,
-        token=token,
-    )
-    return _from_folder(folder, parts)
+    repo_id = os.fspath(pretrained_model_name_or_path)
+    with _as_hub_error(f"{repo_id!r} is no folder here, and no repository that can be read"):
+        from huggingface_hub import snapshot_download
+
+        folder = snapshot_download(
+            repo_id,
+            revision=revision,
+            cache_dir=None if cache_dir is None else os.fspath(cache_dir),
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+            allow_patterns=[WEIGHTS, CONFIG],
+            library_name="probseg",
+        )
+    return _from_folder(Path(folder), parts)
 
 
 def push_to_hub(
@@ -193,17 +199,6 @@ def _from_folder(folder: Path, parts: dict[str, Any]) -> Model:
             "again from where they came"
         )
     return load(weights, **parts)
-
-
-def _downloaded(repo_id: str, **options: Any) -> Path:
-    with _as_hub_error(f"{repo_id!r} is no folder here, and no repository that can be read"):
-        from huggingface_hub import snapshot_download
-
-        return Path(
-            snapshot_download(
-                repo_id, allow_patterns=[WEIGHTS, CONFIG], library_name="probseg", **options
-            )
-        )
 
 
 @contextmanager

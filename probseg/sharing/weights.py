@@ -47,11 +47,6 @@ class TensorHeader(NamedTuple):
     type: str  # "F32"
     shape: tuple[int, ...]
 
-    @property
-    def numbers(self) -> int:
-        """How many numbers it holds; safetensors checked the header against the file."""
-        return math.prod(self.shape)
-
 
 def read_header(file: Path) -> dict[str, TensorHeader]:
     """Return type and shape of the tensors in a file, without reading them.
@@ -78,21 +73,18 @@ def restored(make: Callable[[], nn.Module], file: Path) -> nn.Module:
         SafetensorError: The file is damaged.
     """
     header = read_header(file)
-    model = _built(make, _Budget(header, file))
-    _check_tensors(model, header, file)
-    with safe_open(str(file), framework="pt") as content:
-        _fill(model, {name: content.get_tensor(name) for name in header})
-    return model
-
-
-def _built(make: Callable[[], nn.Module], budget: _Budget) -> nn.Module:
+    budget = _Budget(header, file)
     try:
         with budget:
-            return make()
+            model = make()
     except Exception as error:
         if budget.overdrawn and error is not budget.overdrawn:  # a part raised another error for it
             raise budget.overdrawn from error
         raise
+    _check_tensors(model, header, file)
+    with safe_open(str(file), framework="pt") as content:
+        _fill(model, {name: content.get_tensor(name) for name in header})
+    return model
 
 
 class _Budget(TorchFunctionMode):
@@ -100,7 +92,8 @@ class _Budget(TorchFunctionMode):
 
     def __init__(self, header: Mapping[str, TensorHeader], file: Path) -> None:
         super().__init__()
-        held = sum(entry.numbers for entry in header.values())
+        # safetensors checked the header against the file
+        held = sum(math.prod(entry.shape) for entry in header.values())
         self.file = file
         self.operations = _SPARE_OPERATIONS + 200 * len(header)
         self.numbers = _SPARE_NUMBERS + 2 * held

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from probseg.errors import UnknownNameError
 from probseg.options import unknown
 from probseg.registry import KINDS
-from probseg.utils.lazy import lazy_names
+from probseg.utils.imports import lazy_names
 
 if TYPE_CHECKING:
     from probseg.testing.contract import Check, Contract, ContractError, Part

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from probseg.utils.lazy import lazy_names
-from probseg.utils.optional import require
+from probseg.utils.imports import lazy_names, require
 
 if TYPE_CHECKING:
     from probseg.training.finite import DivergenceError, check_finite

@@ -38,15 +38,14 @@ class Draw(NamedTuple):
     gamma: Tensor  # (B,)
 
 
-def draw(count: int, generator: Generator, *, ranges: Ranges = TABLE_5) -> Draw:
+def draw(count: int, generator: Generator) -> Draw:
     """Draw the parameters for ``count`` images, on the CPU whatever device the images are on.
 
     Args:
         count: How many images.
         generator: A generator on the CPU.
-        ranges: The intervals to draw from.
     """
-    rotation, translation, scale, shear, brightness, gamma = ranges
+    rotation, translation, scale, shear, brightness, gamma = TABLE_5
     intervals = [rotation, translation, translation, scale, shear, shear, brightness, gamma]
     low, high = torch.tensor(intervals).unbind(1)
     values = low + (high - low) * torch.rand(count, len(intervals), generator=generator)
@@ -83,13 +82,6 @@ def apply(image: Tensor, masks: Tensor, parameters: Draw) -> tuple[Tensor, Tenso
     matrix = affine_matrix(parameters, height=image.shape[2], width=image.shape[3])
     warped = _warp(unit, matrix, mode="bilinear") * (high - low) + low
     return warped, _warp(masks.to(image.dtype), matrix, mode="nearest").to(masks.dtype)
-
-
-def augment(
-    image: Tensor, masks: Tensor, *, generator: Generator, ranges: Ranges = TABLE_5
-) -> tuple[Tensor, Tensor]:
-    """Transform images (B, C, H, W) and masks (B, A, H, W) at random; see ``apply``."""
-    return apply(image, masks, draw(len(image), generator, ranges=ranges))
 
 
 def affine_matrix(parameters: Draw, *, height: int, width: int) -> Tensor:

@@ -11,6 +11,8 @@ import json
 import logging
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +27,7 @@ from probseg.errors import CheckpointError
 from probseg.options import listing
 from probseg.sharing.checkpoint import save
 from probseg.training.settings import TrainingSettings
-from probseg.utils.atomic_files import atomic_file, write_json
-from probseg.utils.interrupts import deferred_interrupts
+from probseg.utils.atomic_files import atomic_file, deferred_interrupts, write_json
 
 # Raised when a checkpoint comes to hold other things, or the same settings to train otherwise: no
 # run goes on from one of another number. The revision would change with every line of prose.
@@ -162,7 +163,9 @@ def read_run(folder: Path, identity: dict[str, Any]) -> Run:
     if missing := [part for part in _PARTS if part not in checkpoint]:
         raise CheckpointError(f"{path} lacks {listing(missing)}; delete its folder to train anew")
     _settle(folder, ours["history"])
-    _check_best(folder / BEST, ours["best"])
+    with _readable(folder / BEST) as best:
+        if _digest(best) != ours["best"]:
+            raise OSError("they are not those that its run wrote")
     return Run(ours["history"], path, ours["best"])
 
 
@@ -173,10 +176,8 @@ def load_best(model: nn.Module, folder: Path) -> Path:
         CheckpointError: The file is missing, corrupt or of another model.
     """
     path = folder / BEST
-    try:
+    with _readable(path):
         load_model(model, path)
-    except (RuntimeError, SafetensorError, OSError) as error:
-        raise _unreadable_best(path, error) from error
     return path
 
 
@@ -206,19 +207,15 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_best(path: Path, digest: str) -> None:
+@contextmanager
+def _readable(path: Path) -> Iterator[Path]:
+    """Raise errors of reading the best weights as :class:`CheckpointError`."""
     try:
-        actual = _digest(path)
-    except OSError as error:
-        raise _unreadable_best(path, error) from error
-    if actual != digest:
-        raise _unreadable_best(path, "they are not those that its run wrote")
-
-
-def _unreadable_best(path: Path, reason: object) -> CheckpointError:
-    return CheckpointError(
-        f"the best weights cannot be read from {path}: {reason}; delete its folder to train anew"
-    )
+        yield path
+    except (RuntimeError, SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"the best weights cannot be read from {path}: {error}; delete its folder to train anew"
+        ) from error
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:

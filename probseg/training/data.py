@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from probseg.errors import DataError
 from probseg.interfaces import Batch, Dataset
-from probseg.training.determinism import Purpose, make_generator
 from probseg.training.distributed import Share
+from probseg.training.execution import Purpose, make_generator
 from probseg.training.settings import TrainingSettings
 from probseg.utils.devices import to_device
 from probseg.utils.tensors import extremes

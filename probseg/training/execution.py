@@ -1,4 +1,4 @@
-"""Where and how to compute: device, precision, memory format, and memory that is kept."""
+"""How a run computes: device, precision, memory, random numbers, deterministic algorithms."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import ctypes
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from enum import IntEnum
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+import torch.utils.deterministic
 
 from probseg.errors import OptionError
 from probseg.training.settings import TrainingSettings
@@ -78,6 +81,57 @@ def kept_memory() -> Iterator[None]:
         libc.mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
         libc.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_MMAP_THRESHOLD)
         libc.malloc_trim(0)
+
+
+class Purpose(IntEnum):
+    """What random numbers are for; streams of different purposes are independent."""
+
+    ORDER = 0  # of the images
+    STEP = 1  # which annotator, augmentation
+    MODEL = 2  # latent samples, dropout
+    VALIDATION = 3  # which annotator, the same in each validation round
+    VALIDATION_MODEL = 4  # latent samples, the same in each validation round
+
+
+def derive_seed(seed: int, purpose: Purpose, step: int, image: int = 0) -> int:
+    """Return a seed of 63 bits that is a function of these numbers alone.
+
+    Args:
+        seed: Of the run.
+        purpose: What the random numbers are for.
+        step: Number of the step, or of the batch.
+        image: Index in the batch of the first image that the numbers are for.
+    """
+    numbers = (seed, purpose, step, image) if image else (seed, purpose, step)
+    mixed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return int(mixed[0] >> np.uint64(1))
+
+
+def make_generator(seed: int, purpose: Purpose, step: int) -> torch.Generator:
+    """Return a generator on the CPU that starts at the derived seed."""
+    return torch.Generator().manual_seed(derive_seed(seed, purpose, step))
+
+
+@contextmanager
+def deterministic(device: torch.device | str) -> Iterator[None]:
+    """Let a CPU compute by algorithms that do not depend on how its threads are scheduled.
+
+    Repeated runs on one machine with one number of threads and the same versions of the libraries
+    are then equal to the bit. Other devices are left as they are: some of their algorithms have no
+    such variant. Lightning's ``Trainer(deterministic=True)`` does not switch back at the end.
+    """
+    if torch.device(device).type != "cpu":
+        yield
+        return
+    memory: Any = torch.utils.deterministic
+    before = torch.get_deterministic_debug_mode(), memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    memory.fill_uninitialized_memory = False  # what nobody reads need not be written
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before[0])
+        memory.fill_uninitialized_memory = before[1]
 
 
 def _choose_device(name: str, count: int) -> torch.device:

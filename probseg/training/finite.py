@@ -135,8 +135,7 @@ class DivergenceWatch:
         first = _first_not_finite(named)
         if first is not None:
             (step, name), number = first
-            rate = f"the learning_rate ({self.learning_rate})"
-            raise _error(name, number, step=step, rate=rate)
+            raise _error(name, number, step=step, rate=f"the learning_rate ({self.learning_rate})")
 
 
 def _check_ranges(ranges: Sequence[tuple[int | None, Tensor]], classes: int | None) -> None:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback
 from torch import nn
 
@@ -27,18 +28,18 @@ from probseg.training.checkpoints import (
     read_run,
 )
 from probseg.training.data import TrainingData
-from probseg.training.determinism import deterministic, preserved_random_state
 from probseg.training.distributed import process_errors
-from probseg.training.execution import choose_execution, kept_memory
+from probseg.training.execution import choose_execution, deterministic, kept_memory
 from probseg.training.module import TrainingModule
 from probseg.training.settings import TrainingSettings
 from probseg.training.trainer import (
+    StepProgress,
     keyboard_interrupts,
     make_trainer,
     silenced_lightning,
-    step_progress,
 )
 from probseg.utils.atomic_files import sweep, write_json
+from probseg.utils.progress import progress_bar
 
 # Settings that may differ between a run and the one that goes on from it, by schedule: a cosine's
 # end decides every step.
@@ -119,9 +120,10 @@ def fit(
         if not run.is_over(settings):
             write_json(folder / "run.json", identity)
             checkpoint = RunCheckpoint(folder, run, identity)
-            with step_progress(settings, run.steps, show=progress) as bar:
-                shown = [*bar, *callbacks]
-                _train(model, data, run, checkpoint=checkpoint, callbacks=shown, log=bool(out))
+            if progress and settings.devices == 1:  # other processes cannot reach the terminal
+                bar = progress_bar("training", settings.max_steps, completed=run.steps)
+                callbacks = [StepProgress(stack.enter_context(bar)), *callbacks]
+            _train(model, data, run, checkpoint=checkpoint, callbacks=callbacks, log=bool(out))
             run = read_run(folder, identity)  # other processes kept theirs in their own memory
         best = load_best(model.eval(), folder)
         return _result(run, settings, best if out else None)
@@ -148,7 +150,7 @@ def _train(
     )
     with (
         deterministic(execution.device),
-        preserved_random_state(execution.device),
+        torch.random.fork_rng([execution.device] if execution.device.type == "cuda" else []),
         silenced_lightning(),
         keyboard_interrupts(),
         kept_memory(),

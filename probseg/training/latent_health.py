@@ -91,7 +91,8 @@ class LatentHealth(Callback):
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule, *, on_step: bool) -> None:
         model = model_of(pl_module)
-        batch = _to(self.probe, pl_module.device)
+        device = pl_module.device
+        batch = Batch(*(None if part is None else part.to(device) for part in self.probe))  # type: ignore[arg-type]
         generator = torch.Generator().manual_seed(self.seed)
         with evaluating(model):
             health = latent_statistics(model, batch, samples=self.samples, generator=generator)
@@ -150,7 +151,3 @@ def _some(dataset: Dataset, images: int) -> Batch:
         raise OptionError(f"data set {dataset.name!r} holds no image to measure")
     indices = torch.linspace(0, count - 1, min(images, count)).round().long().tolist()
     return Batch(*dataset.__getitems__(indices))
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    return Batch(*(None if part is None else part.to(device) for part in batch))  # type: ignore[arg-type]

@@ -15,8 +15,8 @@ from probseg.datasets.annotators import annotation
 from probseg.interfaces import Batch
 from probseg.metrics.latent import gini
 from probseg.training.augmentation import Draw, apply, draw
-from probseg.training.determinism import Purpose, make_generator, seed_globally
 from probseg.training.distributed import Share, average_gradients, broadcast_buffers
+from probseg.training.execution import Purpose, derive_seed, make_generator
 from probseg.training.finite import DivergenceWatch, gradient_names
 from probseg.training.gradients import GradientAccumulator, Norms, clip
 from probseg.training.settings import TrainingSettings
@@ -70,7 +70,9 @@ class TrainingModule(LightningModule):
         image, label = batch.image[mine], label[mine]
         if self.settings.augment:
             drawn = draw(len(batch.image), generator)
-            image, label = _augmented(image, label, Draw(*(values[mine] for values in drawn)))
+            drawn = Draw(*(values[mine] for values in drawn))
+            image, masks = apply(image, label[:, None], drawn)
+            label = masks[:, 0]
         terms, norms = self.optimize(image, label, first=mine.start, batch_size=len(batch.image))
         norm = {"gradient_norm": norms.total}
         self._log("train", terms | norm, len(batch.image))
@@ -97,7 +99,8 @@ class TrainingModule(LightningModule):
         weight = self.share.world_size * len(image) / (batch_size or len(image))
 
         def begin(start: int) -> None:
-            seed_globally(self.settings.seed, Purpose.MODEL, self.global_step, first + start)
+            step = self.global_step
+            torch.manual_seed(derive_seed(self.settings.seed, Purpose.MODEL, step, first + start))
 
         def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
             return {name: weight * term for name, term in self.terms(images, labels).items()}
@@ -132,7 +135,7 @@ class TrainingModule(LightningModule):
         trainer: Any = self.trainer
         seed, number = self.settings.seed, trainer.datamodule.validation_batches[batch_idx]
         generator = make_generator(seed, Purpose.VALIDATION, number)
-        seed_globally(seed, Purpose.VALIDATION_MODEL, number)
+        torch.manual_seed(derive_seed(seed, Purpose.VALIDATION_MODEL, number))
         label = annotation(batch, generator=generator)
         terms = self.terms(batch.image, label)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
@@ -175,8 +178,3 @@ class TrainingModule(LightningModule):
         # Lightning truncates the mean of the processes' counts to an integer.
         images, several = batch_size * processes, processes > 1
         self.log_dict(named, on_step=False, on_epoch=True, sync_dist=several, batch_size=images)
-
-
-def _augmented(image: Tensor, label: Tensor, drawn: Draw) -> tuple[Tensor, Tensor]:
-    image, masks = apply(image, label[:, None], drawn)
-    return image, masks[:, 0]

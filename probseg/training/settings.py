@@ -92,8 +92,7 @@ class TrainingSettings:
         check_choice("schedule", self.schedule, ("constant", "cosine"))
         check_choice("precision", self.precision, ("auto", "bf16", "fp32"))
         check_choice("channels_last", self.channels_last, ("auto", True, False))
-        _check_device(self.device)
-        _check_devices(self)
+        _check_devices(self.device, self.devices, self.batch_size)
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any]) -> TrainingSettings:
@@ -117,22 +116,19 @@ validate_every, weight_decay
         return cls(**settings)
 
 
-def _check_device(device: object) -> None:
+def _check_devices(device: object, count: int, batch_size: int) -> None:
     if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
         hint = did_you_mean(device, ["auto", "cpu", "cuda", "mps"])
         raise OptionError(
             f"device must be 'auto', 'cpu', 'cuda', 'cuda:<number>' or 'mps', not {device!r}{hint}"
         )
-
-
-def _check_devices(settings: TrainingSettings) -> None:
-    if settings.devices > settings.batch_size:
+    if count > batch_size:
         raise OptionError(
-            f"devices is {settings.devices}, but a batch of {settings.batch_size} images has none "
+            f"devices is {count}, but a batch of {batch_size} images has none "
             "for each of them; raise batch_size or lower devices"
         )
-    if settings.devices > 1 and (settings.device == "mps" or ":" in settings.device):
+    if count > 1 and (device == "mps" or ":" in device):
         raise OptionError(
-            f"device {settings.device!r} is one, not {settings.devices}; with devices, device is "
+            f"device {device!r} is one, not {count}; with devices, device is "
             "'auto', 'cpu' or 'cuda'"
         )

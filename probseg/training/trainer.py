@@ -20,7 +20,7 @@ from probseg.training.checkpoints import MONITOR, RunCheckpoint
 from probseg.training.distributed import Processes
 from probseg.training.execution import Execution, kept_memory
 from probseg.training.settings import TrainingSettings
-from probseg.utils.progress import Advance, progress_bar
+from probseg.utils.progress import Advance
 
 logger = logging.getLogger("probseg.training")
 
@@ -73,24 +73,6 @@ def make_trainer(
         plugins=LightningEnvironment(),  # on this machine, under a cluster's scheduler too
         **_DEPARTURES,
     )
-
-
-@contextmanager
-def step_progress(
-    settings: TrainingSettings, completed: int, *, show: bool
-) -> Iterator[list[Callback]]:
-    """Show a progress bar of the whole run, and yield the callbacks that move it.
-
-    Args:
-        settings: Number of steps and of devices.
-        completed: Steps that were taken before.
-        show: Whether to show the bar where stderr is a terminal.
-    """
-    if not show or settings.devices > 1:  # a terminal cannot be sent to another process
-        yield []
-        return
-    with progress_bar("training", settings.max_steps, completed=completed) as advance:
-        yield [StepProgress(advance)]
 
 
 class StepProgress(Callback):

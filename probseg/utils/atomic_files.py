@@ -7,13 +7,15 @@ import os
 import re
 import secrets
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from probseg.errors import ProbsegError
-from probseg.utils.interrupts import deferred_interrupts
 
 
 def _usual_permissions() -> int:
@@ -23,6 +25,7 @@ def _usual_permissions() -> int:
 
 
 _READABLE = _usual_permissions()
+_SIGNALS = signal.SIGINT, signal.SIGTERM
 _REPLACED = "replaced"
 _RANDOM = "[a-z0-9_]{8}"  # how the names of scratch folders end
 _SCRATCH = re.compile(rf"\.(.+)\.{_RANDOM}")
@@ -106,6 +109,37 @@ def sweep(folder: str | os.PathLike[str]) -> None:
         name = _SCRATCH.fullmatch(entry.name)
         if name and entry.is_dir() and {e.name for e in entry.iterdir()} <= {name[1], _REPLACED}:
             shutil.rmtree(entry, ignore_errors=True)
+
+
+@contextmanager
+def deferred_interrupts() -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM wait until the block ends; a second one acts at once.
+
+    For short blocks. Python handles signals in the main thread alone: elsewhere nothing is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    # None: installed from C, which cannot be put back
+    before = {int(number): old for number, old in handlers.items() if old is not None}
+
+    def wait(number: int, _: FrameType | None) -> None:
+        if waiting:
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
+        waiting.append(number)
+
+    try:
+        for number in before:
+            signal.signal(number, wait)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if waiting:
+            signal.raise_signal(waiting[0])
 
 
 @contextmanager

@@ -51,7 +51,8 @@ def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -
         )
     check_device(image, like, "the image")
     image = image.to(like.dtype)  # first, for a narrower type makes infinities
-    if (values or image.device.type == "cpu") and not _all_finite(image):
+    # NaN and infinity both survive a sum of x * 0: one pass, without a mask of the image's size
+    if (values or image.device.type == "cpu") and not bool((image * 0).sum() == 0):
         count = int((~image.isfinite()).sum())
         raise InputError(
             f"the image has {count} values that are NaN or infinite in {image.dtype}; "
@@ -155,11 +156,6 @@ def _hint(label: Tensor, classes: int) -> str:
     if label.shape[1] == classes:
         return "; if its channels are one-hot classes, turn them into one with label.argmax(1)"
     return "; drop its channel axis with label[:, 0]"
-
-
-def _all_finite(image: Tensor) -> bool:
-    # NaN and infinity both survive a sum of x * 0: one pass, without a mask of the image's size
-    return bool((image * 0).sum() == 0)
 
 
 def _check_integer(tensor: Tensor, name: str) -> None:

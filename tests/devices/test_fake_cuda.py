@@ -115,7 +115,7 @@ def test_what_is_solved_on_the_cpu_waits_for_its_points_alone(name):
     with gpu, pytest.raises(RuntimeError, match=re.escape(".numpy() is not supported")):
         model.loss(image, label)
     assert {wait.partition(": ")[::2] for wait in gpu.waits} == {
-        ("copied to the CPU", "divergences/exact.py:__call__")
+        ("copied to the CPU", "divergences/transport.py:__call__")
     }
 
 

@@ -19,8 +19,7 @@ from small_models import Cloud, normal
 from torch.distributions import Independent, Normal
 
 import probseg
-from probseg.divergences.exact import ExactOT
-from probseg.divergences.sinkhorn import Sinkhorn
+from probseg.divergences.transport import ExactOT, Sinkhorn
 from probseg.errors import OptionError
 from probseg.testing import check
 
@@ -280,7 +279,7 @@ def test_geomloss_solves_on_a_cpu_and_the_stacked_solver_elsewhere(monkeypatch):
     def refuse(*points, **scales):
         raise AssertionError("GeomLoss")
 
-    monkeypatch.setattr("probseg.divergences.sinkhorn.geomloss", refuse)
+    monkeypatch.setattr("probseg.divergences.transport.geomloss", refuse)
     divergence = Sinkhorn()
     for device in ("cpu", "meta"):  # meta stands for any other device
         zero = torch.zeros(2, 6, device=device)
@@ -324,7 +323,7 @@ def test_pykeops_is_not_imported_where_it_is_installed(solver, tmp_path):
     code = (
         "import sys, torch\n"
         "from torch.distributions import Independent, Normal\n"
-        "from probseg.divergences.sinkhorn import Sinkhorn\n"
+        "from probseg.divergences.transport import Sinkhorn\n"
         f"divergence = Sinkhorn(solver={solver!r})\n"
         "q, p = (Independent(Normal(torch.full((2, 3), m), 1.0), 1) for m in (0.0, 1.0))\n"
         "assert divergence(q, p).isfinite().all()\n"

@@ -11,9 +11,9 @@ from torch import Tensor
 from probseg.interfaces import Evaluation
 from probseg.metrics.ged import (
     GED,
-    AnnotatorDiversity,
-    Diversity,
-    GEDCross,
+    annotator_diversity,
+    diversity,
+    ged_cross,
     generalised_energy_distance,
     sample_diversity,
 )
@@ -115,15 +115,15 @@ def test_metrics_give_the_function_and_its_terms():
     probabilities = torch.nn.functional.one_hot(samples, 2).movedim(-1, 2) * 1.0
     evaluation = Evaluation(probabilities, annotations)
     assert GED()(evaluation).tolist() == [0.5]
-    assert GEDCross()(evaluation).tolist() == [0.625]
-    assert Diversity()(evaluation).tolist() == [0.375]
-    assert AnnotatorDiversity()(evaluation).tolist() == [0.375]
+    assert ged_cross()(evaluation).tolist() == [0.625]
+    assert diversity()(evaluation).tolist() == [0.375]
+    assert annotator_diversity()(evaluation).tolist() == [0.375]
 
 
 def test_samples_and_annotators_are_told_apart():
     probabilities = torch.nn.functional.one_hot(disjoint(4, 0), 2).movedim(-1, 2) * 1.0
     evaluation = Evaluation(probabilities, disjoint(1, 1))
-    assert Diversity()(evaluation).item() == 0
-    assert AnnotatorDiversity()(evaluation).item() == 0.5
-    assert GEDCross()(evaluation).item() == 0.5
+    assert diversity()(evaluation).item() == 0
+    assert annotator_diversity()(evaluation).item() == 0.5
+    assert ged_cross()(evaluation).item() == 0.5
     assert GED()(evaluation).item() == 0.5

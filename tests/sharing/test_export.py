@@ -75,7 +75,7 @@ def test_the_projected_prior_is_exported_through_the_flow(runtime, tmp_path):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_program_reproduces_the_model(name, tmp_path):
     model, path = tiny(name), tmp_path / "sampler.pt2"
-    export.save_program(model, path)
+    torch.export.save(export.to_program(model), path)
     program = torch.export.load(path).module()
     for size in SIZES:
         image, noise = inputs(model, *size)

@@ -18,8 +18,7 @@ import probseg
 from probseg.errors import CheckpointError, MissingPluginError, OptionError, ProbsegError
 from probseg.registry.specs import StoredWeights
 from probseg.sharing.checkpoint import read_description
-from probseg.sharing.config import MAX_BYTES, MAX_DEPTH, parsed
-from probseg.sharing.plugins import Requirement
+from probseg.sharing.config import MAX_BYTES, MAX_DEPTH, Requirement, parsed
 
 
 @pytest.fixture(scope="module")

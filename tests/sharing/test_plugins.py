@@ -3,7 +3,7 @@
 import pytest
 
 import probseg
-from probseg.sharing.plugins import Requirement, requirements
+from probseg.sharing.config import Requirement, requirements
 
 
 @pytest.fixture

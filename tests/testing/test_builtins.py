@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import probseg
-from probseg.datasets.lidc.database import find_database
+from probseg.datasets.lidc.nodules import find_database
 from probseg.datasets.qubiq import SUBSETS
 from probseg.registry import registry
 from probseg.testing import ContractError, check, checks

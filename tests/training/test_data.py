@@ -11,7 +11,7 @@ from training_toys import Discs, quick
 
 from probseg.datasets.annotators import choose_annotator
 from probseg.training.data import TrainingData
-from probseg.training.determinism import Purpose, derive_seed
+from probseg.training.execution import Purpose, derive_seed
 
 
 @pytest.mark.parametrize(("count", "size"), [(22, 4), (5, 4), (3, 8), (1, 2)])

@@ -11,8 +11,8 @@ from training_toys import Discs, quick
 from probseg import build
 from probseg.errors import OptionError, ProbsegError
 from probseg.training import DivergenceError, fit
-from probseg.training.determinism import Purpose, derive_seed
 from probseg.training.distributed import Share, process_errors
+from probseg.training.execution import Purpose, derive_seed
 
 SMALL = {"name": "unet", "channels": [4, 8], "convolutions": 1}
 ENCODER = {"name": "axis-aligned", "channels": [4, 8], "convolutions": 1}

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from probseg.utils.interrupts import deferred_interrupts
+from probseg.utils.atomic_files import deferred_interrupts
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM]
 

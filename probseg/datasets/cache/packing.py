@@ -12,14 +12,13 @@ from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from filelock import FileLock
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from probseg.datasets.cache.arrays import ArrayWriter
 from probseg.datasets.cache.dataset import (
     ARRAYS,
     META,
@@ -160,6 +159,49 @@ def _write_arrays(
             groups += block.groups
             advance(count + len(block.faults))
     return ids, groups
+
+
+class ArrayWriter:
+    """Writes an ``.npy`` file row by row; its header is completed on leaving the context.
+
+    Rows are written with ``write``, not through a memory map: a full disk would end that by SIGBUS.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = open(path, "wb")  # closed by __exit__
+        self._header: dict[str, Any] = {}
+        self._rows = 0
+
+    def __enter__(self) -> ArrayWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._file:
+            if self._header:
+                self._file.seek(0)
+                self._write_header()
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Append ``rows`` along the first axis.
+
+        Raises:
+            ValueError: Their type or shape differs from that of the rows before.
+        """
+        rows = np.ascontiguousarray(rows)
+        description = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False}
+        if not self._header:
+            self._header = {**description, "row": rows.shape[1:]}
+            self._write_header()
+        if {**description, "row": rows.shape[1:]} != self._header:
+            raise ValueError(f"rows of {rows.dtype} {rows.shape[1:]} after {self._header}")
+        self._file.write(rows.data)
+        self._rows += len(rows)
+
+    def _write_header(self) -> None:
+        # NumPy pads a header so that its first axis may grow in place.
+        shape = (self._rows, *self._header["row"])
+        header = {k: v for k, v in self._header.items() if k != "row"} | {"shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
 
 
 def _read_all(source: Source) -> Iterator[Block]:

@@ -113,15 +113,7 @@ def drop_unannotated(block: Block) -> Block:
 
 
 class Faults:
-    """The faults of the samples that are left out, if that is allowed.
-
-    Args:
-        origin: What the samples are read from, for the message.
-        on_fault: ``"refuse"`` raises, ``"skip"`` keeps the lines.
-
-    Attributes:
-        lines: Name and reason of every sample that was left out.
-    """
+    """Names and reasons, ``lines``, of the samples that are left out, if that is allowed."""
 
     def __init__(self, origin: str, on_fault: OnFault) -> None:
         self.lines: list[str] = []

@@ -12,10 +12,16 @@ import numpy as np
 from probseg.datasets.cache.dataset import PackedDataset
 from probseg.datasets.cache.packing import cache_root, open_or_pack
 from probseg.datasets.cache.source import Block
+from probseg.datasets.contours.anatomy import SIZE, Window, window_around
 from probseg.datasets.contours.rendering import VERSION, render
-from probseg.datasets.contours.window import SIZE, Window, window_around
-from probseg.datasets.lidc.database import READERS, find_database, read_scans
-from probseg.datasets.lidc.nodules import Nodule, cluster, draw_masks
+from probseg.datasets.lidc.nodules import (
+    READERS,
+    Nodule,
+    cluster,
+    draw_masks,
+    find_database,
+    read_scans,
+)
 from probseg.datasets.splits import natural
 
 

@@ -1,4 +1,4 @@
-"""What surrounds a nodule: lung, chest wall, ribs, mediastinum, spine and vessels."""
+"""A window of a scan and what surrounds a nodule in it: lung, wall, ribs, spine and vessels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,61 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from probseg.datasets.contours.window import SIZE, Pixels, Window
+from probseg.datasets.lidc.nodules import Nodule
+
+SIZE = 128  # height and width of the picture, pixels
+_SLICE = 512  # of a CT slice
+
+Pixels = NDArray[np.float32]  # (H, W) or (n, H, W)
+
+
+class Window(NamedTuple):
+    """Pixels around one nodule, in its slices; distances are from the middle of the scan."""
+
+    origin: tuple[int, int]  # column and row of the first pixel within the slice
+    spacing: float  # mm a pixel
+    z: NDArray[np.float64]  # (n,) height of the slices, mm
+
+    @property
+    def view(self) -> float:
+        """Width of the whole slice, mm."""
+        return _SLICE * self.spacing
+
+    @property
+    def x(self) -> Pixels:
+        """Columns, (1, SIZE) in mm."""
+        return self._axis(0)[np.newaxis, :]
+
+    @property
+    def y(self) -> Pixels:
+        """Rows, (SIZE, 1) in mm."""
+        return self._axis(1)[:, np.newaxis]
+
+    @property
+    def middle(self) -> NDArray[np.float64]:
+        """Position of the nodule, x and y in mm."""
+        return (np.array(self.origin) + SIZE / 2 - _SLICE / 2) * self.spacing
+
+    @property
+    def heights(self) -> Pixels:
+        """Heights of the slices above the nodule's middle, (n,) in mm."""
+        heights: Pixels = (self.z - (self.z.min() + self.z.max()) / 2).astype(np.float32)
+        return heights
+
+    def _axis(self, axis: int) -> Pixels:
+        first = self.origin[axis] - _SLICE / 2
+        return (first + np.arange(SIZE, dtype=np.float32)) * np.float32(self.spacing)
+
+
+def window_around(nodule: Nodule) -> Window:
+    """Return the window whose middle is the middle of a nodule's bounding box."""
+    contours = [contour for part in nodule.annotations for contour in part.contours]
+    points = np.concatenate([contour.points for contour in contours])
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    column, row = np.floor(middle).astype(int) - SIZE // 2
+    z = np.unique([contour.z for contour in contours if contour.inclusion])
+    return Window((int(column), int(row)), nodule.scan.spacing, z)
+
 
 LUNG, MUSCLE, FAT, BONE, MARROW, AIR = -860, 45, -95, 620, 230, -1000  # HU
 _CENTRE, _AXES = (0.20, 0.05), (0.18, 0.27)  # of a lung, as shares of the view; where nodules are
@@ -30,12 +84,7 @@ class Chest(NamedTuple):
 def chest(window: Window, random: Generator) -> Chest:
     """Draw a chest around a nodule, whose position in the scan gives the distance to the wall.
 
-    Args:
-        window: The pixels to draw.
-        random: Source of everything else.
-
-    Returns:
-        (H, W) pixels for all slices of the nodule, since a chest changes little within its height.
+    Its pixels (H, W) serve all slices of the nodule: a chest changes little within its height.
     """
     side = -1 if window.middle[0] < 0 else 1
     depth, angle = _depth(window, side, random)
@@ -139,15 +188,7 @@ class Tree(NamedTuple):
 
 
 def vessels(window: Window, random: Generator) -> Pixels:
-    """Draw how much of each pixel is a vessel.
-
-    Args:
-        window: The pixels to draw.
-        random: Source of the vessels.
-
-    Returns:
-        (n, H, W), 0 to 1.
-    """
+    """Draw how much of each pixel of each slice is a vessel, (n, H, W) from 0 to 1."""
     heights, scale = window.heights, _TYPICAL / window.spacing
     crossing = _crossing(heights, scale, random)
     for _ in range(random.poisson(5 + 0.15 * np.ptp(heights))):

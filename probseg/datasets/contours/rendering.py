@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import fft, ndimage
 
-from probseg.datasets.contours.anatomy import chest, vessels
-from probseg.datasets.contours.window import SIZE, Pixels, Window
-from probseg.datasets.lidc.database import RATINGS, READERS
-from probseg.datasets.lidc.nodules import Nodule
+from probseg.datasets.contours.anatomy import SIZE, Pixels, Window, chest, vessels
+from probseg.datasets.lidc.nodules import RATINGS, READERS, Nodule
 
 VERSION = 1  # raised with any change of the drawing
 _BLOOD = np.float32(40)  # HU of a vessel
@@ -42,11 +40,11 @@ def render(nodule: Nodule, window: Window, masks: NDArray[np.uint8]) -> NDArray[
     """
     random = _random(nodule)
     around, lung = chest(window, random)
-    around = around + _UNEVEN * lung * smooth_field((1, SIZE, SIZE), 4, random)
+    around = around + _UNEVEN * lung * _smooth_field((1, SIZE, SIZE), 4, random)
     hounsfield: Pixels = around + lung * vessels(window, random) * (_BLOOD - around)
-    add_lesion(hounsfield, nodule, masks, random)
+    _add_lesion(hounsfield, nodule, masks, random)
     hounsfield = ndimage.gaussian_filter(hounsfield, (0, _POINT_SPREAD, _POINT_SPREAD))
-    return _stretch(hounsfield + ct_noise(masks[:, 0].shape, random))
+    return _stretch(hounsfield + _ct_noise(masks[:, 0].shape, random))
 
 
 def _random(nodule: Nodule) -> Generator:
@@ -61,19 +59,14 @@ def _stretch(hounsfield: Pixels) -> NDArray[np.uint8]:
     return grey
 
 
-def add_lesion(
+def _add_lesion(
     hounsfield: Pixels, nodule: Nodule, masks: NDArray[np.uint8], random: Generator
 ) -> None:
-    """Draw a nodule into a picture, as ambiguous as the readers' masks of it.
+    """Draw a nodule into pictures (n, H, W) in HU, as ambiguous as its readers' masks (n, A, H, W).
 
     Opacity follows the readers' mean mask, bent at random by about a pixel so that it shows no
-    reader's own outline, and is weaker where fewer readers annotated anything.
-
-    Args:
-        hounsfield: (n, H, W) attenuation in HU; changed in place.
-        nodule: The nodule; its readers' mean ratings determine its appearance.
-        masks: (n, A, H, W), one mask a reader.
-        random: Source of all that the ratings do not determine.
+    reader's own outline, and is weaker where fewer readers annotated anything. The readers' mean
+    ratings determine the appearance.
     """
     mean = masks[:, : len(nodule.annotations)].mean(axis=1, dtype=np.float32)
     rows, columns = _around(mean)
@@ -114,7 +107,7 @@ def _radius(mean: Pixels) -> float:
 def _bend(mean: Pixels, amount: float, random: Generator) -> Pixels:
     """Move the pixels of all slices by the same smooth field of ``amount`` pixels."""
     height, width = mean.shape[1:]
-    grid = np.mgrid[:height, :width] + amount * smooth_field((2, height, width), 5, random)
+    grid = np.mgrid[:height, :width] + amount * _smooth_field((2, height, width), 5, random)
     return np.stack([ndimage.map_coordinates(m, grid, order=1) for m in mean])
 
 
@@ -148,33 +141,22 @@ def _attenuation(
     calcium = [part.ratings["calcification"] != _NO_CALCIUM for part in nodule.annotations]
     core = ndimage.gaussian_filter(mean, (0, 2.5, 2.5)) ** 2
     even: Pixels = _at(rating["texture"], _SOLID) + 650 * float(np.mean(calcium)) * core
-    return even + mottle * smooth_field(mean.shape, 2, random)
+    return even + mottle * _smooth_field(mean.shape, 2, random)
 
 
 def _at(rating: float, values: tuple[float, ...]) -> float:
     return float(np.interp(rating, range(1, 6), values))
 
 
-def smooth_field(shape: tuple[int, ...], width: float, random: Generator) -> Pixels:
-    """Return Gaussian fields of unit standard deviation, smooth over ``width`` pixels.
-
-    Args:
-        shape: (n, H, W).
-        width: Standard deviation of the smoothing kernel, pixels.
-        random: Source of the fields.
-    """
+def _smooth_field(shape: tuple[int, ...], width: float, random: Generator) -> Pixels:
+    """Return Gaussian fields (n, H, W) of unit standard deviation, smooth over ``width`` pixels."""
     white = random.standard_normal(shape, np.float32)
     field: Pixels = ndimage.gaussian_filter(white, (0, width, width), mode="wrap")
     return field * np.float32(2 * np.sqrt(np.pi) * width)  # 1 / norm of a Gaussian kernel
 
 
-def ct_noise(shape: tuple[int, int, int], random: Generator) -> Pixels:
-    """Return the noise of a scan in HU: a reconstruction kernel's grain, and streaks.
-
-    Args:
-        shape: (n, H, W).
-        random: Source of the noise and of the scan's kernel and dose.
-    """
+def _ct_noise(shape: tuple[int, int, int], random: Generator) -> Pixels:
+    """Return the noise of a scan (n, H, W) in HU: a reconstruction kernel's grain, and streaks."""
     y = fft.fftfreq(shape[1]).astype(np.float32)[:, None]
     x = fft.rfftfreq(shape[2]).astype(np.float32)[None]
     sharp, dose = random.uniform(0.4, 0.9), random.gamma(6, 4)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probseg.errors import DataError
-from probseg.utils.optional import require
+from probseg.utils.imports import require
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probseg.errors import DataError
-from probseg.utils.optional import require
+from probseg.utils.imports import require
 
 _HEADER = 540  # bytes of the longer of the two headers, NIfTI-2's
 _CHUNK, _MORE = 1 << 20, 1 << 22  # bytes: read at once, allowed behind the voxels

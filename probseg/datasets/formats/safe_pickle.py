@@ -60,7 +60,7 @@ class _PlainUnpickler(pickle._Unpickler):  # the one in C allocates whatever a f
             ("numpy", "ndarray"): _NDARRAY,
         }
         for builtins in ("builtins", "__builtin__"):
-            self._allowed[builtins, "bytes"] = _Function(_no_bytes)
+            self._allowed[builtins, "bytes"] = _Function(lambda: b"")
         for core in ("numpy.core", "numpy._core"):
             self._allowed[f"{core}.multiarray", "_reconstruct"] = _Function(_Array)
             self._allowed[f"{core}.multiarray", "scalar"] = _Function(_scalar)
@@ -163,10 +163,6 @@ def _from_buffer(
 
 def _scalar(kind: _Type, data: Any) -> Any:
     return _view(data.encode("latin1") if isinstance(data, str) else data, kind, (1,), "C").item()
-
-
-def _no_bytes() -> bytes:
-    return b""
 
 
 def _with_arrays(value: Any) -> Any:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from probseg.datasets.formats.dicom import SliceHeader
-from probseg.datasets.lidc.database import READERS, Annotation, Scan
-from probseg.datasets.lidc.nodules import Nodule, cluster
+from probseg.datasets.lidc.nodules import READERS, Annotation, Nodule, Scan, cluster
 from probseg.errors import DataError, OptionError
 from probseg.options import check_number
 
@@ -67,7 +66,7 @@ def plan_crops(
         if len(nodule.annotations) > READERS:
             continue
         slices = []
-        for number, z in enumerate(slices_of(nodule)):
+        for number, z in enumerate(sorted({contour.z for contour in _reference(nodule).contours})):
             near = np.flatnonzero(np.abs(positions - z) <= _NEAR)
             if len(near):
                 slices.append(CropSlice(number, z, sorted(files[row][0] for row in near)))
@@ -100,11 +99,6 @@ def _common_size(scan: Scan, files: list[tuple[str, SliceHeader]]) -> tuple[int,
                 f"{size[0]}x{size[1]}"
             )
     return size
-
-
-def slices_of(nodule: Nodule) -> list[float]:
-    """Return the z in mm, ascending, of the slices that the nodule's reference reader outlined."""
-    return sorted({contour.z for contour in _reference(nodule).contours})
 
 
 def frame_around(nodule: Nodule, size: tuple[int, int], spacing: float | None = None) -> Frame:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.datasets.cache.arrays import Arrays, PartialResults, result_key
 from probseg.datasets.cache.dataset import PackedDataset
 from probseg.datasets.cache.packing import open_or_pack
 from probseg.datasets.cache.source import Block, OnFault
@@ -29,15 +28,21 @@ from probseg.datasets.lidc.cropping import (
     plan_crops,
     to_gray,
 )
-from probseg.datasets.lidc.database import (
+from probseg.datasets.lidc.nodules import (
     PROVENANCE,
     READERS,
+    draw_masks,
     find_database,
     list_series,
     read_scans,
 )
-from probseg.datasets.lidc.nodules import draw_masks
-from probseg.datasets.lidc.series import SeriesIndex, index_folder
+from probseg.datasets.lidc.series import (
+    Arrays,
+    PartialResults,
+    SeriesIndex,
+    index_folder,
+    result_key,
+)
 from probseg.datasets.roots import is_packed
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError, OptionError

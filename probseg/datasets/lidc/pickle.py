@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from probseg.datasets.cache.source import Block, Record, chunked, read_block
 from probseg.datasets.formats.files import file_state, in_file, printable
 from probseg.datasets.formats.safe_pickle import read_pickle
-from probseg.datasets.lidc.database import PROVENANCE, READERS, find_database, list_series
+from probseg.datasets.lidc.nodules import PROVENANCE, READERS, find_database, list_series
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError
 

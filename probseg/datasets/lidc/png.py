@@ -14,8 +14,8 @@ import numpy as np
 
 from probseg.datasets.cache.source import Block, Record, chunked, read_block
 from probseg.datasets.formats.files import FileTree, in_file, printable
-from probseg.datasets.formats.png import as_binary, read_grayscale, read_header
-from probseg.datasets.lidc.database import PROVENANCE, READERS
+from probseg.datasets.formats.images import as_binary, read_grayscale, read_header
+from probseg.datasets.lidc.nodules import PROVENANCE, READERS
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError
 

@@ -1,7 +1,11 @@
-"""The slices of each DICOM series below a folder."""
+"""The slices of each DICOM series below a folder, and partial results kept for the next run."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
@@ -10,12 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 
-from probseg.datasets.cache.arrays import Arrays, PartialResults, result_key
 from probseg.datasets.cache.source import chunked
 from probseg.datasets.formats.dicom import SliceHeader, read_header
 from probseg.errors import DataError
+from probseg.utils.atomic_files import atomic_file
 from probseg.utils.progress import progress_bar
+
+Arrays = dict[str, NDArray[np.generic]]
 
 _WORTH_PROCESSES = 4000  # files: starting processes takes some seconds
 _BATCH = 500  # files that are indexed, and saved, at once
@@ -120,3 +127,47 @@ def _grouped(faults: list[tuple[str, str]]) -> list[str]:
         count[kind] += 1
     others = {kind: f" and {n - 1} more there" if n > 1 else "" for kind, n in count.items()}
     return [f"{name}{others[kind]}: {kind[1]}" for kind, name in first.items()]
+
+
+class PartialResults:
+    """Arrays by key, each in an ``.npz`` file that is written atomically; safe for many processes.
+
+    Args:
+        folder: The folder of the files; None to keep nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def load(self, key: str) -> Arrays | None:
+        """Return the arrays of a key, or None if there is no complete file of it."""
+        if self._folder is None:
+            return None
+        try:  # np.load would leave a damaged file open
+            with open(self._folder / f"{key}.npz", "rb") as file:
+                return dict(np.load(file, allow_pickle=False))
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+            return None
+
+    def save(self, key: str, arrays: Arrays) -> None:
+        """Save arrays under a key.
+
+        Raises:
+            WriteError: The disk is full or read-only.
+        """
+        if self._folder is not None:
+            with atomic_file(self._folder / f"{key}.npz") as temporary:
+                np.savez_compressed(temporary, allow_pickle=False, **arrays)
+
+
+def result_key(options: Iterable[object], files: Iterable[Path]) -> str:
+    """Return a key that changes whenever one of the options or files does."""
+    digest = hashlib.blake2b(repr([*options]).encode("utf-8", "replace"), digest_size=16)
+    for file in files:
+        try:
+            state = os.stat(file)
+            text = f"\n{file} {state.st_size} {state.st_mtime_ns}"
+        except OSError:  # reading the file will report it
+            text = f"\n{file} gone"
+        digest.update(text.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

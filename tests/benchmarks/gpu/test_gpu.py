@@ -12,9 +12,8 @@ import pytest
 
 from benchmarks.gpu import kit
 from benchmarks.gpu.__main__ import Run, RunOptions, _wait, main, make_parser
-from benchmarks.gpu.parts import PARTS, TOTAL
+from benchmarks.gpu.parts import PARTS, TOTAL, PartResults, read_results
 from benchmarks.gpu.report import summary
-from benchmarks.gpu.results import PartResults, read_results
 
 ROOT = Path(__file__).parents[3]
 

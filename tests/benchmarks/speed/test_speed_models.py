@@ -1,4 +1,4 @@
-"""The speed topics of training, sampling and scaling, in tiny sizes."""
+"""The speed topics of training and sampling, in tiny sizes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 import torch
 
-from benchmarks.speed import sample, scaling, train
+from benchmarks.speed import sample, train
 from benchmarks.speed.comparison import Disagreement, Settings
 from benchmarks.speed.textbook import TextbookPUNet, copy_weights
 from benchmarks.speed.timing import Machine
@@ -72,13 +72,3 @@ def test_decoders_agree_in_processes_of_their_own():
     assert names[:3] == ["probseg", "probseg, one by one", "textbook loop"]
     assert all(row.agreement.startswith("to ") for row in table.rows[1:])
     assert ("lightning-uq-box loop" in table.missing) != PEER
-
-
-@pytest.mark.slow
-def test_what_scales_along_each_axis_can_be_run():
-    settings = Settings(machine=MACHINE, small=True)
-    axes = scaling.make_axes(small=True)
-    assert [axis.symbol for axis in axes] == ["H = W", "B", "L", "N", "N", "A"]
-    for axis in axes:
-        for make in axis.makers.values():
-            make(**scaling.options_of(axis, axis.values[1], settings)).run()

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from probseg.datasets.cache import packing
-from probseg.datasets.cache.arrays import ArrayWriter
 from probseg.datasets.cache.dataset import PackedDataset
-from probseg.datasets.cache.packing import cache_root, open_or_pack
+from probseg.datasets.cache.packing import ArrayWriter, cache_root, open_or_pack
 from probseg.datasets.cache.source import Block
 from probseg.errors import DataError, ProbsegError
 

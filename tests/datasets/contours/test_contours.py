@@ -14,11 +14,19 @@ from scipy.ndimage import binary_fill_holes
 from scipy.spatial.distance import cdist
 
 from probseg.datasets.contours import contours
+from probseg.datasets.contours.anatomy import SIZE, Window, window_around
 from probseg.datasets.contours.rendering import render
-from probseg.datasets.contours.window import SIZE, Window, window_around
 from probseg.datasets.lidc import nodules
-from probseg.datasets.lidc.database import Annotation, Contour, Scan, find_database, read_scans
-from probseg.datasets.lidc.nodules import Nodule, cluster, rasterise
+from probseg.datasets.lidc.nodules import (
+    Annotation,
+    Contour,
+    Nodule,
+    Scan,
+    cluster,
+    find_database,
+    rasterise,
+    read_scans,
+)
 from probseg.errors import DataError, MissingDataError
 
 RATINGS = {"subtlety": 4, "calcification": 6, "margin": 4, "spiculation": 1, "texture": 5}

@@ -1,8 +1,8 @@
-"""Sheets: an image with what each model says of it, and images with their annotations."""
+"""Figures: sheets of images with segmentations, and curves of the prior's Gini index."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,20 +12,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from probseg.plots.style import (
-    ANNOTATOR,
-    INK,
-    MUTED,
-    Array,
-    Labels,
-    draw_outline,
-    palette,
-    show_image,
-)
+Array = NDArray[np.floating]
+Labels = NDArray[np.integer]
+Curve = tuple[Sequence[float], Sequence[float]]
 
+ANNOTATOR = ("#FFB000", "#DC267F", "#5CE1E6", "#B0F05A", "#648FFF", "#FE6100", "#FFFFFF")
+INK, MUTED, GRID = "#222222", "#666666", "#E4E4E4"
+_MODELS = ("#8C6BB1", "#A6761D", "#66A61E", "#E7298A", "#1B9E77", "#7570B3")
 _ANNOTATORS = "annotators"  # the first row
 _PANEL = 1.05  # inches
 _UNDER: dict[str, Any] = {"fontsize": 6, "color": MUTED, "ha": "center", "va": "top"}
+_TIMES = np.linspace(0, 1, 101)
 
 
 @dataclass(frozen=True)
@@ -202,3 +199,109 @@ def _pen(index: int, annotators: int) -> dict[str, Any]:
     """Return an annotator's colour and width: later ones are thinner, so equal outlines nest."""
     thinner = 1.6 * index / max(annotators - 1, 1)
     return {"color": ANNOTATOR[index % len(ANNOTATOR)], "linewidth": 2.4 - thinner}
+
+
+def gini_curves(
+    panels: Mapping[str, Mapping[str, Sequence[Curve]]],
+    *,
+    columns: int = 4,
+    colours: Mapping[str, str] | None = None,
+) -> Figure:
+    """Draw the Gini index over normalised training time, one panel a data set.
+
+    Each fold's curve is interpolated onto the same times; the line is the mean over folds and
+    the band one standard deviation on either side.
+
+    Args:
+        panels: Data set to model to one curve a fold: times (any unit, ascending) and values.
+        columns: Panels a row.
+        colours: Of some models; the others' are chosen.
+
+    References:
+        Figures 3 and 4 of the paper.
+    """
+    wide = min(max(len(panels), 1), columns)
+    high = -(-max(len(panels), 1) // wide)
+    figure = Figure(figsize=(4.6 * wide, 3.2 * high), layout="constrained")
+    grid = figure.subplots(high, wide, sharey=True, squeeze=False)
+    for unused in grid.ravel()[len(panels) :]:
+        unused.set_axis_off()
+    names = dict.fromkeys(name for models in panels.values() for name in models)
+    used = palette(names, colours)
+    for panel, (title, models) in zip(grid.ravel(), panels.items(), strict=False):
+        _tidy(panel, title)
+        for name, curves in models.items():
+            _draw_band(panel, curves, colour=used[name], label=name)
+        panel.set_ylim(bottom=0)
+        panel.set_xlabel("training time (share of the whole)", color=MUTED)
+        panel.legend(frameon=False, labelcolor=INK, fontsize=9)
+    for panel in grid[:, 0]:
+        panel.set_ylabel("Gini index of the prior's σ", color=MUTED)
+    return figure
+
+
+def _tidy(panel: Axes, title: str) -> None:
+    panel.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
+    panel.grid(axis="y", color=GRID, linewidth=0.8)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.spines["bottom"].set_color(GRID)
+    panel.tick_params(length=0, labelcolor=MUTED, labelsize=9)
+    panel.set_xlim(0, 1)
+
+
+def _draw_band(panel: Axes, curves: Sequence[Curve], *, colour: str, label: str) -> None:
+    values = np.stack([resample(*curve) for curve in curves])
+    mean, spread = values.mean(axis=0), values.std(axis=0)
+    if len(values) > 1:
+        panel.fill_between(
+            _TIMES, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0
+        )
+    panel.plot(_TIMES, mean, color=colour, linewidth=2, label=label, solid_capstyle="round")
+
+
+def resample(times: Sequence[float], values: Sequence[float]) -> Array:
+    """Interpolate a curve onto 101 times from 0 to 1, its last time; NaN before its first.
+
+    >>> float(resample([0, 2], [1.0, 3.0])[50])
+    2.0
+    """
+    t = np.asarray(times, dtype=float)
+    share = t / t[-1] if t[-1] > 0 else t
+    resampled: Array = np.interp(_TIMES, share, np.asarray(values, dtype=float), left=np.nan)
+    return resampled
+
+
+def palette(names: Iterable[str], chosen: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the colour of each model: the chosen one, or else the next of a fixed list.
+
+    >>> palette(["csae", "mine"], {"csae": "#009E73"})
+    {'csae': '#009E73', 'mine': '#8C6BB1'}
+    """
+    names, chosen = list(names), chosen or {}
+    others = [name for name in names if name not in chosen]
+    following = {name: _MODELS[i % len(_MODELS)] for i, name in enumerate(others)}
+    return {name: chosen.get(name) or following[name] for name in names}
+
+
+def show_image(panel: Axes, grey: Array, limits: tuple[float, float] | None = None) -> None:
+    """Show an image (H, W) in grey, black and white at ``limits`` or near its extremes."""
+    low, high = np.percentile(grey, (0.5, 99.5)) if limits is None else limits
+    panel.imshow(grey, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="bilinear")
+
+
+def draw_outline(
+    panel: Axes, labels: Labels, *, colour: str, width: float, fill: float = 0.0
+) -> None:
+    """Draw the outline of what is not background in labels (H, W), and fill it faintly."""
+    foreground = (np.asarray(labels) > 0).astype(float)
+    if not foreground.any():
+        return
+    # A frame of background closes the outline of what touches the border.
+    framed = np.pad(foreground, 1)
+    y, x = (np.arange(size) - 1.0 for size in framed.shape)
+    if fill:
+        panel.contourf(x, y, framed, levels=[0.5, 1.5], colors=[colour], alpha=fill)
+    panel.contour(x, y, framed, levels=[0.5], colors=[colour], linewidths=width)
+    panel.set_xlim(-0.5, foreground.shape[1] - 0.5)
+    panel.set_ylim(foreground.shape[0] - 0.5, -0.5)

@@ -1,4 +1,4 @@
-"""The Sinkhorn divergence between samples, solved by GeomLoss or in a few large operations."""
+"""Optimal transport between samples: the Sinkhorn divergence, and the exact one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from probseg.divergences.point_clouds import check_sampling, point_cloud
 from probseg.errors import OptionError
-from probseg.options import check_choice, check_number
+from probseg.options import check_choice, check_integer, check_number
 
 _NO_MASS = -1e5  # the logarithm of a weight of zero, GeomLoss's
 # Beside the largest term, which is one, e^-80 is nothing in any precision. Below, where numbers
@@ -68,7 +67,11 @@ class Sinkhorn:
         check_sampling(samples, weights)
         check_choice("solver", solver, ("auto", "geomloss", "stacked"))
         scales = {"blur": blur, "scaling": scaling, "diameter": diameter}
-        _check_annealing(p, **scales)
+        check_choice("p", p, (1, 2))
+        check_number("blur", blur)
+        check_number("diameter", diameter)
+        if not 0 < scaling < 1:
+            raise OptionError(f"scaling must be between 0 and 1, not {scaling!r}")
         self.samples, self.weights, self.solver = samples, weights, solver
         self._stacked = partial(stacked, p=p, annealing=temperatures(p, **scales))
         self._geomloss = partial(geomloss, p=p, blur=blur, scaling=scaling, diameter=diameter)
@@ -89,24 +92,62 @@ class Sinkhorn:
         return self._stacked if on_gpu or self.solver == "stacked" else self._geomloss
 
 
-def _check_annealing(p: int, *, blur: float, scaling: float, diameter: float) -> None:
-    check_choice("p", p, (1, 2))
-    check_number("blur", blur)
-    check_number("diameter", diameter)
-    if not 0 < scaling < 1:
-        raise OptionError(f"scaling must be between 0 and 1, not {scaling!r}")
+class ExactOT:
+    r"""Exact optimal transport between samples of q and p, one number per image.
+
+    .. math:: \min_\gamma \sum_{ij} \gamma_{ij} \tfrac12 \|x_i - y_j\|^2
+
+    on the scale of the registered ``"sinkhorn"``, of which it is the limit without blur. POT solves
+    it on the CPU, which each step of a training on an accelerator waits for.
+
+    Args:
+        samples: N_OT.
+        weights: ``"uniform"``, or ``"density"`` for samples weighed by their normalised density.
+
+    Raises:
+        OptionError: No sample, or unknown weights.
+
+    References:
+        Flamary et al., "POT: Python Optimal Transport", JMLR 2021.
+    """
+
+    def __init__(self, *, samples: int = 16, weights: str = "uniform") -> None:
+        check_sampling(samples, weights)
+        self.samples, self.weights = samples, weights
+        self._solve = importlib.import_module("ot").emd2  # takes a second, so only here
+
+    def __call__(self, q: Distribution, p: Distribution) -> Tensor:
+        """Return the divergence (B,) of two densities with batch (B,) and event (L,)."""
+        x, a = point_cloud(q, self.samples, self.weights)
+        y, b = point_cloud(p, self.samples, self.weights)
+        cost = (x[:, :, None] - y[:, None]).square().sum(-1) / 2
+        return torch.stack([self._solve(*problem) for problem in zip(a, b, cost, strict=True)])
+
+
+def check_sampling(samples: int, weights: str) -> None:
+    """Check the two options of :func:`point_cloud`.
+
+    Raises:
+        OptionError: There is no sample, or the weights are unknown.
+    """
+    check_integer("samples", samples)
+    check_choice("weights", weights, ("uniform", "density"))
+
+
+def point_cloud(density: Distribution, samples: int, weights: str) -> tuple[Tensor, Tensor]:
+    """Return n samples (B, n, L) of a density and their weights (B, n), which sum to one."""
+    z = density.rsample((samples,))
+    if weights == "density":
+        mass = density.log_prob(z).softmax(0)
+    else:
+        mass = z.new_full(z.shape[:-1], 1 / samples)
+    return z.transpose(0, 1).contiguous(), mass.transpose(0, 1).contiguous()
 
 
 def geomloss(a: Tensor, x: Tensor, b: Tensor, y: Tensor, *, p: int, **scales: float) -> Tensor:
-    """Return GeomLoss's Sinkhorn divergence (B,) of points (B, n, L) of weights (B, n).
+    """Return GeomLoss's Sinkhorn divergence (B,), given its ``blur``, ``scaling``, ``diameter``.
 
-    Args:
-        a: Weights of x, which sum to one.
-        x: Points.
-        b: Weights of y, which sum to one.
-        y: Points.
-        p: Exponent of the cost, 1 or 2.
-        **scales: Its ``blur``, ``scaling`` and ``diameter``.
+    The points x and y (B, n, L) have the weights a and b (B, n), which sum to one.
     """
     solve = samples_loss()("sinkhorn", p=p, **scales, backend="tensorized")
     divergence: Tensor = solve(a, x, b, y)
@@ -154,15 +195,7 @@ def stacked(
     to itself). Here the iterations are the same, and each is one operation on all problems of all
     images: a cost (B, 2, n, 2, n) holds the distance of point k of side i to point l of side j at
     [b, j, l, i, k], and a potential (B, 2, 2, n) that of point k of side i against side j at
-    [b, j, i, k].
-
-    Args:
-        a: Weights (B, n) of x, which sum to one.
-        x: Points (B, n, L).
-        b: Weights (B, n) of y, which sum to one.
-        y: Points (B, n, L).
-        p: Exponent of the cost, 1 or 2.
-        annealing: The iterations' temperatures.
+    [b, j, i, k]. Each temperature of ``annealing`` is an iteration.
 
     References:
         Feydy, "Geometric data analysis, beyond convolutions", thesis, 2020, algorithm 3.5.

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from probseg.errors import MissingDependencyError, ProbsegError
-from probseg.utils.optional import require
+from probseg.utils.imports import require
 
 
 def test_installed_module_is_returned():
@@ -16,9 +16,9 @@ def test_installed_module_is_returned():
 
 def test_missing_package_is_named_with_what_needs_it_and_the_command():
     with pytest.raises(MissingDependencyError) as raised:
-        require("no_such_package.part", extra="plot", for_="probseg.plots.samples")
+        require("no_such_package.part", extra="plot", for_="probseg.plots")
     assert str(raised.value) == (
-        "probseg.plots.samples needs the package 'no_such_package', which is not installed; "
+        "probseg.plots needs the package 'no_such_package', which is not installed; "
         "run: pip install 'probseg[plot]'"
     )
     assert isinstance(raised.value, ProbsegError)
