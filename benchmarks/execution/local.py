@@ -20,42 +20,39 @@ from benchmarks.jobs.cells import Cell
 START = get_context("spawn")  # a fork would share the threads and the CUDA state of this process
 
 
-@dataclass(frozen=True)
-class LocalProcesses:
-    """Does cells in several processes of this machine, on GPUs in turn where there are several.
+def local_processes(
+    attempt: Attempt, cells: Sequence[Cell], *, count: int, attempts: int = ATTEMPTS
+) -> Iterator[Event]:
+    """Do cells in several processes of this machine, on GPUs in turn where there are several.
 
     Args:
-        count: How many cells at once.
+        attempt: What to do with each.
+        cells: The cells.
+        count: How many at once.
         attempts: At a cell whose process dies; its training goes on from its last validation round.
     """
-
-    count: int
-    attempts: int = ATTEMPTS
-
-    def __call__(self, attempt: Attempt, cells: Sequence[Cell]) -> Iterator[Event]:
-        """Yield what happens, in the order in which it does."""
-        with _processes(attempt, min(self.count, len(cells))) as idle:
-            waiting, tries = deque(cells), Counter[str]()
-            running: dict[Future[Event], tuple[_Process, Cell]] = {}
-            while waiting or running:
-                while waiting and idle:
-                    process, cell = idle.pop(), waiting.popleft()
-                    tries[cell.key] += 1
-                    running[process.pool.submit(process.attempt, cell)] = process, cell
-                    if tries[cell.key] == 1:
-                        yield Event("started", cell)
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    process, cell = running.pop(future)
-                    idle.append(process)
-                    if not isinstance(future.exception(), BrokenProcessPool):
-                        yield future.result()
-                        continue
-                    process.renew()
-                    if tries[cell.key] < self.attempts:
-                        waiting.appendleft(cell)
-                        yield Event("retried", cell)
-                    else:
-                        yield died(cell, self.attempts)
+    with _processes(attempt, min(count, len(cells))) as idle:
+        waiting, tries = deque(cells), Counter[str]()
+        running: dict[Future[Event], tuple[_Process, Cell]] = {}
+        while waiting or running:
+            while waiting and idle:
+                process, cell = idle.pop(), waiting.popleft()
+                tries[cell.key] += 1
+                running[process.pool.submit(process.attempt, cell)] = process, cell
+                if tries[cell.key] == 1:
+                    yield Event("started", cell)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                process, cell = running.pop(future)
+                idle.append(process)
+                if not isinstance(future.exception(), BrokenProcessPool):
+                    yield future.result()
+                    continue
+                process.renew()
+                if tries[cell.key] < attempts:
+                    waiting.appendleft(cell)
+                    yield Event("retried", cell)
+                else:
+                    yield died(cell, attempts)
 
 
 @dataclass

@@ -8,7 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,58 +25,56 @@ class Delivery(NamedTuple):
     files: Mapping[str, bytes]
 
 
-@dataclass(frozen=True)
-class RayCluster:
-    """Does cells on a Ray cluster, as many at once as its processors and GPUs allow.
+def ray_cluster(
+    attempt: Attempt,
+    cells: Sequence[Cell],
+    *,
+    address: str,
+    gpus: float = 0,
+    attempts: int = ATTEMPTS,
+) -> Iterator[Event]:
+    """Do cells on a Ray cluster, as many at once as its processors and GPUs allow.
 
     Every machine needs this checkout and its packages. A worker that sees the driver's folder
     writes there, and a retried cell goes on from its last validation round. Any other worker sends
     back the files of its cell, and a retried cell begins anew.
 
     Args:
+        attempt: What to do with each cell.
+        cells: The cells.
         address: Of the cluster; "auto" joins the one on this machine, or starts one.
         gpus: Of each cell, such as 0.5.
         attempts: At a cell whose worker dies.
+
+    Raises:
+        OptionError: Ray or the cluster is missing, or no machine of it is large enough.
     """
-
-    address: str
-    gpus: float = 0
-    attempts: int = ATTEMPTS
-
-    def __call__(self, attempt: Attempt, cells: Sequence[Cell]) -> Iterator[Event]:
-        """Yield what happens, in the order in which it does.
-
-        Raises:
-            OptionError: Ray or the cluster is missing, or no machine of it is large enough.
-        """
-        with _connected(self.address) as ray, _mark(attempt.options.out) as mark:
-            needs = {"CPU": float(attempt.options.threads_per_cell or 1), "GPU": self.gpus}
-            check_fits(needs, [node["Resources"] for node in ray.nodes() if node["Alive"]])
-            options = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"]}
-            task = ray.remote(max_retries=self.attempts - 1, **options)(do)
-            waiting = list(reversed(cells))
-            running: dict[Any, Cell] = {}
-            while waiting or running:
-                while waiting and len(running) < capacity(needs, ray.cluster_resources()):
-                    cell = waiting.pop()
-                    running[task.remote(attempt, cell, mark)] = cell
-                    yield Event("started", cell)
-                for reference in ray.wait(list(running))[0]:
-                    yield self._receive(ray, reference, running.pop(reference), attempt.options.out)
-
-    def _receive(self, ray: Any, reference: Any, cell: Cell, out: Path) -> Event:
-        try:
-            delivery: Delivery = ray.get(reference)
-        except WriteError:
-            raise
-        except ray.exceptions.RayError as error:
-            lost = isinstance(error, ray.exceptions.WorkerCrashedError)
-            if lost:
-                return died(cell, self.attempts)
-            line = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-            return Event("ended", cell, error=line)
-        write_files(delivery.files, cell.folder(out))
-        return delivery.event
+    with _connected(address) as ray, _mark(attempt.options.out) as mark:
+        needs = {"CPU": float(attempt.options.threads_per_cell or 1), "GPU": gpus}
+        check_fits(needs, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+        options = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"]}
+        task = ray.remote(max_retries=attempts - 1, **options)(do)
+        waiting = list(reversed(cells))
+        running: dict[Any, Cell] = {}
+        while waiting or running:
+            while waiting and len(running) < capacity(needs, ray.cluster_resources()):
+                cell = waiting.pop()
+                running[task.remote(attempt, cell, mark)] = cell
+                yield Event("started", cell)
+            for reference in ray.wait(list(running))[0]:
+                cell = running.pop(reference)
+                try:
+                    delivery: Delivery = ray.get(reference)
+                except WriteError:
+                    raise
+                except ray.exceptions.WorkerCrashedError:
+                    yield died(cell, attempts)
+                except ray.exceptions.RayError as error:
+                    line = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+                    yield Event("ended", cell, error=line)
+                else:
+                    write_files(delivery.files, cell.folder(attempt.options.out))
+                    yield delivery.event
 
 
 def do(attempt: Attempt, cell: Cell, mark: Path) -> Delivery:

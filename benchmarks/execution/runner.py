@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from rich.console import Console
 from rich.text import Text
@@ -59,13 +60,13 @@ def estimate_plan(plan: Plan, options: RunOptions) -> dict[str, Estimate | str]:
 def choose_executor(options: RunOptions) -> Executor:
     """Return what does the cells: this process, several local ones, or a Ray cluster."""
     if options.ray is not None:
-        from benchmarks.execution.ray_cluster import RayCluster
+        from benchmarks.execution.ray_cluster import ray_cluster
 
-        return RayCluster(options.ray, options.ray_gpus_per_cell)
+        return partial(ray_cluster, address=options.ray, gpus=options.ray_gpus_per_cell)
     if options.workers > 1:
-        from benchmarks.execution.local import LocalProcesses
+        from benchmarks.execution.local import local_processes
 
-        return LocalProcesses(options.workers)
+        return partial(local_processes, count=options.workers)
     return serial
 
 

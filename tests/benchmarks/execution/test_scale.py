@@ -22,7 +22,7 @@ from scale_toys import Deadly, descendants, is_alive, open_files
 from benchmarks.arguments import RunOptions
 from benchmarks.execution import estimate, ray_cluster
 from benchmarks.execution.attempts import Attempt, serial
-from benchmarks.execution.local import LocalProcesses
+from benchmarks.execution.local import local_processes
 from benchmarks.execution.progress import Progress
 from benchmarks.jobs.results import finished_result, read_result
 from benchmarks.run import main, make_parser, make_plan, options_of
@@ -145,7 +145,7 @@ def test_workers_end_with_the_process_that_started_them(arguments, tmp_path: Pat
 @pytest.mark.usefixtures("quick_starts")
 def test_a_cell_whose_process_dies_every_time_is_given_up(cells, tmp_path: Path) -> None:
     work = Deadly(RunOptions(out=tmp_path, device="cpu"))
-    events = list(LocalProcesses(1, attempts=2)(work, cells[:1]))
+    events = list(local_processes(work, cells[:1], count=1, attempts=2))
     assert [event.kind for event in events] == ["started", "retried", "ended"]
     assert events[-1].result is None
     assert "its process died 2 times" in events[-1].error
