@@ -82,7 +82,7 @@ class Choices:
             check_number(option, getattr(self, option), positive=False)
         if self.gamma and self.divergence is None:
             raise OptionError(
-                f"gamma={self.gamma} weighs no divergence; pass one too, divergence='sinkhorn' say"
+                f"gamma={self.gamma} has no divergence to weight; pass one too, such as divergence='sinkhorn'"
             )
 
 
@@ -117,7 +117,7 @@ class Recipe:
         """
         if options.get("divergence") and "gamma" not in options and not self.defaults.gamma:
             raise OptionError(
-                f"{self.name} weighs its divergence by gamma=0, so it would go unused; "
+                f"the divergence of {self.name} has the weight gamma=0 and would not be used; "
                 "pass gamma too"
             )
         return compose(self.name, replace(self.defaults, **options))

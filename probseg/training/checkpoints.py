@@ -29,8 +29,8 @@ from probseg.sharing.checkpoint import save
 from probseg.training.settings import TrainingSettings
 from probseg.utils.atomic_files import atomic_file, deferred_interrupts, write_json
 
-# Raised when a checkpoint comes to hold other things, or the same settings to train otherwise: no
-# run goes on from one of another number. The revision would change with every line of prose.
+# Increase it when the content of a checkpoint changes, or when the same settings train differently:
+# no run resumes from another number. The revision of the code would change with every comment.
 CODE = 2
 
 Record = dict[str, float]
@@ -153,12 +153,14 @@ def read_run(folder: Path, identity: dict[str, Any]) -> Run:
     checkpoint = _read_checkpoint(path)
     ours = checkpoint.get("probseg")
     if not isinstance(ours, dict) or not {"identity", "history", "best"} <= set(ours):
-        raise CheckpointError(f"{path} is no checkpoint of probseg's training; choose another out")
+        raise CheckpointError(
+            f"{path} is not a checkpoint of probseg's training; choose another folder with out="
+        )
     for name in identity:
         if ours["identity"].get(name) != identity[name]:
             raise CheckpointError(
-                f"{path} is of another run: its {name} is {ours['identity'].get(name)!r}, not "
-                f"{identity[name]!r}; choose another out, or delete that folder to train anew"
+                f"{path} belongs to another run, whose {name} is {ours['identity'].get(name)!r}, not "
+                f"{identity[name]!r}; choose another folder with out=, or delete this one to train anew"
             )
     if missing := [part for part in _PARTS if part not in checkpoint]:
         raise CheckpointError(f"{path} lacks {listing(missing)}; delete its folder to train anew")

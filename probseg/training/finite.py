@@ -162,7 +162,7 @@ def _cause(image: Tensor | None, model: nn.Module | None) -> str:
         return f" ({count} values are NaN or infinite in the image)"
     for name, weight in model.named_parameters() if model is not None else ():
         if not weight.isfinite().all():
-            return f" (the weight {name} is not finite since a step before)"
+            return f" (the weight {name} was not finite before this step)"
     return ""
 
 

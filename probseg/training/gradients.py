@@ -110,12 +110,12 @@ class GradientAccumulator:
                 if not is_out_of_memory(error):
                     raise
                 _check_can_halve(chunk, image, error)
-            # Only here, with the error, are the tensors gone that its frames had held.
+            # The frames of the error kept its tensors alive; only here are they freed.
             self.limit = chunk // 2
             restore()
             also = " (and so are the statistics of batch normalisation)"
             logger.warning(
-                "out of memory with %d images at a time: gradients are now added up from %d%s",
+                "out of memory with %d images at a time: from now on gradients are accumulated over %d at a time%s",
                 *(chunk, self.limit, also if has_batch_norm(model) else ""),
             )
 

@@ -124,11 +124,11 @@ def _check_devices(device: object, count: int, batch_size: int) -> None:
         )
     if count > batch_size:
         raise OptionError(
-            f"devices is {count}, but a batch of {batch_size} images has none "
-            "for each of them; raise batch_size or lower devices"
+            f"devices={count} needs a batch of at least {count} images, but batch_size is "
+            f"{batch_size}; raise batch_size or lower devices"
         )
     if count > 1 and (device == "mps" or ":" in device):
         raise OptionError(
-            f"device {device!r} is one, not {count}; with devices, device is "
-            "'auto', 'cpu' or 'cuda'"
+            f"device {device!r} names one device, but devices={count}; choose device='auto', "
+            "'cpu' or 'cuda'"
         )

@@ -243,10 +243,10 @@ def pages(path: Path) -> None:
 
 
 FAULTS: dict[str, tuple[str, Any, str]] = {
-    "truncated image": (IMAGE, cut, "no whole PNG"),
-    "truncated mask": (MASK, cut, "no whole PNG"),
+    "truncated image": (IMAGE, cut, "not a complete PNG"),
+    "truncated mask": (MASK, cut, "not a complete PNG"),
     "zero bytes": (MASK, lambda path: path.write_bytes(b""), "is empty"),
-    "something else": (MASK, lambda path: path.write_bytes(b"PK\x03\x04"), "no whole PNG"),
+    "something else": (MASK, lambda path: path.write_bytes(b"PK\x03\x04"), "not a complete PNG"),
     "no image": (IMAGE, Path.unlink, "has no image"),
     "no masks": (MASK, lambda path: shutil.rmtree(path.parent), "has no annotation"),
     "another kind": (MASK, lambda path: path.rename(path.with_suffix(".jpg")), "none of .nii.gz"),
@@ -261,8 +261,8 @@ FAULTS: dict[str, tuple[str, Any, str]] = {
     "a volume": (IMAGE, instead(".npy", grey(9, 7, 20)), "20 channels, more than 16"),
     "one axis": (IMAGE, instead(".npy", grey(9)), "not (H, W)"),
     "a huge claim": (IMAGE, bare_claim, "claims 30000x30000x3"),
-    "a wrong checksum": (IMAGE, other_checksum, "no whole PNG"),
-    "a header that does not close": (IMAGE, open_header, "no whole NumPy"),
+    "a wrong checksum": (IMAGE, other_checksum, "not a complete PNG"),
+    "a header that does not close": (IMAGE, open_header, "not a complete NumPy"),
     "a pickle": (IMAGE, a_pickle, "elements of type object"),
     "transparency": (IMAGE, of_mode("RGBA"), "mode 'RGBA'"),
     "pages": (IMAGE, pages, "several pages"),

@@ -219,8 +219,8 @@ def claims_much(path: Path) -> None:
 
 IMAGE, MASK = "image.nii.gz", "task01_seg02.nii.gz"
 FAULTS: dict[str, tuple[str, Any, str]] = {
-    "truncated image": (IMAGE, cut, "no whole NIfTI"),
-    "truncated mask": (MASK, cut, "no whole NIfTI"),
+    "truncated image": (IMAGE, cut, "not a complete NIfTI"),
+    "truncated mask": (MASK, cut, "not a complete NIfTI"),
     "zero bytes": (MASK, lambda path: path.write_bytes(b""), "is empty"),
     "NaN": (IMAGE, with_nan, "NaN"),
     "NaN in a mask": (MASK, with_nan, "values nan"),

@@ -120,7 +120,7 @@ def test_projectors_and_encoders_are_shared_or_two():
         ("csae", {"project": "all"}, OptionError, "one of 'posterior', 'both', not 'all'"),
         ("csae", {"shared_flow": "no"}, OptionError, "model 'csae' must be bool"),
         ("csae", {"reduction": "pixel-some"}, OptionError, "did you mean 'pixel-sum'"),
-        ("csae", {"divergence": None}, OptionError, "gamma=10.0 weighs no divergence"),
+        ("csae", {"divergence": None}, OptionError, "gamma=10.0 has no divergence to weight"),
         ("punet", {"divergence": "sinkhorn"}, OptionError, "pass gamma too"),
         ("csae", {"encoder": {"prior": ENCODER, "posterior": {**ENCODER, "channels": [8, 9]}},
                   "flow_context": "own"}, OptionError, "one width, and they have 8 and 9"),

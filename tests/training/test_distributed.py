@@ -66,9 +66,9 @@ def test_noise_differs_between_places_and_the_first_is_the_step_s():
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"devices": 5}, "a batch of 4 images has none for each"),
-        ({"devices": 2, "device": "cuda:1"}, "device 'cuda:1' is one, not 2"),
-        ({"devices": 2, "device": "mps"}, "device 'mps' is one, not 2"),
+        ({"devices": 5}, "devices=5 needs a batch of at least 5 images, but batch_size is 4"),
+        ({"devices": 2, "device": "cuda:1"}, "device 'cuda:1' names one device, but devices=2"),
+        ({"devices": 2, "device": "mps"}, "device 'mps' names one device, but devices=2"),
         ({"devices": 0}, "devices must be an integer of at least 1"),
     ],
 )

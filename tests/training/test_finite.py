@@ -146,7 +146,7 @@ def test_a_loop_of_ones_own_is_told_the_first_term():
     ("spoil", "wanted"),
     [
         ("gradient", r"diverged: the gradient of 0\.weight is inf; lower the learning rate"),
-        ("weight", r"diverged: loss is nan \(the weight 1\.bias is not finite since a step before"),
+        ("weight", r"diverged: loss is nan \(the weight 1\.bias was not finite before this step"),
         ("image", r"diverged: loss is nan \(3 values are NaN or infinite in the image\)"),
         ("unseen", r"diverged: the image, times zero, is nan \(3 values are NaN or infinite"),
     ],

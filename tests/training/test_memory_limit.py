@@ -51,7 +51,8 @@ def test_a_run_that_halves_is_the_run_of_the_smaller_micro_batch(
     halved, small = hungry(error=error), make_model()
     result = fit(halved, train, validation, quick(max_steps=6), out=tmp_path)
     expected = fit(small, train, validation, quick(max_steps=6, micro_batch=2))
-    assert "out of memory with 4 images at a time: gradients are now added up from 2" in caplog.text
+    assert "out of memory with 4 images at a time: from now on" in caplog.text
+    assert "accumulated over 2 at a time" in caplog.text
     assert "batch normalisation" in caplog.text
     assert (result.micro_batch, expected.micro_batch) == (2, None)
     assert [record["micro_batch"] for record in result.history] == [2, 2]

@@ -55,7 +55,7 @@ def read_header(path: Path, series: Container[str]) -> SliceHeader | None:
     dataset = _parse(path, pixels=False)
     uid = str(_uid(dataset, "SeriesInstanceUID"))
     if not uid and path.suffix.lower() == ".dcm":
-        raise DataError("is no whole DICOM file (it has no SeriesInstanceUID)")
+        raise DataError("is not a complete DICOM file (it has no SeriesInstanceUID)")
     if uid not in series:
         return None
     position = _numbers(dataset, "ImagePositionPatient", 3)
@@ -116,7 +116,7 @@ def _parse(path: Path, *, pixels: bool) -> Dataset:
                 path, stop_before_pixels=not pixels, specific_tags=None if pixels else [*_TAGS]
             )
     except Exception as error:  # a damaged file can raise anything
-        raise DataError(f"is no whole DICOM file ({_reason(error)})") from error
+        raise DataError(f"is not a complete DICOM file ({_reason(error)})") from error
 
 
 def _pixels(dataset: Dataset) -> NDArray[np.generic]:
@@ -138,7 +138,7 @@ def _uid(dataset: Dataset, name: str) -> UID:
     try:
         return UID(str(dataset.get(name, "")))
     except Exception as error:
-        raise DataError(f"is no whole DICOM file ({_reason(error)})") from error
+        raise DataError(f"is not a complete DICOM file ({_reason(error)})") from error
 
 
 def _numbers(dataset: Dataset, name: str, count: int) -> NDArray[np.float64]:

@@ -98,7 +98,7 @@ class Archive:
         """Return the names of all members.
 
         Raises:
-            DataError: It is no whole zip file, has two members of one name, or a member whose name
+            DataError: It is not a complete zip file, has two members of one name, or a member whose name
                 leads out of it.
         """
         archive = self._open()
@@ -133,7 +133,7 @@ class Archive:
             return _opened(self.root, self.state["size"], self.state["changed"], os.getpid())
         except (*_BROKEN, NotImplementedError) as error:
             raise DataError(
-                f"{self.root} is no whole zip file ({error}); download it again"
+                f"{self.root} is not a complete zip file ({error}); download it again"
             ) from error
 
 
@@ -171,7 +171,7 @@ def _check_directory(root: Path, members: list[zipfile.ZipInfo]) -> None:
             header = file.read(30 + len(name))
             if header[26:28] + header[30:] != len(name).to_bytes(2, "little") + name:
                 raise DataError(
-                    f"{root} is no whole zip file (its directory lists {member.filename!r}, which "
+                    f"{root} is not a complete zip file (its directory lists {member.filename!r}, which "
                     "is not what lies there); download it again"
                 )
 

@@ -51,7 +51,7 @@ def read_picture(data: bytes, suffix: str, image: Picture | None = None) -> Pict
         image: The image that the picture is a mask of: NIfTI voxels are turned as its voxels were.
 
     Raises:
-        DataError: The bytes are no whole picture of that kind, or cannot be read exactly.
+        DataError: The bytes are not a complete picture of that kind, or cannot be read exactly.
     """
     if not data:
         raise DataError("is empty")
@@ -87,7 +87,7 @@ def read_header(data: bytes) -> PngHeader:
     if not data:
         raise DataError("is empty")
     if len(data) < 26 or not data.startswith(_SIGNATURE + _HEADER):
-        raise DataError("is no whole PNG file")
+        raise DataError("is not a complete PNG file")
     width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
     return PngHeader(height, width, depth, colour)
 
@@ -103,7 +103,7 @@ def read_grayscale(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
         (H, W) uint8.
 
     Raises:
-        DataError: The bytes are no whole PNG, or one of another size or kind of pixel.
+        DataError: The bytes are not a complete PNG, or one of another size or kind of pixel.
     """
     header = read_header(data)
     if (header.depth, header.colour) != (8, 0):
@@ -161,7 +161,7 @@ def _numpy(data: bytes) -> NDArray[Any]:
     except DataError:
         raise
     except Exception as error:  # a header is parsed as Python, which fails in many ways
-        raise DataError("is no whole NumPy file") from error
+        raise DataError("is not a complete NumPy file") from error
 
 
 def _decode(data: bytes, kind: str, mask: bool) -> NDArray[Any]:
@@ -176,7 +176,7 @@ def _decode(data: bytes, kind: str, mask: bool) -> NDArray[Any]:
     except Image.DecompressionBombError as error:
         raise DataError("claims far too many pixels") from error
     except Exception as error:  # Pillow's decoders raise errors of any type at damaged files
-        raise DataError(f"is no whole {kind} file") from error
+        raise DataError(f"is not a complete {kind} file") from error
 
 
 def _check_mode(image: Image.Image, data: bytes, mask: bool) -> None:
@@ -189,7 +189,7 @@ def _check_mode(image: Image.Image, data: bytes, mask: bool) -> None:
     if image.mode == "RGB" and bits > 8:
         raise DataError(f"is RGB of {bits} bits a channel; save it as .npy, (H, W, 3)")
     if image.mode == "L" and bits < 8:  # which Pillow would stretch to 0 … 255
-        raise DataError(f"is grey of {bits} bits; save it with 8")
+        raise DataError(f"is {bits}-bit greyscale; save it as 8-bit")
     if image.mode == "P" and not mask:  # its numbers are no brightness
         raise DataError("is a picture with a palette; save it as grey or RGB")
     if image.mode not in ("1", "L", "I;16", "I;16B", "I", "F", "P", "RGB"):
@@ -207,9 +207,9 @@ def _verify_checksums(data: bytes) -> None:
     start, kind, view = len(_SIGNATURE), b"", memoryview(data)
     while kind != b"IEND":
         if start + 12 > len(data):
-            raise DataError("is no whole PNG file: it is truncated")
+            raise DataError("is not a complete PNG file: it is truncated")
         length, kind = struct.unpack_from(">I4s", data, start)
         end = start + 8 + length
         if zlib.crc32(view[start + 4 : end]).to_bytes(4) != data[end : end + 4]:
-            raise DataError("is no whole PNG file: it is truncated or was changed")
+            raise DataError("is not a complete PNG file: it is truncated or was changed")
         start = end + 4

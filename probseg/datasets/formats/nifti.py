@@ -37,7 +37,7 @@ def read_nifti(data: bytes, *, flat: bool) -> Volume:
             otherwise it is a volume (X, Y, Z).
 
     Raises:
-        DataError: The bytes are no whole file, of other axes, or unpack to more than 512 MiB;
+        DataError: The bytes are not a complete file, of other axes, or unpack to more than 512 MiB;
             the header is checked before memory is allocated for what it claims.
         MissingDependencyError: nibabel is not installed.
     """
@@ -52,7 +52,7 @@ def read_nifti(data: bytes, *, flat: bool) -> Volume:
     except DataError:
         raise
     except Exception as error:  # a damaged header leads nibabel to errors of any type
-        raise DataError(f"is no whole NIfTI file ({error})") from error
+        raise DataError(f"is not a complete NIfTI file ({error})") from error
     if voxels.dtype.kind not in "buif":
         raise DataError(f"has voxels of type {voxels.dtype}, not real numbers")
     return Volume(_four_axes(voxels, flat), _affine(image.header, affine), _zooms(image.header))

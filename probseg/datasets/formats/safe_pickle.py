@@ -43,7 +43,7 @@ def read_pickle(path: Path) -> Any:
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error
     except Exception as error:  # a damaged pickle may raise anything, as Python documents
-        raise DataError(f"{path} is no whole pickle of plain data ({error!r})") from error
+        raise DataError(f"{path} is not a complete pickle of plain data ({error!r})") from error
 
 
 class _UnsafeError(Exception):

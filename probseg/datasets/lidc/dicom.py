@@ -207,7 +207,7 @@ class LidcDicom:
         if not index.series:
             reasons = f"\n  {printable(shorten(index.faults))}" if index.faults else ""
             raise MissingDataError(
-                f"{self._tree.root} holds no whole slice of a scan of LIDC-IDRI "
+                f"{self._tree.root} holds no complete slice of a scan of LIDC-IDRI "
                 f"({len(names)} files there){reasons}"
             )
         return index

@@ -182,7 +182,7 @@ def test_cells_that_fit_on_no_machine_are_refused() -> None:
         (["--workers", "2", "--devices", "2"], "--workers and --devices do not go together"),
         (["--gpus-per-cell", "0.5"], "comes with --ray"),
         (["--ray", "auto", "--gpus-per-cell", "1.5"], "a fraction of one GPU, or a whole number"),
-        (["--devices", "99"], "has none for each of them"),
+        (["--devices", "99"], "devices=99 needs a batch of at least 99 images"),
     ],
 )
 def test_a_scale_that_makes_no_sense_is_one_line(choice, told, arguments, tmp_path, capsys) -> None:

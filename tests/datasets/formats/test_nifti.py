@@ -123,11 +123,14 @@ WHOLE = nifti(np.random.default_rng(0).integers(0, 255, (9, 9), np.uint8))
 BAD = {
     "empty": (b"", "is empty"),
     "something else": (b"PK\x03\x04 no volume", "is no NIfTI file"),
-    "cut": (WHOLE[: len(WHOLE) // 2], "no whole NIfTI file"),
-    "cut in its header": (WHOLE[:60], "no whole NIfTI file"),
-    "a smaller claim": (gzip.compress(with_axis(1))[:-8] + bytes(8), "no whole NIfTI file"),
+    "cut": (WHOLE[: len(WHOLE) // 2], "not a complete NIfTI file"),
+    "cut in its header": (WHOLE[:60], "not a complete NIfTI file"),
+    "a smaller claim": (gzip.compress(with_axis(1))[:-8] + bytes(8), "not a complete NIfTI file"),
     "a long tail": (gzip.compress(gzip.decompress(WHOLE) + bytes(1 << 23)), "goes on far"),
-    "a changed byte": (WHOLE[:-6] + bytes([WHOLE[-6] ^ 1]) + WHOLE[-5:], "no whole NIfTI file"),
+    "a changed byte": (
+        WHOLE[:-6] + bytes([WHOLE[-6] ^ 1]) + WHOLE[-5:],
+        "not a complete NIfTI file",
+    ),
     "cut before it was compressed": (gzip.compress(gzip.decompress(WHOLE)[:-3]), "430 of 433"),
     "a huge claim": (claiming(30000, 30000, 30000), "claims 30000x30000x30000 voxels"),
     "a claim without bytes": (claiming(500, 500, 100), "is truncated"),

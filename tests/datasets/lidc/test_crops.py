@@ -21,10 +21,10 @@ SIZE = (64, 64)
 
 Spoil = Callable[[bytes], bytes | None]
 FAULTS: dict[str, tuple[str, Spoil, str]] = {
-    "truncated": (IMAGE, lambda data: data[: len(data) // 2], "no whole PNG"),
-    "cut in its header": (MASK, lambda data: data[:20], "no whole PNG"),
+    "truncated": (IMAGE, lambda data: data[: len(data) // 2], "not a complete PNG"),
+    "cut in its header": (MASK, lambda data: data[:20], "not a complete PNG"),
     "empty": (MASK, lambda _: b"", "is empty"),
-    "text": (IMAGE, lambda _: b"not a picture, but long enough to be one", "no whole PNG"),
+    "text": (IMAGE, lambda _: b"not a picture, but long enough to be one", "not a complete PNG"),
     "16 bit": (IMAGE, lambda _: png(np.zeros(SIZE, np.uint16)), "16-bit greyscale"),
     "colour": (IMAGE, lambda _: png(np.zeros((*SIZE, 3), np.uint8)), "8-bit colour"),
     "one bit": (MASK, lambda _: png(np.zeros(SIZE, np.bool_)), "1-bit greyscale"),

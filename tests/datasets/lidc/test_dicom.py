@@ -307,7 +307,7 @@ def test_a_folder_without_lidc_is_refused(tmp_path: Path, database: Path) -> Non
     with pytest.raises(MissingDataError, match="no folder"):
         prepare_lidc(tmp_path / "nothing", tmp_path / "out", database=database)
     ct(tmp_path / "dicom" / "a.dcm", ramp(), series="9.9")
-    with pytest.raises(MissingDataError, match=r"no whole slice of a scan .*1 files"):
+    with pytest.raises(MissingDataError, match=r"no complete slice of a scan .*1 files"):
         prepare_lidc(tmp_path / "dicom", tmp_path / "out", database=database)
 
 

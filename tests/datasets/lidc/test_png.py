@@ -95,11 +95,11 @@ def test_a_changed_source_is_packed_again(
 
 
 FAULTS: dict[str, tuple[str, Callable[[bytes, Callable[..., bytes]], bytes | None], str]] = {
-    "truncated": (IMAGE, lambda data, _: data[: len(data) // 2], "no whole PNG"),
-    "cut in its header": (IMAGE, lambda data, _: data[:20], "no whole PNG"),
+    "truncated": (IMAGE, lambda data, _: data[: len(data) // 2], "not a complete PNG"),
+    "cut in its header": (IMAGE, lambda data, _: data[:20], "not a complete PNG"),
     "flipped bit": (IMAGE, lambda data, _: data[:60] + bytes([data[60] ^ 8]) + data[61:], "whole"),
     "empty": (MASK, lambda *_: b"", "is empty"),
-    "not an image": (MASK, lambda *_: b"PK\x03\x04 not a picture", "no whole PNG"),
+    "not an image": (MASK, lambda *_: b"PK\x03\x04 not a picture", "not a complete PNG"),
     "a huge file": (MASK, lambda *_: bytes(1 << 21), "bytes"),
     "missing mask": (MASK, lambda *_: None, "lacks mask-3"),
     "missing image": (IMAGE, lambda *_: None, "lacks image"),
@@ -164,7 +164,7 @@ def test_a_fifth_mask_is_refused(tree: Any, tmp_path: Path) -> None:
 def test_a_truncated_zip_is_refused(tree: Any, as_zip: Callable[..., Path], tmp_path: Path) -> None:
     archive = as_zip(tree.root)
     archive.write_bytes(archive.read_bytes()[:-4000])
-    with pytest.raises(DataError, match="no whole zip file"):
+    with pytest.raises(DataError, match="not a complete zip file"):
         lidc(archive, cache=tmp_path / "cache")
 
 
