@@ -82,7 +82,8 @@ class Choices:
             check_number(option, getattr(self, option), positive=False)
         if self.gamma and self.divergence is None:
             raise OptionError(
-                f"gamma={self.gamma} has no divergence to weight; pass one too, such as divergence='sinkhorn'"
+                f"gamma={self.gamma} has no divergence to weight; pass one too, such as "
+                "divergence='sinkhorn'"
             )
 
 

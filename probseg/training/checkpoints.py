@@ -159,8 +159,9 @@ def read_run(folder: Path, identity: dict[str, Any]) -> Run:
     for name in identity:
         if ours["identity"].get(name) != identity[name]:
             raise CheckpointError(
-                f"{path} belongs to another run, whose {name} is {ours['identity'].get(name)!r}, not "
-                f"{identity[name]!r}; choose another folder with out=, or delete this one to train anew"
+                f"{path} belongs to another run, whose {name} is {ours['identity'].get(name)!r}, "
+                f"not {identity[name]!r}; choose another folder with out=, or delete this one to "
+                "train anew"
             )
     if missing := [part for part in _PARTS if part not in checkpoint]:
         raise CheckpointError(f"{path} lacks {listing(missing)}; delete its folder to train anew")

@@ -115,7 +115,8 @@ class GradientAccumulator:
             restore()
             also = " (and so are the statistics of batch normalisation)"
             logger.warning(
-                "out of memory with %d images at a time: from now on gradients are accumulated over %d at a time%s",
+                "out of memory with %d images at a time: from now on gradients are accumulated "
+                "over %d at a time%s",
                 *(chunk, self.limit, also if has_batch_norm(model) else ""),
             )
 

@@ -98,8 +98,8 @@ class Archive:
         """Return the names of all members.
 
         Raises:
-            DataError: It is not a complete zip file, has two members of one name, or a member whose name
-                leads out of it.
+            DataError: It is not a complete zip file, has two members of one name, or a member
+                whose name leads out of it.
         """
         archive = self._open()
         _check_directory(self.root, archive.infolist())
@@ -171,8 +171,8 @@ def _check_directory(root: Path, members: list[zipfile.ZipInfo]) -> None:
             header = file.read(30 + len(name))
             if header[26:28] + header[30:] != len(name).to_bytes(2, "little") + name:
                 raise DataError(
-                    f"{root} is not a complete zip file (its directory lists {member.filename!r}, which "
-                    "is not what lies there); download it again"
+                    f"{root} is not a complete zip file (its directory lists {member.filename!r}, "
+                    "which is not what lies there); download it again"
                 )
 
 

@@ -97,7 +97,11 @@ def test_a_changed_source_is_packed_again(
 FAULTS: dict[str, tuple[str, Callable[[bytes, Callable[..., bytes]], bytes | None], str]] = {
     "truncated": (IMAGE, lambda data, _: data[: len(data) // 2], "not a complete PNG"),
     "cut in its header": (IMAGE, lambda data, _: data[:20], "not a complete PNG"),
-    "flipped bit": (IMAGE, lambda data, _: data[:60] + bytes([data[60] ^ 8]) + data[61:], "whole"),
+    "flipped bit": (
+        IMAGE,
+        lambda data, _: data[:60] + bytes([data[60] ^ 8]) + data[61:],
+        "not a complete PNG",
+    ),
     "empty": (MASK, lambda *_: b"", "is empty"),
     "not an image": (MASK, lambda *_: b"PK\x03\x04 not a picture", "not a complete PNG"),
     "a huge file": (MASK, lambda *_: bytes(1 << 21), "bytes"),
