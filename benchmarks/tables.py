@@ -35,7 +35,7 @@ _STYLES: dict[Mark, str] = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One cell of a table."""
 
     text: str
@@ -58,7 +58,7 @@ class Column(Generic[Record]):
     """
 
     title: str
-    cell: Callable[[Record], Cell | float | str | None]
+    cell: Callable[[Record], TableCell | float | str | None]
     number: bool = True
     best: Best = ""
     hint: str = ""
@@ -82,7 +82,7 @@ class Table:
 
     title: str
     columns: Sequence[Column[Any]]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[TableCell]]
     caption: str = ""
     notes: Sequence[str] = ()
     label: str = ""  # of the LaTeX table
@@ -122,10 +122,10 @@ class Table:
         columns = [self.columns[index] for index in kept]
         return replace(self, columns=columns, rows=[[row[i] for i in kept] for row in self.rows])
 
-    def groups(self) -> list[list[Sequence[Cell]]]:
+    def groups(self) -> list[list[Sequence[TableCell]]]:
         """Return the rows as they are printed, grouped by the first column if it repeats values."""
-        groups: list[list[Sequence[Cell]]] = []
-        above: Sequence[Cell] | None = None
+        groups: list[list[Sequence[TableCell]]] = []
+        above: Sequence[TableCell] | None = None
         for row in self.rows:
             if not groups or (self.columns[0].once and above and row[0] != above[0]):
                 groups.append([])
@@ -133,13 +133,15 @@ class Table:
             above = row
         return groups
 
-    def _without_repeats(self, row: Sequence[Cell], above: Sequence[Cell] | None) -> list[Cell]:
+    def _without_repeats(
+        self, row: Sequence[TableCell], above: Sequence[TableCell] | None
+    ) -> list[TableCell]:
         shown = list(row)
         for index, column in enumerate(self.columns):
             if above is None or row[index] != above[index]:
                 break
             if column.once:
-                shown[index] = Cell("")
+                shown[index] = TableCell("")
         return shown
 
 
@@ -148,20 +150,20 @@ def with_arrow(title: str, best: Best) -> str:
     return f"{title} {_ARROWS[best]}".rstrip()
 
 
-def number(value: float | None, form: str = ".3f") -> Cell:
+def number(value: float | None, form: str = ".3f") -> TableCell:
     """Return the cell of a number, with a true minus sign and none before zero; NaN is missing.
 
     >>> number(-0.25, "+.1f").text, number(-0.0004).text, number(math.nan).text
     ('−0.2', '0.000', '–')
     """
     if value is None or math.isnan(value):
-        return Cell(MISSING)
+        return TableCell(MISSING)
     text = f"{value:{form}}"
     text = text if float(text) else text.lstrip("-")
-    return Cell(text.replace("-", "−"), value)
+    return TableCell(text.replace("-", "−"), value)
 
 
-def interval(low: float | None, high: float | None, form: str = ".3f") -> Cell:
+def interval(low: float | None, high: float | None, form: str = ".3f") -> TableCell:
     """Return the cell of an interval, which sorts by its lower end; one with NaN is missing.
 
     >>> interval(-0.25, 0.5, "+.1f").text
@@ -169,8 +171,8 @@ def interval(low: float | None, high: float | None, form: str = ".3f") -> Cell:
     """
     ends = number(low, form), number(high, form)
     if any(end.value is None for end in ends):
-        return Cell(MISSING)
-    return Cell(" to ".join(end.text for end in ends), ends[0].value)
+        return TableCell(MISSING)
+    return TableCell(" to ".join(end.text for end in ends), ends[0].value)
 
 
 def attributes(names: Iterable[str]) -> list[Column[Any]]:
@@ -178,12 +180,12 @@ def attributes(names: Iterable[str]) -> list[Column[Any]]:
     return [Column(name, attrgetter(name)) for name in names]
 
 
-def _as_cell(value: Cell | float | str | None) -> Cell:
-    if isinstance(value, Cell):
+def _as_cell(value: TableCell | float | str | None) -> TableCell:
+    if isinstance(value, TableCell):
         return value
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return Cell(MISSING)
-    return Cell(str(value), value)
+        return TableCell(MISSING)
+    return TableCell(str(value), value)
 
 
 def to_markdown(table: Table, *, level: int = 2, aligned: bool = True) -> str:
@@ -203,7 +205,7 @@ def to_markdown(table: Table, *, level: int = 2, aligned: bool = True) -> str:
     return "\n\n".join(filter(None, (heading, table.caption, body, notes)))
 
 
-def _bold(cell: Cell) -> str:
+def _bold(cell: TableCell) -> str:
     return (f"**{cell.text}**" if cell.mark else cell.text) + cell.suffix
 
 
@@ -247,7 +249,7 @@ def to_terminal(table: Table, *, narrow: bool = False) -> RichTable:
     return shown
 
 
-def _terminal_text(cell: Cell, narrow: bool) -> str:
+def _terminal_text(cell: TableCell, narrow: bool) -> str:
     text = cell.text + cell.suffix
     return text.replace(" ± ", "\n± ") if narrow else text
 
@@ -290,11 +292,11 @@ def to_latex(table: Table) -> str:
 """
 
 
-def _latex_row(row: Iterable[Cell]) -> str:
+def _latex_row(row: Iterable[TableCell]) -> str:
     return " & ".join(map(_latex_cell, row)) + r" \\"
 
 
-def _latex_cell(cell: Cell) -> str:
+def _latex_cell(cell: TableCell) -> str:
     text = escape(cell.text)
     return (rf"\textbf{{{text}}}" if cell.mark else text) + escape(cell.suffix)
 

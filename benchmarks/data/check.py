@@ -11,7 +11,7 @@ import probseg
 from benchmarks.arguments import choose
 from benchmarks.data.catalogue import Description, describe
 from benchmarks.data.opening import Source, add_source, annotator_names, sample_name
-from benchmarks.tables import Cell, Column, Table, number, to_terminal
+from benchmarks.tables import Column, Table, TableCell, number, to_terminal
 from probseg.cli.command import Command
 from probseg.cli.output import print_line
 from probseg.cli.parser import Parser
@@ -128,8 +128,12 @@ def comparison_table(survey: Survey, expected: Description) -> Table:
     return Table.of(columns, facts, title=survey.dataset.name, caption=expected.note)
 
 
-def _differs(fact: Fact) -> Cell:
-    return Cell("differs", mark="warning") if fact.paper not in ("", fact.value) else Cell("")
+def _differs(fact: Fact) -> TableCell:
+    return (
+        TableCell("differs", mark="warning")
+        if fact.paper not in ("", fact.value)
+        else TableCell("")
+    )
 
 
 def _table3_facts(survey: Survey, expected: Description) -> Iterator[Fact]:
@@ -202,8 +206,8 @@ def findings_table(survey: Survey) -> Table:
     """Return the table of damaged and suspicious samples."""
     samples = survey.damaged | survey.suspicious
 
-    def name(what: str) -> Cell:
-        return Cell(what, mark="worse" if what in survey.damaged else "")
+    def name(what: str) -> TableCell:
+        return TableCell(what, mark="worse" if what in survey.damaged else "")
 
     def examples(what: str) -> str:
         return "\n".join(sample_name(survey.dataset, index) for index in samples[what][:SHOWN])

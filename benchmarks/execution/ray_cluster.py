@@ -16,6 +16,7 @@ from benchmarks.execution.attempts import ATTEMPTS, Attempt, Event, died
 from benchmarks.jobs.cells import Cell
 from probseg.errors import OptionError
 from probseg.utils.atomic_files import WriteError, atomic_file
+from probseg.utils.imports import require
 
 
 class Delivery(NamedTuple):
@@ -138,10 +139,7 @@ def check_fits(needs: Mapping[str, float], machines: Sequence[Mapping[str, float
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise OptionError("--ray needs Ray: pip install 'probseg[ray]'") from error
+    ray = require("ray", extra="ray", for_="--ray")
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         ray.init(address=address, **settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import import_module
 
 from rich.console import Console
 from rich.text import Text
@@ -32,6 +33,7 @@ def run_plan(plan: Plan, options: RunOptions) -> int:
         OptionError: The device is not on this machine, or a setting is out of range.
         WriteError: The disk is full or read-only.
     """
+    import_module("benchmarks.reports")  # names a missing package before the training
     console = Console()
     options = _ready(plan.cells, options)
     plan.suite.check_options()

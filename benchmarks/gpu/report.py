@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.parts import read_results
-from benchmarks.tables import MISSING, Cell, Column, Table, number, to_markdown
+from benchmarks.tables import MISSING, Column, Table, TableCell, number, to_markdown
 
 # Nothing but Python is imported here: the command that writes the page needs nothing else.
 
@@ -164,5 +164,5 @@ def _training(results: Results, scores: Results) -> Iterator[str]:
     yield to_markdown(Table.of(columns, models))
 
 
-def _mean(row: Named, *, count: str, metric: str) -> Cell:
+def _mean(row: Named, *, count: str, metric: str) -> TableCell:
     return number(row[1].get("means", {}).get(count, {}).get("base", {}).get(metric))

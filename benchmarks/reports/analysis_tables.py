@@ -17,12 +17,12 @@ from benchmarks.reports.analysis.paired import PairedTest
 from benchmarks.reports.analysis.paper import dataset_name, metric_name, model_name
 from benchmarks.reports.analysis.paper_tables import PAPER_COLUMNS, PaperRow, PaperTable
 from benchmarks.reports.analysis.rules import Evidence
-from benchmarks.reports.results_table import Metric
+from benchmarks.reports.results_table import MetricColumn
 from benchmarks.tables import (
     MISSING,
-    Cell,
     Column,
     Table,
+    TableCell,
     attributes,
     interval,
     number,
@@ -41,15 +41,15 @@ TESTS_CAPTION = (
 )
 
 
-def _side(test: PairedTest, name: str) -> Cell:
+def _side(test: PairedTest, name: str) -> TableCell:
     row = str(getattr(test, name))
-    return Cell(row, row, "better" if test.better == row else "")
+    return TableCell(row, row, "better" if test.better == row else "")
 
 
-def _coefficient(coefficient: Coefficient) -> Cell:
+def _coefficient(coefficient: Coefficient) -> TableCell:
     limits = interval(coefficient.low, coefficient.high, ".2f").text
     value = number(coefficient.value, ".2f")
-    return Cell(f"{value.text} ({limits})", value.value)
+    return TableCell(f"{value.text} ({limits})", value.value)
 
 
 TEST_COLUMNS: Sequence[Column[PairedTest]] = (
@@ -59,8 +59,8 @@ TEST_COLUMNS: Sequence[Column[PairedTest]] = (
     Column("difference", lambda test: number(test.difference)),
     Column("95 % interval", lambda test: interval(test.low, test.high)),
     Column("effect", lambda test: number(test.rank_biserial, ".2f")),
-    Column("p", lambda test: Cell(f"{test.p:.2g}", test.p)),
-    Column("p, Holm", lambda test: Cell(f"{test.adjusted:.2g}", test.adjusted)),
+    Column("p", lambda test: TableCell(f"{test.p:.2g}", test.p)),
+    Column("p, Holm", lambda test: TableCell(f"{test.adjusted:.2g}", test.adjusted)),
 )
 CORRELATION_COLUMNS: Sequence[Column[Correlation]] = (
     Column("metric", lambda one: metric_name(one.metric), number=False),
@@ -147,13 +147,13 @@ def paper_table(table: PaperTable) -> Table:
     )
 
 
-def _paper_cell(printed: _PrintedRow, *, column: Metric) -> Cell:
+def _paper_cell(printed: _PrintedRow, *, column: MetricColumn) -> TableCell:
     value = printed.row.values[column.name]
     summary, best = (value.ours, value.best) if printed.ours else (value.paper, value.paper_best)
     if summary is None:
-        return Cell(MISSING)
+        return TableCell(MISSING)
     suffix = "†" if printed.ours and value.differs else ""
-    return Cell(summary.show(column.digits), summary.mean, "best" if best else "", suffix)
+    return TableCell(summary.show(column.digits), summary.mean, "best" if best else "", suffix)
 
 
 def paper_values(tables: Iterable[PaperTable]) -> Table:

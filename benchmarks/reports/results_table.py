@@ -10,13 +10,13 @@ from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from benchmarks.jobs.results import Result
-from benchmarks.tables import MISSING, Best, Cell, Column, Table, with_arrow
+from benchmarks.tables import MISSING, Best, Column, Table, TableCell, with_arrow
 
 Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
-class Metric:
+class MetricColumn:
     """A metric as a column of tables.
 
     Args:
@@ -38,7 +38,7 @@ class Metric:
         """The title with an arrow to where values are better."""
         return with_arrow(self.title, self.best)
 
-    def column(self, cell: Callable[[Record], Cell]) -> Column[Record]:
+    def column(self, cell: Callable[[Record], TableCell]) -> Column[Record]:
         """Return the column of a table whose records ``cell`` reads."""
         return Column(self.title, cell, best=self.best, hint=self.hint)
 
@@ -47,14 +47,20 @@ _DISTANCE = "Wasserstein distance between the samples and the annotations, kerne
 
 # The columns of the table: a new one is a new line here.
 COLUMNS = (
-    Metric("w-iou", "Ŵ 1−IoU", "low", 3, f"{_DISTANCE} 1 − IoU"),
-    Metric("w-dice", "Ŵ 1−Dice", "low", 3, f"{_DISTANCE} 1 − Dice"),
-    Metric("w-hausdorff", "Ŵ Hausd.", "low", 2, f"{_DISTANCE} Hausdorff distance in pixels"),
-    Metric("w-cross-entropy", "Ŵ CE", "low", 3, f"{_DISTANCE} cross-entropy"),
-    Metric("gini", "Gini σ", "low", 3, "Gini index of the prior's σ; 0: all dimensions are alike"),
-    Metric("ged", "GED", "low", 3, "generalised energy distance, squared"),
-    Metric("hungarian-iou", "HM IoU", "high", 3, "IoU of samples and annotations, best pairs"),
-    Metric("diversity", "Diversity", "", 3, "expected distance between two samples of an image"),
+    MetricColumn("w-iou", "Ŵ 1−IoU", "low", 3, f"{_DISTANCE} 1 − IoU"),
+    MetricColumn("w-dice", "Ŵ 1−Dice", "low", 3, f"{_DISTANCE} 1 − Dice"),
+    MetricColumn("w-hausdorff", "Ŵ Hausd.", "low", 2, f"{_DISTANCE} Hausdorff distance in pixels"),
+    MetricColumn("w-cross-entropy", "Ŵ CE", "low", 3, f"{_DISTANCE} cross-entropy"),
+    MetricColumn(
+        "gini", "Gini σ", "low", 3, "Gini index of the prior's σ; 0: all dimensions are alike"
+    ),
+    MetricColumn("ged", "GED", "low", 3, "generalised energy distance, squared"),
+    MetricColumn(
+        "hungarian-iou", "HM IoU", "high", 3, "IoU of samples and annotations, best pairs"
+    ),
+    MetricColumn(
+        "diversity", "Diversity", "", 3, "expected distance between two samples of an image"
+    ),
 )
 
 # What is added to a row's name where other samples than those of the model's own prior are scored.
@@ -217,15 +223,15 @@ def results_table(scores: DatasetScores) -> Table:
     )
 
 
-def _cell(row: Row, *, column: Metric, best: str) -> Cell:
+def _cell(row: Row, *, column: MetricColumn, best: str) -> TableCell:
     summary = row.values.get(column.name)
     if summary is None:
-        return Cell(MISSING)
+        return TableCell(MISSING)
     is_best = row.competes and f"{summary.mean:.{column.digits}f}" == best
-    return Cell(summary.show(column.digits), summary.mean, "best" if is_best else "")
+    return TableCell(summary.show(column.digits), summary.mean, "best" if is_best else "")
 
 
-def _best(rows: Iterable[Row], column: Metric) -> str:
+def _best(rows: Iterable[Row], column: MetricColumn) -> str:
     """Return the best mean of the competing rows, to the digits shown; empty if none compete."""
     means = [r.values[column.name].mean for r in rows if r.competes and column.name in r.values]
     if not column.best or len(means) < 2:

@@ -15,12 +15,12 @@ from benchmarks.reports.html.rendering import write_page
 from benchmarks.reports.results_table import (
     COLUMNS,
     VARIANTS,
-    Metric,
+    MetricColumn,
     Summary,
     summaries,
 )
 from benchmarks.reports.runs import load
-from benchmarks.tables import MISSING, Cell, Column, Mark, Table, interval, number
+from benchmarks.tables import MISSING, Column, Mark, Table, TableCell, interval, number
 from probseg.errors import OptionError
 
 RowKey = tuple[str, str, str]  # profile, data set and row
@@ -49,7 +49,7 @@ class Line:
     profile: str
     dataset: str
     row: str
-    column: Metric
+    column: MetricColumn
     first: Summary | None
     second: Summary | None
     paired: Comparison | None  # second − first, over the test images that both scored
@@ -162,18 +162,20 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, json.dumps(value)
 
 
-def _mean(line: Line, summary: Summary | None) -> Cell:
-    return Cell(summary.show(line.column.digits), summary.mean) if summary else Cell(MISSING)
+def _mean(line: Line, summary: Summary | None) -> TableCell:
+    return (
+        TableCell(summary.show(line.column.digits), summary.mean) if summary else TableCell(MISSING)
+    )
 
 
-def _outcome(line: Line) -> Cell:
+def _outcome(line: Line) -> TableCell:
     outcome = line.outcome or ("undecided" if line.paired and line.column.best else MISSING)
-    return Cell(outcome, outcome, line.outcome)
+    return TableCell(outcome, outcome, line.outcome)
 
 
-def _interval(line: Line) -> Cell:
+def _interval(line: Line) -> TableCell:
     form = f"+.{line.column.digits}f"
-    return interval(line.paired.low, line.paired.high, form) if line.paired else Cell(MISSING)
+    return interval(line.paired.low, line.paired.high, form) if line.paired else TableCell(MISSING)
 
 
 # The columns of the comparison: a new one is a new line here. A terminal shows the first six.

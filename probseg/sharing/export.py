@@ -28,6 +28,7 @@ from probseg.errors import ExportError
 from probseg.interfaces import Backbone, Decoder, Model
 from probseg.registry.specs import lacking
 from probseg.utils.atomic_files import atomic_file
+from probseg.utils.imports import require
 from probseg.utils.tensors import probabilities
 
 if TYPE_CHECKING:
@@ -185,10 +186,8 @@ def save_onnx(model: Model, path: str | os.PathLike[str], *, projected: bool = F
 
 
 def _as_onnx(program: ExportedProgram) -> ONNXProgram:
-    try:
-        import onnxscript  # noqa: F401  # torch names another package if it is missing
-    except ImportError as error:
-        raise ExportError("ONNX needs more packages: pip install 'probseg[export]'") from error
+    for package in ("onnxscript", "onnx"):
+        require(package, extra="export", for_="probseg.sharing.export.save_onnx")
     with _without_torch_reports():
         try:
             onnx_program = torch.onnx.export(

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from benchmarks.tables import (
-    Cell,
     Column,
     Table,
+    TableCell,
     escape,
     interval,
     number,
@@ -25,7 +25,9 @@ COLUMNS = (
     Column("city", lambda line: line[0], number=False, once=True),
     Column("year", lambda line: line[1], number=False, once=True),
     Column("side", lambda line: line[2], number=False),
-    Column("rain mm", lambda line: Cell(f"{line[3]:.1f} ± 2", line[3], line[4], "†"), best="low"),
+    Column(
+        "rain mm", lambda line: TableCell(f"{line[3]:.1f} ± 2", line[3], line[4], "†"), best="low"
+    ),
     Column("sun", lambda line: line[5]),
 )
 LINES = [
@@ -87,8 +89,8 @@ def test_columns_without_a_value_can_be_left_out(table) -> None:
 def test_missing_numbers_have_a_dash_and_no_value() -> None:
     for cell in (number(math.nan), number(None), interval(math.nan, math.nan), interval(0, None)):
         assert (cell.text, cell.value) == ("–", None)
-    assert number(-0.5, "+.2f") == Cell("−0.50", -0.5)
-    assert interval(-1, 2, ".1f") == Cell("−1.0 to 2.0", -1)
+    assert number(-0.5, "+.2f") == TableCell("−0.50", -0.5)
+    assert interval(-1, 2, ".1f") == TableCell("−1.0 to 2.0", -1)
 
 
 @pytest.mark.parametrize("text", ["a_b & 5 % {x} #1 ~ ^ $ \\", "Ŵ 1−IoU ↓ ± σ × † –"])

@@ -17,7 +17,7 @@ from probseg.datasets.lidc.pickle import LidcPickle
 from probseg.datasets.lidc.png import LidcCrops, LidcPngs, LidcSlices
 from probseg.datasets.roots import find_root, is_packed, list_contents
 from probseg.errors import DataError, MissingDataError, OptionError
-from probseg.options import check_choice
+from probseg.options import check_choice, listing
 
 PACKED = "packed"
 LAYOUTS = ("crops", "dicom", "pickle", "slices", PACKED)
@@ -60,7 +60,8 @@ def lidc(
         Armato et al., "The Lung Image Database Consortium (LIDC) and Image Database Resource
         Initiative (IDRI)", Medical Physics 38(2), 2011.
     """
-    path, caches = find_root(root, "lidc", describe_layouts()), cache_root(cache)
+    wanted = f"a folder, zip file or pickle of it; layouts are {listing(LAYOUTS)}"
+    path, caches = find_root(root, "lidc", wanted), cache_root(cache)
     located = find_layout(path, layout, caches)
     if located.layout == PACKED:
         return PackedDataset(located.root.path)
