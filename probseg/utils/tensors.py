@@ -51,14 +51,18 @@ def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -
         )
     check_device(image, like, "the image")
     image = image.to(like.dtype)  # first, for a narrower type makes infinities
-    # NaN and infinity both survive a sum of x * 0: one pass, without a mask of the image's size
-    if (values or image.device.type == "cpu") and not bool((image * 0).sum() == 0):
+    if (values or image.device.type == "cpu") and not _all_finite(image):
         count = int((~image.isfinite()).sum())
         raise InputError(
             f"the image has {count} values that are NaN or infinite in {image.dtype}; "
             "replace them, for example with torch.nan_to_num"
         )
     return image
+
+
+def _all_finite(image: Tensor) -> bool:
+    # NaN and infinity both survive a sum of x * 0: one pass, without a mask of the image's size
+    return bool((image * 0).sum() == 0)
 
 
 def checked_label(label: Tensor, image: Tensor, classes: int, *, values: bool) -> Tensor:

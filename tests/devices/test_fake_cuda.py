@@ -212,8 +212,8 @@ def test_losses_are_looked_at_once_in_fifty_steps():
 
 # Where the host waits, entry by entry
 
-READ_IMAGE = "a value is read: tensors.py:_all_finite"
-READ_LABEL = "a value is read: tensors.py:checked_label"
+READ_IMAGE = "a value is read: utils/tensors.py:_all_finite"
+READ_LABEL = "a value is read: utils/tensors.py:checked_label"
 ENTRIES = {
     "loss": [],
     "sample": [READ_IMAGE],

@@ -78,7 +78,7 @@ def test_an_interrupted_run_goes_on_to_the_bit(annotator, tmp_path):
 def test_a_run_does_not_go_on_with_another_annotator(tmp_path):
     sides = Discs(22), Discs(6, seed=1)
     fit(make_model(), *sides, quick(max_steps=3), out=tmp_path)
-    with pytest.raises(CheckpointError, match="its annotator is 'random', not 'majority'"):
+    with pytest.raises(CheckpointError, match="whose annotator is 'random', not 'majority'"):
         fit(make_model(), *sides, quick(annotator="majority"), out=tmp_path)
 
 

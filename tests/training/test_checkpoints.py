@@ -41,7 +41,7 @@ def interrupted(tmp_path_factory) -> tuple[Path, Records]:
 def test_a_checkpoint_of_other_code_is_refused(tmp_path, monkeypatch):
     train_on(tmp_path, steps=3)
     monkeypatch.setattr(sys.modules["probseg.training.fitting"], "CODE", 0)
-    with pytest.raises(CheckpointError, match=r"its training code is [1-9], not 0"):
+    with pytest.raises(CheckpointError, match=r"whose training code is [1-9], not 0"):
         train_on(tmp_path, steps=3)
 
 
@@ -73,7 +73,7 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(interrupted, tmp_path, part):
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
     del checkpoint[part]
     torch.save(checkpoint, tmp_path / "last.ckpt")
-    with pytest.raises(CheckpointError, match=f"lacks {part}|no checkpoint of probseg"):
+    with pytest.raises(CheckpointError, match=f"lacks {part}|not a checkpoint of probseg"):
         train_on(tmp_path, steps=6)
 
 

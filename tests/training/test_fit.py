@@ -190,7 +190,7 @@ def test_divergence_names_the_term_and_keeps_the_rounds_before(
 
 def test_another_run_in_the_folder_is_refused(train, validation, tmp_path):
     fit(make_model(), train, validation, quick(max_steps=3), out=tmp_path)
-    with pytest.raises(CheckpointError, match=r"its learning_rate is 0\.01, not 0\.1"):
+    with pytest.raises(CheckpointError, match=r"whose learning_rate is 0\.01, not 0\.1"):
         fit(make_model(), train, validation, quick(learning_rate=0.1), out=tmp_path)
     with pytest.raises(CheckpointError, match="its model is"):
         fit(make_model(dropout=0.5), train, validation, quick(), out=tmp_path)
@@ -209,7 +209,7 @@ def test_a_corrupt_checkpoint_is_named(train, validation, tmp_path, content):
 
 def test_a_checkpoint_of_something_else_is_named(train, validation, tmp_path):
     torch.save({"epoch": 1}, tmp_path / "last.ckpt")
-    with pytest.raises(CheckpointError, match="no checkpoint of probseg's training"):
+    with pytest.raises(CheckpointError, match="not a checkpoint of probseg's training"):
         fit(make_model(), train, validation, quick(), out=tmp_path)
 
 
