@@ -34,6 +34,7 @@ def site(packages, python, tmp_path_factory):
     return site
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass_once_it_is_installed(packages, site, python):
     from probseg.testing import checks
 

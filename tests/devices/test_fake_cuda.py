@@ -66,6 +66,7 @@ def test_every_model(name, classes):
     check_loss(tiny(name, classes=classes), classes=classes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divergence", ON_THE_GPU, ids=called)
 @pytest.mark.parametrize("projector", PROJECTORS)
 @pytest.mark.parametrize("name", LATENT)
@@ -74,6 +75,7 @@ def test_every_model_with_every_projector_and_divergence(name, projector, diverg
     check_loss(model, amps=[torch.bfloat16])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divergence", ON_THE_GPU, ids=called)
 def test_every_divergence_as_the_kl(divergence):
     check_loss(tiny("punet", kl=divergence, kl_on="projected", projector="planar"))
@@ -84,6 +86,7 @@ def test_every_context(context):
     check_loss(tiny("csae", flow_context=context, shared_flow=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", registry("backbones"))
 def test_every_backbone(name):
     known = named_parameters(registry("backbones")[name])
@@ -400,6 +403,7 @@ def plant(kind, fault):
         parts.unregister("faulty")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["projector", "divergence"])
 @pytest.mark.parametrize("planted", PLANTED)
 def test_a_planted_fault_is_seen(kind, planted):

@@ -28,6 +28,7 @@ def evaluation(request):
         )
 
 
+@pytest.mark.slow
 def test_what_is_computed_stays_there(evaluation):
     classes = evaluation.probabilities.shape[2]
     pair = evaluation.probabilities, evaluation.annotations

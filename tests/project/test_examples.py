@@ -4,11 +4,19 @@ import runpy
 
 import pytest
 
-PAGES = ("getting-started", "own-data", "plugins", "extending", "metrics", "sharing")
+PAGES = ("getting-started", "plugins", "extending", "metrics")
+SLOW = ("own-data", "sharing")  # which train and save models
 
 
 @pytest.mark.untraced  # whoever runs an example runs it so
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{page}.md" for page in PAGES)])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        *(f"docs/{page}.md" for page in PAGES),
+        *(pytest.param(f"docs/{page}.md", marks=pytest.mark.slow) for page in SLOW),
+    ],
+)
 def test_python_blocks_run_one_after_the_other(page, blocks, tmp_path, monkeypatch):
     code = [b.code for b in blocks(page) if b.language == "python" and not b.title]
     assert code, f"{page} has no Python block"

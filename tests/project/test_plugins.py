@@ -104,6 +104,7 @@ def _listed() -> set[tuple[str, str]]:
     return {(kinds, name) for kinds in KINDS for name in registry(kinds)}
 
 
+@pytest.mark.slow
 def test_plugins_come_one_by_one_and_go_without_a_trace(environment, source):
     before, files = _listed(), environment.files()
     for plugin in NAMES:

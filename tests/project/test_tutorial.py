@@ -32,6 +32,7 @@ def site(tutorial, run, tmp_path_factory) -> Path:
     return site
 
 
+@pytest.mark.slow
 def test_the_installed_name_is_listed_and_builds_the_csae(tutorial, site, run):
     printed = run("use.py", cwd=tutorial, path=site)
     names, *_, spec = printed.splitlines()
@@ -40,12 +41,14 @@ def test_the_installed_name_is_listed_and_builds_the_csae(tutorial, site, run):
     assert "radial" in spec and "0.5" in spec
 
 
+@pytest.mark.slow
 def test_the_name_comes_and_goes_with_the_package(site, monkeypatch):
     assert "radial" not in probseg.projectors
     monkeypatch.syspath_prepend(site)
     assert "radial" in probseg.projectors
 
 
+@pytest.mark.slow
 def test_a_checkpoint_names_the_plugin_that_it_needs(site, monkeypatch, tmp_path):
     with monkeypatch.context() as installed:
         installed.syspath_prepend(site)
@@ -56,6 +59,7 @@ def test_a_checkpoint_names_the_plugin_that_it_needs(site, monkeypatch, tmp_path
         probseg.load(tmp_path / "m.safetensors")
 
 
+@pytest.mark.slow
 def test_the_contract_of_the_page_passes(tutorial, site, run):
     quick = ("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:anyio")
     printed = run("-m", "pytest", *quick, "tests/test_contract.py", cwd=tutorial, path=site)

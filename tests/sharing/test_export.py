@@ -40,6 +40,7 @@ def runtime():
     return pytest.importorskip("onnxruntime")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_onnxruntime_reproduces_the_model(name, runtime, tmp_path, capsys):
     pytest.importorskip("onnxscript")
@@ -108,6 +109,7 @@ def test_a_model_without_latents_says_so():
         export.to_program(tiny("deterministic"))
 
 
+@pytest.mark.slow
 @UNTRACED
 @pytest.mark.parametrize("projector", ["planar", "affine-autoregressive", "rational-quadratic"])
 def test_a_program_passes_the_flow(projector):

@@ -10,11 +10,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 CASES = int(os.environ.get("PROBSEG_FUZZ", "300"))
 SEED = int(os.environ.get("PROBSEG_FUZZ_SEED", "0"))
 GIBIBYTE = 2**20  # in KiB, the unit of a process's peak
 
 
+@pytest.mark.slow
 def test_damaged_files(tmp_path, capsys):
     script = Path(__file__).with_name("fuzzing.py")
     found = subprocess.run(

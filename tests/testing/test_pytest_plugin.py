@@ -111,6 +111,7 @@ def test_named_files_are_collected_as_well(run, tmp_path):
     assert status == 0 and f"{len(checks['projector']) + 1} passed" in output
 
 
+@pytest.mark.slow
 def test_workers_share_the_checks(run):
     status, output = run("--probseg-check", "identity", "--numprocesses", "2")
     assert status == 0 and f"{len(checks['projector'])} passed" in output, output

@@ -51,6 +51,7 @@ def trained(finished_run: Path) -> tuple[Cell, bytes]:
     return read_result(path).cell, path.read_bytes()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(damage=st.sampled_from([cut, flip, delete_key]), place=ANY)
 def test_no_damage_to_a_result_is_taken_for_a_result(

@@ -33,7 +33,7 @@ def leftovers(out: Path) -> list[Path]:
     return hidden + list(out.rglob("*set-aside*"))
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_run_killed_at_random_moments_shows_the_same_bytes(
     arguments: list[str], finished_run: Path, tmp_path: Path, times: int
 ) -> None:
@@ -47,6 +47,7 @@ def test_a_run_killed_at_random_moments_shows_the_same_bytes(
     assert not leftovers(tmp_path)
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_share_the_work_and_show_the_same_bytes(
     arguments: list[str], finished_run: Path, tmp_path: Path
 ) -> None:

@@ -87,6 +87,7 @@ def kill_one_at_work(out: Path, parent: int) -> threading.Thread:
     return thread
 
 
+@pytest.mark.slow
 @LINUX
 @pytest.mark.usefixtures("quick_starts")
 def test_two_workers_of_which_one_is_killed_make_the_tables_of_one_process(
