@@ -194,7 +194,7 @@ def test_another_run_in_the_folder_is_refused(train, validation, tmp_path):
         fit(make_model(), train, validation, quick(learning_rate=0.1), out=tmp_path)
     with pytest.raises(CheckpointError, match="whose model is"):
         fit(make_model(dropout=0.5), train, validation, quick(), out=tmp_path)
-    with pytest.raises(CheckpointError, match="its training data is"):
+    with pytest.raises(CheckpointError, match="whose training data is"):
         fit(make_model(), Discs(23), validation, quick(), out=tmp_path)
 
 

@@ -151,7 +151,7 @@ def test_it_learns_the_distribution_of_ambiguous_shapes(tmp_path):
     [
         ({"rank": 0}, "rank must be"),
         ({"samples": 5}, "samples must be even"),
-        ({"log_scale_bound": 0.0}, "log_scale_bound must be positive"),
+        ({"log_scale_bound": 0.0}, "log_scale_bound must be a positive finite number"),
         ({"ranks": 3}, "did you mean 'rank'"),
         ({"class_prior": [1.0]}, "2 positive numbers"),
     ],
