@@ -173,8 +173,8 @@ def test_the_latents_health_is_measured_on_the_gpu():
         wanted = latent_statistics(model.cpu(), batch, samples=4)
     with SameNoise():
         found = latent_statistics(model.to(DEVICE), there, samples=4)
-    for key, value in wanted.values().items():
-        assert found.values()[key] == pytest.approx(value, rel=1e-2, abs=1e-2), key
+    for key, value in wanted.scalars().items():
+        assert found.scalars()[key] == pytest.approx(value, rel=1e-2, abs=1e-2), key
 
 
 def test_half_precision_is_chosen_and_trains():
