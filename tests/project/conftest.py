@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,9 +27,9 @@ def _blocks(page: str) -> list[Block]:
     return [Block(m["language"], m["title"] or "", m["code"]) for m in FENCE.finditer(text)]
 
 
-def _run(*arguments: str, cwd: Path, path: Path | None = None) -> str:
-    """Run this Python, `path` in front of its search path, and return what it printed."""
-    search = os.pathsep.join(filter(None, [str(path or ""), os.environ.get("PYTHONPATH", "")]))
+def _run(*arguments: str, cwd: Path, path: Sequence[Path] = ()) -> str:
+    """Run this Python, the folders of `path` in front of its search path, and return what it printed."""
+    search = os.pathsep.join(filter(None, [*map(str, path), os.environ.get("PYTHONPATH", "")]))
     result = subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,

@@ -34,7 +34,7 @@ def site(tutorial, run, tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_the_installed_name_is_listed_and_builds_the_csae(tutorial, site, run):
-    printed = run("use.py", cwd=tutorial, path=site)
+    printed = run("use.py", cwd=tutorial, path=[site])
     names, *_, spec = printed.splitlines()
     assert "'radial'" in names and "'planar'" in names
     assert "(4, 2, 2, 64, 64)" in re.sub(r"torch.Size\(\[(.*?)\]\)", r"(\1)", printed)
@@ -62,7 +62,7 @@ def test_a_checkpoint_names_the_plugin_that_it_needs(site, monkeypatch, tmp_path
 @pytest.mark.slow
 def test_the_contract_of_the_page_passes(tutorial, site, run):
     quick = ("-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:anyio")
-    printed = run("-m", "pytest", *quick, "tests/test_contract.py", cwd=tutorial, path=site)
+    printed = run("-m", "pytest", *quick, "tests/test_contract.py", cwd=tutorial, path=[site])
     assert re.search(r"\d+ passed", printed) and "skipped" not in printed
 
 
