@@ -28,7 +28,7 @@ def _blocks(page: str) -> list[Block]:
 
 
 def _run(*arguments: str, cwd: Path, path: Sequence[Path] = ()) -> str:
-    """Run this Python, the folders of `path` in front of its search path, and return what it printed."""
+    """Run this Python, `path` in front of its search path, and return what it printed."""
     search = os.pathsep.join(filter(None, [*map(str, path), os.environ.get("PYTHONPATH", "")]))
     result = subprocess.run(
         [sys.executable, *arguments],
