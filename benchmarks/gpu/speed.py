@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.autograd import DeviceType  # type: ignore[attr-defined]
+from torch.autograd import DeviceType  # type: ignore[attr-defined]  # not annotated
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.parts import PartOptions, PartResults

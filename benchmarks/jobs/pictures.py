@@ -31,9 +31,13 @@ def _read(name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
 
 def save(path: Path, pictures: Mapping[int, Picture]) -> None:
     """Write pictures as a compressed NumPy archive, atomically."""
-    arrays = {f"{i}/{name}": array for i, one in pictures.items() for name, array in one.items()}
+    arrays: dict[str, Any] = {
+        f"{index}/{name}": array
+        for index, picture in pictures.items()
+        for name, array in picture.items()
+    }
     with atomic_file(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(file, **arrays)
 
 
 def compact(picture: Picture) -> Picture:

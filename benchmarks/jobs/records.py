@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from benchmarks.suite.settings import unknown_key
 from probseg.errors import DataError
@@ -24,7 +24,7 @@ def from_json(kind: type[Record], data: object, *, where: str) -> Record:
     Raises:
         DataError: A key is unknown or missing, or a value is of another type.
     """
-    described: dict[str, Field[Any]] = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    described: dict[str, Field[Any]] = {f.name: f for f in fields(cast(Any, kind))}
     required = [name for name, field in described.items() if _has_no_default(field)]
     values = check_keys(data, described, required=required, where=where)
     types = get_type_hints(kind)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Distribution, Independent, Normal, kl_divergence
 from torch.nn import functional
 
 WIDTHS = (32, 64, 128, 192)
@@ -70,7 +70,7 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(_block(a, b) for a, b in pairwise((in_channels, *WIDTHS)))
         self.head = nn.Linear(WIDTHS[-1], 2 * LATENT_DIM)
 
-    def forward(self, image: Tensor) -> Independent:  # type: ignore[type-arg]
+    def forward(self, image: Tensor) -> Distribution:
         """Return a density with batch (B,) and event (L,) of an image (B, C, H, W)."""
         for level, block in enumerate(self.blocks):
             image = block(functional.avg_pool2d(image, 2) if level else image)

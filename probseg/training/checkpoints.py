@@ -113,7 +113,8 @@ class RunCheckpoint(Checkpoint):
         record = self.history[-1]
         if best_record(self.history) is record:
             candidate = _candidate(self.folder, record)
-            save(pl_module.model, candidate)  # type: ignore[arg-type]
+            model: Any = pl_module.model
+            save(model, candidate)
             self.best_digest = _digest(candidate)
         with atomic_file(self.folder / LAST) as path:
             trainer.save_checkpoint(path)

@@ -92,7 +92,9 @@ class LatentHealth(Callback):
     def _measure(self, trainer: Trainer, pl_module: LightningModule, *, on_step: bool) -> None:
         model = model_of(pl_module)
         device = pl_module.device
-        batch = Batch(*(None if part is None else part.to(device) for part in self.probe))  # type: ignore[arg-type]
+        image, masks, present = self.probe
+        present = None if present is None else present.to(device)
+        batch = Batch(image.to(device), masks.to(device), present)
         generator = torch.Generator().manual_seed(self.seed)
         with evaluating(model):
             health = latent_statistics(model, batch, samples=self.samples, generator=generator)

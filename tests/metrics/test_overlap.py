@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from label_map_strategy import label_maps
 from numba.core.dispatcher import Dispatcher
 from torch import Tensor
 
@@ -120,17 +121,6 @@ def test_any_memory_layout():
     for other in (turned, strided, turned.byte(), strided.bool(), shifted):
         for cost in (iou_cost, hausdorff_cost):
             assert torch.equal(cost(other, maps), cost(maps, maps))
-
-
-@st.composite
-def label_maps(draw: st.DrawFn) -> tuple[Tensor, int]:
-    """Label maps (B, M, P) in which foreground may be absent or everywhere."""
-    shape = tuple(draw(st.integers(1, most)) for most in (4, 6, 70))
-    classes = draw(st.sampled_from([2, 3, 5, 256, 257, 1000]))
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
-    some = torch.rand(shape, generator=generator) < draw(st.sampled_from([0.0, 0.1, 1.0]))
-    maps = torch.randint(1, classes, shape, generator=generator) * some
-    return maps.to(torch.uint8 if classes <= 256 else torch.int64), classes
 
 
 def counted(maps: Tensor, classes: int) -> Tensor:

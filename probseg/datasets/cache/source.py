@@ -82,11 +82,11 @@ def read_block(items: Iterable[Item], read: Callable[[Item], Record]) -> Block:
             faults.append(str(error))
     if not records:
         return empty_block(faults)
-    ids, groups, *columns = zip(*records, strict=True)
-    images, masks, present, spacing = (
-        None if column[0] is None else np.array(column) for column in columns
-    )
-    return Block(ids, groups, images, masks, present, spacing, faults)  # type: ignore[arg-type]
+    transposed: Any = zip(*records, strict=True)
+    ids, groups, *columns = transposed
+    arrays: list[Any] = [None if column[0] is None else np.array(column) for column in columns]
+    images, masks, present, spacing = arrays
+    return Block(ids, groups, images, masks, present, spacing, faults)
 
 
 def empty_block(faults: Sequence[str]) -> Block:
