@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
+collect_ignore = ["mutation.py"]  # a script; mutmut, which it needs, is there for `make mutation`
+
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(
     r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<code>.*?)^```$', re.M | re.S
