@@ -6,6 +6,7 @@ CPU where that device has no float64, as Apple's GPUs do not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import reduce
 from typing import Any
@@ -16,11 +17,62 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from probseg.errors import OptionError
+from probseg.options import did_you_mean
+
 _WITHOUT_FLOAT64 = ("mps",)  # types of devices
 # An image of 16 samples, two classes and 128 x 128 pixels. Beyond it temporary tensors leave the
 # cache, and malloc gives them back to the system after every use.
 _CPU_CHUNK = 2 << 20  # bytes
 _DEVICE_CHUNK = 64 << 20  # bytes: enough to keep a GPU busy; float64 takes several times as much
+
+
+def choose_device(name: str, count: int = 1) -> torch.device:
+    """Return the device that a name means here: "auto" is a CUDA GPU where there is one.
+
+    Args:
+        name: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        count: How many of that kind are needed.
+
+    Raises:
+        OptionError: It is no device, or not on this machine.
+    """
+    check_device_name(name)
+    cuda = torch.cuda.is_available()
+    device = torch.device(("cuda" if cuda else "cpu") if name == "auto" else name)
+    present = {"cpu": count, "cuda": torch.cuda.device_count() if cuda else 0}
+    present["mps"] = int(torch.backends.mps.is_available())
+    if (device.index or 0) + count > present[device.type]:
+        many = f"{count} of " if count > 1 else ""
+        raise OptionError(
+            f"{many}device {name!r} is not on this machine, which has "
+            f"{present['cuda']} CUDA device(s){_why_no_cuda(device)}; ask for 'auto' or 'cpu'"
+        )
+    return device
+
+
+def check_device_name(name: object) -> None:
+    """Check the name of a device, without asking whether it is here.
+
+    Raises:
+        OptionError: There is no such kind of device.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        hint = did_you_mean(name, ["auto", "cpu", "cuda", "mps"])
+        raise OptionError(
+            f"device must be 'auto', 'cpu', 'cuda', 'cuda:<number>' or 'mps', not {name!r}{hint}"
+        )
+
+
+def _why_no_cuda(device: torch.device) -> str:
+    """Return torch's reason for not using CUDA: no driver, one too old, built without."""
+    if device.type != "cuda" or torch.cuda.is_available():
+        return ""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return f" ({str(error).splitlines()[0].rstrip('.')})"
+    return ""
 
 
 def float64_device(device: torch.device) -> torch.device:

@@ -1,0 +1,198 @@
+"""Evaluate a model on a data set: ``probseg.evaluate(model, data)``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from probseg.datasets.annotators import choose_annotator, complete
+from probseg.errors import DataError, InputError
+from probseg.interfaces import Batch, Dataset, Evaluation, Metric
+from probseg.metrics.evaluation import SharedEvaluation
+from probseg.metrics.scores import Scores
+from probseg.options import check_integer
+from probseg.registry import registry
+from probseg.utils.devices import choose_device
+from probseg.utils.progress import progress_bar
+
+DEFAULT_METRICS = (
+    *("ged", "hungarian-iou", "w-iou", "w-dice", "w-hausdorff", "w-cross-entropy"),
+    *("diversity", "annotator-diversity", "ncc"),
+)
+LATENT_METRICS = ("gini", "effective-rank", "latent-kl")
+_MEMORY = 256 << 20  # bytes that the samples of a batch may take
+_MOST_IMAGES = 16
+
+
+def evaluate(
+    model: Any,
+    data: Dataset,
+    n: int = 16,
+    *,
+    metrics: Mapping[str, Metric] | Iterable[str] | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Scores:
+    """Sample a model for every image of a data set, and score the samples with every metric.
+
+    An image is compared with those who annotated it. A metric that fails has no value (NaN) on
+    those images, and the result says why; the other metrics keep theirs.
+
+    Args:
+        model: A :class:`probseg.interfaces.Model`, or anything with its ``sample``, which may
+            return label maps (n, B, H, W) in place of probabilities. It ends where it was, in the
+            mode that it was in.
+        data: The images and their annotations.
+        n: Samples of each image.
+        metrics: Names of registered metrics, or metrics by any name; by default those of the
+            benchmark, with those of the latent space if the model has one.
+        device: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1" or "mps".
+        batch_size: Images at a time; by default at most 16, fewer where their samples would take
+            more than 256 MiB. The samples of an image depend on it.
+        seed: Of the samples.
+        progress: Whether to show a progress bar where the output is a terminal.
+
+    Raises:
+        DataError: There is no image.
+        InputError: The model was built for other channels or classes, or returns no segmentations.
+        OptionError: A number is out of range, or the device is not on this machine.
+        UnknownNameError: No metric has that name.
+    """
+    check_integer("n", n)
+    check_integer("seed", seed, low=0)
+    if not len(data):
+        raise DataError(f"data set {data.name!r} has no image to evaluate on")
+    _check_fits(model, data)
+    chosen = _metrics(metrics, latent=hasattr(model, "prior"))
+    size = batch_size or _batch_size(data, n)
+    collected = _Collected(chosen)
+    with _evaluating(model, choose_device(device)) as where:
+        with progress_bar("evaluating", len(data), show=None if progress else False) as advance:
+            for start, batch in batches(data, check_integer("batch_size", size)):
+                generator = torch.Generator(where).manual_seed(seed * 1_000_003 + start)
+                collected.add(_draw(model, batch, n, where, generator))
+                advance(len(batch.image))
+    return Scores(
+        per_image=collected.values(),
+        groups=list(data.groups),
+        samples=n,
+        seed=seed,
+        subject=getattr(model, "spec", {}).get("name", type(model).__name__),
+        data=f"{data.name}: {data.provenance}",
+        fingerprint=data.fingerprint,
+        higher_is_better={name: metric.higher_is_better for name, metric in chosen.items()},
+        problems=collected.problems,
+    )
+
+
+def batches(data: Dataset, size: int) -> Iterator[tuple[int, Batch]]:
+    """Yield a data set in order, with the index of each batch's first image.
+
+    Everybody annotated the images of a batch, which is shorter where the number of annotators
+    changes, since metrics compare the annotators that there are.
+    """
+    for start in range(0, len(data), size):
+        read = data.__getitems__(range(start, min(start + size, len(data))))
+        for batch in complete(read):
+            yield start, batch
+            start += len(batch.image)
+
+
+class _Collected:
+    """The values of metrics, batch by batch, and why some are missing."""
+
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        self.metrics = metrics
+        self.problems: dict[str, str] = {}
+        self._values: dict[str, list[Tensor]] = {name: [] for name in metrics}
+
+    def add(self, evaluation: Evaluation) -> None:
+        """Score the images of a batch."""
+        shared = SharedEvaluation.of(evaluation)
+        for name, metric in self.metrics.items():
+            try:
+                value = metric(shared).cpu()
+            except Exception as error:  # one metric, perhaps a plugin's, must not cost the others
+                self.problems.setdefault(name, f"{type(error).__name__}: {error}")
+                value = torch.full((len(shared.annotations),), torch.nan, dtype=torch.float64)
+            self._values[name].append(value)
+
+    def values(self) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+        """Return each metric's value on each image (N,)."""
+        return {name: torch.cat(parts).double().numpy() for name, parts in self._values.items()}
+
+
+def _metrics(
+    metrics: Mapping[str, Metric] | Iterable[str] | None, *, latent: bool
+) -> dict[str, Metric]:
+    if isinstance(metrics, Mapping):
+        return dict(metrics)
+    names = metrics or (*DEFAULT_METRICS, *(LATENT_METRICS if latent else ()))
+    return {name: registry("metrics").create(name) for name in names}
+
+
+def _check_fits(model: Any, data: Dataset) -> None:
+    for option, wants in (("in_channels", data.channels), ("classes", data.classes)):
+        has = getattr(model, option, wants)  # a stranger's model need not say
+        if has != wants:
+            raise InputError(
+                f"the model has {option}={has}, but data set {data.name!r} needs {option}={wants}; "
+                "evaluate it on data such as it was trained on"
+            )
+
+
+def _batch_size(data: Dataset, n: int) -> int:
+    """Return how many images' samples fit into the bound, as a function of the data alone."""
+    height, width = data[0].image.shape[-2:]
+    image = n * data.classes * height * width * 4  # bytes
+    return max(1, min(_MOST_IMAGES, _MEMORY // image))
+
+
+@contextmanager
+def _evaluating(model: Any, device: torch.device) -> Iterator[torch.device]:
+    """Put a model on a device in evaluation mode, and back afterwards."""
+    if not isinstance(model, nn.Module):
+        yield device
+        return
+    parameter = next(model.parameters(), None)
+    before = None if parameter is None else parameter.device
+    training = model.training
+    try:
+        model.to(device).eval()
+        yield device
+    finally:
+        model.to(before).train(training)
+
+
+@torch.no_grad()
+def _draw(
+    model: Any, batch: Batch, n: int, device: torch.device, generator: torch.Generator
+) -> Evaluation:
+    image, masks = batch.image.to(device), batch.masks.to(device)
+    samples = _probabilities(model.sample(image, n, generator=generator), image, n, model)
+    if not hasattr(model, "prior"):
+        return Evaluation(samples, masks)
+    label = choose_annotator(masks, generator).long()
+    return Evaluation(samples, masks, model.prior(image), model.posterior(image, label))
+
+
+def _probabilities(samples: Tensor, image: Tensor, n: int, model: Any) -> Tensor:
+    """Return what a model sampled as (B, n, K, H, W)."""
+    size = (n, len(image), *image.shape[-2:])
+    if not samples.is_floating_point() and tuple(samples.shape) == size:
+        classes = int(getattr(model, "classes", samples.max() + 1))
+        samples = functional.one_hot(samples.long(), classes).movedim(-1, 2)
+    if samples.ndim != 5 or (*samples.shape[:2], *samples.shape[3:]) != size:
+        raise InputError(
+            f"model.sample must return probabilities ({n}, {len(image)}, K, H, W) or integer "
+            f"labels {size}, not {samples.dtype} of shape {tuple(samples.shape)}"
+        )
+    return samples.transpose(0, 1).float()

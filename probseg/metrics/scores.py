@@ -1,0 +1,133 @@
+"""The scores of a model or of masks on a data set: a value for each metric and image."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import fsum, isnan, nan
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from probseg.errors import OptionError
+from probseg.metrics.intervals import Values, mean_interval
+from probseg.utils.atomic_files import atomic_file
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+class Summary(NamedTuple):
+    """The mean of a metric over images, with a bootstrap interval; NaN where there is none."""
+
+    mean: float
+    low: float
+    high: float
+    images: int
+    """Images on which the metric is defined."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scores(Mapping[str, Values]):
+    """What :func:`probseg.evaluate` returns.
+
+    A mapping from the names of metrics to their values on each image (N,). ``rich.print`` shows it
+    as a table.
+    """
+
+    per_image: Mapping[str, Values]
+    """Metric to its value on each image (N,), in the data's order; NaN where it is undefined."""
+    groups: Sequence[str]
+    """The group of each image, such as its patient."""
+    samples: int
+    """Samples of each image."""
+    seed: int
+    """Of the samples."""
+    subject: str
+    """What was scored, such as the model's name."""
+    data: str
+    """The data set, with where it is from."""
+    fingerprint: str
+    """Of the data."""
+    higher_is_better: Mapping[str, bool] = field(default_factory=dict)
+    """Metric to whether larger values are better."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Metric to why it has no value on some images."""
+
+    def __getitem__(self, metric: str) -> Values:
+        """Return a metric's value on each image (N,)."""
+        return self.per_image[metric]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.per_image)
+
+    def __len__(self) -> int:
+        return len(self.per_image)
+
+    def mean(self) -> dict[str, float]:
+        """Return each metric's mean over the images on which it is defined; NaN if there is none.
+
+        The same mean as in the benchmark's tables.
+        """
+        return {name: _mean(values) for name, values in self.per_image.items()}
+
+    def summary(self, confidence: float = 0.95) -> dict[str, Summary]:
+        """Return each metric's mean with a bootstrap interval over groups.
+
+        Args:
+            confidence: Of the interval, between 0 and 1.
+
+        Raises:
+            OptionError: It is not.
+        """
+        if not 0 < confidence < 1:
+            raise OptionError(f"confidence must be between 0 and 1, not {confidence!r}")
+        return {name: self._summarise(name, confidence) for name in self.per_image}
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write a row for each image: its index, its group and each metric, empty if undefined.
+
+        Raises:
+            WriteError: The file cannot be written; none is left behind.
+        """
+        with atomic_file(Path(path)) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["image", "group", *self.per_image])
+            for index, group in enumerate(self.groups):
+                row = [float(values[index]) for values in self.per_image.values()]
+                writer.writerow([index, group, *("" if isnan(v) else repr(v) for v in row)])
+
+    def __rich__(self) -> Table:
+        """Return a table of means and intervals, with the reason where a metric has none."""
+        from rich.table import Table
+        from rich.text import Text
+
+        images, groups = len(self.groups), len(set(self.groups))
+        caption = f"{images} images of {groups} groups, {self.samples} samples each; {self.data}"
+        reasons = [f"– {name}: {reason}" for name, reason in self.problems.items()]
+        table = Table(title=Text(self.subject), caption=Text("\n".join([caption, *reasons])))
+        table.add_column("metric")
+        for heading in ("mean", "95 % interval", "images", "better"):
+            table.add_column(heading, justify="right")
+        for name, row in self.summary().items():
+            better = {True: "higher", False: "lower", None: ""}[self.higher_is_better.get(name)]
+            interval = "–" if isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
+            mean = "–" if isnan(row.mean) else f"{row.mean:.3f}"
+            table.add_row(Text(name), mean, interval, str(row.images), better)
+        return table
+
+    def _summarise(self, metric: str, confidence: float) -> Summary:
+        values = self.per_image[metric]
+        defined = np.isfinite(values)
+        groups = [group for group, there in zip(self.groups, defined, strict=True) if there]
+        ends = (nan, nan)
+        if groups:
+            ends = mean_interval(values[defined], groups, confidence=confidence)
+        return Summary(_mean(values), *ends, images=len(groups))
+
+
+def _mean(values: Values) -> float:
+    defined = values[np.isfinite(values)]
+    return fsum(defined) / len(defined) if len(defined) else nan

@@ -1,0 +1,186 @@
+"""`probseg.evaluate` against a loop written out, and where metrics, models or data fail."""
+
+import csv
+from io import StringIO
+from math import isnan
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+import probseg
+from probseg.datasets.views import subset
+from probseg.errors import DataError, InputError, OptionError, UnknownNameError
+from probseg.interfaces import Batch, Evaluation
+from probseg.metrics.evaluation import evaluate as score
+from probseg.metrics.intervals import mean_interval
+from probseg.metrics.model_evaluation import evaluate
+from probseg.metrics.scores import Scores
+
+SMALL = {"channels": [4, 8], "convolutions": 1}
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    return subset(probseg.datasets.create("ambiguous-shapes"), range(10))
+
+
+@pytest.fixture
+def punet():
+    torch.manual_seed(0)
+    parts = {"backbone": {"name": "unet", **SMALL}, "encoder": {"name": "axis-aligned", **SMALL}}
+    return probseg.build("punet", latent_dim=2, **parts)
+
+
+class _Absent:
+    """Four images of two groups, whose numbers of annotators are 3, 3, 1 and 2."""
+
+    name, channels, classes, annotators = "absent", 1, 2, 3
+    groups, fingerprint, provenance = ["a", "a", "b", "b"], "f", "made by this test"
+    present = torch.tensor([[1, 1, 1], [1, 1, 1], [0, 1, 0], [1, 0, 1]]).bool()
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(0)
+        self.image = torch.rand(4, 1, 8, 8, generator=generator)
+        masks = (torch.rand(4, 3, 8, 8, generator=generator) > 0.5).byte()
+        self.masks = masks * self.present[:, :, None, None]
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return SimpleNamespace(image=self.image[index])
+
+    def __getitems__(self, indices):
+        rows = list(indices)
+        return Batch(self.image[rows], self.masks[rows], self.present[rows])
+
+
+class _Threshold:
+    """Samples label maps: the image above a threshold that differs from sample to sample."""
+
+    def sample(self, image, n, *, generator=None):
+        thresholds = torch.linspace(0.2, 0.8, n).view(n, 1, 1, 1)
+        return (image[:, 0] > thresholds).long()
+
+
+def test_values_are_those_of_a_loop_written_out(shapes, punet):
+    scores = evaluate(punet, shapes, 3, metrics=["ged", "ncc"], batch_size=4, seed=5, device="cpu")
+    punet.eval()
+    expected = {"ged": [], "ncc": []}
+    for start in (0, 4, 8):
+        batch = shapes.__getitems__(range(start, min(start + 4, 10)))
+        generator = torch.Generator().manual_seed(5 * 1_000_003 + start)
+        samples = punet.sample(batch.image, 3, generator=generator).transpose(0, 1)
+        for name, value in score(Evaluation(samples, batch.masks), list(expected)).items():
+            expected[name] += value.tolist()
+    assert list(scores) == ["ged", "ncc"] and scores.groups == list(shapes.groups)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(scores[name], values)
+        assert scores.mean()[name] == pytest.approx(np.mean(values))
+
+
+def test_each_image_is_compared_with_those_who_annotated_it():
+    data = _Absent()
+    scores = evaluate(_Threshold(), data, 4, metrics=["ged", "annotator-diversity"], progress=False)
+    for index in range(4):
+        masks = data.masks[index][data.present[index]][None]
+        samples = _Threshold().sample(data.image[index : index + 1], 4).transpose(0, 1)
+        one_hot = torch.nn.functional.one_hot(samples, 2).movedim(-1, 2).float()
+        for name, value in score(Evaluation(one_hot, masks), list(scores)).items():
+            assert scores[name][index] == value.item()
+
+
+def test_a_metric_that_fails_says_why_and_costs_no_other(shapes, punet):
+    class Broken:
+        higher_is_better = True
+
+        def __call__(self, evaluation):
+            raise ValueError("no luck")
+
+    metrics = {"broken": Broken(), "ged": probseg.metrics.create("ged")}
+    scores = evaluate(punet, shapes, 2, metrics=metrics)
+    assert np.isnan(scores["broken"]).all() and np.isfinite(scores["ged"]).all()
+    assert scores.problems == {"broken": "ValueError: no luck"}
+    assert isnan(scores.mean()["broken"]) and scores.summary()["broken"].images == 0
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(scores)
+    text = console.export_text()
+    assert "no luck" in text and "10 images of" in text and "lower" in text
+
+
+def test_a_latent_metric_without_a_latent_space_is_a_dash_with_a_reason(shapes):
+    model = probseg.build("deterministic", backbone={"name": "unet", **SMALL})
+    scores = evaluate(model, shapes, 1, metrics=["gini", "ged"])
+    assert np.isnan(scores["gini"]).all() and "prior" in scores.problems["gini"]
+    assert "gini" not in evaluate(model, shapes, 1) and "gini" in evaluate(
+        probseg.build("punet", backbone={"name": "unet", **SMALL}), subset(shapes, [0]), 2
+    )
+
+
+def test_the_model_keeps_its_mode_and_gradients(shapes, punet):
+    punet.train()
+    evaluate(punet, shapes, 2, metrics=["ged"])
+    assert punet.training and next(punet.parameters()).requires_grad
+
+
+def test_the_summary_is_the_bootstrap_of_groups_where_the_metric_is_defined():
+    values = np.array([1.0, np.nan, 3.0, 5.0])
+    scores = Scores(
+        per_image={"m": values},
+        groups=["a", "a", "b", "c"],
+        samples=1,
+        seed=0,
+        subject="s",
+        data="d",
+        fingerprint="f",
+    )
+    row = scores.summary()["m"]
+    assert row == (3.0, *mean_interval(values[[0, 2, 3]], ["a", "b", "c"]), 3)
+    narrow = scores.summary(confidence=0.5)["m"]
+    assert row.low <= narrow.low <= 3.0 <= narrow.high <= row.high
+    with pytest.raises(OptionError, match="confidence must be between 0 and 1"):
+        scores.summary(confidence=95)
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    draws = random.normal(size=(300, 40))
+    inside = [low <= 0 <= high for low, high in (mean_interval(d, range(40)) for d in draws)]
+    assert 0.88 < np.mean(inside) < 0.99
+    assert all(isnan(end) for end in mean_interval(draws[0], ["one"] * 40))
+
+
+def test_the_csv_reads_back_to_the_bit(shapes, punet, tmp_path):
+    scores = evaluate(punet, shapes, 2, metrics=["ged"])
+    scores.to_csv(tmp_path / "scores.csv")
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["ged"]) for row in rows] == scores["ged"].tolist()
+    assert [row["group"] for row in rows] == scores.groups
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"n": 0}, OptionError, "n must be"),
+        ({"metrics": ["gde"]}, UnknownNameError, "did you mean 'ged'"),
+        ({"device": "gpu"}, OptionError, "device must be"),
+        ({"batch_size": -1}, OptionError, "batch_size must be"),
+    ],
+)
+def test_options_that_make_no_sense(shapes, punet, options, error, message):
+    with pytest.raises(error, match=message):
+        evaluate(punet, shapes, **options)
+
+
+def test_data_and_models_that_do_not_fit(shapes, punet):
+    with pytest.raises(DataError, match="has no image"):
+        evaluate(punet, subset(shapes, []))
+    with pytest.raises(InputError, match="in_channels=3"):
+        evaluate(probseg.build("punet", in_channels=3), shapes)
+    flat = SimpleNamespace(sample=lambda image, n, generator: torch.rand(n, len(image), 8, 8))
+    with pytest.raises(InputError, match="must return probabilities"):
+        evaluate(flat, shapes)
