@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,18 +13,12 @@ from torch.nn import functional
 from probseg.datasets.annotators import choose_annotator, complete
 from probseg.errors import DataError, InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
-from probseg.metrics.evaluation import SharedEvaluation
+from probseg.metrics.score_collector import ScoreCollector, choose_metrics
 from probseg.metrics.scores import Scores
 from probseg.options import check_integer
-from probseg.registry import registry
 from probseg.utils.devices import choose_device
 from probseg.utils.progress import progress_bar
 
-DEFAULT_METRICS = (
-    *("ged", "hungarian-iou", "w-iou", "w-dice", "w-hausdorff", "w-cross-entropy"),
-    *("diversity", "annotator-diversity", "ncc"),
-)
-LATENT_METRICS = ("gini", "effective-rank", "latent-kl")
 _MEMORY = 256 << 20  # bytes that the samples of a batch may take
 _MOST_IMAGES = 16
 
@@ -71,9 +64,9 @@ def evaluate(
     if not len(data):
         raise DataError(f"data set {data.name!r} has no image to evaluate on")
     _check_fits(model, data)
-    chosen = _metrics(metrics, latent=hasattr(model, "prior"))
+    chosen = choose_metrics(metrics, latent=hasattr(model, "prior"))
     size = batch_size or _batch_size(data, n)
-    collected = _Collected(chosen)
+    collected = ScoreCollector(chosen)
     with _evaluating(model, choose_device(device)) as where:
         with progress_bar("evaluating", len(data), show=None if progress else False) as advance:
             for start, batch in batches(data, check_integer("batch_size", size)):
@@ -83,11 +76,11 @@ def evaluate(
     return Scores(
         per_image=collected.values(),
         groups=list(data.groups),
-        samples=n,
-        seed=seed,
+        ids=[str(index) for index in range(len(data))],
+        samples=str(n),
         subject=getattr(model, "spec", {}).get("name", type(model).__name__),
         data=f"{data.name}: {data.provenance}",
-        fingerprint=data.fingerprint,
+        about={"seed": seed, "batch_size": size, "fingerprint": data.fingerprint},
         higher_is_better={name: metric.higher_is_better for name, metric in chosen.items()},
         problems=collected.problems,
     )
@@ -104,39 +97,6 @@ def batches(data: Dataset, size: int) -> Iterator[tuple[int, Batch]]:
         for batch in complete(read):
             yield start, batch
             start += len(batch.image)
-
-
-class _Collected:
-    """The values of metrics, batch by batch, and why some are missing."""
-
-    def __init__(self, metrics: Mapping[str, Metric]) -> None:
-        self.metrics = metrics
-        self.problems: dict[str, str] = {}
-        self._values: dict[str, list[Tensor]] = {name: [] for name in metrics}
-
-    def add(self, evaluation: Evaluation) -> None:
-        """Score the images of a batch."""
-        shared = SharedEvaluation.of(evaluation)
-        for name, metric in self.metrics.items():
-            try:
-                value = metric(shared).cpu()
-            except Exception as error:  # one metric, perhaps a plugin's, must not cost the others
-                self.problems.setdefault(name, f"{type(error).__name__}: {error}")
-                value = torch.full((len(shared.annotations),), torch.nan, dtype=torch.float64)
-            self._values[name].append(value)
-
-    def values(self) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-        """Return each metric's value on each image (N,)."""
-        return {name: torch.cat(parts).double().numpy() for name, parts in self._values.items()}
-
-
-def _metrics(
-    metrics: Mapping[str, Metric] | Iterable[str] | None, *, latent: bool
-) -> dict[str, Metric]:
-    if isinstance(metrics, Mapping):
-        return dict(metrics)
-    names = metrics or (*DEFAULT_METRICS, *(LATENT_METRICS if latent else ()))
-    return {name: registry("metrics").create(name) for name in names}
 
 
 def _check_fits(model: Any, data: Dataset) -> None:

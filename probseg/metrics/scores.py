@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum, isnan, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -41,16 +41,16 @@ class Scores(Mapping[str, Values]):
     """Metric to its value on each image (N,), in the data's order; NaN where it is undefined."""
     groups: Sequence[str]
     """The group of each image, such as its patient."""
-    samples: int
-    """Samples of each image."""
-    seed: int
-    """Of the samples."""
+    ids: Sequence[str]
+    """The name of each image, or its number in the data set."""
+    samples: str
+    """How many samples each image has."""
     subject: str
-    """What was scored, such as the model's name."""
+    """What was scored: the name of a model, a folder of masks."""
     data: str
-    """The data set, with where it is from."""
-    fingerprint: str
-    """Of the data."""
+    """What it was compared with: a data set and where it is from, a folder of masks."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """More that the scores depend on, as plain data: a seed, the data's fingerprint."""
     higher_is_better: Mapping[str, bool] = field(default_factory=dict)
     """Metric to whether larger values are better."""
     problems: Mapping[str, str] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Scores(Mapping[str, Values]):
         return {name: self._summarise(name, confidence) for name in self.per_image}
 
     def to_csv(self, path: str | Path) -> None:
-        """Write a row for each image: its index, its group and each metric, empty if undefined.
+        """Write a row for each image: its name, its group and each metric, empty if undefined.
 
         Raises:
             WriteError: The file cannot be written; none is left behind.
@@ -95,9 +95,9 @@ class Scores(Mapping[str, Values]):
         with atomic_file(Path(path)) as temporary, temporary.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["image", "group", *self.per_image])
-            for index, group in enumerate(self.groups):
+            for index, names in enumerate(zip(self.ids, self.groups, strict=True)):
                 row = [float(values[index]) for values in self.per_image.values()]
-                writer.writerow([index, group, *("" if isnan(v) else repr(v) for v in row)])
+                writer.writerow([*names, *("" if isnan(v) else repr(v) for v in row)])
 
     def __rich__(self) -> Table:
         """Return a table of means and intervals, with the reason where a metric has none."""

@@ -131,11 +131,10 @@ def test_the_summary_is_the_bootstrap_of_groups_where_the_metric_is_defined():
     scores = Scores(
         per_image={"m": values},
         groups=["a", "a", "b", "c"],
-        samples=1,
-        seed=0,
+        ids=list("0123"),
+        samples="1",
         subject="s",
         data="d",
-        fingerprint="f",
     )
     row = scores.summary()["m"]
     assert row == (3.0, *mean_interval(values[[0, 2, 3]], ["a", "b", "c"]), 3)

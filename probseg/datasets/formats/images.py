@@ -60,7 +60,7 @@ def read_picture(data: bytes, suffix: str, image: Picture | None = None) -> Pict
     if image and image.reorientation:
         raise DataError("is no NIfTI file while its image is: nothing says how the two lie")
     mask = image is not None
-    pixels = _numpy(data) if suffix == ".npy" else _decode(data, _PICTURES[suffix], mask)
+    pixels = read_array(data) if suffix == ".npy" else _decode(data, _PICTURES[suffix], mask)
     if pixels.ndim not in (2, 3) or not pixels.size:
         raise DataError(f"has the shape {pixels.shape}, not (H, W) or (H, W, C)")
     return Picture(_check_channels(np.atleast_3d(pixels).transpose(2, 0, 1)), np.full(2, np.nan))
@@ -143,8 +143,12 @@ def _check_channels(pixels: NDArray[Any]) -> NDArray[Any]:
     return pixels
 
 
-def _numpy(data: bytes) -> NDArray[Any]:
-    """Decode an array, after checking that the file is as long as its header claims."""
+def read_array(data: bytes) -> NDArray[Any]:
+    """Decode an array of real numbers from a .npy file.
+
+    Raises:
+        DataError: It is another file, damaged, or shorter than its header claims.
+    """
     try:
         file = io.BytesIO(data)
         version = np.lib.format.read_magic(file)

@@ -1,0 +1,78 @@
+"""``probseg score``: masks of any program against annotations."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from probseg.cli.command import Command
+from probseg.cli.parser import Parser
+from probseg.errors import OptionError
+
+EXAMPLES = """
+examples:
+  %(prog)s --samples predicted --annotations my-data/masks
+  %(prog)s --samples predicted --annotations my-data/masks --metrics ged hungarian-iou
+  %(prog)s --samples predicted --annotations my-data/masks --groups patients.csv --out scores.csv
+
+Each folder has a folder of masks for each image, DIR/ID/*.png (or .tif, .npy, .nii.gz); folders of
+one name belong together. A mask has the classes 0, 1, …; of two classes, 255 may stand for 1. What
+probseg predict wrote can be scored as it is.
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of ``score``."""
+    parser.add_argument(
+        "--samples", type=Path, required=True, metavar="DIR", help="masks that a model predicted"
+    )
+    parser.add_argument(
+        "--annotations", type=Path, required=True, metavar="DIR", help="masks that people drew"
+    )
+    parser.add_argument("--classes", type=int, default=2, metavar="K", help="with background (2)")
+    parser.add_argument(
+        "--metrics", nargs="+", metavar="NAME", help="see probseg list metrics (default: the usual)"
+    )
+    parser.add_argument(
+        "--groups", type=Path, metavar="FILE", help="CSV of id,group: intervals are over groups"
+    )
+    parser.add_argument(
+        "--common", action="store_true", help="score the images that both folders have"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write each image's values to a CSV file"
+    )
+
+
+COMMAND = Command(
+    name="score",
+    summary="score masks of any program against annotations, without a model",
+    add_arguments=add_arguments,
+    run="probseg.cli.score:run",
+    examples=EXAMPLES,
+)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the scores, and write them if there is a file to write to."""
+    if not 2 <= options.classes <= 256:
+        raise OptionError(f"--classes must be 2 to 256, the background included, not {options.classes}")
+    from rich.console import Console
+
+    from probseg.datasets.folder import read_groups
+    from probseg.datasets.mask_folders import MaskFolders
+    from probseg.metrics.mask_evaluation import evaluate_masks
+
+    scores = evaluate_masks(
+        MaskFolders(options.samples, classes=options.classes),
+        MaskFolders(options.annotations, classes=options.classes),
+        metrics=options.metrics,
+        groups=read_groups(options.groups) if options.groups else None,
+        common=options.common,
+    )
+    console = Console()
+    console.print(scores)
+    if options.out:
+        scores.to_csv(options.out)
+        console.print(f"every image's values are in {options.out}", highlight=False, markup=False)
+    return 0

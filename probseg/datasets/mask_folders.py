@@ -1,0 +1,107 @@
+"""Folders with a folder of masks for each image, as any program may write them."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probseg.datasets.formats.files import Folder, in_file
+from probseg.datasets.formats.images import (
+    SUFFIXES,
+    Picture,
+    read_array,
+    read_picture,
+    stem_and_suffix,
+)
+from probseg.datasets.formats.preprocessing import as_labels
+from probseg.datasets.roots import list_contents
+from probseg.datasets.splits import natural
+from probseg.errors import DataError, MissingDataError
+
+_LARGEST = 1 << 28  # bytes of a file
+_A_PICTURE = Picture(np.zeros((1, 1, 1)), np.full(2, np.nan))
+_ABOUT = "about.json"  # which `probseg predict` writes beside its samples
+_SAMPLES = re.compile(r"samples?(-\d+)?")  # the names of those, without their suffix
+
+
+class MaskFolders:
+    """The masks of images: ``root/ID/*.png``, or ``root/masks/ID/*.png``.
+
+    A file is .png, .tif, .npy or .nii.gz and holds one mask (H, W), or several of one image:
+    (N, H, W) in .npy, the slices of .nii.gz. In a folder that ``probseg predict`` wrote, only the
+    samples are masks.
+
+    Args:
+        root: The folder.
+        classes: Number of classes; masks have the values 0 to ``classes`` - 1, and of two classes
+            255 may stand for 1.
+
+    Raises:
+        MissingDataError: There is no such folder, or no mask is in it.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], *, classes: int = 2) -> None:
+        path = Path(root)
+        if not path.is_dir():
+            raise MissingDataError(f"there is no folder {path}; give the one that holds ID/*.png")
+        self.root = path / "masks" if (path / "masks").is_dir() else path
+        self.classes = classes
+        self._tree = Folder(self.root, lambda folder: "/" not in folder)
+        self._files = self._find()
+        if not self._files:
+            raise MissingDataError(
+                f"{path} holds no masks ID/*.png (or {', '.join(SUFFIXES)}); "
+                f"it holds: {list_contents(path)}"
+            )
+
+    @property
+    def ids(self) -> list[str]:
+        """The images that have masks, in natural order."""
+        return list(self._files)
+
+    def read(self, name: str) -> NDArray[np.uint8]:
+        """Return the masks of an image, (N, H, W) classes, in natural order of the files.
+
+        Raises:
+            DataError: A file cannot be read or holds no mask, or two differ in size.
+        """
+        masks = [self._read_file(file) for file in self._files[name]]
+        sizes = {mask.shape[1:]: file for mask, file in zip(masks, self._files[name], strict=True)}
+        if len(sizes) > 1:
+            (one, first), (other, second), *_ = sizes.items()
+            raise DataError(f"{self.root / second} is {other}, {self.root / first} is {one}")
+        return np.concatenate(masks)
+
+    def _read_file(self, file: str) -> NDArray[np.uint8]:
+        with in_file(str(self.root / file)):
+            data, suffix = self._tree.read(file, _LARGEST), stem_and_suffix(file)[1]
+            if suffix == ".npy":
+                return as_labels(_stack(read_array(data)), self.classes)
+            nifti = suffix.startswith(".nii")
+            pixels = read_picture(data, suffix, None if nifti else _A_PICTURE).pixels
+            if len(pixels) > 1 and not nifti:
+                raise DataError(f"has {len(pixels)} channels; a mask has one")
+            return as_labels(pixels, self.classes)
+
+    def _find(self) -> dict[str, list[str]]:
+        files: dict[str, list[str]] = {}
+        paths = set(self._tree.names())
+        for path in paths:
+            name, _, file = path.rpartition("/")
+            stem, suffix = stem_and_suffix(file)
+            predicted = f"{name}/{_ABOUT}" in paths
+            if name and suffix and (not predicted or _SAMPLES.fullmatch(stem)):
+                files.setdefault(name, []).append(path)
+        return {name: sorted(files[name], key=natural) for name in sorted(files, key=natural)}
+
+
+def _stack(array: NDArray[Any]) -> NDArray[Any]:
+    """Return masks (N, H, W) of an array of one mask or of several."""
+    if array.ndim not in (2, 3) or not array.size:
+        raise DataError(f"has the shape {array.shape}, not (H, W) or (N, H, W)")
+    return array if array.ndim == 3 else array[None]

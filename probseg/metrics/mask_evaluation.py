@@ -1,0 +1,142 @@
+"""Score masks that any program wrote: two folders, and no model."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from probseg.datasets.mask_folders import MaskFolders
+from probseg.errors import DataError
+from probseg.interfaces import Evaluation, Metric
+from probseg.metrics.score_collector import ScoreCollector, choose_metrics
+from probseg.metrics.scores import Scores
+from probseg.utils.progress import progress_bar
+
+Masks = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # (N, H, W) samples, (A, H, W) annotations
+_READERS = 4
+_AHEAD = 32  # images that are read ahead
+_BATCH = 8  # images that are scored together
+_LISTED = 3  # images that a message names
+
+
+def evaluate_masks(
+    samples: MaskFolders,
+    annotations: MaskFolders,
+    *,
+    metrics: Mapping[str, Metric] | Iterable[str] | None = None,
+    groups: Mapping[str, str] | None = None,
+    common: bool = False,
+    progress: bool = True,
+) -> Scores:
+    """Score the sampled masks of every image against its annotations.
+
+    Args:
+        samples: Masks that a model predicted.
+        annotations: Masks that people drew.
+        metrics: Names of registered metrics, or metrics by any name; by default those that
+            :func:`probseg.evaluate` takes for a model without a latent space.
+        groups: The group of an image, such as its patient; without it each is a group of its own.
+        common: Whether to score the images that both have, where one has more.
+        progress: Whether to show a progress bar where the output is a terminal.
+
+    Raises:
+        DataError: An image is in one of the two only, a file is damaged, or sizes differ.
+        UnknownNameError: No metric has that name.
+    """
+    ids = _common_ids(samples, annotations, common=common)
+    chosen = choose_metrics(metrics, latent=False)
+    collector = ScoreCollector(chosen)
+    counts = set()
+    with progress_bar("scoring", len(ids), show=None if progress else False) as advance:
+        for batch in _batches(samples, annotations, ids):
+            predicted, drawn = (torch.from_numpy(np.stack(side)) for side in zip(*batch, strict=True))
+            counts.add(predicted.shape[1])
+            collector.add(Evaluation(_one_hot(predicted, samples.classes), drawn))
+            advance(len(batch))
+    return Scores(
+        per_image=collector.values(),
+        ids=ids,
+        groups=[(groups or {}).get(name, name) for name in ids],
+        samples=f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts),
+        subject=str(samples.root),
+        data=str(annotations.root),
+        higher_is_better={name: metric.higher_is_better for name, metric in chosen.items()},
+        problems=collector.problems,
+    )
+
+
+def _common_ids(samples: MaskFolders, annotations: MaskFolders, *, common: bool) -> list[str]:
+    """Return the images that both folders have, in natural order.
+
+    Raises:
+        DataError: There is none, or one has more than the other and ``common`` is not set.
+    """
+    sides = (samples, annotations, "samples"), (annotations, samples, "annotations")
+    both = [name for name in annotations.ids if name in set(samples.ids)]
+    for has, lacks, what in (sides[1], sides[0]):
+        missing = [name for name in lacks.ids if name not in set(has.ids)]
+        if missing and (not common or not both):
+            raise DataError(
+                f"{len(missing)} images of {lacks.root} have no {what} in {has.root}: "
+                f"{', '.join(missing[:_LISTED])}{' …' if len(missing) > _LISTED else ''}; "
+                "folders of the same name belong together (--common scores those that both have)"
+            )
+    return both
+
+
+def _batches(
+    samples: MaskFolders, annotations: MaskFolders, ids: Sequence[str]
+) -> Iterator[list[Masks]]:
+    """Yield masks of some images at a time, all of one number of samples and annotations."""
+    for _, same in groupby(_read(samples, annotations, ids), lambda masks: _shapes(masks)):
+        batch: list[Masks] = []
+        for masks in same:
+            batch.append(masks)
+            if len(batch) == _BATCH:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+
+def _read(samples: MaskFolders, annotations: MaskFolders, ids: Sequence[str]) -> Iterator[Masks]:
+    """Yield the masks of each image in order, some images read ahead by threads."""
+
+    def read(name: str) -> Masks:
+        predicted, drawn = samples.read(name), annotations.read(name)
+        if predicted.shape[1:] != drawn.shape[1:]:
+            raise DataError(
+                f"{name}: the samples are {predicted.shape[1:]} pixels, the annotations "
+                f"{drawn.shape[1:]}; write the samples at the annotations' size"
+            )
+        return predicted, drawn
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        waiting: deque[Future[Masks]] = deque()
+        try:
+            for name in ids:
+                waiting.append(pool.submit(read, name))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _shapes(masks: Masks) -> tuple[tuple[int, ...], ...]:
+    return tuple(side.shape for side in masks)
+
+
+def _one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Turn labels (B, N, H, W) into certain probabilities (B, N, K, H, W)."""
+    return functional.one_hot(labels.long(), classes).movedim(-1, 2).float()

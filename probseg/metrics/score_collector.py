@@ -1,0 +1,61 @@
+"""Metrics by name, and their values collected batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from probseg.interfaces import Evaluation, Metric
+from probseg.metrics.evaluation import SharedEvaluation
+from probseg.metrics.intervals import Values
+from probseg.registry import registry
+
+DEFAULT_METRICS = (
+    *("ged", "hungarian-iou", "w-iou", "w-dice", "w-hausdorff", "w-cross-entropy"),
+    *("diversity", "annotator-diversity", "ncc"),
+)
+LATENT_METRICS = ("gini", "effective-rank", "latent-kl")
+
+
+def choose_metrics(
+    metrics: Mapping[str, Metric] | Iterable[str] | None, *, latent: bool
+) -> dict[str, Metric]:
+    """Return metrics by name; None chooses the usual ones.
+
+    Args:
+        metrics: Names of registered metrics, or metrics by any name.
+        latent: Whether the usual ones are to include those of a latent space.
+
+    Raises:
+        UnknownNameError: No metric has that name.
+    """
+    if isinstance(metrics, Mapping):
+        return dict(metrics)
+    names = metrics or (*DEFAULT_METRICS, *(LATENT_METRICS if latent else ()))
+    return {name: registry("metrics").create(name) for name in names}
+
+
+class ScoreCollector:
+    """The values of metrics, batch by batch, and why some are missing."""
+
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        self.metrics = metrics
+        self.problems: dict[str, str] = {}
+        self._values: dict[str, list[Tensor]] = {name: [] for name in metrics}
+
+    def add(self, evaluation: Evaluation) -> None:
+        """Score the images of a batch."""
+        shared = SharedEvaluation.of(evaluation)
+        for name, metric in self.metrics.items():
+            try:
+                value = metric(shared).cpu()
+            except Exception as error:  # one metric, perhaps a plugin's, must not cost the others
+                self.problems.setdefault(name, f"{type(error).__name__}: {error}")
+                value = torch.full((len(shared.annotations),), torch.nan, dtype=torch.float64)
+            self._values[name].append(value)
+
+    def values(self) -> dict[str, Values]:
+        """Return each metric's value on each image (N,)."""
+        return {name: torch.cat(parts).double().numpy() for name, parts in self._values.items()}

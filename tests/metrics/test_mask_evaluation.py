@@ -1,0 +1,118 @@
+"""Masks of two folders, scored as a loop over files scores them; folders that do not match."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from probseg.datasets.mask_folders import MaskFolders
+from probseg.errors import DataError, MissingDataError
+from probseg.interfaces import Evaluation
+from probseg.metrics.evaluation import evaluate
+from probseg.metrics.mask_evaluation import evaluate_masks
+
+METRICS = ["ged", "hungarian-iou", "w-iou"]
+
+
+def _write(folder, counts, *, classes=2, size=(12, 10), seed=0, scale=1):
+    """Write random masks of each image, and return them."""
+    random, written = np.random.default_rng(seed), {}
+    for name, count in counts.items():
+        masks = random.integers(classes, size=(count, *size), dtype=np.uint8)
+        for index, mask in enumerate(masks):
+            path = folder / name / f"mask{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask * np.uint8(scale)).save(path)
+        written[name] = masks
+    return written
+
+
+def _expected(samples, annotations, classes):
+    """Return the value of each metric and image, image by image."""
+    rows = {name: [] for name in METRICS}
+    for name, drawn in annotations.items():
+        one_hot = functional.one_hot(torch.from_numpy(samples[name]).long(), classes)
+        evaluation = Evaluation(
+            one_hot.movedim(-1, 1).float()[None], torch.from_numpy(drawn)[None]
+        )
+        for metric, value in evaluate(evaluation, METRICS).items():
+            rows[metric].append(value.item())
+    return rows
+
+
+@pytest.mark.parametrize(("classes", "scale"), [(2, 1), (2, 255), (4, 1)])
+def test_values_are_those_of_a_loop_over_the_files(tmp_path, classes, scale):
+    counts = {f"case{index}": 3 + index % 2 for index in range(1, 21)}
+    samples = _write(tmp_path / "s", counts, classes=classes, scale=scale)
+    annotations = _write(tmp_path / "a", dict.fromkeys(counts, 2), classes=classes, seed=1)
+    folders = [MaskFolders(tmp_path / side, classes=classes) for side in "sa"]
+    scores = evaluate_masks(*folders, metrics=METRICS, progress=False)
+    assert scores.ids == list(counts) and scores.samples == "3 to 4"
+    for metric, values in _expected(samples, annotations, classes).items():
+        np.testing.assert_allclose(scores[metric], values, rtol=0, atol=1e-12)
+
+
+def test_arrays_and_folders_called_masks_are_read_alike(tmp_path):
+    samples = _write(tmp_path / "s" / "masks", {"a": 3, "b": 3})
+    for name, masks in samples.items():
+        (tmp_path / "n" / name).mkdir(parents=True)
+        np.save(tmp_path / "n" / name / "samples.npy", masks)
+    one, other = MaskFolders(tmp_path / "s"), MaskFolders(tmp_path / "n")
+    for name in ("a", "b"):
+        np.testing.assert_array_equal(one.read(name), other.read(name))
+    assert evaluate_masks(one, other, metrics=["ged"], progress=False).mean()["ged"] == 0
+
+
+def test_groups_decide_the_intervals(tmp_path):
+    counts = {f"case{index}": 2 for index in range(6)}
+    _write(tmp_path / "s", counts)
+    _write(tmp_path / "a", counts, seed=1)
+    groups = {name: f"patient{index % 2}" for index, name in enumerate(counts)}
+    folders = MaskFolders(tmp_path / "s"), MaskFolders(tmp_path / "a")
+    scores = evaluate_masks(*folders, metrics=["ged"], groups=groups, progress=False)
+    values = scores["ged"]
+    assert scores.groups == list(groups.values())
+    ends = sorted((values[::2].mean(), values[1::2].mean()))
+    assert scores.summary()["ged"][1:3] == pytest.approx(ends)
+
+
+def test_folders_that_do_not_match_are_named(tmp_path):
+    _write(tmp_path / "s", {"a": 2, "b": 2})
+    _write(tmp_path / "a", {"a": 2, "b": 2, "c": 2, "d": 2})
+    samples, annotations = MaskFolders(tmp_path / "s"), MaskFolders(tmp_path / "a")
+    with pytest.raises(DataError, match="2 images of .* have no samples in .*: c, d; .*--common"):
+        evaluate_masks(samples, annotations, progress=False)
+    with pytest.raises(DataError, match="have no annotations in"):
+        evaluate_masks(annotations, samples, progress=False)
+    scores = evaluate_masks(samples, annotations, metrics=["ged"], common=True, progress=False)
+    assert scores.ids == ["a", "b"]
+    _write(tmp_path / "other", {"x": 2})
+    with pytest.raises(DataError, match="have no"):
+        evaluate_masks(MaskFolders(tmp_path / "other"), samples, common=True, progress=False)
+
+
+def test_masks_that_cannot_be_compared_are_named(tmp_path):
+    _write(tmp_path / "s", {"a": 2}, size=(8, 8))
+    _write(tmp_path / "a", {"a": 2}, size=(9, 8))
+    folders = MaskFolders(tmp_path / "s"), MaskFolders(tmp_path / "a")
+    with pytest.raises(DataError, match=r"a: the samples are \(8, 8\) pixels, the annotations"):
+        evaluate_masks(*folders, progress=False)
+    _write(tmp_path / "g", {"a": 1}, scale=77)
+    with pytest.raises(DataError, match=r"g/a/mask0.png: is no mask of 0 and 1"):
+        MaskFolders(tmp_path / "g").read("a")
+    _write(tmp_path / "s2", {"a": 1}, size=(8, 8))
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "s2/a/mask1.png")
+    with pytest.raises(DataError, match=r"mask1.png is \(9, 9\), .*mask0.png is \(8, 8\)"):
+        MaskFolders(tmp_path / "s2").read("a")
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "s2/a/mask0.png")
+    with pytest.raises(DataError, match="has 3 channels; a mask has one"):
+        MaskFolders(tmp_path / "s2").read("a")
+
+
+def test_a_folder_without_masks_says_what_it_wants(tmp_path):
+    with pytest.raises(MissingDataError, match=r"there is no folder .*give the one that holds"):
+        MaskFolders(tmp_path / "none")
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(MissingDataError, match=r"holds no masks ID/\*.png .*holds: notes.txt"):
+        MaskFolders(tmp_path)
