@@ -120,7 +120,7 @@ def _speed(topic: str, options: Options) -> list[str]:
 
 def _training(profile: str, settings: Sequence[str], options: Options) -> list[str]:
     root = _data_root(options)
-    dataset = "contours" if options.small and root is None else "lidc"
+    dataset = "ambiguous-shapes" if options.small and root is None else "lidc"
     where = [] if root is None else ["--data-root", str(root)]
     command = ["-m", "benchmarks.run", "--profile", profile, "--folds", "0", "--datasets", dataset]
     command += ["--models", "punet", "2p-planar", "csae", "--baselines", *where]
@@ -160,7 +160,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data-root",
         type=Path,
-        default=os.environ.get("PROBSEG_DATA"),
+        default=os.environ.get("PROBSEG_DATA") or None,
         metavar="DIR",
         help="LIDC, where the kit has none (default: $PROBSEG_DATA)",
     )
