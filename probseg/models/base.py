@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from torch import Generator, Tensor, nn
 
-from probseg.errors import CheckpointError, InputError
+from probseg.errors import InputError
 from probseg.options import check_integer
 from probseg.utils.seeding import seeded
 from probseg.utils.tensors import checked_image, checked_label
@@ -79,26 +79,6 @@ class ProbabilisticModel(nn.Module, ABC):
         from probseg.sharing.hub import push_to_hub
 
         return push_to_hub(self, repo_id, **options)
-
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any
-    ) -> Self:
-        """Return the model in a folder or a repository, as :func:`probseg.from_pretrained` does.
-
-        Raises:
-            CheckpointError: The model is not of this class.
-            ProbsegError: See :func:`probseg.sharing.hub.from_pretrained`.
-        """
-        from probseg.sharing.hub import from_pretrained
-
-        model = from_pretrained(pretrained_model_name_or_path, **options)
-        if not isinstance(model, cls):
-            raise CheckpointError(
-                f"{pretrained_model_name_or_path} holds a {type(model).__name__} and no "
-                f"{cls.__name__}; load it with probseg.from_pretrained"
-            )
-        return model
 
     def _image(self, image: Tensor, *, values: bool) -> Tensor:
         return checked_image(image, self.in_channels, next(self.parameters()), values=values)

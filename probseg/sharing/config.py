@@ -96,12 +96,7 @@ def from_metadata(metadata: Mapping[str, str], file: Path) -> Description:
     Raises:
         CheckpointError: There is none, or it is damaged or of a newer version.
     """
-    document: Document = dict(metadata)
-    _format_version(document, file)  # before texts of another program are parsed
-    for key in _AS_TEXT:
-        if key in document:
-            document[key] = parsed(document[key], file)
-    return _description(document, file)
+    return _description(dict(metadata), file)
 
 
 def from_config(file: Path) -> Description:
@@ -161,24 +156,17 @@ def parsed(text: str, file: Path) -> Any:
     return value
 
 
-def _check_extent(value: Any, file: Path) -> None:
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        if not level:
-            return
-        texts = [text for text in level if isinstance(text, str)]
-        if max(map(len, texts), default=0) > MAX_TEXT:
-            raise CheckpointError(
-                f"the description in {file} has a text of more than {MAX_TEXT} characters"
-            )
-        level = [item for nested in level for item in _inside(nested)]
-    raise _too_deep(file)
-
-
-def _inside(value: Any) -> list[Any]:
+def _check_extent(value: Any, file: Path, depth: int = 0) -> None:
+    if depth == MAX_DEPTH:
+        raise _too_deep(file)
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise CheckpointError(
+            f"the description in {file} has a text of more than {MAX_TEXT} characters"
+        )
     if isinstance(value, dict):
-        return [*value, *value.values()]
-    return value if isinstance(value, list) else []
+        value = [*value, *value.values()]
+    for item in value if isinstance(value, list) else ():
+        _check_extent(item, file, depth + 1)
 
 
 def _too_deep(file: Path) -> CheckpointError:
@@ -186,11 +174,6 @@ def _too_deep(file: Path) -> CheckpointError:
 
 
 def _format_version(document: Document, file: Path) -> int:
-    """Return the version of a document's format.
-
-    Raises:
-        CheckpointError: It is none of probseg's, or newer than this version.
-    """
     written = document.get("format", "not given")
     match = _FORMAT.fullmatch(written) if isinstance(written, str) else None
     if not match:
@@ -207,12 +190,15 @@ def _format_version(document: Document, file: Path) -> int:
 
 
 def _description(document: Document, file: Path) -> Description:
-    for version in range(_format_version(document, file), VERSION):
-        document = _MIGRATIONS[version](document)
-    try:
-        spec, requires = document["spec"], document["requires"]
-    except KeyError as error:
-        raise CheckpointError(f"the description in {file} is damaged: it has no {error}") from error
+    version = _format_version(document, file)
+    for key in _AS_TEXT:
+        if isinstance(document.get(key), str):
+            document[key] = parsed(document[key], file)
+    for older in range(version, VERSION):
+        document = _MIGRATIONS[older](document)
+    if missing := [key for key in _AS_TEXT if key not in document]:
+        raise CheckpointError(f"the description in {file} is damaged: it has no {missing[0]!r}")
+    spec, requires = document["spec"], document["requires"]
     if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
         raise CheckpointError(f"the description in {file} names no model")
     if not isinstance(requires, list):

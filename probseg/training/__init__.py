@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from probseg.utils.imports import lazy_names, require
 
 if TYPE_CHECKING:
-    from probseg.training.finite import DivergenceError, check_finite
+    from probseg.training.finite import NonFiniteError, check_finite
     from probseg.training.fitting import FitResult, fit
     from probseg.training.gradients import MemoryLimitError
     from probseg.training.latent_health import LatentHealth
@@ -25,7 +25,7 @@ _PACKAGES = {
 _get, __dir__ = lazy_names(
     __name__,
     {
-        "DivergenceError": "finite",
+        "NonFiniteError": "finite",
         "FitResult": "fitting",
         "LatentHealth": "latent_health",
         "MemoryLimitError": "gradients",
@@ -43,10 +43,10 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "DivergenceError",
     "FitResult",
     "LatentHealth",
     "MemoryLimitError",
+    "NonFiniteError",
     "TrainingSettings",
     "check_finite",
     "fit",

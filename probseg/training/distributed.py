@@ -14,7 +14,7 @@ from torch import nn
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from probseg.errors import ProbsegError
-from probseg.training.finite import DivergenceError
+from probseg.training.finite import NonFiniteError
 
 Context = Callable[[], AbstractContextManager[None]]
 
@@ -104,7 +104,7 @@ def process_errors() -> Iterator[None]:
     """Raise the error of a spawned process as one process would have raised it.
 
     Raises:
-        DivergenceError: A process met NaN or infinity.
+        NonFiniteError: A process met NaN or infinity.
         ProbsegError: A process failed otherwise; its traceback is the cause.
     """
     try:
@@ -112,6 +112,6 @@ def process_errors() -> Iterator[None]:
     except ProcessRaisedException as error:
         lines = re.findall(r"^(?:[\w.]+\.)?(\w+): (.*)", str(error), flags=re.MULTILINE)
         name, message = lines[-1] if lines else ("error", str(error))
-        if name == DivergenceError.__name__:
-            raise DivergenceError(message) from error
+        if name == NonFiniteError.__name__:
+            raise NonFiniteError(message) from error
         raise ProbsegError(f"{name}: {message}") from error

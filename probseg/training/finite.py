@@ -17,7 +17,7 @@ Name = TypeVar("Name")
 _IMAGE = "the image, times zero,"
 
 
-class DivergenceError(ProbsegError, ArithmeticError):
+class NonFiniteError(ProbsegError, ArithmeticError):
     """Training produced NaN or infinity."""
 
 
@@ -38,7 +38,7 @@ def check_finite(
     >>> check_finite({"cross_entropy": torch.tensor(9.0), "kl": torch.tensor(torch.inf)}, step=7)
     Traceback (most recent call last):
     ...
-    probseg.training.finite.DivergenceError: training diverged at step 7: kl is inf; \
+    probseg.training.finite.NonFiniteError: training diverged at step 7: kl is inf; \
 lower the learning rate, or check the scale of the images
 
     Args:
@@ -53,7 +53,7 @@ lower the learning rate, or check the scale of the images
 
     Raises:
         InputError: The label has a value that is no class.
-        DivergenceError: A term of the loss is not finite, or else a parameter's gradient, or else
+        NonFiniteError: A term of the loss is not finite, or else a parameter's gradient, or else
             the image. The message says whether the image or a weight was not finite before.
     """
     if label is not None:
@@ -83,7 +83,7 @@ def gradient_norms(gradients: list[Tensor]) -> list[Tensor]:
     return list(torch._foreach_norm(gradients)) if gradients else []
 
 
-class DivergenceWatch:
+class FiniteWatch:
     """Collects the values of a few steps and checks together whether they are finite.
 
     On a CPU each step is checked at once. To read an accelerator's values waits for all of its
@@ -110,7 +110,7 @@ class DivergenceWatch:
         A label on the CPU was checked by the model.
 
         Raises:
-            DivergenceError: See :meth:`check`.
+            NonFiniteError: See :meth:`check`.
             InputError: See :meth:`check`.
         """
         self._unchecked.append((step, values))
@@ -124,7 +124,7 @@ class DivergenceWatch:
         """Check all values that were collected since the last check.
 
         Raises:
-            DivergenceError: A value is not finite; the message names the first one and its step.
+            NonFiniteError: A value is not finite; the message names the first one and its step.
             InputError: A label has a value that is no class, from which no loss is finite.
         """
         unchecked, ranges = [*self._unchecked], [*self._ranges]
@@ -173,9 +173,9 @@ def _error(
     step: int | None,
     rate: str = "the learning rate",
     cause: str = "",
-) -> DivergenceError:
+) -> NonFiniteError:
     at = "" if step is None else f" at step {step}"
-    return DivergenceError(
+    return NonFiniteError(
         f"training diverged{at}: {name} is {number}{cause}; lower {rate}, or check the scale of "
         "the images"
     )

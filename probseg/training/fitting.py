@@ -102,7 +102,7 @@ def fit(
     Raises:
         InputError: The model does not take the data's channels or classes.
         DataError: A data set is empty, or holds NaN or unknown classes.
-        DivergenceError: The loss or its gradient became NaN or infinite.
+        NonFiniteError: The loss or its gradient became NaN or infinite.
         MemoryLimitError: Not even one image at a time fits into the memory.
         CheckpointError: ``out`` holds another run, or a corrupt checkpoint.
         WriteError: ``out`` cannot be written.

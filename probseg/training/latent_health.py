@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from probseg.errors import InputError, OptionError
 from probseg.interfaces import Batch, Dataset
 from probseg.metrics.collapse import LatentStatistics, collapse_warnings, latent_statistics
 from probseg.options import check_integer
+from probseg.utils.contexts import evaluating
 
 logger = logging.getLogger("probseg.training")
 
@@ -133,18 +132,6 @@ def model_of(module: nn.Module) -> Any:
         f"neither {type(module).__name__} nor its attribute 'model' has prior(image), so there is "
         "no latent space to measure; leave LatentHealth out for such a model"
     )
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, and at the end each of its modules into its former mode."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _some(dataset: Dataset, images: int) -> Batch:

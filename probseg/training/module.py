@@ -17,7 +17,7 @@ from probseg.metrics.latent import gini
 from probseg.training.augmentation import Draw, apply, draw
 from probseg.training.distributed import Share, average_gradients, broadcast_buffers
 from probseg.training.execution import Purpose, derive_seed, make_generator
-from probseg.training.finite import DivergenceWatch, gradient_names
+from probseg.training.finite import FiniteWatch, gradient_names
 from probseg.training.gradients import GradientAccumulator, Norms, clip
 from probseg.training.settings import TrainingSettings
 
@@ -47,7 +47,7 @@ class TrainingModule(LightningModule):
         self.settings = settings
         self.gradients = GradientAccumulator(settings.micro_batch, micro_batch)
         classes = getattr(model, "classes", None)
-        self.watch = DivergenceWatch(settings.learning_rate, classes=classes)
+        self.watch = FiniteWatch(settings.learning_rate, classes=classes)
 
     def configure_model(self) -> None:
         """Compile the networks if asked to, in the process that trains them."""
@@ -59,7 +59,7 @@ class TrainingModule(LightningModule):
         """Take a step on a batch, whose randomness follows from the seed and the step.
 
         Raises:
-            DivergenceError: A term of the loss is not finite, or else a parameter's gradient.
+            NonFiniteError: A term of the loss is not finite, or else a parameter's gradient.
             InputError: The label has a value that is no class.
         """
         step = self.global_step
@@ -129,7 +129,7 @@ class TrainingModule(LightningModule):
         """Log the loss of a batch; annotators and latent samples never change.
 
         Raises:
-            DivergenceError: A term of the loss, of this batch or of a step before, is not finite.
+            NonFiniteError: A term of the loss, of this batch or of a step before, is not finite.
             InputError: A label has a value that is no class.
         """
         trainer: Any = self.trainer

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from probseg.training.checkpoints import MONITOR, RunCheckpoint
 from probseg.training.distributed import Processes
 from probseg.training.execution import Execution, kept_memory
 from probseg.training.settings import TrainingSettings
+from probseg.utils.contexts import silenced
 from probseg.utils.progress import Advance
 
 logger = logging.getLogger("probseg.training")
@@ -99,21 +99,9 @@ class StepProgress(Callback):
         self.advance(0, " · ".join(f"{stage} {loss:.4g}" for stage, loss in losses))
 
 
-@contextmanager
-def silenced_lightning() -> Iterator[None]:
+def silenced_lightning() -> AbstractContextManager[None]:
     """Silence Lightning's banners, and its hints that do not apply."""
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels = [each.level for each in loggers]
-    for each in loggers:
-        each.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for hint in _HINTS:
-                warnings.filterwarnings("ignore", message=hint)
-            yield
-    finally:
-        for each, level in zip(loggers, levels, strict=True):
-            each.setLevel(level)
+    return silenced(("lightning.pytorch", "lightning.fabric"), _HINTS)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The published models, each a choice of parts for the one latent-variable model."""
+"""Recipes of the published models, each a choice of parts for the one latent-variable model."""
 
 from __future__ import annotations
 
