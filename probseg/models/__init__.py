@@ -9,6 +9,6 @@ Registry.adopt(
         "punet": "probseg.models.recipes:punet",
         "2p-planar": "probseg.models.recipes:two_step_planar",
         "csae": "probseg.models.recipes:csae",
-        "deterministic": "probseg.models.deterministic:deterministic",
+        "deterministic": "probseg.models.deterministic:DeterministicModel",
     },
 )

@@ -68,12 +68,7 @@ class Choices:
     reduction: str = "pixel-sum"
 
     def __post_init__(self) -> None:
-        """Check what no part checks.
-
-        Raises:
-            OptionError: A size below one, an unknown choice, a negative weight, or a weight
-                without a divergence.
-        """
+        """Check what no part checks."""
         for option, low in {"in_channels": 1, "classes": 2, "latent_dim": 1}.items():
             check_integer(option, getattr(self, option), low=low)
         for option, choices in _CHOICES.items():
@@ -88,18 +83,12 @@ class Choices:
 
 
 class Recipe:
-    """A model as a named point among all choices; calling it builds the model.
-
-    Args:
-        name: The name in ``probseg.models``.
-        summary: One sentence on the model, with its source.
-        defaults: What is chosen where the user does not say.
-    """
+    """A model as a named point among all choices; calling it builds the model."""
 
     def __init__(self, name: str, summary: str, defaults: Choices) -> None:
         self.name = name
         self.defaults = defaults
-        _, _, options = inspect.getdoc(Choices).partition("Args:")  # type: ignore[union-attr]
+        _, _, options = str(inspect.getdoc(Choices)).partition("Args:")
         self.__doc__ = f"{summary}\n\nArgs:{options}"
         self.__signature__ = inspect.signature(Choices).replace(
             parameters=[
@@ -121,34 +110,21 @@ class Recipe:
                 f"the divergence of {self.name} has the weight gamma=0 and would not be used; "
                 "pass gamma too"
             )
-        return compose(self.name, replace(self.defaults, **options))
+        choices = replace(self.defaults, **options)
+        if _is_pair(choices.projector):
+            choices = replace(choices, shared_flow=False)  # equal or not, two were asked for
+        parts, networks = _networks(choices)
+        penalties, divergences = _penalties(choices)
+        return LatentVariableModel(
+            parts,
+            penalties,
+            flow_context=choices.flow_context,
+            spec={"name": self.name, **vars(choices), **networks, **divergences},
+        )
 
     def __repr__(self) -> str:
         """The recipe's name."""
         return f"<recipe {self.name}>"
-
-
-def compose(name: str, choices: Choices) -> LatentVariableModel:
-    """Make the parts that ``choices`` name and put them together.
-
-    Args:
-        name: What the model's description calls it.
-        choices: Everything that is chosen.
-
-    Raises:
-        UnknownNameError: No part has that name.
-        OptionError: A part cannot be made from its options.
-    """
-    if _is_pair(choices.projector):
-        choices = replace(choices, shared_flow=False)  # equal or not, two were asked for
-    parts, networks = _networks(choices)
-    penalties, divergences = _penalties(choices)
-    return LatentVariableModel(
-        parts,
-        penalties,
-        flow_context=choices.flow_context,
-        spec={"name": name, **vars(choices), **networks, **divergences},
-    )
 
 
 def _networks(c: Choices) -> tuple[Parts, Spec]:
@@ -197,10 +173,9 @@ class PartPair(NamedTuple):
     @property
     def spec(self) -> Spec:
         """One description where one describes both."""
-        if self.prior.spec == self.posterior.spec:
-            spec: Spec = self.prior.spec
-            return spec
-        return {"prior": self.prior.spec, "posterior": self.posterior.spec}
+        prior: Spec = self.prior.spec
+        posterior: Spec = self.posterior.spec
+        return prior if prior == posterior else {"prior": prior, "posterior": posterior}
 
 
 def _projectors(c: Choices, encoders: PartPair) -> PartPair:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _IMAGES, _SAMPLES, _STRIDES = 2, 3, 4  # of the example; each differs from one, which is special
 _LARGEST = 2**14  # samples, images or strides
-_quiet_torch = partial(silenced, loggers=["torch.onnx"], hints=[""])  # on its own internals
 
 
 class LatentSampler(Model, Protocol):
@@ -133,17 +133,14 @@ def to_program(model: Model, *, projected: bool = False) -> ExportedProgram:
         ExportError: The model has no such sampler, or a part cannot be written as a program.
     """
     sampler = Sampler(model, projected=projected)
-    with evaluating(sampler), _quiet_torch(), torch.no_grad():
+    failure = f"the sampler of {model.spec['name']!r} cannot be written as a program"
+    remedy = "; one of its parts decides by the values of tensors"
+    with evaluating(sampler), torch.no_grad():
         image, noise = _example(sampler.model)
         sizes = _open_sizes(sampler.model)
         sampler(image, noise)  # a plain error, if the model itself fails
-        try:
+        with _as_export_error(failure, remedy):
             return torch.export.export(sampler, (image, noise), dynamic_shapes=sizes, strict=False)
-        except Exception as error:  # of many kinds, depending on what the part does
-            raise ExportError(
-                f"the sampler of {model.spec['name']!r} cannot be written as a program: "
-                f"{_first_line(error)}; one of its parts decides by the values of tensors"
-            ) from error
 
 
 def save_onnx(model: Model, path: str | os.PathLike[str], *, projected: bool = False) -> None:
@@ -169,17 +166,14 @@ def save_onnx(model: Model, path: str | os.PathLike[str], *, projected: bool = F
 def _as_onnx(program: ExportedProgram) -> ONNXProgram:
     for package in ("onnxscript", "onnx"):
         require(package, extra="export", for_="probseg.sharing.export.save_onnx")
-    with _quiet_torch():
-        try:
-            onnx_program = torch.onnx.export(
-                program,
-                input_names=["image", "noise"],
-                output_names=["probabilities"],
-                dynamo=True,
-                verbose=False,
-            )
-        except Exception as error:  # of many kinds, depending on what has no counterpart
-            raise ExportError(f"ONNX has no counterpart: {_first_line(error)}") from error
+    with _as_export_error("ONNX has no counterpart"):
+        onnx_program = torch.onnx.export(
+            program,
+            input_names=["image", "noise"],
+            output_names=["probabilities"],
+            dynamo=True,
+            verbose=False,
+        )
     assert onnx_program is not None
     return onnx_program
 
@@ -192,8 +186,8 @@ def _example(model: LatentSampler) -> tuple[Tensor, Tensor]:
 
 
 def _open_sizes(model: LatentSampler) -> dict[str, dict[int, Dim]]:
-    images, samples = Dim("images", max=_LARGEST), Dim("samples", max=_LARGEST)
-    rows, columns = Dim("rows", max=_LARGEST), Dim("columns", max=_LARGEST)
+    names = ("images", "samples", "rows", "columns")
+    images, samples, rows, columns = (Dim(name, max=_LARGEST) for name in names)
     stride = model.backbone.stride
     return {
         "image": {0: images, 2: stride * rows, 3: stride * columns},
@@ -201,6 +195,12 @@ def _open_sizes(model: LatentSampler) -> dict[str, dict[int, Dim]]:
     }
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+@contextmanager
+def _as_export_error(failure: str, remedy: str = "") -> Iterator[None]:
+    """Silence torch's own reports, and raise its errors as :class:`ExportError`."""
+    try:
+        with silenced(["torch.onnx"], [""]):
+            yield
+    except Exception as error:  # of many kinds, depending on what the part does
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ExportError(f"{failure}: {reason}{remedy}") from error

@@ -1,8 +1,7 @@
 """Models as folders with weights, description and card, on a disk or on a hub.
 
-The functions take the keywords of huggingface-hub's ``ModelHubMixin``. The mixin itself does not
-fit: it calls a class with what it found in ``config.json``, while our models come from ``build``,
-and it writes file by file.
+The functions take the keywords of huggingface-hub's ``ModelHubMixin``, which itself does not fit:
+it calls a class with what ``config.json`` holds, and writes file by file.
 """
 
 from __future__ import annotations

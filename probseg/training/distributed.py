@@ -53,13 +53,9 @@ class Share(NamedTuple):
 class Processes(DDPStrategy):
     """Lightning's DDP in spawned processes on this machine, which end with the training.
 
-    DDP's own wrapper is left out: it exchanges gradients in every backward pass, and expects each
-    parameter to have one. Here several backward passes make a step, and a loss may leave parameters
-    out; see :func:`average_gradients`. All processes start from the same copy of the model.
-
-    Args:
-        count: Number of processes, which share the threads that torch has now.
-        contexts: Context managers that each process enters when it starts.
+    DDP's own wrapper is left out, for :func:`average_gradients` exchanges gradients once a step.
+    All processes start from the same copy of the model.
+    They share the threads that torch has now, and each enters ``contexts`` when it starts.
     """
 
     def __init__(self, count: int, contexts: Sequence[Context]) -> None:

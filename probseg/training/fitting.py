@@ -175,10 +175,8 @@ def _identity(model: Any, data: TrainingData) -> dict[str, Any]:
 
 
 def _check_fits(model: Any, dataset: Dataset) -> None:
-    for option, has, wants in (
-        ("in_channels", model.in_channels, dataset.channels),
-        ("classes", model.classes, dataset.classes),
-    ):
+    for option in ("in_channels", "classes"):
+        has, wants = getattr(model, option), getattr(dataset, option.removeprefix("in_"))
         if has != wants:
             raise InputError(
                 f"the model has {option}={has}, but data set {dataset.name!r} needs "
