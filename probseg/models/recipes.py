@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple, TypeGuard
 
 from probseg.errors import OptionError
@@ -90,13 +91,8 @@ class Recipe:
         self.defaults = defaults
         _, _, options = str(inspect.getdoc(Choices)).partition("Args:")
         self.__doc__ = f"{summary}\n\nArgs:{options}"
-        self.__signature__ = inspect.signature(Choices).replace(
-            parameters=[
-                parameter.replace(default=getattr(defaults, name))
-                for name, parameter in inspect.signature(Choices).parameters.items()
-            ],
-            return_annotation=inspect.Signature.empty,
-        )
+        signature = inspect.signature(partial(Choices, **vars(defaults)))
+        self.__signature__ = signature.replace(return_annotation=inspect.Signature.empty)
 
     def __call__(self, **options: Any) -> LatentVariableModel:
         """Build the model with ``options`` in place of the recipe's defaults.

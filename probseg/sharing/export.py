@@ -136,11 +136,10 @@ def to_program(model: Model, *, projected: bool = False) -> ExportedProgram:
     failure = f"the sampler of {model.spec['name']!r} cannot be written as a program"
     remedy = "; one of its parts decides by the values of tensors"
     with evaluating(sampler), torch.no_grad():
-        image, noise = _example(sampler.model)
-        sizes = _open_sizes(sampler.model)
-        sampler(image, noise)  # a plain error, if the model itself fails
+        example, sizes = _example(sampler.model)
+        sampler(*example)  # a plain error, if the model itself fails
         with _as_export_error(failure, remedy):
-            return torch.export.export(sampler, (image, noise), dynamic_shapes=sizes, strict=False)
+            return torch.export.export(sampler, example, dynamic_shapes=sizes, strict=False)
 
 
 def save_onnx(model: Model, path: str | os.PathLike[str], *, projected: bool = False) -> None:
@@ -178,18 +177,14 @@ def _as_onnx(program: ExportedProgram) -> ONNXProgram:
     return onnx_program
 
 
-def _example(model: LatentSampler) -> tuple[Tensor, Tensor]:
-    like = next(cast("nn.Module", model).parameters())
-    side = _STRIDES * model.backbone.stride
-    image = torch.zeros(_IMAGES, model.in_channels, side, side).to(like)
-    return image, torch.zeros(_SAMPLES, _IMAGES, model.latent_dim).to(like)
-
-
-def _open_sizes(model: LatentSampler) -> dict[str, dict[int, Dim]]:
+def _example(model: LatentSampler) -> tuple[tuple[Tensor, Tensor], dict[str, dict[int, Dim]]]:
+    """Return an image and noise, and which of their sizes are open."""
+    like, stride = next(cast("nn.Module", model).parameters()), model.backbone.stride
+    image = torch.zeros(_IMAGES, model.in_channels, _STRIDES * stride, _STRIDES * stride)
+    noise = torch.zeros(_SAMPLES, _IMAGES, model.latent_dim)
     names = ("images", "samples", "rows", "columns")
     images, samples, rows, columns = (Dim(name, max=_LARGEST) for name in names)
-    stride = model.backbone.stride
-    return {
+    return (image.to(like), noise.to(like)), {
         "image": {0: images, 2: stride * rows, 3: stride * columns},
         "noise": {0: samples, 1: images},
     }

@@ -60,11 +60,7 @@ class LatentHealth(Callback):
         self._in_a_row: dict[str, int] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check that there is a model to measure.
-
-        Raises:
-            InputError: Neither the module nor its ``model`` has a prior.
-        """
+        """Check that there is a model to measure."""
         model_of(pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
