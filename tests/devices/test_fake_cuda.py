@@ -210,7 +210,7 @@ def test_losses_are_looked_at_once_in_fifty_steps():
             watch.note(step, {"loss": value})
         assert gpu.waits == []
         watch.note(49, {"loss": value})
-    assert set(gpu.waits) == {"a value is read: training/finite.py:_first_not_finite"}
+    assert set(gpu.waits) == {"a value is read: training/finite.py:_fetched"}
 
 
 # Where the host waits, entry by entry
