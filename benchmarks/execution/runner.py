@@ -178,7 +178,7 @@ def _ready(cells: Sequence[Cell], options: RunOptions) -> RunOptions:
     Paths become absolute, since another process may be in another folder.
     """
     for cell in cells:
-        TrainingSettings.from_mapping({**(cell.training or {}), "devices": options.devices})
+        TrainingSettings(**{**(cell.training or {}), "devices": options.devices})
     device = options.device
     if options.ray is None:  # the devices of a cluster are not known here
         settings = TrainingSettings(device=device, devices=options.devices)

@@ -187,4 +187,4 @@ def build_model(cell: Cell, dataset: Dataset) -> Any:
 def training_settings(cell: Cell, options: RunOptions) -> TrainingSettings:
     """Return how a cell is trained on this machine."""
     here = {"seed": cell.seed, "device": options.device, "devices": options.devices}
-    return TrainingSettings.from_mapping({**(cell.training or {}), **here})
+    return TrainingSettings(**{**(cell.training or {}), **here})

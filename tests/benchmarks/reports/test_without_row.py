@@ -11,7 +11,7 @@ from benchmarks.jobs.cells import plan_cells
 from benchmarks.jobs.results import read_result
 from benchmarks.run import main
 from benchmarks.suite.definition import read_suite
-from probseg.models.deterministic import deterministic
+from probseg.models.deterministic import DeterministicModel
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def plain():
 
         More of it.
         """
-        return deterministic(in_channels=in_channels, classes=classes, backbone=backbone)
+        return DeterministicModel(in_channels=in_channels, classes=classes, backbone=backbone)
 
     yield "plain"
     probseg.models.unregister("plain")
