@@ -69,11 +69,11 @@ def list_kind(kind: str) -> Iterator[ListedPart]:
     """Yield the parts of a kind in alphabetical order; a name with several sources has several."""
     for name, offers in sorted(registry(KINDS[kind]).offers().items()):
         for offer in offers:
-            module, attribute = offer.entry.module_name, offer.entry.object_name or ""
+            module, _, attribute = offer.target.partition(":")
             line = summary(module, attribute)
             if len(offers) > 1:
                 line = f"offered {len(offers)} times; uninstall one. {line}"
-            yield ListedPart(kind, name, offer.source, f"{module}:{attribute}", line)
+            yield ListedPart(kind, name, offer.source, offer.target, line)
 
 
 def summary(module: str, name: str) -> str:

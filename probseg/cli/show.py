@@ -108,7 +108,7 @@ def describe_part(kind: str, name: str) -> ShownPart:
         kind=kind,
         name=name,
         source=offer.source,
-        target=f"{offer.entry.module_name}:{offer.entry.object_name}",
+        target=offer.target,
         file=_file(documented),
         summary=summary,
         text=text,
