@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from probseg._version import __version__
-from probseg.cli import check, completion, describe, list, new_plugin, predict, show
+from probseg.cli import check, describe, list, new_plugin, predict, show
 from probseg.cli.command import Group, run_program
 
 EXAMPLES = """
@@ -23,7 +23,7 @@ examples:
 
 A kind is a model, backbone, encoder, projector, divergence, decoder, dataset or metric, in the
 singular or in the plural. probseg COMMAND --help explains each command. Completion of commands,
-kinds and names: eval "$(probseg completion bash)", or zsh, or fish.
+kinds and names: eval "$(register-python-argcomplete probseg)" in bash and zsh.
 
 Exit status: 0 done, 1 something does not hold or cannot be read, 2 the arguments are wrong.
 """
@@ -38,7 +38,6 @@ PROBSEG = Group(
         new_plugin.COMMAND,
         describe.COMMAND,
         predict.COMMAND,
-        completion.COMMAND,
     ),
     examples=EXAMPLES,
     version=f"probseg {__version__}",

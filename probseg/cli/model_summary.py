@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,21 +16,18 @@ from torch.utils.flop_counter import FlopCounterMode
 OUTSIDE = "(outside of parts)"
 
 
-@dataclass(frozen=True)
-class PartSummary:
+class PartSummary(NamedTuple):
     """The size and the cost of one part, for one image."""
 
     name: str
     type: str
     parameters: int
-    trainable: int
     output: str  # shapes in the loss, or in sampling where the loss does not call the part
     loss_flops: int  # without the gradients
     sampling_flops: int  # of all samples
 
 
-@dataclass(frozen=True)
-class ModelSummary:
+class ModelSummary(NamedTuple):
     """The size and the cost of a model, for one image."""
 
     spec: dict[str, Any]
@@ -59,16 +56,19 @@ def summarise(model: Any, *, size: int, samples: int) -> ModelSummary:
     """
     model = model.eval()
     parts = dict(named_parts(model))
+    weights = [one for one in model.parameters() if one.requires_grad]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         image = torch.rand(1, model.in_channels, size, size)
         label = torch.randint(model.classes, (1, size, size))
         with _recorded(parts) as training:
             terms = model.loss(image, label)
-        gradient_flops = _gradient_flops(model, terms)
+        with FlopCounterMode(display=False) as gradients:
+            torch.autograd.grad(torch.stack([*terms.values()]).sum(), weights, allow_unused=True)
         with _recorded(parts) as sampling:
             model.sample(image, samples)
-    total = _total(model, training, sampling)
+    flops = [run.counter.get_total_flops() for run in (training, sampling)]
+    total = PartSummary("total", type(model).__name__, _size(model.parameters()), "", *flops)
     rows = list(_rows(parts, training, sampling))
     return ModelSummary(
         spec=model.spec,
@@ -76,7 +76,7 @@ def summarise(model: Any, *, size: int, samples: int) -> ModelSummary:
         samples=samples,
         parts=[*rows, *_remainder(total, rows)],
         total=total,
-        gradient_flops=gradient_flops,
+        gradient_flops=gradients.get_total_flops(),
     )
 
 
@@ -105,21 +105,18 @@ def _recorded(parts: Mapping[str, nn.Module]) -> Iterator[Run]:
     def enter(*_: object) -> None:
         starts.append(run.counter.get_total_flops())
 
-    def leave(name: str, module: nn.Module, result: Any) -> None:
+    def leave(name: str, module: nn.Module, _: Any, result: Any) -> None:
         flops = run.counter.get_total_flops() - starts.pop()
         if not starts:
             run.flops[name] += flops
         if module is parts[name]:
             run.outputs.setdefault(name, shapes(result))
 
-    def leaver(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda module, _, result: leave(name, module, result)
-
     hooks = []
     for name, part in parts.items():
         for module in part.modules():
-            hooks += [module.register_forward_pre_hook(enter)]
-            hooks += [module.register_forward_hook(leaver(name))]
+            hooks.append(module.register_forward_pre_hook(enter))
+            hooks.append(module.register_forward_hook(partial(leave, name)))
     try:
         with run.counter:
             yield run
@@ -128,44 +125,19 @@ def _recorded(parts: Mapping[str, nn.Module]) -> Iterator[Run]:
             hook.remove()
 
 
-def _gradient_flops(model: nn.Module, terms: Mapping[str, Tensor]) -> int:
-    trainable = [one for one in model.parameters() if one.requires_grad]
-    with FlopCounterMode(display=False) as counter:
-        torch.autograd.grad(torch.stack(list(terms.values())).sum(), trainable, allow_unused=True)
-    return int(counter.get_total_flops())
-
-
 def _rows(parts: Mapping[str, nn.Module], training: Run, sampling: Run) -> Iterator[PartSummary]:
     counted: set[nn.Parameter] = set()  # a parameter of two parts counts in the first
     for name, part in parts.items():
         own = set(part.parameters()) - counted
         counted |= own
-        yield PartSummary(
-            name=name,
-            type=type(part).__name__,
-            parameters=_size(own),
-            trainable=_size(one for one in own if one.requires_grad),
-            output=training.outputs.get(name) or sampling.outputs.get(name, ""),
-            loss_flops=training.flops[name],
-            sampling_flops=sampling.flops[name],
-        )
-
-
-def _total(model: nn.Module, training: Run, sampling: Run) -> PartSummary:
-    return PartSummary(
-        name="total",
-        type=type(model).__name__,
-        parameters=_size(model.parameters()),
-        trainable=_size(one for one in model.parameters() if one.requires_grad),
-        output="",
-        loss_flops=training.counter.get_total_flops(),
-        sampling_flops=sampling.counter.get_total_flops(),
-    )
+        output = training.outputs.get(name) or sampling.outputs.get(name, "")
+        flops = training.flops[name], sampling.flops[name]
+        yield PartSummary(name, type(part).__name__, _size(own), output, *flops)
 
 
 def _remainder(total: PartSummary, rows: list[PartSummary]) -> list[PartSummary]:
     """Return a row of what belongs to the model and to none of its parts, or none."""
-    fields = ("parameters", "trainable", "loss_flops", "sampling_flops")
+    fields = ("parameters", "loss_flops", "sampling_flops")
     rest = {name: getattr(total, name) - sum(getattr(row, name) for row in rows) for name in fields}
     return [PartSummary(OUTSIDE, "", output="", **rest)] if any(rest.values()) else []
 
