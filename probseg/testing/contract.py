@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from probseg.registry import registry
+from probseg.testing import CONTRACTS
 
 Part = str | Mapping[str, Any] | Callable[..., Any]
 """A registered name, a mapping ``{"name": ..., **options}`` or a constructor."""
@@ -27,13 +28,11 @@ class Contract:
     A check runs with its own random numbers and leaves the global ones as they were.
 
     Args:
-        kind: The kind in the singular, for messages.
-        parts: The registry of the kind.
+        kind: The kind in the singular, one of :data:`probseg.testing.CONTRACTS`.
     """
 
-    def __init__(self, kind: str, parts: str) -> None:
+    def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.parts = parts
         self.checks: list[Check] = []
 
     def __call__(self, body: Callable[[Make], None]) -> Check:
@@ -65,7 +64,7 @@ class Contract:
             return part
         options = {"name": part} if isinstance(part, str) else dict(part)
         name = options.pop("name")
-        return lambda **given: registry(self.parts).create(name, **given, **options)
+        return lambda **given: registry(CONTRACTS[self.kind]).create(name, **given, **options)
 
 
 def expect(holds: bool | Tensor, expected: str, actual: object) -> None:
@@ -97,6 +96,24 @@ def expect_gradients(part: Any, loss: Tensor) -> None:
     expect(not missing, "a gradient for every parameter", f"none for {', '.join(missing)}")
     bad = [name for name, gradient in named.items() if not gradient.isfinite().all()]
     expect(not bad, "finite gradients", f"NaN or infinity in {', '.join(bad)}")
+
+
+def expect_separate_images(
+    read: Callable[..., Tensor], *inputs: Tensor, tolerance: float = 1e-5
+) -> None:
+    """Fail the running check unless an image's output is the same alone as in a batch."""
+    together, alone = read(*inputs)[:1], read(*(one[:1] for one in inputs))
+    expect_close(together, alone, "an image's output alone as in a batch", tolerance=tolerance)
+
+
+def expect_dependence(read: Callable[[Tensor], Tensor], value: Tensor, what: str) -> None:
+    """Fail the running check unless each entry of a tensor's second axis changes the output."""
+    before = read(value)
+    for number in range(value.shape[1]):
+        changed = value.clone()
+        changed[:, number] = 1 - changed[:, number]
+        differs = (read(changed) - before).abs().max() > 0
+        expect(differs, f"an output that depends on {what} {number}", "the same output")
 
 
 def perturbed(part: Any, scale: float = 0.3) -> Any:

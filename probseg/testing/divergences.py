@@ -24,7 +24,7 @@ from probseg.testing.contract import (
     repeatable,
 )
 
-contract = Contract("divergence", "divergences")
+contract = Contract("divergence")
 
 BATCH, LATENT = 3, 4
 DIRAC = 1e-3  # a scale at which a sample is its mean

@@ -17,9 +17,9 @@ from torch.nn import functional
 from probseg.interfaces import Evaluation
 from probseg.testing.contract import Contract, Make, expect, expect_close, expect_shape
 
-contract = Contract("metric", "metrics")
-agreement = Contract("agreement", "metrics")
-matching = Contract("matching", "metrics")
+contract = Contract("metric")
+agreement = Contract("agreement")
+matching = Contract("matching")
 
 IMAGES, SAMPLES, ANNOTATORS, SIDE, LATENT = 3, 4, 3, 8, 5
 

@@ -20,7 +20,7 @@ from probseg.testing.contract import (
     expect_shape,
 )
 
-contract = Contract("model", "models")
+contract = Contract("model")
 
 CHANNELS, CLASSES = 2, 3
 STEPS, RATE = 60, 2e-3  # enough for a network of any size to learn one batch by heart

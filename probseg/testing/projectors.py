@@ -21,7 +21,7 @@ from probseg.testing.contract import (
     repeatable,
 )
 
-contract = Contract("projector", "projectors")
+contract = Contract("projector")
 
 BATCH, LATENT, CONTEXT = 3, 4, 5
 
