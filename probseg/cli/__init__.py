@@ -18,7 +18,7 @@ examples:
   probseg show projector planar                 its options, its call, its source
   probseg check projector planar                whether it does what every projector must do
   probseg new-plugin radial --kind projector    a package of your own, with tests that pass
-  probseg describe csae --set latent_dim=8      parameters, output shapes and FLOPs of a model
+  probseg describe csae --set latent_dim=8      parameters and FLOPs of a model, part by part
   probseg predict model.safetensors scan.png --out predicted
 
 A kind is a model, backbone, encoder, projector, divergence, decoder, dataset or metric, in the

@@ -1,4 +1,4 @@
-"""``probseg describe``: the parameters, output shapes and FLOPs of a model, part by part."""
+"""``probseg describe``: the parameters and FLOPs of a model, part by part."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def add_arguments(parser: Parser) -> None:
 
 COMMAND = Command(
     name="describe",
-    summary="show the parameters, output shapes and FLOPs of a model",
+    summary="show the parameters and FLOPs of a model, part by part",
     add_arguments=add_arguments,
     run="probseg.cli.describe:run",
     examples=EXAMPLES,
@@ -93,10 +93,10 @@ def _print(summary: ModelSummary) -> None:
         f"{summary.samples} samples\n"
     )
     rows = [
-        (name, type_, f"{parameters:,}", output, scaled(loss), scaled(sampling))
-        for name, type_, parameters, output, loss, sampling in [*summary.parts, summary.total]
+        (name, type_, f"{parameters:,}", scaled(loss), scaled(sampling))
+        for name, type_, parameters, loss, sampling in [*summary.parts, summary.total]
     ]
-    print_rows(rows, ("part", "type", "parameters", "output", "FLOPs of loss", "FLOPs to sample"))
+    print_rows(rows, ("part", "type", "parameters", "FLOPs of loss", "FLOPs to sample"))
     step = summary.total.loss_flops + summary.gradient_flops
     print(
         f"\na training step: {scaled(step)} FLOPs, of which {scaled(summary.gradient_flops)} are "
