@@ -10,7 +10,6 @@ from functools import lru_cache
 from importlib.machinery import PathFinder
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 from probseg.cli.command import Command
 from probseg.cli.output import plain, print_json, print_rows
@@ -43,29 +42,19 @@ COMMAND = Command(
 )
 
 
-class ListedPart(NamedTuple):
-    """One name of a kind."""
-
-    kind: str
-    name: str
-    source: str  # "probseg", or distribution and version
-    target: str  # "module:object"
-    summary: str
-
-
 def run(options: argparse.Namespace) -> int:
     """Print the list and return exit status 0."""
     kinds = [singular(options.kind)] if options.kind else KINDS
-    parts = [part for kind in kinds for part in list_kind(kind)]
+    parts = [part for kind in kinds for part in _list(kind)]
     if options.json:
-        print_json([part._asdict() for part in parts])
+        print_json(parts)
     else:
-        rows = [(part.kind, part.name, part.source, part.summary) for part in parts]
+        rows = [[part[key] for key in ("kind", "name", "source", "summary")] for part in parts]
         print_rows(rows, ("kind", "name", "from", "what it is"))
     return 0
 
 
-def list_kind(kind: str) -> Iterator[ListedPart]:
+def _list(kind: str) -> Iterator[dict[str, str]]:
     """Yield the parts of a kind in alphabetical order; a name with several sources has several."""
     for name, offers in sorted(registry(KINDS[kind]).offers().items()):
         for offer in offers:
@@ -73,7 +62,13 @@ def list_kind(kind: str) -> Iterator[ListedPart]:
             line = summary(module, attribute)
             if len(offers) > 1:
                 line = f"offered {len(offers)} times; uninstall one. {line}"
-            yield ListedPart(kind, name, offer.source, offer.target, line)
+            yield {
+                "kind": kind,
+                "name": name,
+                "source": offer.source,  # "probseg", or distribution and version
+                "target": offer.target,
+                "summary": line,
+            }
 
 
 def summary(module: str, name: str) -> str:

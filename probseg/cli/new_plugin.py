@@ -91,7 +91,6 @@ def package(kind: str, name: str) -> dict[str, str]:
         "Class": "".join(one.capitalize() for one in name_parts),
         "package": "probseg_" + "_".join(name_parts),
         "version": __version__,
-        "below": _next_minor(__version__),
         "use": Template(_USES[kind]).substitute(kind=kind, name=name),
     }
     files = {file: _fill(template, values) for template, file in _FILES.items()}
@@ -116,13 +115,3 @@ def _check(kind: str, name: str) -> None:
         raise OptionError(
             f"a {kind} called {name!r} exists already, of {offers}; choose another name"
         )
-
-
-def _next_minor(version: str) -> str:
-    """Return the first version whose interfaces may differ.
-
-    >>> _next_minor("0.1.0")
-    '0.2'
-    """
-    major, minor, *_ = version.split(".")
-    return f"{major}.{int(minor) + 1}"
