@@ -1,6 +1,7 @@
 """The command ``probseg``: each of its commands has a file in this folder, and is listed below.
 
-To add a command, write a file with a ``COMMAND``, as ``check.py`` does, and list it here.
+To add a command, write a file as ``check.py`` is one, with ``SUMMARY``, ``EXAMPLES``,
+``add_arguments`` and ``run``, and list it here.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 
 from probseg._version import __version__
 from probseg.cli import check, describe, list, new_plugin, predict, show
-from probseg.cli.command import Group, run_program
+from probseg.cli.command import Group, command_of, run_program
 
 EXAMPLES = """
 examples:
@@ -31,14 +32,7 @@ Exit status: 0 done, 1 something does not hold or cannot be read, 2 the argument
 PROBSEG = Group(
     name="probseg",
     summary="probabilistic segmentation models, and the parts that they are composed of",
-    commands=(
-        list.COMMAND,
-        show.COMMAND,
-        check.COMMAND,
-        new_plugin.COMMAND,
-        describe.COMMAND,
-        predict.COMMAND,
-    ),
+    commands=tuple(map(command_of, (list, show, check, new_plugin, describe, predict))),
     examples=EXAMPLES,
     version=f"probseg {__version__}",
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from probseg.cli.command import Command
 from probseg.cli.output import plain, print_json, print_line
 from probseg.cli.parser import Parser, add_json, add_part, add_set, parse_assignments
 from probseg.options import check_given
@@ -15,6 +14,7 @@ from probseg.testing import CONTRACTS, checks
 if TYPE_CHECKING:
     from probseg.testing import Check
 
+SUMMARY = "check that a part keeps the contract of its kind"
 EXAMPLES = """
 examples:
   %(prog)s projector radial
@@ -30,15 +30,6 @@ def add_arguments(parser: Parser) -> None:
     add_part(parser, kinds=CONTRACTS)
     add_set(parser, "options of the part")
     add_json(parser)
-
-
-COMMAND = Command(
-    name="check",
-    summary="check that a part keeps the contract of its kind",
-    add_arguments=add_arguments,
-    run="probseg.cli.check:run",
-    examples=EXAMPLES,
-)
 
 
 def run(options: argparse.Namespace) -> int:

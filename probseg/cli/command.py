@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from probseg.cli.parser import Parser
@@ -46,6 +47,17 @@ class Command:
         """Import the function, call it and return the exit status."""
         module, _, function = self.run.partition(":")
         return int(getattr(import_module(module), function)(options))
+
+
+def command_of(module: ModuleType) -> Command:
+    """Return the command that a module defines, called as its file is."""
+    return Command(
+        name=module.__name__.rpartition(".")[2].replace("_", "-"),
+        summary=module.SUMMARY,
+        add_arguments=module.add_arguments,
+        run=f"{module.__name__}:run",
+        examples=module.EXAMPLES,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

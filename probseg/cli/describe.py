@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probseg.cli.command import Command
 from probseg.cli.output import print_json, print_rows
 from probseg.cli.parser import Parser, add_json, add_set, complete, parse_assignments
 from probseg.options import check_integer
@@ -15,6 +14,7 @@ from probseg.registry import registry
 if TYPE_CHECKING:
     from probseg.cli.model_summary import ModelSummary
 
+SUMMARY = "show the parameters and FLOPs of a model, part by part"
 EXAMPLES = """
 examples:
   %(prog)s csae
@@ -37,15 +37,6 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--size", type=int, default=128, metavar="PIXELS", help="an edge (128)")
     parser.add_argument("-n", type=int, default=16, metavar="N", help="samples of an image (16)")
     add_json(parser)
-
-
-COMMAND = Command(
-    name="describe",
-    summary="show the parameters and FLOPs of a model, part by part",
-    add_arguments=add_arguments,
-    run="probseg.cli.describe:run",
-    examples=EXAMPLES,
-)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -11,11 +11,11 @@ from importlib.machinery import PathFinder
 from itertools import pairwise
 from pathlib import Path
 
-from probseg.cli.command import Command
 from probseg.cli.output import plain, print_json, print_rows
 from probseg.cli.parser import Parser, add_json, complete
 from probseg.registry import KINDS, registry, singular
 
+SUMMARY = "show every installed part, where it comes from and what it is"
 EXAMPLES = """
 examples:
   %(prog)s
@@ -31,15 +31,6 @@ def add_arguments(parser: Parser) -> None:
     kind = parser.add_argument("kind", nargs="?", metavar="KIND", help="one kind (default: all)")
     complete(kind, lambda **_: [*KINDS.values()])
     add_json(parser)
-
-
-COMMAND = Command(
-    name="list",
-    summary="show every installed part, where it comes from and what it is",
-    add_arguments=add_arguments,
-    run="probseg.cli.list:run",
-    examples=EXAMPLES,
-)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,11 +8,11 @@ from pathlib import Path
 from string import Template
 
 from probseg._version import __version__
-from probseg.cli.command import Command
 from probseg.cli.parser import Parser, complete
 from probseg.errors import OptionError
 from probseg.registry import KINDS, registry, singular
 
+SUMMARY = "write a package with a part of your own"
 EXAMPLES = """
 examples:
   %(prog)s radial --kind projector
@@ -44,15 +44,6 @@ def add_arguments(parser: Parser) -> None:
     kind = parser.add_argument("--kind", required=True, metavar="KIND", help="such as projector")
     complete(kind, lambda **_: list(KINDS))
     parser.add_argument("--out", type=Path, metavar="DIR", help="(default: probseg-NAME)")
-
-
-COMMAND = Command(
-    name="new-plugin",
-    summary="write a package with a part of your own",
-    add_arguments=add_arguments,
-    run="probseg.cli.new_plugin:run",
-    examples=EXAMPLES,
-)
 
 
 def run(options: argparse.Namespace) -> int:

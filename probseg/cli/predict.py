@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probseg._version import __version__
-from probseg.cli.command import Command
 from probseg.cli.parser import Parser
 from probseg.errors import DataError, InputError, OptionError, ProbsegError
 from probseg.options import check_integer
@@ -19,6 +18,7 @@ from probseg.utils.progress import progress_bar
 if TYPE_CHECKING:
     from probseg.cli.prediction import Scaling
 
+SUMMARY = "write samples, mean, standard deviation and contours of images"
 EXAMPLES = """
 examples:
   %(prog)s model.safetensors scans/*.png --out predicted
@@ -54,15 +54,6 @@ def add_arguments(parser: Parser) -> None:
         default="refuse",
         help="what to do with images that were predicted before (refuse)",
     )
-
-
-COMMAND = Command(
-    name="predict",
-    summary="write samples, mean, standard deviation and contours of images",
-    add_arguments=add_arguments,
-    run="probseg.cli.predict:run",
-    examples=EXAMPLES,
-)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -79,12 +79,10 @@ def parse_window(window: str | None) -> Scaling:
         return Scaling(None)
     try:
         low, high = (float(word) for word in window.split(","))
-    except ValueError as error:
-        raise OptionError(
-            f"--window must be LOW,HIGH, such as -1000,400, not {window!r}"
-        ) from error
+    except ValueError:
+        low = high = np.nan
     if not -np.inf < low < high < np.inf:
-        raise OptionError(f"--window must begin with the lower number, not be {window}")
+        raise OptionError(f"--window must be LOW,HIGH, such as -1000,400, not {window!r}")
     return Scaling((low, high))
 
 

@@ -7,12 +7,12 @@ import inspect
 from functools import partial
 from typing import Any
 
-from probseg.cli.command import Command
 from probseg.cli.output import plain, print_json, print_line, print_rows
 from probseg.cli.parser import Parser, add_json, add_part
 from probseg.options import annotation_of, named_parameters
 from probseg.registry import KINDS, registry, singular
 
+SUMMARY = "show a part's options, shapes, reference and source"
 EXAMPLES = """
 examples:
   %(prog)s projector planar
@@ -37,15 +37,6 @@ def add_arguments(parser: Parser) -> None:
     """Add the arguments of ``show``."""
     add_part(parser)
     add_json(parser)
-
-
-COMMAND = Command(
-    name="show",
-    summary="show a part's options, shapes, reference and source",
-    add_arguments=add_arguments,
-    run="probseg.cli.show:run",
-    examples=EXAMPLES,
-)
 
 
 def run(options: argparse.Namespace) -> int:

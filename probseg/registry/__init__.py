@@ -149,16 +149,15 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         return self._import(name, offers[0])
 
     def _import(self, name: str, offer: Offer) -> Constructor:
+        part = f"{self.kind} {name!r} of {offer}"
         try:
             constructor = offer.load()
         except (Exception, SystemExit) as error:  # a plugin's import may raise anything
-            raise PluginError(
-                f"{self.kind} {name!r} of {offer} cannot be imported: {error}"
-            ) from error
+            raise PluginError(f"{part} cannot be imported: {error}") from error
         if not callable(constructor):
             raise PluginError(
-                f"{self.kind} {name!r} of {offer} is {type(constructor).__name__}, which cannot "
-                "be called; an entry point names a class or a function"
+                f"{part} is {type(constructor).__name__}, which cannot be called; an entry point "
+                "names a class or a function"
             )
         return constructor  # type: ignore[no-any-return]  # narrowed by callable() only
 
@@ -188,14 +187,11 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         Names that this process registered itself are left out.
         """
         offers = {name: [offer] for name, offer in self._builtin.items()}
-        for name, offer in _plugins(self.__name__, *_search_path()):
+        # A folder's time of change tells when a distribution was installed or removed.
+        search_path = [(folder, _modified(folder or os.curdir)) for folder in sys.path]
+        for name, offer in _plugins(self.__name__, *search_path):
             offers.setdefault(name, []).append(offer)
         return offers
-
-
-def _search_path() -> tuple[tuple[str, int], ...]:
-    # A folder's time of change tells when a distribution was installed or removed.
-    return tuple((entry, _modified(entry or os.curdir)) for entry in sys.path)
 
 
 def _modified(path: str) -> int:

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 CONTRACTS = {**KINDS, "agreement": "metrics", "matching": "metrics"}
 """Each contract, and the registry of the parts that may keep it; a metric may keep three."""
-_MODULES = {**CONTRACTS, **dict.fromkeys(("backbone", "encoder", "decoder"), "networks")}
+_MODULES = {
+    **CONTRACTS,
+    **dict.fromkeys(("backbone", "encoder", "decoder"), "networks"),
+    **dict.fromkeys(("projector", "divergence"), "densities"),
+}
 
 
 class Checks(Mapping[str, "list[Check]"]):

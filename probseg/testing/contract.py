@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -63,8 +64,7 @@ class Contract:
         if callable(part):
             return part
         options = {"name": part} if isinstance(part, str) else dict(part)
-        name = options.pop("name")
-        return lambda **given: registry(CONTRACTS[self.kind]).create(name, **given, **options)
+        return partial(registry(CONTRACTS[self.kind]).create, options.pop("name"), **options)
 
 
 def expect(holds: bool | Tensor, expected: str, actual: object) -> None:

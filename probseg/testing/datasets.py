@@ -41,9 +41,8 @@ def samples_have_their_types(make: Make) -> None:
         expect(image.dtype == torch.float32, "float32 images", image.dtype)
         expect(masks.dtype == torch.uint8, "uint8 masks", masks.dtype)
         expect(image.isfinite().all(), "finite images", f"NaN or infinity in sample {index}")
-        expect(
-            masks.max() < dataset.classes, f"classes below {dataset.classes}", masks.max().item()
-        )
+        largest = masks.max().item()
+        expect(largest < dataset.classes, f"classes below {dataset.classes}", largest)
         if present is not None:
             expect_shape(present, (dataset.annotators,), "presence")
             expect(present.dtype == torch.bool, "presence as bool", present.dtype)
@@ -93,8 +92,8 @@ def _some(dataset: Dataset) -> list[int]:
 
 
 def _expect_equal(actual: Sample | Batch, expected: Sample | Batch, what: str) -> None:
-    same = all(_equal(*pair) for pair in zip(actual, expected, strict=True))
-    expect(same, f"{what} to be equal", "different ones")
+    equal = all(_equal(*fields) for fields in zip(actual, expected, strict=True))
+    expect(equal, f"{what} to be equal", "a difference")
 
 
 def _equal(actual: Any, expected: Any) -> bool:
