@@ -92,25 +92,25 @@ def _folders(images: Iterable[Path], out: Path, *, existing: str) -> dict[Path, 
 
     if out.exists() and not out.is_dir():
         raise OptionError(f"--out must be a folder, not the file {out}")
-    folders: dict[Path, Path] = {}
+    files: dict[Path, Path] = {}  # by the folder of their predictions
     for file in dict.fromkeys(images):
         stem, suffix = stem_and_suffix(file.name)
         if not suffix:
             raise OptionError(f"{file} must be one of {', '.join(SUFFIXES)}")
-        for other in (one for one, folder in folders.items() if folder == out / stem):
+        other = files.setdefault(out / stem, file)
+        if other is not file:
             raise OptionError(
                 f"{other} and {file} would both go to {out / stem}; predict them separately"
             )
-        folders[file] = out / stem
-    done = [folder for folder in folders.values() if folder.exists()]
+    done = [folder for folder in files if folder.exists()]
     if done and existing == "refuse":
         more = f" and {len(done) - 1} more" if len(done) > 1 else ""
         raise DataError(
             f"{done[0]}{more} exist already; nothing was done (--existing skip leaves them, "
             "--existing replace predicts them anew)"
         )
-    skipped = done if existing == "skip" else []
-    return {file: folder for file, folder in folders.items() if folder not in skipped}
+    skipped = set(done) if existing == "skip" else set()
+    return {file: folder for folder, file in files.items() if folder not in skipped}
 
 
 def _load_model(path: Path, device: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -116,11 +116,12 @@ def expect_dependence(read: Callable[[Tensor], Tensor], value: Tensor, what: str
         expect(differs, f"an output that depends on {what} {number}", "the same output")
 
 
-def perturbed(part: Any, scale: float = 0.3) -> Any:
-    """Add noise to all weights of a part, whose initial values may make it trivial."""
-    if isinstance(part, nn.Module):
-        with torch.no_grad():
-            for parameter in part.parameters():
+def perturbed(part: Any, scale: float = 0.3, *, keep: Collection[str] = ()) -> Any:
+    """Add noise to the weights of a part, whose initial values may make it trivial."""
+    parameters = part.named_parameters() if isinstance(part, nn.Module) else ()
+    with torch.no_grad():
+        for name, parameter in parameters:
+            if name not in keep:
                 parameter.add_(scale * torch.randn_like(parameter))
     return part
 
