@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from probseg.registry import registry
-from probseg.testing import CONTRACTS
+from probseg.registry import KINDS, registry
 
 Part = str | Mapping[str, Any] | Callable[..., Any]
 """A registered name, a mapping ``{"name": ..., **options}`` or a constructor."""
@@ -29,11 +28,13 @@ class Contract:
     A check runs with its own random numbers and leaves the global ones as they were.
 
     Args:
-        kind: The kind in the singular, one of :data:`probseg.testing.CONTRACTS`.
+        kind: The kind in the singular, for messages.
+        parts: The registry of the parts that keep it (default: that of the kind).
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, parts: str = "") -> None:
         self.kind = kind
+        self.parts = parts or KINDS[kind]
         self.checks: list[Check] = []
 
     def __call__(self, body: Callable[[Make], None]) -> Check:
@@ -64,7 +65,7 @@ class Contract:
         if callable(part):
             return part
         options = {"name": part} if isinstance(part, str) else dict(part)
-        return partial(registry(CONTRACTS[self.kind]).create, options.pop("name"), **options)
+        return partial(registry(self.parts).create, options.pop("name"), **options)
 
 
 def expect(holds: bool | Tensor, expected: str, actual: object) -> None:

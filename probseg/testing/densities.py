@@ -190,7 +190,7 @@ def _scalar(density: Distribution) -> Tensor:
 def _expect_derivative(function: Callable[[Tensor], Tensor], at: Tensor, what: str) -> None:
     difference = ""
     try:
-        gradcheck(function, at.requires_grad_(), eps=1e-5, atol=1e-4, rtol=1e-4, fast_mode=True)
+        gradcheck(function, at.requires_grad_(), eps=1e-5, atol=1e-5, rtol=1e-4, fast_mode=True)
     except GradcheckError as error:
         difference = " ".join(str(error).split()).partition(" The above")[0]
     expect(not difference, f"a derivative in {what} that equals finite differences", difference)

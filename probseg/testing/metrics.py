@@ -18,8 +18,8 @@ from probseg.interfaces import Evaluation
 from probseg.testing.contract import Contract, Make, expect, expect_close, expect_shape
 
 contract = Contract("metric")
-agreement = Contract("agreement")
-matching = Contract("matching")
+agreement = Contract("agreement", "metrics")
+matching = Contract("matching", "metrics")
 
 IMAGES, SAMPLES, ANNOTATORS, SIDE, LATENT = 3, 4, 3, 8, 5
 
