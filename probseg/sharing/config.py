@@ -216,13 +216,11 @@ def _requirement(kind: str, name: str) -> Requirement | None:
     offers = parts.offers().get(name)
     if not offers:
         return Requirement(kind, name, None, None) if name in parts else None
-    entry, source = offers[0]
-    if source == "probseg":
+    offer = offers[0]
+    if offer.package == "probseg":
         return None
-    if entry.distro is None:
-        return Requirement(kind, name, None, None)
-    package = re.sub(r"[-_.]+", "-", entry.distro.name).lower()  # as package indices compare names
-    return Requirement(kind, name, package, entry.distro.version)
+    package = re.sub(r"[-_.]+", "-", offer.package).lower()  # as package indices compare names
+    return Requirement(kind, name, package, offer.version)
 
 
 # Each takes a document of its version to the next one.
