@@ -166,15 +166,15 @@ def open_packed(folder: Path) -> Opened:
 def open_archive(path: Path) -> Opened:
     """List a zip of PNG files, which are decoded on request."""
     from probseg.datasets.formats.files import Archive
-    from probseg.datasets.lidc.png import LidcSlices
+    from probseg.datasets.lidc.png import LidcPngs
 
-    source = LidcSlices(Archive(path))
-    chunks = source.chunks()
-    samples = [files for chunk in chunks for files in chunk.samples]
+    source = LidcPngs(Archive(path), "slices")
+    samples = source.items()
 
     def read(indices: Sequence[int]) -> Batch:
-        block = source.read(chunks[0]._replace(samples=[samples[index] for index in indices]))
-        return _batch(block.images / 255, block.masks)
+        records = [record for index in indices for record in source.read(samples[index])]
+        images = np.stack([record.image for record in records])
+        return _batch(images / 255, np.stack([record.masks for record in records]))
 
     return Opened(len(samples), read)
 

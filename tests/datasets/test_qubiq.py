@@ -233,7 +233,7 @@ FAULTS: dict[str, tuple[str, Any, str]] = {
         "values 0.99999",
     ),
     "below zero": (MASK, lambda path: save(path, -drawn(11, 11).astype(np.int16)), "values -1"),
-    "a mask of channels": (MASK, lambda path: save(path, drawn(11, 11, 3)), "with 3 channels"),
+    "a mask of channels": (MASK, lambda path: save(path, drawn(11, 11, 3)), "has 3 channels"),
     "an image of channels": (IMAGE, lambda path: save(path, noise(11, 11, 3)), "has 3 channels"),
     "no image": (IMAGE, Path.unlink, "has no image.nii.gz"),
     "no masks": (

@@ -27,7 +27,7 @@ _COLOURS = {0: "greyscale", 2: "colour", 3: "palette", 4: "greyscale with alpha"
 class Picture(NamedTuple):
     """Pixels as they are stored."""
 
-    pixels: NDArray[Any]  # (C, H, W)
+    pixels: NDArray[Any]  # (C, H, W); of a volume (slices, C, H, W)
     spacing: NDArray[np.floating[Any]]  # (2,) mm between rows and columns, NaN where unknown
     reorientation: Reorientation | None = None  # how NIfTI voxels became this picture
 

@@ -14,14 +14,13 @@ from probseg.datasets.cache.source import OnFault, Source
 from probseg.datasets.formats.files import Archive, FileTree, Folder
 from probseg.datasets.lidc.dicom import LidcDicom
 from probseg.datasets.lidc.pickle import LidcPickle
-from probseg.datasets.lidc.png import LidcCrops, LidcPngs, LidcSlices
+from probseg.datasets.lidc.png import PNG_LAYOUTS, LidcPngs
 from probseg.datasets.roots import find_root, is_packed, list_contents
 from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.options import check_choice, listing
 
 PACKED = "packed"
 LAYOUTS = ("crops", "dicom", "pickle", "slices", PACKED)
-_PNGS: dict[str, type[LidcPngs]] = {"crops": LidcCrops, "slices": LidcSlices}
 _OTHERS: dict[str, type[LidcDicom | LidcPickle]] = {"dicom": LidcDicom, "pickle": LidcPickle}
 _PICKLES = (".pickle", ".pkl")
 _DICOM_DEPTH = 5  # levels of folders above a series, as in TCIA's own downloads
@@ -82,7 +81,7 @@ class LidcRoot:
 
     def source(self, layout: str) -> Source:
         """Return the samples in a layout."""
-        return _PNGS[layout](self.tree) if layout in _PNGS else _OTHERS[layout](self.path)
+        return LidcPngs(self.tree, layout) if layout in PNG_LAYOUTS else _OTHERS[layout](self.path)
 
     def cache(self, caches: Path, layout: str | None) -> Path:
         """Return the folder of its packed cache; a layout that the user named has its own."""
@@ -124,7 +123,7 @@ def find_layout(given: Path, layout: str | None, caches: Path) -> Located:
 
 def describe_layouts() -> str:
     """Return a description of each layout, one a line."""
-    descriptions = {layout: one.description for layout, one in {**_PNGS, **_OTHERS}.items()}
+    descriptions = {layout: one.description for layout, one in {**PNG_LAYOUTS, **_OTHERS}.items()}
     descriptions[PACKED] = "a folder that probseg packed before"
     lines = [f"\n  {layout}: {descriptions[layout]}" for layout in sorted(LAYOUTS)]
     return f"a folder or zip file in one of these layouts, or a folder with it:{''.join(lines)}"
@@ -134,7 +133,7 @@ def _recognise(given: Path, caches: Path) -> list[Located]:
     files = _files(given) if given.is_dir() else [given]
     located = [one for file in files for one in _in_file(file, caches)]
     # PNG files beside a zip file of them are an unzipped copy, and not looked for.
-    if given.is_dir() and not any(one.layout in _PNGS for one in located):
+    if given.is_dir() and not any(one.layout in PNG_LAYOUTS for one in located):
         located += _in_tree(LidcRoot(given), caches)
     if not located and given.is_dir() and _has_dicom(given):
         located.append(Located("dicom", LidcRoot(given)))
@@ -172,7 +171,9 @@ def _in_tree(root: LidcRoot, caches: Path) -> list[Located]:
         return [Located(cached, root)]
     names = root.tree.names()
     return [
-        Located(layout, root) for layout, pngs in _PNGS.items() if any(map(pngs.matches, names))
+        Located(layout, root)
+        for layout, pngs in PNG_LAYOUTS.items()
+        if any(map(pngs.matches, names))
     ]
 
 
@@ -188,7 +189,7 @@ def _cached_layout(root: LidcRoot, caches: Path) -> str | None:
 
 def _may_enter(folder: str) -> bool:
     """Return whether a layout may go on below a folder; two of any name may be above it."""
-    in_layout = any(pngs.folder_pattern.fullmatch(folder) for pngs in _PNGS.values())
+    in_layout = any(pngs.folder_pattern.fullmatch(folder) for pngs in PNG_LAYOUTS.values())
     return folder.count("/") < 2 or in_layout
 
 

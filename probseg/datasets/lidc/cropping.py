@@ -28,21 +28,14 @@ class Frame(NamedTuple):
     step: float  # between its pixels, in pixels of the slices
 
 
-class CropSlice(NamedTuple):
-    """One slice of a crop."""
-
-    number: int
-    z: float  # mm
-    files: list[str]  # more than one if there are copies
-
-
 class Crop(NamedTuple):
-    """One nodule to cut out of its slices."""
+    """One slice of a nodule, to cut out of its scan."""
 
     name: str
     nodule: Nodule
+    z: float  # mm
     frame: Frame
-    slices: list[CropSlice]
+    files: list[str]  # more than one if there are copies
 
 
 def plan_crops(
@@ -65,18 +58,16 @@ def plan_crops(
     for nodule in cluster(scan):
         if len(nodule.annotations) > READERS:
             continue
-        slices = []
+        small = nodule._replace(scan=scan._replace(annotations=[]))  # to send to a process
         for number, z in enumerate(sorted({contour.z for contour in _reference(nodule).contours})):
+            expected.add(z)
             near = np.flatnonzero(np.abs(positions - z) <= _NEAR)
             if len(near):
-                slices.append(CropSlice(number, z, sorted(files[row][0] for row in near)))
+                name = f"{label}/nodule-{nodule.number}/slice-{number}"
+                names = sorted(files[row][0] for row in near)
+                crops.append(Crop(name, small, z, frame_around(nodule, size, spacing), names))
             else:
                 missing.add(z)
-            expected.add(z)
-        if slices:
-            frame = frame_around(nodule, size, spacing)
-            small = nodule._replace(scan=scan._replace(annotations=[]))  # to send to a process
-            crops.append(Crop(f"{label}/nodule-{nodule.number}", small, frame, slices))
     faults = [
         f"{label}: lacks {len(missing)} of its {len(expected)} outlined slices, z = "
         f"{', '.join(f'{z:g}' for z in sorted(missing))} mm (series {scan.series})"

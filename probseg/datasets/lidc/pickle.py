@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.datasets.cache.source import Block, Record, chunked, read_block
+from probseg.datasets.cache.source import Record
 from probseg.datasets.formats.files import file_state, in_file, printable
 from probseg.datasets.formats.safe_pickle import read_pickle
 from probseg.datasets.lidc.nodules import PROVENANCE, READERS, find_database, list_series
@@ -21,7 +20,6 @@ from probseg.errors import DataError, MissingDataError
 SIZE = (128, 128)
 
 _PATIENT = re.compile(r"LIDC-IDRI-\d{4}", re.ASCII)
-_CHUNK = 16  # samples that are read at once; they travel to another process as they are
 
 
 class Entry(NamedTuple):
@@ -30,13 +28,7 @@ class Entry(NamedTuple):
     sample: str
     patient: str
     content: Any
-
-
-class Chunk(NamedTuple):
-    """Samples that are read at once."""
-
-    as_uint8: bool  # how images are packed, here and in every other chunk
-    entries: Sequence[Entry]
+    as_uint8: bool  # how every image is packed
 
 
 class LidcPickle:
@@ -67,22 +59,29 @@ class LidcPickle:
         return len(self._contents)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_contents"}  # chunks have them
+        return {k: v for k, v in self.__dict__.items() if k != "_contents"}  # items have them
 
-    def chunks(self) -> list[Chunk]:
-        """Return the entries, some of them at a time."""
+    def items(self) -> list[Entry]:
+        """Return the entries; they travel to another process as they are."""
         as_uint8 = all(map(_has_255_steps, self._contents.values()))
         patients = _patients_of_series()
-        entries = [Entry(key, _patient(key, x, patients), x) for key, x in self._contents.items()]
-        return [Chunk(as_uint8, part) for part in chunked(entries, _CHUNK)]
+        return [
+            Entry(key, _patient(key, content, patients), content, as_uint8)
+            for key, content in self._contents.items()
+        ]
 
     def faults(self) -> list[str]:
         """Return nothing: the faults of an entry show when it is read."""
         return []
 
-    def read(self, chunk: Chunk) -> Block:
-        """Check and convert some entries."""
-        return read_block(chunk.entries, lambda entry: _record(entry, chunk.as_uint8))
+    def read(self, item: Entry) -> list[Record]:
+        """Check and convert an entry."""
+        with in_file(item.sample):
+            image, masks = _check_entry(item)
+        scaled = (
+            np.rint(image * 255).astype(np.uint8) if item.as_uint8 else image.astype(np.float16)
+        )
+        return [Record(item.sample, item.patient, scaled[None], masks)]
 
     @cached_property
     def _contents(self) -> dict[str, Any]:
@@ -100,13 +99,6 @@ class LidcPickle:
         if len(named) < len(contents):
             raise DataError(f"{self._path}: two keys are the same once they are written out")
         return dict(sorted(named.items(), key=lambda item: natural(item[0])))
-
-
-def _record(entry: Entry, as_uint8: bool) -> Record:
-    with in_file(entry.sample):
-        image, masks = _check_entry(entry)
-    pixels = np.rint(image * 255).astype(np.uint8) if as_uint8 else image.astype(np.float16)
-    return Record(entry.sample, entry.patient, pixels[None], masks)
 
 
 def _check_entry(entry: Entry) -> tuple[NDArray[Any], NDArray[np.uint8]]:
