@@ -55,7 +55,6 @@ def qubiq(
     root: str | os.PathLike[str] | None = None,
     *,
     size: int | None = 128,
-    orient: bool = True,
     cache: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     on_fault: OnFault = "refuse",
@@ -78,7 +77,6 @@ def qubiq(
         size: Edge of the pictures in pixels: images are resized by antialiased linear
             interpolation, masks by nearest neighbour. None leaves them as they are, which is
             possible where all are of one size.
-        orient: False takes voxels as they are stored and ignores the headers' orientation.
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
         on_fault: ``"refuse"`` to raise at faulty files, ``"skip"`` to leave their cases out.
@@ -100,8 +98,8 @@ def qubiq(
     if is_packed(path):
         return PackedDataset(path)
     tree = open_root(path, _entering(chosen), f"qubiq-{subset}", _WANTED)
-    source = QubiqSource(tree, chosen, task=task, size=size, orient=orient)
-    folder = cache_folder(cache, source.name, path, size, orient)
+    source = QubiqSource(tree, chosen, task=task, size=size)
+    folder = cache_folder(cache, source.name, path, size)
     return open_or_pack(source, folder, progress=progress, on_fault=on_fault)
 
 
@@ -142,21 +140,18 @@ class QubiqSource(AnnotatedFiles):
         subset: The collection.
         task: The structure, from 1.
         size: Edge of the images; None leaves them as they are, if they are all of one size.
-        orient: Whether voxels are ordered as their headers say, or taken as they are stored.
     """
 
-    def __init__(
-        self, tree: FileTree, subset: Subset, *, task: int, size: int | None, orient: bool
-    ) -> None:
+    def __init__(self, tree: FileTree, subset: Subset, *, task: int, size: int | None) -> None:
         super().__init__(tree, size)
         self.name = f"qubiq-{subset.folder}" + (f"-{task}" if subset.tasks > 1 else "")
         self.provenance = (
             f"QUBIQ 2021, {subset.folder}, task {task}: real images, real annotations of "
             f"{subset.raters} raters (the challenge's terms)"
         )
-        self.state = {"layout": "qubiq", "size": size, "orient": orient, **tree.state}
+        self.state = {"layout": "qubiq", "size": size, **tree.state}
         self.volumes = subset.volumes
-        self._subset, self._task, self._orient = subset, task, orient
+        self._subset, self._task = subset, task
 
     def collect(self, samples: defaultdict[str, SampleFiles]) -> None:
         """Collect the files of each case."""
@@ -194,7 +189,6 @@ class QubiqSource(AnnotatedFiles):
     def open(self, file: str, image: Picture | None = None) -> Picture:
         """Read an image, or the mask of one, whose voxels are turned as the image's."""
         volume = read_nifti(self.tree.read(file, _LARGEST), flat=not self.volumes)
-        volume = volume if self._orient else volume._replace(affine=None)
         reorient = image.reorientation if image else None
         if reorient is None:
             if (channels := volume.voxels.shape[3]) != self._subset.channels:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from probseg.datasets.cache.source import Record
 from probseg.datasets.formats.files import file_state, in_file, printable
+from probseg.datasets.formats.images import as_binary
 from probseg.datasets.formats.safe_pickle import read_pickle
 from probseg.datasets.lidc.nodules import PROVENANCE, READERS, find_database, list_series
 from probseg.datasets.splits import natural
@@ -128,11 +129,8 @@ def _check_entry(entry: Entry) -> tuple[NDArray[Any], NDArray[np.uint8]]:
 
 def _binary(mask: Any, reader: int) -> NDArray[np.uint8]:
     _check_array(mask, f"mask {reader}", "buif")
-    binary: NDArray[np.bool_] = mask == 1
-    if not np.array_equal(binary, mask):
-        others = np.unique(mask[~binary & (mask != 0)])[:4].tolist()
-        raise DataError(f"mask {reader} is not of 0 and 1: it has the values {others} as well")
-    return binary.astype(np.uint8)
+    with in_file(f"mask {reader}"):
+        return as_binary(mask, top=1)
 
 
 def _check_array(value: Any, what: str, kinds: str) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from probseg.datasets.annotated_files import AnnotatedFiles, ImageKind, SampleFiles
 from probseg.datasets.formats.files import FileTree, printable
-from probseg.datasets.formats.images import Picture, as_binary, read_grayscale, read_header
+from probseg.datasets.formats.images import Picture, as_binary, picture_size, read_grayscale
 from probseg.datasets.lidc.nodules import PROVENANCE, READERS
 from probseg.errors import DataError, MissingDataError
 
@@ -161,6 +161,6 @@ class LidcPngs(AnnotatedFiles):
         for name in names[:: len(names) // _PROBED + 1]:
             with suppress(DataError):  # is reported when it is read
                 file = self.files[name].images[0]
-                sizes[read_header(self.tree.read(file, _LARGEST))[:2]] += 1
+                sizes[picture_size(self.tree.read(file, _LARGEST))] += 1
         sensible = [size for size in sizes if size[0] == size[1] and 0 < size[0] <= _WIDEST]
         return max(sensible, key=lambda size: (sizes[size], size == _USUAL), default=_USUAL)
