@@ -147,20 +147,24 @@ class AnnotatedFiles(ABC):
         masks = np.zeros((len(pixels), len(slots), *native), np.uint8)
         for annotator, names in files.masks.items():
             masks[:, slots.index(annotator)] = self._mask(names[0], image)
-        kept = np.flatnonzero(masks.any((1, 2, 3))) if self.volumes else np.arange(len(pixels))
+        ids = [item]
+        if self.volumes:
+            kept = np.flatnonzero(masks.any((1, 2, 3)))
+            ids = [f"{item}/slice-{index}" for index in kept]
+            pixels, masks = pixels[kept], masks[kept]
         size = (self.size, self.size) if self.size else (native[0], native[1])
-        images, masks = resize_images(pixels[kept], size), resize_masks(masks[kept], size)
+        images, masks = self._scaled(resize_images(pixels, size)), resize_masks(masks, size)
         present = np.array([annotator in files.masks for annotator in slots])
         spacing = image.spacing * native / size
-        ids = [f"{item}/slice-{index}" for index in kept] if self.volumes else [item]
         return [
             Record(name, self.group(item), image_, mask, present, spacing)
-            for name, image_, mask in zip(ids, self._scaled(images), masks, strict=True)
+            for name, image_, mask in zip(ids, images, masks, strict=True)
         ]
 
     def _scaled(self, images: NDArray[Any]) -> NDArray[Any]:
-        eight_bit = self.keeps_bytes and self.kind.eight_bit
-        return np.rint(images).astype(np.uint8) if eight_bit else stretch(images)
+        if not (self.keeps_bytes and self.kind.eight_bit):
+            return stretch(images)
+        return images if images.dtype == np.uint8 else np.rint(images).astype(np.uint8)
 
     def _image(self, file: str) -> Picture:
         with in_file(file):

@@ -83,11 +83,6 @@ def folder(
 class FolderSource(AnnotatedFiles):
     """The samples of a tree; each annotator is a name of mask files.
 
-    Args:
-        tree: The files.
-        size: Edge of the images; None leaves them as they are, if they are all of one size.
-        classes: Number of classes in the masks.
-
     Raises:
         MissingDataError: The tree has another layout.
         DataError: Two files have the same purpose, or the groups cannot be read.

@@ -133,14 +133,7 @@ _LARGEST = 1 << 28  # bytes of a file
 
 
 class QubiqSource(AnnotatedFiles):
-    """The cases of one subset and task; training and validation are numbered separately.
-
-    Args:
-        tree: The files.
-        subset: The collection.
-        task: The structure, from 1.
-        size: Edge of the images; None leaves them as they are, if they are all of one size.
-    """
+    """The cases of one subset and task; training and validation are numbered separately."""
 
     def __init__(self, tree: FileTree, subset: Subset, *, task: int, size: int | None) -> None:
         super().__init__(tree, size)

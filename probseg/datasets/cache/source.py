@@ -43,7 +43,7 @@ class Source(Protocol):
 
     def faults(self) -> Sequence[str]:
         """Return the faults that show before any pixel is read: names and reasons."""
-        ...
+        return ()
 
     def read(self, item: Any) -> Sequence[Record]:
         """Return the samples of an item, perhaps in another process.

@@ -11,7 +11,7 @@ import numpy as np
 
 from probseg.datasets.cache.dataset import PackedDataset
 from probseg.datasets.cache.packing import cache_root, open_or_pack
-from probseg.datasets.cache.source import Record
+from probseg.datasets.cache.source import Record, Source
 from probseg.datasets.contours.anatomy import SIZE, Window, window_around
 from probseg.datasets.contours.rendering import VERSION, render
 from probseg.datasets.lidc.nodules import (
@@ -57,7 +57,7 @@ def contours(
     return open_or_pack(source, cache_root(cache) / "contours", progress=progress)
 
 
-class ContourSlices:
+class ContourSlices(Source):
     """The nodule-slices of the database with at most four readers; a source for the cache."""
 
     name = "contours"
@@ -77,10 +77,6 @@ class ContourSlices:
     def items(self) -> list[tuple[Nodule, Window]]:
         """Return the nodules with their windows."""
         return self._nodules
-
-    def faults(self) -> list[str]:
-        """Return nothing: a damaged database is refused as a whole."""
-        return []
 
     def read(self, item: tuple[Nodule, Window]) -> list[Record]:
         """Draw the slices of one nodule."""

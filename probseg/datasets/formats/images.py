@@ -84,14 +84,7 @@ def picture_size(data: bytes) -> tuple[int, int]:
 
 
 def read_grayscale(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Decode an 8-bit greyscale PNG of a given size.
-
-    Args:
-        data: The file's bytes.
-        size: Height and width that the image must have.
-
-    Returns:
-        (H, W) uint8.
+    """Decode an 8-bit greyscale PNG of a given height and width, (H, W) uint8.
 
     Raises:
         DataError: The bytes are not a complete PNG, or one of another size or kind of pixel.

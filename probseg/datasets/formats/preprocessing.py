@@ -28,14 +28,9 @@ def check_size(size: int | None) -> None:
 
 
 def resize_images(images: NDArray[Any], size: Size) -> NDArray[Any]:
-    """Resize by antialiased linear interpolation.
+    """Resize images (n, C, H, W) to (n, C, *size) float64 by antialiased linear interpolation.
 
-    Args:
-        images: (n, C, H, W).
-        size: Height and width of the result.
-
-    Returns:
-        (n, C, *size) float64, or the images themselves if they have that size.
+    Images that have that size are returned as they are.
     """
     if images.shape[-2:] == size:
         return images
@@ -72,17 +67,10 @@ def check_finite(image: NDArray[Any]) -> None:
 
 
 def as_labels(mask: NDArray[Any], classes: int = 2) -> NDArray[np.uint8]:
-    """Return a mask of classes 0 to ``classes`` - 1; of two classes, 255 may stand for 1.
+    """Return a mask of classes 0 to ``classes`` - 1, uint8; of two classes, 255 may stand for 1.
 
     >>> as_labels(np.array([[0.0, 255.0]])).tolist()
     [[0, 1]]
-
-    Args:
-        mask: Of any shape and real type.
-        classes: Number of classes, at most 256.
-
-    Returns:
-        The same shape, uint8.
 
     Raises:
         DataError: It has other values, however close to a class.

@@ -176,5 +176,5 @@ def _nothing_known(given: Path) -> MissingDataError:
     return MissingDataError(
         f"{given} has no LIDC, only {list_contents(given)}{hint}; the root of lidc is a folder "
         "that probseg packed before, or a folder or zip file in one of these layouts, or a folder "
-        f"with it:{''.join(lines)}"
+        f"with it:{''.join(lines)}\nThe scans are at cancerimagingarchive.net, collection LIDC-IDRI"
     )

@@ -96,17 +96,15 @@ def prepare_lidc(
     )
     dataset = open_or_pack(source, target, progress=progress, on_fault=on_fault, retry=True)
     if parts.exists():  # otherwise the data set was complete before
-        if source.absent:
-            _list_absent(source.absent, target / MISSING)
+        if absent := source.absent:
+            with atomic_file(target / MISSING) as temporary:
+                temporary.write_text("\n".join([*absent, ""]), encoding="utf-8")
+            logger.warning(
+                "%d scans of LIDC-IDRI are missing; see %s", len(absent), target / MISSING
+            )
         elif not dataset.skipped:
             shutil.rmtree(parts, ignore_errors=True)
     return dataset
-
-
-def _list_absent(absent: list[str], path: Path) -> None:
-    with atomic_file(path) as temporary:
-        temporary.write_text("\n".join([*absent, ""]), encoding="utf-8")
-    logger.warning("%d scans of LIDC-IDRI are missing; they are listed in %s", len(absent), path)
 
 
 class LidcDicom:

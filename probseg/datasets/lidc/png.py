@@ -88,12 +88,7 @@ PNG_LAYOUTS = {
 
 
 class LidcPngs(AnnotatedFiles):
-    """The samples of a file tree in one of the layouts of PNG files.
-
-    Args:
-        tree: The files.
-        layout: One of ``PNG_LAYOUTS``.
-    """
+    """The samples of a file tree in one of ``PNG_LAYOUTS``."""
 
     name = "lidc"
     provenance = PROVENANCE

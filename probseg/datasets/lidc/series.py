@@ -46,12 +46,7 @@ def index_folder(
 ) -> SeriesIndex:
     """Read the headers of DICOM files, in as many processes as there are cores if worth it.
 
-    Args:
-        root: The folder.
-        names: Its files, relative.
-        series: The SeriesInstanceUIDs of interest.
-        partial: Headers that an earlier run has read.
-        progress: Show a bar; by default if stderr is a terminal.
+    Only ``series`` (SeriesInstanceUIDs) are of interest; ``partial`` has what earlier runs read.
     """
     batches = list(_batches(names))
     jobs = -1 if len(names) >= _WORTH_PROCESSES else 1
@@ -114,8 +109,7 @@ def _header(series: str, z: float, spacing: list[float], size: list[int]) -> Sli
 class PartialResults:
     """Arrays by key, each in an ``.npz`` file that is written atomically; safe for many processes.
 
-    Args:
-        folder: The folder of the files; None to keep nothing.
+    Without a folder, nothing is kept.
     """
 
     def __init__(self, folder: Path | None) -> None:
