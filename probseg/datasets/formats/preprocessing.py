@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.functional import interpolate
 
 from probseg.errors import DataError, OptionError
 
@@ -34,16 +32,21 @@ def resize_images(images: NDArray[Any], size: Size) -> NDArray[Any]:
     """
     if images.shape[-2:] == size:
         return images
-    pixels = torch.from_numpy(np.ascontiguousarray(images, np.float64))
-    return interpolate(pixels, size, mode="bilinear", antialias=True).numpy()
+    return _interpolate(images.astype(np.float64), size, mode="bilinear", antialias=True)
 
 
 def resize_masks(masks: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """Resize class indices (n, A, H, W) to (n, A, *size) by nearest neighbour."""
     if masks.shape[-2:] == size:
         return masks
-    pixels = torch.from_numpy(np.ascontiguousarray(masks))
-    return interpolate(pixels, size, mode="nearest-exact").numpy()
+    return _interpolate(masks, size, mode="nearest-exact")
+
+
+def _interpolate(pixels: NDArray[Any], size: Size, **options: Any) -> NDArray[Any]:
+    import torch  # takes seconds, which a process that resizes nothing need not spend
+
+    tensor = torch.from_numpy(np.ascontiguousarray(pixels))
+    return torch.nn.functional.interpolate(tensor, size, **options).numpy()
 
 
 def stretch(images: NDArray[Any]) -> NDArray[np.float16]:
