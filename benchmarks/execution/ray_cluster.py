@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.execution.attempts import ATTEMPTS, Attempt, Event, died
+from benchmarks.execution.local import ATTEMPTS, DIED, Attempt, Event
 from benchmarks.jobs.cells import Cell
 from probseg.errors import OptionError
 from probseg.utils.atomic_files import WriteError, atomic_file
@@ -69,7 +69,7 @@ def ray_cluster(
                 except WriteError:
                     raise
                 except ray.exceptions.WorkerCrashedError:
-                    yield died(cell, attempts)
+                    yield Event("ended", cell, error=DIED.format(attempts))
                 except ray.exceptions.RayError as error:
                     line = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
                     yield Event("ended", cell, error=line)
@@ -79,13 +79,7 @@ def ray_cluster(
 
 
 def do(attempt: Attempt, cell: Cell, mark: Path) -> Delivery:
-    """Do a cell on a worker, in the driver's folder if this machine has it.
-
-    Args:
-        attempt: What to do with it.
-        cell: The cell.
-        mark: A file of the driver, which shows whether this machine has its folder.
-    """
+    """Do a cell on a worker, in the driver's folder if this machine has it, with its mark."""
     if mark.exists():
         return Delivery(attempt(cell), {})
     with tempfile.TemporaryDirectory() as scratch:

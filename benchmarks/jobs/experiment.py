@@ -29,7 +29,8 @@ from benchmarks.jobs.results import (
     set_aside_unusable,
     write_result,
 )
-from benchmarks.jobs.scoring import PictureRecorder, Predictor, Scores, choose_images, score_dataset
+from benchmarks.jobs.scoring import PictureRecorder, Predictor, choose_images, score_dataset
+from benchmarks.suite.settings import DataSettings, EvaluationSettings
 from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset
 from probseg.sharing.checkpoint import save
@@ -65,11 +66,6 @@ def run_experiment(cell: Cell, options: RunOptions, *, wait: bool = True) -> Res
 
     Of several runs in one folder, one does the cell and the others read its result.
 
-    Args:
-        cell: What to do.
-        options: Of the run.
-        wait: Whether to wait for another run that does this cell.
-
     Raises:
         BusyError: Another run does this cell, and ``wait`` is false.
         ProbsegError: The cell failed in a way that the user can mend.
@@ -98,13 +94,16 @@ def _run(cell: Cell, dataset: Dataset, options: RunOptions) -> Result:
 
 def _result(cell: Cell, dataset: Dataset, options: RunOptions) -> Result:
     folder = cell.folder(options.out)
-    data = prepare(dataset, cell.data_settings, cell.fold)
+    data = prepare(dataset, DataSettings(**cell.data), cell.fold)
     started = time.monotonic()
     write_json(folder / "split.json", asdict(data.split))
     trained = train(cell, data, options) if cell.trained else None
     predictor = make_predictor(cell, data, trained)
     evaluating = time.monotonic()
-    scores = _score(cell, data, predictor, folder)
+    recorder = PictureRecorder(choose_images(data.test))
+    batch = EvaluationSettings(**cell.evaluation).evaluation_batch
+    scores = score_dataset(predictor, data.test, batch=batch, watch=recorder.watch)
+    pictures.save(folder / pictures.FILE, recorder.pictures)
     return Result(
         cell=cell,
         provenance=provenance.collect(options.device),
@@ -118,8 +117,7 @@ def _result(cell: Cell, dataset: Dataset, options: RunOptions) -> Result:
         training=trained.summary() if trained else None,
         history=[dict(record) for record in trained.fit.history] if trained else [],
         images=TestImages(
-            index=[int(index) for index in data.test_index],
-            group=[str(group) for group in data.test.groups],
+            [int(index) for index in data.test_index], [str(group) for group in data.test.groups]
         ),
         scores=scores,
         means=means(scores),
@@ -132,7 +130,7 @@ def make_predictor(cell: Cell, data: Data, trained: Trained | None) -> Predictor
         assert cell.baseline is not None
         return baseline_predictor(cell.baseline, data.source.classes)
     assert cell.seed is not None
-    settings = cell.evaluation_settings
+    settings = EvaluationSettings(**cell.evaluation)
     return ModelPredictor(
         trained.model,
         settings.n_eval,
@@ -144,36 +142,28 @@ def make_predictor(cell: Cell, data: Data, trained: Trained | None) -> Predictor
     )
 
 
-def _score(cell: Cell, data: Data, predictor: Predictor, folder: Path) -> Scores:
-    recorder = PictureRecorder(choose_images(data.test))
-    batch = cell.evaluation_settings.evaluation_batch
-    scores = score_dataset(predictor, data.test, batch=batch, watch=recorder.watch)
-    pictures.save(folder / pictures.FILE, recorder.pictures)
-    return scores
-
-
 def train(cell: Cell, data: Data, options: RunOptions) -> Trained:
     """Train a cell's model, going on where an earlier run stopped, and save it.
 
     Raises:
         ProbsegError: The model cannot be built or trained as the config says.
     """
-    settings = training_settings(cell, options)
     folder = cell.folder(options.out)
-    model = build_model(cell, data.source)
+    settings = training_settings(cell, options)
     try:
-        done = _fit(model, data, settings, folder / "training")
+        trained = _train(cell, data, settings, folder / "training")
     except CheckpointError as error:  # of other code or data, or damaged
         set_aside(folder / "training", error)
-        model = build_model(cell, data.source)
-        done = _fit(model, data, settings, folder / "training")
-    save(model, folder / "model.safetensors")
-    return Trained(model, done, settings)
+        trained = _train(cell, data, settings, folder / "training")
+    save(trained.model, folder / "model.safetensors")
+    return trained
 
 
-def _fit(model: Any, data: Data, settings: TrainingSettings, out: Path) -> FitResult:
+def _train(cell: Cell, data: Data, settings: TrainingSettings, out: Path) -> Trained:
+    model = build_model(cell, data.source)
     # the progress of the run stands where that of the training would
-    return fit(model, data.train, data.validation, settings, out=out, progress=False)
+    done = fit(model, data.train, data.validation, settings, out=out, progress=False)
+    return Trained(model, done, settings)
 
 
 def build_model(cell: Cell, dataset: Dataset) -> Any:

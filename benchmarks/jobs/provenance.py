@@ -5,25 +5,14 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from benchmarks.arguments import cores
-from benchmarks.jobs.records import to_json
 
-PACKAGES = (
-    "probseg",
-    "torch",
-    "lightning",
-    "numpy",
-    "scipy",
-    "nflows",
-    "geomloss",
-    "POT",
-    "kornia",
-)
+PACKAGES = "probseg torch lightning numpy scipy nflows geomloss POT kornia".split()
 
 
 @dataclass(frozen=True)
@@ -44,7 +33,7 @@ class Provenance:
 
     def to_json(self) -> dict[str, Any]:
         """Return the provenance as a JSON object."""
-        return to_json(self)
+        return asdict(self)
 
 
 def collect(device: str) -> Provenance:
@@ -73,17 +62,14 @@ def git() -> GitState:
 
 def _git(*arguments: str) -> str | None:
     try:
-        answer = subprocess.run(
-            ["git", *arguments],
-            cwd=Path(__file__).parent,
-            capture_output=True,
+        return subprocess.check_output(
+            ["git", "-C", str(Path(__file__).parent), *arguments],
+            stderr=subprocess.DEVNULL,
             text=True,
             timeout=20,
-            check=True,
-        )
+        ).strip()
     except (OSError, subprocess.SubprocessError):
         return None  # an installed copy outside any repository
-    return answer.stdout.strip()
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -101,9 +87,7 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
