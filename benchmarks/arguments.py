@@ -110,13 +110,6 @@ class RunOptions:
             return 1
         return None if self.workers == 1 else max(1, cores() // self.workers)
 
-    @property
-    def ray_gpus_per_cell(self) -> float:
-        """GPUs of a cell on a cluster, one where cells train on CUDA and nothing else is given."""
-        if self.gpus_per_cell is not None:
-            return self.gpus_per_cell
-        return 1.0 if self.device.startswith("cuda") else 0.0
-
 
 def _check_scale(options: RunOptions) -> None:
     given = (options.workers > 1, options.ray is not None, options.devices > 1)

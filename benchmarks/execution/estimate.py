@@ -17,13 +17,11 @@ from dataclasses import replace
 from math import ceil
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from benchmarks.arguments import RunOptions
 from benchmarks.jobs.cells import Cell
 from benchmarks.suite.settings import DataSettings, EvaluationSettings
-
-if TYPE_CHECKING:
-    from benchmarks.arguments import RunOptions
 
 StepTimes = Mapping[str, float]  # kind of cell to seconds a step
 

@@ -7,10 +7,12 @@ import signal
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import ProcessPoolExecutor as Pool
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Literal, NamedTuple
@@ -83,23 +85,24 @@ def local_processes(
 
     One that dies loses only its own cell, whose training goes on from its last validation round.
     """
-    with _processes(attempt, min(count, len(cells))) as idle:
-        waiting, tries = deque(cells), Counter[str]()
-        running: dict[Future[Event], tuple[_Process, Cell]] = {}
+    count = min(count, len(cells))
+    with _pools(count) as (pools, start):
+        idle, waiting, tries = list(range(count)), deque(cells), Counter[str]()
+        running: dict[Future[Event], tuple[int, Cell]] = {}
         while waiting or running:
             while waiting and idle:
-                process, cell = idle.pop(), waiting.popleft()
+                number, cell = idle.pop(), waiting.popleft()
                 tries[cell.key] += 1
-                running[process.pool.submit(process.attempt, cell)] = process, cell
+                running[pools[number].submit(_on_gpu(attempt, number), cell)] = number, cell
                 if tries[cell.key] == 1:
                     yield Event("started", cell)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                process, cell = running.pop(future)
-                idle.append(process)
+                number, cell = running.pop(future)
+                idle.append(number)
                 if not isinstance(future.exception(), BrokenProcessPool):
                     yield future.result()
                     continue
-                process.renew()
+                pools[number] = start()
                 if tries[cell.key] < attempts:
                     waiting.appendleft(cell)
                     yield Event("retried", cell)
@@ -107,33 +110,18 @@ def local_processes(
                     yield Event("ended", cell, error=DIED.format(attempts))
 
 
-@dataclass
-class _Process:
-    """A pool of one: when its process dies, no other one is harmed."""
-
-    attempt: Attempt
-    lifeline: Connection
-    pool: ProcessPoolExecutor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        """Prepare a new process, which starts with its first cell."""
-        self.pool = ProcessPoolExecutor(1, START, initializer=_begin, initargs=(self.lifeline,))
-
-
 @contextmanager
-def _processes(attempt: Attempt, count: int) -> Iterator[list[_Process]]:
-    """Yield processes that end when the block, or this process, does."""
+def _pools(count: int) -> Iterator[tuple[list[Pool], Callable[[], Pool]]]:
+    """Yield pools of one, and what starts another; they end when the block or this process does."""
     lifeline, held = START.Pipe(duplex=False)
-    everyone = [_Process(_on_gpu(attempt, number), lifeline) for number in range(count)]
+    start = partial(Pool, 1, START, initializer=_begin, initargs=(lifeline,))
+    pools = [start() for _ in range(count)]
     try:
-        yield list(everyone)
+        yield pools, start
     finally:
         held.close()
-        for process in everyone:
-            process.pool.shutdown(cancel_futures=True)
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
         lifeline.close()
 
 

@@ -30,22 +30,15 @@ def ray_cluster(
     attempt: Attempt,
     cells: Sequence[Cell],
     *,
-    address: str,
-    gpus: float = 0,
-    attempts: int = ATTEMPTS,
+    address: str,  # "auto" joins the cluster on this machine, or starts one
+    gpus: float = 0,  # of each cell, such as 0.5
+    attempts: int = ATTEMPTS,  # at a cell whose worker dies
 ) -> Iterator[Event]:
     """Do cells on a Ray cluster, as many at once as its processors and GPUs allow.
 
     Every machine needs this checkout and its packages. A worker that sees the driver's folder
     writes there, and a retried cell goes on from its last validation round. Any other worker sends
     back the files of its cell, and a retried cell begins anew.
-
-    Args:
-        attempt: What to do with each cell.
-        cells: The cells.
-        address: Of the cluster; "auto" joins the one on this machine, or starts one.
-        gpus: Of each cell, such as 0.5.
-        attempts: At a cell whose worker dies.
 
     Raises:
         OptionError: Ray or the cluster is missing, or no machine of it is large enough.

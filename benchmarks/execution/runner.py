@@ -66,7 +66,9 @@ def choose_executor(options: RunOptions) -> Executor:
     if options.ray is not None:
         from benchmarks.execution.ray_cluster import ray_cluster
 
-        return partial(ray_cluster, address=options.ray, gpus=options.ray_gpus_per_cell)
+        share = options.gpus_per_cell
+        gpus = float(options.device.startswith("cuda")) if share is None else share
+        return partial(ray_cluster, address=options.ray, gpus=gpus)
     if options.workers > 1:
         return partial(local_processes, count=options.workers)
     return serial
@@ -82,7 +84,6 @@ class Runner:
     finished: dict[str, Result] = field(default_factory=dict)  # by key
     failed: dict[str, str] = field(default_factory=dict)  # label of a cell to its error
     unavailable: dict[str, str] = field(default_factory=dict)  # data set to how to get it
-    _started: list[str] = field(default_factory=list)  # keys, in order
     _busy: list[Cell] = field(default_factory=list)  # which another run does
 
     @property
@@ -125,24 +126,18 @@ class Runner:
         left = progress.left() if event.kind == "started" else ""
         progress.update(event)
         if event.kind == "started":
-            self._started.append(cell.key)
             say(self.console, Text.assemble((name, "bold"), f" · {left}" if left else ""))
         elif event.kind == "retried":
             say(self.console, f"{name}: its process died and is begun again", "yellow")
         elif event.kind == "busy":
             self._busy.append(cell)
             say(self.console, f"{name}: another run does it: later", "dim")
+        elif event.result is None:
+            self.failed[cell.label] = event.error
+            say(self.console, f"{name}: failed: {event.error}", "red")
         else:
-            is_last_line = self._started[-1] == cell.key  # where its name stands
-            self._record_end(event, "    " if is_last_line else f"{name}: ")
-
-    def _record_end(self, event: Event, start: str) -> None:
-        if event.result is None:
-            self.failed[event.cell.label] = event.error
-            say(self.console, f"{start}failed: {event.error}", "red")
-        else:
-            self.finished[event.cell.key] = event.result
-            say(self.console, f"{start}{_summary(event.result)}", "dim")
+            self.finished[cell.key] = event.result
+            say(self.console, f"{name}: {_summary(event.result)}", "dim")
 
     def _name(self, cell: Cell) -> str:
         return f"[{self.cells.index(cell) + 1}/{len(self.cells)}] {cell.label}"

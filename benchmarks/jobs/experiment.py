@@ -13,22 +13,11 @@ import torch
 
 import probseg
 from benchmarks.arguments import RunOptions
-from benchmarks.jobs import pictures, provenance
+from benchmarks.jobs import pictures, provenance, results
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.data import Data, dataset_of, prepare
 from benchmarks.jobs.output_folder import held, set_aside
 from benchmarks.jobs.predictors import ModelPredictor, baseline_predictor
-from benchmarks.jobs.results import (
-    Result,
-    TestImages,
-    Timings,
-    TrainingSummary,
-    finished_result,
-    means,
-    result_path,
-    set_aside_unusable,
-    write_result,
-)
 from benchmarks.jobs.scoring import PictureRecorder, Predictor, choose_images, score_dataset
 from benchmarks.suite.settings import DataSettings, EvaluationSettings
 from probseg.errors import CheckpointError
@@ -48,9 +37,9 @@ class Trained:
     fit: FitResult
     settings: TrainingSettings
 
-    def summary(self) -> TrainingSummary:
+    def summary(self) -> results.TrainingSummary:
         """Return the training of a result, without the history."""
-        return TrainingSummary(
+        return results.TrainingSummary(
             spec=self.model.spec,
             parameters=sum(p.numel() for p in self.model.parameters()),
             steps=self.fit.steps,
@@ -61,7 +50,7 @@ class Trained:
         )
 
 
-def run_experiment(cell: Cell, options: RunOptions, *, wait: bool = True) -> Result:
+def run_experiment(cell: Cell, options: RunOptions, *, wait: bool = True) -> results.Result:
     """Do a cell and write its result or its failure; training goes on where it stopped.
 
     Of several runs in one folder, one does the cell and the others read its result.
@@ -72,27 +61,27 @@ def run_experiment(cell: Cell, options: RunOptions, *, wait: bool = True) -> Res
     """
     dataset = dataset_of(cell, options.data_root)
     with held(cell.key, options.out, wait=wait):
-        set_aside_unusable(cell, options.out, dataset.fingerprint)
-        kept = finished_result(cell, options.out, dataset.fingerprint)
+        results.set_aside_unusable(cell, options.out, dataset.fingerprint)
+        kept = results.finished_result(cell, options.out, dataset.fingerprint)
         return kept or _run(cell, dataset, options)
 
 
-def _run(cell: Cell, dataset: Dataset, options: RunOptions) -> Result:
-    path = result_path(cell, options.out)
+def _run(cell: Cell, dataset: Dataset, options: RunOptions) -> results.Result:
+    path = results.result_path(cell, options.out)
     sweep(path.parent)
     try:
         with deterministic(options.device):
-            return write_result(path, _result(cell, dataset, options))
+            return results.write_result(path, _result(cell, dataset, options))
     except WriteError:
         raise
     except Exception as error:
         trace = "".join(traceback.format_exception(error))
         origin = provenance.collect(options.device)
-        write_result(path, Result(cell=cell, provenance=origin, error=trace))
+        results.write_result(path, results.Result(cell=cell, provenance=origin, error=trace))
         raise
 
 
-def _result(cell: Cell, dataset: Dataset, options: RunOptions) -> Result:
+def _result(cell: Cell, dataset: Dataset, options: RunOptions) -> results.Result:
     folder = cell.folder(options.out)
     data = prepare(dataset, DataSettings(**cell.data), cell.fold)
     started = time.monotonic()
@@ -104,11 +93,11 @@ def _result(cell: Cell, dataset: Dataset, options: RunOptions) -> Result:
     batch = EvaluationSettings(**cell.evaluation).evaluation_batch
     scores = score_dataset(predictor, data.test, batch=batch, watch=recorder.watch)
     pictures.save(folder / pictures.FILE, recorder.pictures)
-    return Result(
+    return results.Result(
         cell=cell,
         provenance=provenance.collect(options.device),
         data=data.summary(),
-        timings=Timings(
+        timings=results.Timings(
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             training_s=trained.fit.seconds if trained else 0.0,
             evaluation_s=time.monotonic() - evaluating,
@@ -116,11 +105,11 @@ def _result(cell: Cell, dataset: Dataset, options: RunOptions) -> Result:
         ),
         training=trained.summary() if trained else None,
         history=[dict(record) for record in trained.fit.history] if trained else [],
-        images=TestImages(
+        images=results.TestImages(
             [int(index) for index in data.test_index], [str(group) for group in data.test.groups]
         ),
         scores=scores,
-        means=means(scores),
+        means=results.means(scores),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.arguments import cores
 
+# whose versions decide numbers
 PACKAGES = "probseg torch lightning numpy scipy nflows geomloss POT kornia".split()
 
 
@@ -38,12 +39,10 @@ class Provenance:
 
 def collect(device: str) -> Provenance:
     """Return the provenance of what this process computes."""
-    return Provenance(versions(), git(), machine(device))
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that decide numbers."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+    versions = {"python": platform.python_version(), **{p: _version(p) for p in PACKAGES}}
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    git = GitState(_git("rev-parse", "HEAD"), None if changes is None else bool(changes))
+    return Provenance(versions, git, machine(device))
 
 
 def _version(package: str) -> str:
@@ -51,13 +50,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def git() -> GitState:
-    """Return the revision of the code and whether files differed from it, if git knows."""
-    revision = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no")
-    return GitState(revision, None if changes is None else bool(changes))
 
 
 def _git(*arguments: str) -> str | None:

@@ -268,7 +268,8 @@ def set_aside_unusable(cell: Cell, out: Path, fingerprint: str) -> None:
         set_aside(path, error)
         return
     if result is not None and _is_on_other_data(result, fingerprint):
-        reason = f"{path} was made on other data, not {fingerprint}"
+        made_on = result.tested_on.fingerprint
+        reason = f"{path} was made on other data, {made_on}, not {fingerprint}"
         set_aside(path, reason)  # first, so that nobody reads it from the renamed folder
         set_aside(path.parent, reason)
 

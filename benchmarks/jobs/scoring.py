@@ -60,13 +60,9 @@ def score_dataset(
     batch: int,
     watch: Callable[[int, Batch, Answers], None] = lambda start, batch, answers: None,
 ) -> Scores:
-    """Return the scores of every image of a data set.
+    """Return the scores of every image; ``watch`` sees each batch and the index of its first one.
 
-    Args:
-        predict: What predicts the answers to a batch.
-        dataset: The images.
-        batch: Images a batch; samples are seeded by batch, so it belongs to the config.
-        watch: Called with the index of each batch's first image, the batch and the answers.
+    Samples are seeded by batch, so the size of a batch belongs to the config.
     """
     scores: Scores = {}
     for start, images in batches(dataset, batch):
