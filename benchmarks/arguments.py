@@ -99,7 +99,17 @@ class RunOptions:
         check_integer("--devices", self.devices)
         if self.threads is not None:
             check_integer("--threads", self.threads)
-        _check_scale(self)
+        given = (self.workers > 1, self.ray is not None, self.devices > 1)
+        several = list(compress(("--workers", "--ray", "--devices"), given))
+        if len(several) > 1:
+            raise OptionError(f"{' and '.join(several)} do not go together; choose one")
+        share = self.gpus_per_cell
+        if share is not None and self.ray is None:
+            raise OptionError("--gpus-per-cell is of a Ray cluster; it comes with --ray")
+        if share is not None and not (0 <= share < 1 or share == int(share) > 0):
+            raise OptionError(
+                f"--gpus-per-cell must be a fraction of one GPU, or a whole number, not {share}"
+            )
 
     @property
     def threads_per_cell(self) -> int | None:
@@ -109,20 +119,6 @@ class RunOptions:
         if self.ray is not None:
             return 1
         return None if self.workers == 1 else max(1, cores() // self.workers)
-
-
-def _check_scale(options: RunOptions) -> None:
-    given = (options.workers > 1, options.ray is not None, options.devices > 1)
-    several = list(compress(("--workers", "--ray", "--devices"), given))
-    if len(several) > 1:
-        raise OptionError(f"{' and '.join(several)} do not go together; choose one")
-    share = options.gpus_per_cell
-    if share is not None and options.ray is None:
-        raise OptionError("--gpus-per-cell is of a Ray cluster; it comes with --ray")
-    if share is not None and not (0 <= share < 1 or share == int(share) > 0):
-        raise OptionError(
-            f"--gpus-per-cell must be a fraction of one GPU, or a whole number, not {share}"
-        )
 
 
 def cores() -> int:

@@ -126,7 +126,11 @@ def make_scorecard(model: Any, dataset: Dataset, options: argparse.Namespace) ->
     from probseg.training.settings import TrainingSettings
     from probseg.utils.progress import progress_bar
 
-    _check_fits(model, dataset)
+    for name, needed in {"channels": model.in_channels, "classes": model.classes}.items():
+        if needed != (there := getattr(dataset, name)):
+            raise DataError(
+                f"the model was built for {needed} {name}, but {dataset.name} has {there}"
+            )
     execution = choose_execution(TrainingSettings(device=options.device))
     if options.projected and model.spec.get("flow_context") not in ("image", "own"):
         raise OptionError("--projected needs a model with a projected prior, and this one has none")
@@ -158,14 +162,6 @@ def make_scorecard(model: Any, dataset: Dataset, options: argparse.Namespace) ->
         "scores": finite(scores),
         "means": means(scores),
     }
-
-
-def _check_fits(model: Any, dataset: Dataset) -> None:
-    for name, needed in {"channels": model.in_channels, "classes": model.classes}.items():
-        if needed != (there := getattr(dataset, name)):
-            raise DataError(
-                f"the model was built for {needed} {name}, but {dataset.name} has {there}"
-            )
 
 
 def to_rich(card: Mapping[str, Any]) -> Table:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -119,10 +117,11 @@ def run(parsed: argparse.Namespace) -> int:
         show_plan(plan, options, estimates)
         return 0
     try:
-        with sigterm_interrupts():
-            from benchmarks.execution.runner import run_plan
+        with suppress(ValueError):  # SIGTERM does what Ctrl-C does, where this is the main thread
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        from benchmarks.execution.runner import run_plan
 
-            return run_plan(plan, options)
+        return run_plan(plan, options)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -173,19 +172,6 @@ def _trains_on_gpu(options: RunOptions) -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-@contextmanager
-def sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM, by which schedulers and ``kill`` end a process, do what Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():  # only there can it be caught
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

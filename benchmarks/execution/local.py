@@ -55,10 +55,13 @@ class Attempt:
             WriteError: The disk is full or read-only, which no other cell would survive.
         """
         from benchmarks.jobs.experiment import run_experiment
+        from probseg.training.execution import choose_execution
+        from probseg.training.settings import TrainingSettings
 
-        options = replace(self.options, device=resolve(self.options.device))
-        with threads(options.threads_per_cell):
+        with threads(self.options.threads_per_cell):
             try:
+                here = choose_execution(TrainingSettings(device=self.options.device)).device
+                options = replace(self.options, device=str(here))
                 return Event("ended", cell, run_experiment(cell, options, wait=self.wait))
             except BusyError:
                 return Event("busy", cell)
@@ -159,13 +162,3 @@ def threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def resolve(device: str) -> str:
-    """Return the device of this machine that "auto" means."""
-    if device != "auto":
-        return device
-    from probseg.training.execution import choose_execution
-    from probseg.training.settings import TrainingSettings
-
-    return str(choose_execution(TrainingSettings(device=device)).device)
