@@ -39,7 +39,7 @@ def test_rows_that_there_are_stay_and_others_take_the_settings_of_their_model(pl
         suite.models
     )
     assert row.build == plain and row.description == "Build a model without a latent"
-    assert row.takes == ("backbone",)  # its patience is no setting of training
+    assert row.takes == ["backbone"]  # its patience is no setting of training
 
 
 def test_its_cell_builds_it_with_the_profiles_settings(plain) -> None:
