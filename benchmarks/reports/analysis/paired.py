@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from itertools import combinations
@@ -11,12 +11,14 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.reports.analysis.bootstrap import mean_interval
-from benchmarks.reports.analysis.dataset_results import DatasetResults, Groups, Paired, Values
+from benchmarks.reports.analysis.dataset_results import DatasetResults, Groups, Values
 from benchmarks.reports.analysis.paper import ROWS as PAPER_ROWS
 from benchmarks.reports.results_table import COLUMNS
+from benchmarks.tables import Best
 
+BEST: Mapping[str, Best] = {c.name: c.best for c in COLUMNS} | {"ncc": "high"}
 # Hungarian-matched IoU is 1 − Ŵ (1 − IoU): a test of it would only repeat that one.
-BETTER = {c.name: c.best for c in COLUMNS if c.best and c.name != "hungarian-iou"} | {"ncc": "high"}
+TESTED = tuple(metric for metric, best in BEST.items() if best and metric != "hungarian-iou")
 LEVEL = 0.05
 FEW = 13  # images, of which scipy's test is exact with ties too, but takes seconds
 
@@ -49,18 +51,13 @@ class PairedTest(Comparison):
     adjusted: float  # p after Holm's correction over its family
 
     @property
-    def lower(self) -> str | None:
-        """The row that is lower, where interval and adjusted p agree that one is."""
-        if not self.adjusted < LEVEL or not self.low * self.high > 0:
-            return None
-        return self.first if self.difference < 0 else self.second
-
-    @property
     def better(self) -> str | None:
         """The row that is better, where interval and adjusted p agree that one is."""
-        if self.lower is None or BETTER.get(self.metric, "low") == "low":
-            return self.lower
-        return self.second if self.lower == self.first else self.first
+        if not self.adjusted < LEVEL or not self.low * self.high > 0:
+            return None
+        rows = self.first, self.second
+        lower, higher = rows if self.difference < 0 else rows[::-1]
+        return {"low": lower, "high": higher, "": None}[BEST.get(self.metric, "low")]
 
 
 def compare(first: Values, second: Values, groups: Groups) -> Comparison:
@@ -159,17 +156,21 @@ def _paper_first(row: str) -> int:
 
 
 def _family(results: DatasetResults, pairs: Iterable[tuple[str, str]]) -> list[PairedTest]:
-    tests = [_test(results, *pair, metric) for pair in pairs for metric in BETTER]
-    defined = [test for test in tests if test is not None]
-    adjusted = holm([test.p for test in defined])
-    return [replace(test, adjusted=p) for test, p in zip(defined, adjusted, strict=True)]
+    tests = (paired_test(results, *pair, metric) for pair in pairs for metric in TESTED)
+    return adjust([test for test in tests if test is not None])
 
 
-def _test(results: DatasetResults, first: str, second: str, metric: str) -> PairedTest | None:
-    pair = results.paired((first, metric), (second, metric))
+def paired_test(
+    results: DatasetResults, first: str, second: str, metric: str, variant: str = "base"
+) -> PairedTest | None:
+    """Compare two rows in one metric, or return None where they share no image.
+
+    The adjusted p is that of this test alone until it is adjusted for its family.
+    """
+    pair = results.paired((first, metric), (second, metric), variants=(variant, variant))
     if pair is None:
         return None
-    comparison = compare_pair(pair)
+    comparison = compare(pair.first, pair.second, pair.groups)
     return PairedTest(
         **asdict(comparison),
         profile=results.profile,
@@ -182,6 +183,7 @@ def _test(results: DatasetResults, first: str, second: str, metric: str) -> Pair
     )
 
 
-def compare_pair(pair: Paired) -> Comparison:
-    """Compare the two sides of a pair."""
-    return compare(pair.first, pair.second, pair.groups)
+def adjust(tests: Sequence[PairedTest]) -> list[PairedTest]:
+    """Return a family of tests with p adjusted by Holm's procedure."""
+    adjusted = holm([test.p for test in tests])
+    return [replace(test, adjusted=p) for test, p in zip(tests, adjusted, strict=True)]

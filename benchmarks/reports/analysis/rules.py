@@ -14,7 +14,7 @@ from benchmarks.reports.analysis.paired import (
     LEVEL,
     Comparison,
     PairedTest,
-    compare_pair,
+    compare,
     paired_tests,
 )
 from benchmarks.tables import number
@@ -74,7 +74,7 @@ def is_spread(evidence: Evidence, row: str, *, more: bool) -> Judgement:
     pair = evidence.results.paired((row, "diversity"), (row, "annotator-diversity"))
     if pair is None:
         return Judgement(None, "Diversity has no values to compare.")
-    test = compare_pair(pair)
+    test = compare(pair.first, pair.second, pair.groups)
     holds = test.p < LEVEL and (test.low > 0 if more else test.high < 0)
     samples, annotators = signed(test.first_mean), signed(test.second_mean)
     name, difference = paper.model_name(row), differs(test, p=test.p)
@@ -88,7 +88,7 @@ def is_discardable(evidence: Evidence, row: str, *, metric: str = "w-iou") -> Ju
     pair = evidence.results.paired(answer, answer, variants=("base", "projected"))
     if pair is None:
         return Judgement(None, "The projected prior was not sampled.")
-    test = compare_pair(pair)
+    test = compare(pair.first, pair.second, pair.groups)
     margin = MARGIN * test.second_mean
     base, projected = signed(test.first_mean), signed(test.second_mean)
     scores = f"{paper.metric_name(metric)} is {base} from the base prior and {projected}"

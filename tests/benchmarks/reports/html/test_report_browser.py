@@ -246,19 +246,6 @@ def test_axe_finds_nothing(visit, report, scheme: str) -> None:
     assert [(fault["id"], fault["nodes"][0]["html"]) for fault in faults] == []
 
 
-def test_two_runs_side_by_side_sort_too(visit, make_run, tmp_path) -> None:
-    from benchmarks.compare import main
-
-    runs = [str(make_run(("lidc",), ("csae",), seed=seed).folder) for seed in (1, 2)]
-    out = tmp_path / "compare.html"
-    assert main([*runs, "--out", str(out)]) == 0
-    page = visit(out, viewport=PHONE)
-    page.locator("table[aria-labelledby=table-1] thead button").nth(2).click()
-    values = numbers(column(page, "table-1", 2))
-    assert len(values) == 7 and values == sorted(values)
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-
-
 def test_two_hundred_images_open_and_how_fast(visit, make_report, record_property) -> None:
     path = make_report(("lidc",), ("csae",), folds=(0,), pictures=200, size=64)
     started = time.perf_counter()
