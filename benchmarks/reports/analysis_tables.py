@@ -71,16 +71,6 @@ CORRELATION_COLUMNS: Sequence[Column[Correlation]] = (
 )
 
 
-def tests_table(tests: Iterable[PairedTest], *, title: str, caption: str) -> Table:
-    """Return the paired tests on one data set."""
-    return Table.of(TEST_COLUMNS, tests, title=title, caption=caption)
-
-
-def correlations_table(correlations: Iterable[Correlation], *, title: str) -> Table:
-    """Return the correlations of the Gini index on one data set."""
-    return Table.of(CORRELATION_COLUMNS, correlations, title=title)
-
-
 def statistics_markdown(analysis: Analysis) -> str:
     """Return tests and correlations as Markdown, one section a data set."""
     return "\n\n".join("\n\n".join(_section(one)) for one in analysis.evidence) + "\n"
@@ -90,10 +80,12 @@ def _section(evidence: Evidence) -> Iterator[str]:
     results = evidence.results
     yield f"## {dataset_name(results.dataset)}, profile {results.profile}"
     if evidence.tests:
-        tests = tests_table(evidence.tests, title="Paired tests", caption=TESTS_CAPTION)
+        tests = Table.of(TEST_COLUMNS, evidence.tests, title="Paired tests", caption=TESTS_CAPTION)
         yield to_markdown(tests, level=3, aligned=False)
     if evidence.correlations:
-        correlations = correlations_table(evidence.correlations, title="Gini index and Ŵ")
+        correlations = Table.of(
+            CORRELATION_COLUMNS, evidence.correlations, title="Gini index and Ŵ"
+        )
         yield to_markdown(correlations, level=3, aligned=False)
 
 
