@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
@@ -111,6 +111,11 @@ class Table:
         """
         rows = [[_as_cell(column.cell(record)) for column in columns] for record in records]
         return cls(title, columns, rows, caption, notes, label)
+
+    @classmethod
+    def of_lines(cls, names: Sequence[str], lines: Iterable[Sequence[Any]]) -> Table:
+        """Return the table of some lines of plain values, one line a row, for CSV."""
+        return cls.of([Column(name, itemgetter(i)) for i, name in enumerate(names)], lines)
 
     def without_empty_columns(self) -> Table:
         """Return the table without the columns in which every cell is missing."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import partial
 from operator import attrgetter
 
@@ -14,12 +13,9 @@ from benchmarks.reports.analysis.bootstrap import Coefficient
 from benchmarks.reports.analysis.claims import Outcome, Verdict
 from benchmarks.reports.analysis.correlation import Correlation
 from benchmarks.reports.analysis.paired import PairedTest
-from benchmarks.reports.analysis.paper import dataset_name, metric_name, model_name
-from benchmarks.reports.analysis.paper_tables import PAPER_COLUMNS, PaperRow, PaperTable
+from benchmarks.reports.analysis.paper import dataset_name, metric_name
 from benchmarks.reports.analysis.rules import Evidence
-from benchmarks.reports.results_table import MetricColumn
 from benchmarks.tables import (
-    MISSING,
     Column,
     Table,
     TableCell,
@@ -111,67 +107,6 @@ def correlations_values(analysis: Analysis) -> Table:
         ),
     ]
     return Table.of(columns, [c for one in analysis.evidence for c in one.correlations])
-
-
-@dataclass(frozen=True)
-class _PrintedRow:
-    """A row of a paper's table: what the paper prints of a model, or what was measured here."""
-
-    row: PaperRow
-    ours: bool
-
-
-def paper_table(table: PaperTable) -> Table:
-    """Return a table of the paper: a row with its values of each model, then one with ours."""
-    profile = re.sub("[^a-z0-9]+", "-", table.profile.lower())
-    columns: list[Column[_PrintedRow]] = [
-        Column("Data set", lambda r: dataset_name(r.row.dataset), number=False, once=True),
-        Column("Model", lambda r: model_name(r.row.model), number=False, once=True),
-        Column("", lambda r: "here" if r.ours else "paper", number=False, hint="source"),
-        *(column.column(partial(_paper_cell, column=column)) for column in PAPER_COLUMNS),
-    ]
-    return Table.of(
-        columns,
-        [_PrintedRow(row, ours) for row in table.rows for ours in (False, True)],
-        title=f"Table {table.number}, profile {table.profile}",
-        caption=table.caption,
-        label=f"paper-{table.number}-{profile}",
-    )
-
-
-def _paper_cell(printed: _PrintedRow, *, column: MetricColumn) -> TableCell:
-    value = printed.row.values[column.name]
-    summary, best = (value.ours, value.best) if printed.ours else (value.paper, value.paper_best)
-    if summary is None:
-        return TableCell(MISSING)
-    suffix = "†" if printed.ours and value.differs else ""
-    return TableCell(summary.show(column.digits), summary.mean, "best" if best else "", suffix)
-
-
-def paper_values(tables: Iterable[PaperTable]) -> Table:
-    """Return the paper's values and ours at full precision, one line a metric, for CSV."""
-    lines = [
-        (table, row, metric, value)
-        for table in tables
-        for row in table.rows
-        for metric, value in row.values.items()
-    ]
-    return Table.of(
-        [
-            Column("table", lambda line: line[0].number),
-            Column("profile", lambda line: line[0].profile),
-            Column("dataset", lambda line: line[1].dataset),
-            Column("model", lambda line: line[1].model),
-            Column("metric", lambda line: line[2]),
-            Column("paper_mean", lambda line: line[3].paper.mean),
-            Column("paper_sd", lambda line: line[3].paper.sd),
-            Column("mean", lambda line: line[3].ours.mean if line[3].ours else None),
-            Column("sd", lambda line: line[3].ours.sd if line[3].ours else None),
-            Column("cells", lambda line: line[3].ours.cells if line[3].ours else 0),
-            Column("differs", lambda line: int(line[3].differs)),
-        ],
-        lines,
-    )
 
 
 def verdicts_values(verdicts: Iterable[Verdict]) -> Table:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.jobs.results import Result
-from benchmarks.reports.analysis.dataset_results import DatasetResults
 from benchmarks.reports.analysis.paired import PairedTest, adjust, paired_test
+from benchmarks.reports.dataset_results import DatasetResults
 from benchmarks.reports.results_table import COLUMNS, VARIANTS, MetricColumn, Summary, summaries
 from benchmarks.reports.runs import Run
-from benchmarks.tables import MISSING, Column, Mark, Table, TableCell, interval, number
+from benchmarks.tables import MISSING, Column, Mark, Table, TableCell, interval, number, with_arrow
 from probseg.errors import OptionError
 
 RowKey = tuple[str, str, str]  # profile, data set and row
@@ -116,12 +116,6 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, json.dumps(value)
 
 
-def _mean(line: Line, summary: Summary | None) -> TableCell:
-    return (
-        TableCell(summary.show(line.column.digits), summary.mean) if summary else TableCell(MISSING)
-    )
-
-
 def _outcome(line: Line) -> TableCell:
     outcome = line.outcome or ("undecided" if line.test and line.column.best else MISSING)
     return TableCell(outcome, outcome, line.outcome)
@@ -135,9 +129,9 @@ def _interval(line: Line) -> TableCell:
 # The columns of the comparison: a new one is a new line here. A terminal shows the first six.
 LINE_COLUMNS: Sequence[Column[Line]] = (
     Column("", lambda line: line.row, number=False, hint="model", once=True),
-    Column("metric", lambda line: line.column.heading, number=False),
-    Column("A", lambda line: _mean(line, line.first)),
-    Column("B", lambda line: _mean(line, line.second)),
+    Column("metric", lambda line: with_arrow(line.column.title, line.column.best), number=False),
+    Column("A", lambda line: line.column.cell(line.first)),
+    Column("B", lambda line: line.column.cell(line.second)),
     Column("B − A", lambda line: number(line.change, f"+.{line.column.digits}f")),
     Column("B is", _outcome, number=False),
     Column("95 % interval", _interval),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.reports.analysis import Analysis, analyse
+from benchmarks.reports.analysis.paper_tables import paper_table, paper_values
 from benchmarks.reports.analysis_tables import (
     correlations_values,
-    paper_table,
-    paper_values,
     statistics_markdown,
     tests_values,
     verdicts_markdown,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.reports.analysis.dataset_results import Groups, Values
+from benchmarks.reports.dataset_results import Groups, Values
 
 FEWEST = 4  # points of a correlation; three lie on a line too easily
 RESAMPLES = 2000

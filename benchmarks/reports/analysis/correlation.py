@@ -10,8 +10,8 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.reports.analysis.bootstrap import FEWEST, Coefficient, coefficient
-from benchmarks.reports.analysis.dataset_results import DatasetResults, Paired
 from benchmarks.reports.analysis.paper import ROWS as PAPER_ROWS
+from benchmarks.reports.dataset_results import DatasetResults, Paired
 
 KERNELS = ("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy")
 

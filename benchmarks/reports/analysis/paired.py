@@ -11,8 +11,8 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.reports.analysis.bootstrap import mean_interval
-from benchmarks.reports.analysis.dataset_results import DatasetResults, Groups, Values
 from benchmarks.reports.analysis.paper import ROWS as PAPER_ROWS
+from benchmarks.reports.dataset_results import DatasetResults, Groups, Values
 from benchmarks.reports.results_table import COLUMNS
 from benchmarks.tables import Best
 

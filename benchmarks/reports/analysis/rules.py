@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from benchmarks.reports.analysis import paper
 from benchmarks.reports.analysis.correlation import Correlation, correlations
-from benchmarks.reports.analysis.dataset_results import DatasetResults
 from benchmarks.reports.analysis.paired import (
     LEVEL,
     Comparison,
@@ -17,6 +16,7 @@ from benchmarks.reports.analysis.paired import (
     compare,
     paired_tests,
 )
+from benchmarks.reports.dataset_results import DatasetResults
 from benchmarks.tables import number
 
 MARGIN = 0.05  # of the mean: priors that differ by less score alike

@@ -8,14 +8,14 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.jobs.results import Result
-from benchmarks.reports.analysis.dataset_results import (
+from benchmarks.reports.analysis.paper import model_name
+from benchmarks.reports.analysis.rules import Evidence, Judgement, interval, signed
+from benchmarks.reports.dataset_results import (
     DatasetResults,
     Training,
     Values,
     training_of,
 )
-from benchmarks.reports.analysis.paper import model_name
-from benchmarks.reports.analysis.rules import Evidence, Judgement, interval, signed
 from probseg.plots import Curve, resample
 
 EARLY = 25  # of 100 parts of the training
