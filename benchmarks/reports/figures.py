@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from benchmarks.jobs.pictures import Picture
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis import paper
-from benchmarks.reports.analysis.training_curves import gini_panels
 from benchmarks.reports.colours import COLOURS
+from benchmarks.reports.dataset_results import gini_panels
 from benchmarks.reports.runs import RowPictures, shared_pictures
 from probseg.plots import (
     ANNOTATOR,

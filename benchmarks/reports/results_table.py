@@ -9,28 +9,20 @@ from typing import NamedTuple, TypeVar
 
 from benchmarks.jobs.results import Result
 from benchmarks.reports.dataset_results import DatasetResults, by_dataset
-from benchmarks.tables import MISSING, Best, Column, Table, TableCell
+from benchmarks.tables import MISSING, Best, Column, Table, TableCell, to_csv
 
 Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
 class MetricColumn:
-    """A metric as a column of tables.
+    """A metric as a column of tables."""
 
-    Args:
-        name: In results.
-        title: The heading: the family of metrics, then the kernel.
-        best: Whether low or high values are better, if either is.
-        digits: After the decimal point.
-        hint: What it means, in one sentence.
-    """
-
-    name: str
-    title: str
-    best: Best = ""
-    digits: int = 3
-    hint: str = ""
+    name: str  # in results
+    title: str  # the heading: the family of metrics, then the kernel
+    best: Best = ""  # whether low or high values are better, if either is
+    digits: int = 3  # after the decimal point
+    hint: str = ""  # what it means, in one sentence
 
     def column(self, cell: Callable[[Record], TableCell]) -> Column[Record]:
         """Return the column of a table whose records ``cell`` reads."""
@@ -114,34 +106,21 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One model, variant of its prior, or baseline.
-
-    Args:
-        name: Its heading.
-        competes: Whether it may be marked as the best: a trained model, not a baseline.
-        values: Metric to summary.
-    """
+    """One model, variant of its prior, or baseline."""
 
     name: str
-    competes: bool
-    values: Mapping[str, Summary]
+    competes: bool  # whether it may be marked as the best: a trained model, not a baseline
+    values: Mapping[str, Summary]  # by metric
 
 
 @dataclass(frozen=True)
 class DatasetScores:
-    """What the rows scored on one data set.
-
-    Args:
-        dataset: Its name.
-        caption: The data, their split and what was run.
-        rows: In the order of the table.
-        notes: Row to its description.
-    """
+    """What the rows scored on one data set."""
 
     dataset: str
-    caption: str
-    rows: Sequence[Row]
-    notes: Mapping[str, str]
+    caption: str  # the data, their split and what was run
+    rows: Sequence[Row]  # in the order of the table
+    notes: Mapping[str, str]  # row to its description
 
 
 def summarise(
@@ -184,17 +163,16 @@ def summaries(results: Sequence[Result], variant: str = "base") -> dict[str, Sum
 def caption(results: Sequence[Result]) -> str:
     """Return the data, their split and what was run, in one paragraph."""
     data = results[0].tested_on
+    trained = [result.cell for result in results if result.cell.trained]
+    folds, seeds = _listing(c.fold for c in trained), _listing(c.seed for c in trained)
     parts = [
         f"Data: {data.provenance.rstrip('.')}.",
         f"Split {data.split}; {data.test} test images.",
         f"Profile {results[0].cell.profile}.",
+        *([f"Folds {folds}; seeds {seeds}."] if trained else []),
+        f"Code {', '.join(sorted({_revision(result) for result in results}))}.",
     ]
-    trained = [result.cell for result in results if result.cell.trained]
-    if trained:
-        folds, seeds = _listing(c.fold for c in trained), _listing(c.seed for c in trained)
-        parts.append(f"Folds {folds}; seeds {seeds}.")
-    revisions = {_revision(result) for result in results}
-    return " ".join([*parts, f"Code {', '.join(sorted(revisions))}."])
+    return " ".join(parts)
 
 
 def _listing(values: Iterable[int | None]) -> str:
@@ -231,12 +209,12 @@ def _metric_column(metric: MetricColumn, rows: Iterable[Row]) -> Column[Row]:
     return metric.column(cell)
 
 
-def values_table(scores: Iterable[DatasetScores]) -> Table:
-    """Return every value at full precision, one line a row and metric, for CSV."""
+def values_csv(scores: Iterable[DatasetScores]) -> str:
+    """Return every value at full precision, one line a row and metric, as CSV."""
     lines = [
         (one.dataset, row.name, metric, *summary)
         for one in scores
         for row in one.rows
         for metric, summary in row.values.items()
     ]
-    return Table.of_lines(("dataset", "row", "metric", "mean", "sd", "cells"), lines)
+    return to_csv(("dataset", "row", "metric", "mean", "sd", "cells"), lines)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.jobs import pictures
 from benchmarks.jobs.cells import Cell
@@ -25,19 +25,12 @@ DIGITS = 5  # significant ones of an exported score; sampling moves the third
 
 @dataclass(frozen=True)
 class Run:
-    """The results of a run and what its report needs beside them.
+    """The results of a run and what its report needs beside them."""
 
-    Args:
-        results: Of the finished cells, in the order of the table.
-        competing: The rows among which the best value is marked.
-        notes: Row to its description.
-        problems: The results that could not be read, and why.
-    """
-
-    results: Sequence[Result]
-    competing: Sequence[str]
-    notes: Mapping[str, str]
-    problems: Sequence[str] = ()
+    results: Sequence[Result]  # of the finished cells, in the order of the table
+    competing: Sequence[str]  # the rows among which the best value is marked
+    notes: Mapping[str, str]  # row to its description
+    problems: Sequence[str] = ()  # the results that could not be read, and why
 
 
 @dataclass(frozen=True)
@@ -127,9 +120,9 @@ def _read_results(folder: Path) -> tuple[dict[str, Result], list[str]]:
             result = read_result(path)
         except ResultError as error:
             problems.append(str(error))
-            continue
-        if result.finished:
-            results.setdefault(result.key, result)
+        else:
+            if result.finished:
+                results.setdefault(result.key, result)
     return results, problems
 
 
@@ -163,23 +156,6 @@ def _refuse_ambiguous(results: Iterable[Result]) -> None:
             )
 
 
-def combine(runs: Iterable[Run]) -> Run:
-    """Return several runs as one.
-
-    Raises:
-        ResultError: Two cells are the same row with other settings.
-    """
-    runs = list(runs)
-    by_key = {result.key: result for run in runs for result in run.results}
-    _refuse_ambiguous(by_key.values())
-    return Run(
-        results=list(by_key.values()),
-        competing=list(dict.fromkeys(row for run in runs for row in run.competing)),
-        notes={row: note for run in runs for row, note in run.notes.items()},
-        problems=[problem for run in runs for problem in run.problems],
-    )
-
-
 def by_profile(run: Run) -> dict[str, Run]:
     """Return profile to its part of a run: numbers of two profiles are never mixed."""
     groups: dict[str, list[Result]] = {}
@@ -188,8 +164,7 @@ def by_profile(run: Run) -> dict[str, Run]:
     return {profile: replace(run, results=results) for profile, results in groups.items()}
 
 
-@dataclass(frozen=True)
-class RowPictures:
+class RowPictures(NamedTuple):
     """The pictures of a row: those of its first fold and seed that has any."""
 
     result: Result
@@ -203,21 +178,19 @@ def shared_pictures(results: Iterable[Result], folder: Path) -> dict[str, list[R
         results: Of finished cells.
         folder: Of the run.
     """
-    rows: dict[tuple[str, str], RowPictures] = {}
+    by_dataset: dict[str, dict[str, RowPictures]] = {}
     for result in results:
         path = result.cell.folder(folder) / pictures.FILE
-        key = result.cell.dataset, result.cell.row
-        if result.cell.trained and key not in rows and path.exists():
-            rows[key] = RowPictures(result, pictures.load(path))
-    by_dataset: dict[str, list[RowPictures]] = {}
-    for (dataset, _), row in rows.items():
-        by_dataset.setdefault(dataset, []).append(row)
-    return {dataset: _shared(own) for dataset, own in by_dataset.items()}
+        rows = by_dataset.get(result.cell.dataset, {})
+        if result.cell.trained and result.cell.row not in rows and path.exists():
+            rows[result.cell.row] = RowPictures(result, pictures.load(path))
+            by_dataset[result.cell.dataset] = rows
+    return {dataset: _shared(list(rows.values())) for dataset, rows in by_dataset.items()}
 
 
 def _shared(rows: Sequence[RowPictures]) -> list[RowPictures]:
     shared = sorted(set.intersection(*(set(row.pictures) for row in rows)))
-    return [replace(row, pictures={i: row.pictures[i] for i in shared}) for row in rows]
+    return [RowPictures(result, {i: own[i] for i in shared}) for result, own in rows]
 
 
 def export(runs: Mapping[Path, Run], out: Path, *, with_pictures: bool = True) -> Run:
@@ -228,14 +201,21 @@ def export(runs: Mapping[Path, Run], out: Path, *, with_pictures: bool = True) -
 
     Args:
         runs: Folder of each run to what to keep of it.
-        out: Folder to write into, which ``python -m benchmarks.report`` reads.
+        out: Folder to write into.
         with_pictures: Whether to keep the images, which some data sets do not allow to pass on.
 
     Raises:
         ResultError: Two cells are the same row with other settings.
         WriteError: The disk is full or read-only.
     """
-    combined = combine(runs.values())
+    results = {result.key: result for run in runs.values() for result in run.results}
+    _refuse_ambiguous(results.values())
+    combined = Run(
+        results=list(results.values()),
+        competing=list(dict.fromkeys(row for run in runs.values() for row in run.competing)),
+        notes={row: note for run in runs.values() for row, note in run.notes.items()},
+        problems=[problem for run in runs.values() for problem in run.problems],
+    )
     for result in combined.results:
         _export_result(result, out)
     for source, run in runs.items() if with_pictures else ():

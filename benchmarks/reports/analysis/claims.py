@@ -7,7 +7,8 @@ reported, but decide nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -22,16 +23,19 @@ from benchmarks.reports.analysis.rules import (
     is_best,
     is_correlated,
     is_discardable,
-    is_spread,
-)
-from benchmarks.reports.analysis.training_curves import (
     is_lower_throughout,
     is_more_volatile,
+    is_spread,
     rises_early,
 )
 
 Outcome = Literal["reproduced", "not reproduced", "not tested"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+HEADINGS: Mapping[Outcome, str] = {
+    "reproduced": "Reproduced",
+    "not reproduced": "Not reproduced",
+    "not tested": "Not tested, though run in another setting",
+}
 RIVALS = ("punet", "2p-planar")
 # Section 5.2, of the PU-Net's samples.
 UNDERESTIMATED = ("qubiq-brain-growth", "qubiq-brain-tumor")
@@ -178,3 +182,25 @@ def _reserved(claim: Claim, evidence: Evidence, why: str) -> str:
     of_rows = (reservations(evidence.results, row) for row in claim.rows)
     distinct = dict.fromkeys(chain.from_iterable(of_rows))
     return why + (f" With reservations: {'; '.join(distinct)}." if distinct else "")
+
+
+def verdicts_markdown(verdicts: Sequence[Verdict]) -> str:
+    """Return the verdicts by outcome; claims on data sets that were not run are only counted."""
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    parts = [
+        "## Verdicts on the paper's claims",
+        ", ".join(f"{counts[outcome]} {outcome}" for outcome in HEADINGS) + ".",
+    ]
+    tested = [v for v in verdicts if not v.why.startswith("No results")]
+    for outcome, heading in HEADINGS.items():
+        items = [_item(verdict) for verdict in tested if verdict.outcome == outcome]
+        parts += [f"### {heading}", "\n".join(items)] if items else []
+    reasons = Counter(verdict.why for verdict in verdicts if verdict.why.startswith("No results"))
+    missing = [f"- {why} Claims not tested: {count}." for why, count in reasons.items()]
+    parts += ["### Not tested", "\n".join(missing)] if missing else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _item(verdict: Verdict) -> str:
+    source = f"{paper.dataset_name(verdict.dataset)}, {verdict.source}"
+    return f"- **{verdict.claim}** ({source}). {verdict.why}"

@@ -1,25 +1,28 @@
-"""Paired tests between models over the test images."""
+"""Paired tests between models over the test images, with intervals from the cluster bootstrap."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import reduce
+from functools import lru_cache, partial, reduce
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks.reports.analysis.bootstrap import mean_interval
 from benchmarks.reports.analysis.paper import ROWS as PAPER_ROWS
+from benchmarks.reports.analysis.paper import metric_name
 from benchmarks.reports.dataset_results import DatasetResults, Groups, Values
 from benchmarks.reports.results_table import COLUMNS
-from benchmarks.tables import Best
+from benchmarks.tables import Best, Column, TableCell, interval, number
 
 BEST: Mapping[str, Best] = {c.name: c.best for c in COLUMNS} | {"ncc": "high"}
 # Hungarian-matched IoU is 1 − Ŵ (1 − IoU): a test of it would only repeat that one.
 TESTED = tuple(metric for metric, best in BEST.items() if best and metric != "hungarian-iou")
 LEVEL = 0.05
+RESAMPLES = 2000
+INTERVAL = (0.025, 0.975)
 FEW = 13  # images, of which scipy's test is exact with ties too, but takes seconds
 
 
@@ -60,6 +63,23 @@ class PairedTest(Comparison):
         return {"low": lower, "high": higher, "": None}[BEST.get(self.metric, "low")]
 
 
+def _side(test: PairedTest, name: str) -> TableCell:
+    row = str(getattr(test, name))
+    return TableCell(row, row, "better" if test.better == row else "")
+
+
+TEST_COLUMNS: Sequence[Column[PairedTest]] = (
+    Column("metric", lambda test: metric_name(test.metric), number=False),
+    Column("first", partial(_side, name="first"), number=False),
+    Column("second", partial(_side, name="second"), number=False),
+    Column("difference", lambda test: number(test.difference)),
+    Column("95 % interval", lambda test: interval(test.low, test.high)),
+    Column("effect", lambda test: number(test.rank_biserial, ".2f")),
+    Column("p", lambda test: TableCell(f"{test.p:.2g}", test.p)),
+    Column("p, Holm", lambda test: TableCell(f"{test.adjusted:.2g}", test.adjusted)),
+)
+
+
 def compare(first: Values, second: Values, groups: Groups) -> Comparison:
     """Compare two samples of the same images.
 
@@ -85,6 +105,36 @@ def compare(first: Values, second: Values, groups: Groups) -> Comparison:
         rank_biserial=rank_biserial(differences),
         p=signed_rank(differences),
     )
+
+
+def mean_interval(values: Values, groups: Groups) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of values (N,), NaN for a single group.
+
+    It is the percentile interval of the cluster bootstrap, which resamples whole groups (N,).
+
+    References:
+        Davison and Hinkley, "Bootstrap methods and their application", 1997, section 3.8.
+    """
+    member = members(groups)
+    sums, counts = np.bincount(member, values), np.bincount(member)
+    if len(counts) < 2:
+        return float("nan"), float("nan")
+    weights = draws(len(counts))
+    low, high = np.quantile(weights @ sums / (weights @ counts), INTERVAL)
+    return float(low), float(high)
+
+
+def members(groups: Groups) -> NDArray[np.intp]:
+    """Return the index of each image's group (N,)."""
+    numbers: NDArray[np.intp] = np.unique(groups, return_inverse=True)[1]
+    return numbers
+
+
+@lru_cache(maxsize=8)
+def draws(groups: int) -> Values:
+    """Return how often each resample draws each group (B, G), the same at every call."""
+    share = np.full(groups, 1 / groups)
+    return np.random.default_rng(0).multinomial(groups, share, size=RESAMPLES).astype(float)
 
 
 def signed_rank(differences: Values) -> float:

@@ -11,7 +11,7 @@ from benchmarks.reports.analysis import paper
 from benchmarks.reports.analysis.paper import Published, published
 from benchmarks.reports.dataset_results import DatasetResults
 from benchmarks.reports.results_table import COLUMNS, MetricColumn, Summary, summaries
-from benchmarks.tables import Column, Table, TableCell
+from benchmarks.tables import Column, Table, TableCell, to_csv
 
 # The columns of the paper's tables, all with three digits.
 PAPER_COLUMNS = {c.name: replace(c, digits=3) for c in COLUMNS if c.name in paper.PRINTED}
@@ -154,8 +154,8 @@ def _cell(printed: _PrintedRow, *, column: MetricColumn) -> TableCell:
     return column.cell(value.ours, best=value.best, suffix="†" if value.differs else "")
 
 
-def paper_values(tables: Sequence[PaperTable]) -> Table:
-    """Return the paper's values and ours at full precision, one line a metric, for CSV."""
+def paper_csv(tables: Sequence[PaperTable]) -> str:
+    """Return the paper's values and ours at full precision, one line a metric, as CSV."""
     names = (
         *("table", "profile", "dataset", "model", "metric", "paper_mean", "paper_sd"),
         *("mean", "sd", "cells", "differs"),
@@ -170,4 +170,4 @@ def paper_values(tables: Sequence[PaperTable]) -> Table:
         for key, row in table.rows.items()
         for metric, value in row.items()
     ]
-    return Table.of_lines(names, lines)
+    return to_csv(names, lines)

@@ -19,9 +19,10 @@ from markupsafe import Markup
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis import Analysis
 from benchmarks.reports.analysis.claims import OUTCOMES, Verdict
+from benchmarks.reports.analysis.correlation import CORRELATION_COLUMNS
+from benchmarks.reports.analysis.paired import TEST_COLUMNS
 from benchmarks.reports.analysis.paper_tables import paper_table
 from benchmarks.reports.analysis.rules import Evidence
-from benchmarks.reports.analysis_tables import CORRELATION_COLUMNS, TEST_COLUMNS
 from benchmarks.reports.html.gini_charts import gini_charts
 from benchmarks.reports.html.sample_browser import browser_images
 from benchmarks.reports.runs import Run

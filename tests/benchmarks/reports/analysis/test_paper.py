@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.reports.analysis.paper import published
-from benchmarks.reports.analysis.paper_tables import paper_table, paper_tables, paper_values
+from benchmarks.reports.analysis.paper_tables import paper_csv, paper_table, paper_tables
 from benchmarks.reports.dataset_results import by_dataset
-from benchmarks.tables import to_csv, to_latex, to_markdown
+from benchmarks.tables import to_latex, to_markdown
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_markdown_has_the_papers_layout_and_marks(tables) -> None:
 
 
 def test_csv_holds_both_values(tables) -> None:
-    lines = list(csv.DictReader(io.StringIO(to_csv(paper_values(tables)))))
+    lines = list(csv.DictReader(io.StringIO(paper_csv(tables))))
     assert len(lines) == 4 * 3 * 5
     (line,) = (
         x for x in lines if (x["dataset"], x["model"], x["metric"]) == ("lidc", "csae", "w-iou")
