@@ -13,7 +13,7 @@ from probseg.cli.command import Command, run_program
 from probseg.cli.parser import Parser
 
 if TYPE_CHECKING:
-    from benchmarks.reports.runs import Run
+    from benchmarks.reports.runs import RunResults
 
 EXAMPLES = """
 examples:
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def report(run: Run, out: Path, *, folder: Path) -> None:
+def report(run: RunResults, out: Path, *, folder: Path) -> None:
     """Write the report of one run; the parts of several profiles get a folder each."""
     from benchmarks.reports.runs import by_profile
     from benchmarks.reports.writer import write
@@ -96,7 +96,7 @@ def report(run: Run, out: Path, *, folder: Path) -> None:
         print(f"{len(part.results)} results of {folder}: tables and figures are in {into}")
 
 
-def export(runs: Mapping[Path, Run], out: Path, *, pictures: bool) -> None:
+def export(runs: Mapping[Path, RunResults], out: Path, *, pictures: bool) -> None:
     """Copy the results of runs into one folder, and write its report."""
     from benchmarks.reports.runs import export, load, size
 

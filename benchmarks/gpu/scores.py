@@ -130,8 +130,7 @@ def _data(training: Path, options: PartOptions) -> Data:
 
 
 def _draw_gini(values: Mapping[str, Any], names: Sequence[str], out: Path) -> None:
-    from benchmarks.reports.colours import COLOURS
-    from benchmarks.reports.figures import write_figure
+    from benchmarks.reports.figures import COLOURS, write_figure
     from probseg.plots import gini_curves
 
     curves = {}

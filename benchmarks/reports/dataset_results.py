@@ -55,12 +55,9 @@ class DatasetResults:
         *,
         variants: tuple[str, str] = ("base", "base"),
     ) -> Paired | None:
-        """Return what two rows scored on the images where both have a value.
+        """Return what two rows, each with a metric, scored on the images where both have a value.
 
-        Args:
-            first: A row and a metric.
-            second: Another row, metric or both.
-            variants: Which prior of either was sampled.
+        The variants say which prior of either was sampled.
         """
         one, other = shared_trainings(self.rows.get(first[0], ()), self.rows.get(second[0], ()))
         a, b = by_image(one, first[1], variants[0]), by_image(other, second[1], variants[1])

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from benchmarks.jobs.pictures import Picture
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis import paper
-from benchmarks.reports.colours import COLOURS
 from benchmarks.reports.dataset_results import gini_panels
 from benchmarks.reports.runs import RowPictures, shared_pictures
 from probseg.plots import (
@@ -31,6 +30,18 @@ from probseg.plots import (
 )
 from probseg.utils.atomic_files import atomic_file
 
+# The colour of each row, the same in every figure: Okabe and Ito's, which colour-blind readers tell
+# apart.
+COLOURS = {
+    "punet": "#0072B2",
+    "2p-planar": "#E69F00",
+    "csae": "#009E73",
+    "csae-two-flows": "#56B4E9",
+    "csae-own": "#CC79A7",
+    "csae-posterior": "#D55E00",
+    "deterministic": "#777777",
+    "annotators": "#333333",
+}
 DOTS_PER_INCH = 150
 # Which data sets the paper's figures show.
 GINI_FIGURES = {

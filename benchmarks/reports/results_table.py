@@ -126,13 +126,7 @@ class DatasetScores:
 def summarise(
     results: Iterable[Result], *, competing: Iterable[str], notes: Mapping[str, str] | None = None
 ) -> list[DatasetScores]:
-    """Summarise finished results of one profile, data set by data set.
-
-    Args:
-        results: In the order of the rows.
-        competing: The rows among which the best value is marked.
-        notes: Row to its description.
-    """
+    """Summarise finished results of one profile, in the order of the rows, by data set."""
     competing, notes = set(competing), notes or {}
     return [
         DatasetScores(

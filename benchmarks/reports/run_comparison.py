@@ -11,7 +11,7 @@ from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis.paired import PairedTest, adjust, paired_test
 from benchmarks.reports.dataset_results import DatasetResults
 from benchmarks.reports.results_table import COLUMNS, VARIANTS, MetricColumn, Summary, summaries
-from benchmarks.reports.runs import Run
+from benchmarks.reports.runs import RunResults
 from benchmarks.tables import MISSING, Column, Mark, Table, TableCell, interval, number, with_arrow
 from probseg.errors import OptionError
 
@@ -44,7 +44,7 @@ class Line:
         return "better" if better == "B" else "worse" if better == "A" else ""
 
 
-def rows_of(run: Run) -> Rows:
+def rows_of(run: RunResults) -> Rows:
     """Return the results of a run, row by row."""
     rows: dict[RowKey, list[Result]] = {}
     for result in run.results:

@@ -24,7 +24,7 @@ DIGITS = 5  # significant ones of an exported score; sampling moves the third
 
 
 @dataclass(frozen=True)
-class Run:
+class RunResults:
     """The results of a run and what its report needs beside them."""
 
     results: Sequence[Result]  # of the finished cells, in the order of the table
@@ -43,7 +43,7 @@ class RunRecord:
     notes: Mapping[str, str]
 
 
-def write_record(run: Run, out: Path) -> None:
+def write_record(run: RunResults, out: Path) -> None:
     """Write ``run.json``, from which the report of a run can be made again.
 
     Raises:
@@ -87,12 +87,8 @@ def run_folders(folder: Path) -> list[Path]:
     return folders
 
 
-def load(folder: Path, *, everything: bool = False) -> Run:
-    """Read a run.
-
-    Args:
-        folder: What ``benchmarks.run`` or an export wrote.
-        everything: Whether to take every finished cell, not only those of the last command.
+def load(folder: Path, *, everything: bool = False) -> RunResults:
+    """Read what ``benchmarks.run`` or an export wrote: ``everything``, or only the last command.
 
     Raises:
         ResultError: No cell is finished, or two are the same row with other settings.
@@ -108,7 +104,7 @@ def load(folder: Path, *, everything: bool = False) -> Run:
     if not chosen:
         raise ResultError(f"{folder}: none of the cells that {FILE} lists is there")
     missing = [f"cell {key} is listed, but not there" for key in record.cells if key not in results]
-    return Run(chosen, record.competing, record.notes, [*problems, *missing])
+    return RunResults(chosen, record.competing, record.notes, [*problems, *missing])
 
 
 def _read_results(folder: Path) -> tuple[dict[str, Result], list[str]]:
@@ -126,7 +122,7 @@ def _read_results(folder: Path) -> tuple[dict[str, Result], list[str]]:
     return results, problems
 
 
-def _in_order_of_suite(results: Iterable[Result], problems: Sequence[str]) -> Run:
+def _in_order_of_suite(results: Iterable[Result], problems: Sequence[str]) -> RunResults:
     """Order results as the suite does; a row that it does not have comes last."""
     suite = read_suite()
     order = {row: index for index, row in enumerate(suite.models)}
@@ -141,7 +137,7 @@ def _in_order_of_suite(results: Iterable[Result], problems: Sequence[str]) -> Ru
     cells = [result.cell for result in ordered]
     competing = {c.row for c in cells if c.trained and c.row not in suite.all.baselines}
     notes = {name: entry.description for name, entry in suite.models.items()}
-    return Run(ordered, sorted(competing), notes, problems)
+    return RunResults(ordered, sorted(competing), notes, problems)
 
 
 def _refuse_ambiguous(results: Iterable[Result]) -> None:
@@ -156,7 +152,7 @@ def _refuse_ambiguous(results: Iterable[Result]) -> None:
             )
 
 
-def by_profile(run: Run) -> dict[str, Run]:
+def by_profile(run: RunResults) -> dict[str, RunResults]:
     """Return profile to its part of a run: numbers of two profiles are never mixed."""
     groups: dict[str, list[Result]] = {}
     for result in run.results:
@@ -172,12 +168,7 @@ class RowPictures(NamedTuple):
 
 
 def shared_pictures(results: Iterable[Result], folder: Path) -> dict[str, list[RowPictures]]:
-    """Return data set to the pictures of each trained row, of the images that every row has.
-
-    Args:
-        results: Of finished cells.
-        folder: Of the run.
-    """
+    """Return data set to the pictures of each trained row, of the images that every row has."""
     by_dataset: dict[str, dict[str, RowPictures]] = {}
     for result in results:
         path = result.cell.folder(folder) / pictures.FILE
@@ -193,7 +184,7 @@ def _shared(rows: Sequence[RowPictures]) -> list[RowPictures]:
     return [RowPictures(result, {i: own[i] for i in shared}) for result, own in rows]
 
 
-def export(runs: Mapping[Path, Run], out: Path, *, with_pictures: bool = True) -> Run:
+def export(runs: Mapping[Path, RunResults], out: Path, *, with_pictures: bool = True) -> RunResults:
     """Write the results of runs without checkpoints, as one run, and return it.
 
     The scores of images and the history are rounded to five significant digits; their means are
@@ -210,7 +201,7 @@ def export(runs: Mapping[Path, Run], out: Path, *, with_pictures: bool = True) -
     """
     results = {result.key: result for run in runs.values() for result in run.results}
     _refuse_ambiguous(results.values())
-    combined = Run(
+    combined = RunResults(
         results=list(results.values()),
         competing=list(dict.fromkeys(row for run in runs.values() for row in run.competing)),
         notes={row: note for run in runs.values() for row, note in run.notes.items()},

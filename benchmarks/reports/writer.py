@@ -18,7 +18,7 @@ from benchmarks.reports.analysis.rules import Evidence
 from benchmarks.reports.figures import write_figures
 from benchmarks.reports.html.report_page import write_report
 from benchmarks.reports.results_table import results_table, summarise, values_csv
-from benchmarks.reports.runs import Run, write_record
+from benchmarks.reports.runs import RunResults, write_record
 from benchmarks.tables import Table, to_csv, to_latex, to_markdown
 from probseg.utils.atomic_files import atomic_file
 
@@ -36,14 +36,11 @@ _TEST = (
 )
 
 
-def write(run: Run, out: Path, *, folder: Path | None = None) -> list[Table]:
+def write(run: RunResults, out: Path, *, folder: Path | None = None) -> list[Table]:
     """Write every table and figure of a run of one profile, and return the tables of results.
 
-    Args:
-        run: What to report.
-        out: Folder to write into.
-        folder: Of the run, where the pictures of its cells lie; by default ``out``, which then gets
-            the record of the run as well.
+    The pictures of its cells lie in ``folder``; by default in ``out``, which then gets the record
+    of the run as well.
 
     Raises:
         WriteError: The disk is full or read-only.

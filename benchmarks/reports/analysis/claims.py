@@ -83,20 +83,23 @@ def _of_table(table: Published) -> Iterator[Claim]:
         if table.lowest(metric) == "csae":
             text = f"The cSAE has the lowest {paper.metric_name(metric)} of the three models"
             yield Claim(text, data, source, paper.ROWS, _csae_is_best(metric))
-    if table.value("2p-planar", "w-iou").mean < table.value("punet", "w-iou").mean:
-        text = "A flow on the posterior alone (2p-planar) lowers the PU-Net's Ŵ (1 − IoU)"
-        rule = partial(is_best, row="2p-planar", rivals=("punet",), metric="w-iou")
-        yield Claim(text, data, source, ("2p-planar", "punet"), rule)
+    yield from _flow_helps(table, "w-iou", source)
+
+
+def _flow_helps(table: Published, metric: str, source: str) -> Iterator[Claim]:
+    rows = "2p-planar", "punet"
+    if table.value(rows[0], metric).mean < table.value(rows[1], metric).mean:
+        name = paper.metric_name(metric)
+        text = f"A flow on the posterior alone (2p-planar) lowers the PU-Net's {name}"
+        rule = partial(is_best, row=rows[0], rivals=rows[1:], metric=metric)
+        yield Claim(text, table.dataset, source, rows, rule)
 
 
 def _of_index(table: Published) -> Iterator[Claim]:
     data, source = table.dataset, "§5.1 and Table 1"
     text = "The cSAE retains the singular values most: the lowest Gini index of the three models"
     yield Claim(text, data, source, paper.ROWS, _csae_is_best("gini"))
-    if table.value("2p-planar", "gini").mean < table.value("punet", "gini").mean:
-        text = "A flow on the posterior alone (2p-planar) lowers the PU-Net's Gini index"
-        rule = partial(is_best, row="2p-planar", rivals=("punet",), metric="gini")
-        yield Claim(text, data, source, ("2p-planar", "punet"), rule)
+    yield from _flow_helps(table, "gini", source)
     text = "The Gini index is correlated with Ŵ: the lower, the better"
     yield Claim(text, data, "§5.1", paper.ROWS, is_correlated)
 
@@ -129,11 +132,7 @@ def _csae_is_best(metric: str) -> Callable[[Evidence], Judgement]:
 
 
 def verdicts(evidence: Iterable[Evidence]) -> list[Verdict]:
-    """Judge every claim of the paper.
-
-    Args:
-        evidence: Of every data set that was run, of any profile.
-    """
+    """Judge every claim of the paper by the data sets that were run, of any profile."""
     evidence = list(evidence)
     return [_verdict(claim, evidence) for claim in claims()]
 

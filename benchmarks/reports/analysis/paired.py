@@ -81,12 +81,7 @@ TEST_COLUMNS: Sequence[Column[PairedTest]] = (
 
 
 def compare(first: Values, second: Values, groups: Groups) -> Comparison:
-    """Compare two samples of the same images.
-
-    Args:
-        first: One value an image (N,).
-        second: The other value of the same images (N,).
-        groups: Patient of each image (N,), the unit that the bootstrap resamples.
+    """Compare two samples (N,) of the same images, whose patients (N,) the bootstrap resamples.
 
     References:
         Wilcoxon, "Individual comparisons by ranking methods", 1945; Kerby, "The simple difference

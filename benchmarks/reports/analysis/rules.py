@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from benchmarks import tables
 from benchmarks.reports.analysis import paper
 from benchmarks.reports.analysis.correlation import Correlation, correlations
 from benchmarks.reports.analysis.paired import (
@@ -20,7 +20,6 @@ from benchmarks.reports.analysis.paired import (
     paired_tests,
 )
 from benchmarks.reports.dataset_results import DatasetResults, Values
-from benchmarks.tables import number
 from probseg.plots import Curve, resample
 
 MARGIN = 0.05  # of the mean: priors that differ by less score alike
@@ -187,14 +186,13 @@ def interval(low: float, high: float, *, digits: int = 3) -> str:
     >>> interval(-0.02, 0.004)
     '95 % interval −0.020 to 0.004'
     """
-    if math.isnan(low):
-        return "no interval"
-    return f"95 % interval {signed(low, digits)} to {signed(high, digits)}"
+    limits = tables.interval(low, high, f".{digits}f")
+    return "no interval" if limits.value is None else f"95 % interval {limits.text}"
 
 
 def signed(value: float, digits: int = 3) -> str:
     """Return a number with a true minus sign, and none before zero."""
-    return number(value, f".{digits}f").text
+    return tables.number(value, f".{digits}f").text
 
 
 def differs(comparison: Comparison, *, p: float) -> str:

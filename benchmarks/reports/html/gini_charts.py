@@ -13,8 +13,8 @@ import numpy as np
 from markupsafe import Markup
 
 from benchmarks.jobs.results import Result
-from benchmarks.reports.colours import COLOURS
 from benchmarks.reports.dataset_results import gini_panels
+from benchmarks.reports.figures import COLOURS
 from probseg import plots
 
 # Colours of the figure that are not a model's, as the page's own, which follow its theme.

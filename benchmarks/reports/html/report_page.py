@@ -25,7 +25,7 @@ from benchmarks.reports.analysis.paper_tables import paper_table
 from benchmarks.reports.analysis.rules import Evidence
 from benchmarks.reports.html.gini_charts import gini_charts
 from benchmarks.reports.html.sample_browser import browser_images
-from benchmarks.reports.runs import Run
+from benchmarks.reports.runs import RunResults
 from benchmarks.tables import Table
 from probseg.utils.atomic_files import atomic_file
 
@@ -36,16 +36,9 @@ _HERE = Path(__file__).parent
 
 
 def write_report(
-    run: Run, tables: Iterable[Table], analysis: Analysis, out: Path, *, folder: Path
+    run: RunResults, tables: Iterable[Table], analysis: Analysis, out: Path, *, folder: Path
 ) -> Path:
-    """Write the report of a run, and return its path.
-
-    Args:
-        run: What was run.
-        tables: One a data set.
-        analysis: Of the run's results.
-        out: Folder to write into.
-        folder: Of the run, where each cell's pictures lie.
+    """Write the report of a run, whose pictures lie in ``folder``, and return its path.
 
     Raises:
         WriteError: The disk is full or read-only.
@@ -122,9 +115,7 @@ def _tests(evidence: Evidence) -> Table:
 def verdicts_by_claim(verdicts: Iterable[Verdict], datasets: Container[str]) -> dict[str, Any]:
     """Return the number of verdicts by outcome, and the verdicts on each claim.
 
-    Args:
-        verdicts: On every claim and data set.
-        datasets: Those that were run; claims on none of them come apart, as ``other_claims``.
+    Claims on none of the data sets, those that were run, come apart as ``other_claims``.
     """
     by_claim: dict[str, list[Verdict]] = {}
     for verdict in verdicts:

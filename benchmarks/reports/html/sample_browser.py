@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from benchmarks.jobs.pictures import Picture
 from benchmarks.jobs.results import Result
-from benchmarks.reports.colours import COLOURS
+from benchmarks.reports.figures import COLOURS
 from benchmarks.reports.results_table import COLUMNS
 from benchmarks.reports.runs import RowPictures, shared_pictures
 from probseg.plots import palette
@@ -30,12 +30,7 @@ Array = NDArray[Any]
 
 
 def browser_images(results: Iterable[Result], folder: Path) -> list[dict[str, Any]]:
-    """Return data set, title and content of the images of which every trained row has pictures.
-
-    Args:
-        results: Of finished cells.
-        folder: Of the run.
-    """
+    """Return data set, title and content of the images of which every trained row has pictures."""
     pictured = shared_pictures(results, folder).values()
     return [image for rows in pictured for image in _images_of(rows)]
 
@@ -59,11 +54,7 @@ def _scores(result: Result, index: int) -> dict[str, str]:
 
 
 def encode(pictures: Mapping[str, Picture]) -> dict[str, Any]:
-    """Return an image, its annotations and each model's samples of it, as plain data.
-
-    Args:
-        pictures: Model to its picture of this image.
-    """
+    """Return an image, its annotations and each model's samples of it, as plain data."""
     first = next(iter(pictures.values()))
     masks = first["masks"]
     foreground = masks > 0

@@ -18,7 +18,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from scipy import ndimage
 
-from benchmarks.reports.colours import COLOURS
+from benchmarks.reports.figures import COLOURS
 from benchmarks.reports.html import gini_charts, sample_browser
 from benchmarks.tables import number
 
