@@ -6,13 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from probseg.cli.command import Command, run_program
 from probseg.cli.parser import Parser
-
-if TYPE_CHECKING:
-    from benchmarks.tables import Table
 
 EXAMPLES = """
 examples:
@@ -65,7 +61,8 @@ def run(options: argparse.Namespace) -> int:
 
     from benchmarks.reports import run_comparison
     from benchmarks.reports.runs import load
-    from benchmarks.tables import to_terminal
+    from benchmarks.tables import to_markdown, to_terminal
+    from probseg.utils.atomic_files import atomic_file
 
     runs = load(options.first), load(options.second)
     first, second = map(run_comparison.rows_of, runs)
@@ -82,18 +79,13 @@ def run(options: argparse.Namespace) -> int:
     for remark in remarks:
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
     if options.out:
-        write(run_comparison.lines_tables(lines), remarks, options.out)
+        parts = [
+            *map(to_markdown, run_comparison.lines_tables(lines)),
+            *map("- {}".format, remarks),
+        ]
+        with atomic_file(options.out) as temporary:
+            temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return 0
-
-
-def write(tables: Sequence[Table], remarks: Sequence[str], out: Path) -> None:
-    """Write tables and remarks as Markdown."""
-    from benchmarks.tables import to_markdown
-    from probseg.utils.atomic_files import atomic_file
-
-    parts = [*map(to_markdown, tables), "\n".join(f"- {remark}" for remark in remarks)]
-    with atomic_file(out) as temporary:
-        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from benchmarks.jobs import pictures
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.pictures import Picture
-from benchmarks.jobs.records import from_json
+from benchmarks.jobs.records import from_json, to_json
 from benchmarks.jobs.results import Result, ResultError, read_result
 from benchmarks.suite.definition import read_suite
 from probseg.errors import DataError
@@ -50,13 +50,13 @@ def write_record(run: RunResults, out: Path) -> None:
         WriteError: The disk is full or read-only.
     """
     rows = {result.cell.row for result in run.results}
-    record = {
-        "schema": 1,
-        "cells": [result.key for result in run.results],
-        "competing": sorted(rows & set(run.competing)),
-        "notes": {row: note for row, note in run.notes.items() if row in rows},
-    }
-    write_json(out / FILE, record)
+    record = RunRecord(
+        schema=1,
+        cells=[result.key for result in run.results],
+        competing=sorted(rows & set(run.competing)),
+        notes={row: note for row, note in run.notes.items() if row in rows},
+    )
+    write_json(out / FILE, to_json(record))
 
 
 def _read_record(path: Path) -> RunRecord:
