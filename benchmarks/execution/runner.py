@@ -166,14 +166,14 @@ def _ready(cells: Sequence[Cell], options: RunOptions) -> RunOptions:
 
 
 def _report(plan: Plan, options: RunOptions, results: Sequence[Result], console: Console) -> None:
-    from benchmarks.reports.runs import Run
+    from benchmarks.reports.runs import RunResults
     from benchmarks.reports.writer import write
     from benchmarks.tables import to_terminal
 
     baselines = plan.suite.all.baselines
     competing = {c.row for c in plan.cells if c.trained and c.row not in baselines}
     notes = {name: row.description for name, row in plan.suite.models.items()}
-    run = Run(results, sorted(competing), notes)
+    run = RunResults(results, sorted(competing), notes)
     with held(REPORT, options.out):
         sweep(options.out)
         tables = write(run, options.out)
