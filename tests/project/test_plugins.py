@@ -120,7 +120,7 @@ def test_a_plugin_that_raises_at_import_breaks_only_itself(environment, source, 
     environment.install(broken, source("probseg-radial"))
     assert {"broken", "planar", "radial"} <= set(probseg.projectors)
     assert probseg.build("csae", projector="radial").spec["projector"]["name"] == "radial"
-    with pytest.raises(PluginError, match=r"probseg-broken 0\.3 .*no such device"):
+    with pytest.raises(PluginError, match=r"probseg_broken 0\.3 .*no such device"):
         probseg.build("csae", projector="broken")
     assert probseg.build("csae").spec["projector"]["name"] == "planar"
     environment.uninstall("probseg-broken", "probseg-radial")
