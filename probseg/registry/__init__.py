@@ -185,7 +185,9 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         Names that this process registered itself are left out.
         """
         offers = {name: [offer] for name, offer in self._builtin.items()}
-        for offer in _plugins(self.__name__, *_search_path()):
+        # A folder's time of change tells when a distribution was installed or removed.
+        search_path = [(folder, _modified(folder or os.curdir)) for folder in sys.path]
+        for offer in _plugins(self.__name__, *search_path):
             offers.setdefault(offer.entry.name, []).append(offer)
         return offers
 
