@@ -47,7 +47,7 @@ def test_its_own_tests_pass_once_it_is_installed(packages, site, python):
 def test_the_command_sees_what_is_installed(site, python):
     output = python("-m", "probseg", "list", cwd=site, path=[site])
     for kind in KINDS:
-        assert re.search(rf"^{kind} +my-{kind} +probseg-my-{kind} 0.1.0 +\w", output, re.M), output
+        assert re.search(rf"^{kind} +my-{kind} +probseg_my_{kind} 0.1.0 +\w", output, re.M), output
     assert "broken" not in output
 
 
