@@ -120,17 +120,17 @@ def open_archive(path: Path) -> Opened:
     import torch
 
     from probseg.datasets.formats.files import Archive
-    from probseg.datasets.lidc.png import LidcSlices
+    from probseg.datasets.lidc.png import LidcPngs
     from probseg.interfaces import Batch
 
-    source = LidcSlices(Archive(path))
-    chunks = source.chunks()
-    samples = [files for chunk in chunks for files in chunk.samples]
+    source = LidcPngs(Archive(path), "slices")
+    samples = source.items()
 
     def read(indices: Sequence[int]) -> Batch:
-        block = source.read(chunks[0]._replace(samples=[samples[index] for index in indices]))
-        images = (block.images / 255).astype(np.float32)
-        return Batch(torch.from_numpy(images), torch.from_numpy(block.masks))
+        records = [record for index in indices for record in source.read(samples[index])]
+        images = np.stack([record.image for record in records]) / 255
+        masks = np.stack([record.masks for record in records])
+        return Batch(torch.from_numpy(images.astype(np.float32)), torch.from_numpy(masks))
 
     return Opened(len(samples), read)
 
