@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,9 +55,7 @@ COMMAND = Command(
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return run_program(COMMAND, arguments)
+main = partial(run_program, COMMAND)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -25,7 +25,7 @@ from benchmarks.gpu.__main__ import (
     wait_or_end,
 )
 from benchmarks.speed import __main__ as speed
-from probseg.cli.command import make_parser as make_command_parser
+from probseg.cli.parser import Parser
 
 ROOT = Path(__file__).parents[3]
 
@@ -122,19 +122,23 @@ def test_a_step_really_runs_and_leaves_its_page(tmp_path):
     assert f'"torch": "{version("torch")}"' in page
 
 
+def parsed(command, arguments):
+    parser = Parser()
+    command.configure(parser)
+    return parser.parse_args(arguments)
+
+
 @pytest.mark.parametrize("small", [False, True])
 def test_the_commands_of_the_steps_are_valid(small):
     steps = make_steps(Options(out=Path(), small=small))
     for name in ("speed-train", "speed-sample"):
         _, module, *arguments = steps[name].arguments
         assert module == "benchmarks.speed"
-        assert make_command_parser(speed.COMMAND).parse_args(arguments).gpu is not small
+        assert parsed(speed.COMMAND, arguments).gpu is not small
     for name, batch in (("train-paper", 32), ("train-quick", 16)):
         _, module, *arguments = steps[name].arguments
         assert module == "benchmarks.run"
-        plan = run_command.make_plan(
-            run_command.options_of(run_command.make_parser().parse_args(arguments))
-        )
+        plan = run_command.make_plan(run_command.options_of(parsed(run_command.COMMAND, arguments)))
         assert [cell.row for cell in plan.cells] == ["punet", "2p-planar", "csae"]
         training = plan.cells[0].training
         assert (training["max_steps"], training["batch_size"]) == (
