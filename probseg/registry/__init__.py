@@ -7,10 +7,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from operator import attrgetter
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
-
-import entrypoints
 
 from probseg.errors import OptionError, PluginError, UnknownNameError
 from probseg.options import check_options, unknown
@@ -43,13 +42,22 @@ PARTS = {
 class Offer(NamedTuple):
     """A constructor under a name, and which package provides it."""
 
-    entry: entrypoints.EntryPoint
-    source: str  # "probseg" or the plugin's distribution and version
+    target: str  # "module:object"
+    package: str  # "probseg" or the plugin's distribution
+    version: str = ""  # of a plugin
+
+    @property
+    def source(self) -> str:
+        """The package and its version."""
+        return f"{self.package} {self.version}".rstrip()
 
     def __str__(self) -> str:
-        if self.source == "probseg":
-            return self.source
-        return f"{self.source} ({self.entry.module_name}:{self.entry.object_name})"
+        return f"{self.source} ({self.target})" if self.version else self.source
+
+    def load(self) -> Any:
+        """Import the constructor."""
+        module, _, attribute = self.target.partition(":")
+        return attrgetter(attribute)(importlib.import_module(module))
 
 
 class Registry(ModuleType, Mapping[str, Constructor]):
@@ -76,10 +84,7 @@ class Registry(ModuleType, Mapping[str, Constructor]):
             builtin: Name to ``"module:object"`` of the parts that the package itself ships.
         """
         package = sys.modules[module]
-        offers = {
-            name: Offer(entrypoints.EntryPoint.from_string(target, name), "probseg")
-            for name, target in builtin.items()
-        }
+        offers = {name: Offer(target, "probseg") for name, target in builtin.items()}
         vars(package).update(kind=kind, _builtin=offers, _local={})
         package.__class__ = cls
 
@@ -144,16 +149,15 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         return self._import(name, offers[0])
 
     def _import(self, name: str, offer: Offer) -> Constructor:
+        part = f"{self.kind} {name!r} of {offer}"
         try:
-            constructor = offer.entry.load()
+            constructor = offer.load()
         except (Exception, SystemExit) as error:  # a plugin's import may raise anything
-            raise PluginError(
-                f"{self.kind} {name!r} of {offer} cannot be imported: {error}"
-            ) from error
+            raise PluginError(f"{part} cannot be imported: {error}") from error
         if not callable(constructor):
             raise PluginError(
-                f"{self.kind} {name!r} of {offer} is {type(constructor).__name__}, which cannot "
-                "be called; an entry point names a class or a function"
+                f"{part} is {type(constructor).__name__}, which cannot be called; an entry point "
+                "names a class or a function"
             )
         return constructor  # type: ignore[no-any-return]  # narrowed by callable() only
 
@@ -183,14 +187,11 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         Names that this process registered itself are left out.
         """
         offers = {name: [offer] for name, offer in self._builtin.items()}
-        for offer in _plugins(self.__name__, *_search_path()):
-            offers.setdefault(offer.entry.name, []).append(offer)
+        # A folder's time of change tells when a distribution was installed or removed.
+        search_path = [(folder, _modified(folder or os.curdir)) for folder in sys.path]
+        for name, offer in _plugins(self.__name__, *search_path):
+            offers.setdefault(name, []).append(offer)
         return offers
-
-
-def _search_path() -> tuple[tuple[str, int], ...]:
-    # A folder's time of change tells when a distribution was installed or removed.
-    return tuple((entry, _modified(entry or os.curdir)) for entry in sys.path)
 
 
 def _modified(path: str) -> int:
@@ -201,35 +202,20 @@ def _modified(path: str) -> int:
 
 
 @lru_cache(maxsize=64)
-def _plugins(group: str, *search_path: tuple[str, int]) -> tuple[Offer, ...]:
-    entries = [
-        entry
-        for config, distribution in _installed(*search_path)
-        if config.has_section(group)
-        for entry in _entry_points(config[group], distribution)
-    ]
-    offers = {
-        (e.name, e.module_name, e.object_name): Offer(e, _distribution(e)) for e in entries
-    }  # a distribution that is twice on the path counts once
-    return tuple(offers.values())
+def _plugins(group: str, *search_path: tuple[str, int]) -> list[tuple[str, Offer]]:
+    plugins = []
+    for entry in _installed(*search_path).select(group=group):
+        target = entry.value.partition("[")[0].strip()  # what follows are extras
+        plugins.append((entry.name, Offer(target, entry.dist.name, entry.dist.version)))
+    return plugins
 
 
 @lru_cache(maxsize=8)
-def _installed(*search_path: tuple[str, int]) -> tuple[Any, ...]:
-    # get_group_all would search the disk once more for each kind of part
-    return tuple(entrypoints.iter_files_distros(path=[entry for entry, _ in search_path]))
+def _installed(*search_path: tuple[str, int]) -> Any:
+    """Return all entry points, from the disk where something was installed since the last call."""
+    from importlib.metadata import entry_points  # 40 ms that neither import nor --help needs
 
-
-def _entry_points(
-    named: Mapping[str, str], distribution: entrypoints.Distribution
-) -> Iterator[entrypoints.EntryPoint]:
-    for name, target in named.items():
-        with entrypoints.BadEntryPoint.err_to_warnings():
-            yield entrypoints.EntryPoint.from_string(target, name, distribution)
-
-
-def _distribution(entry: entrypoints.EntryPoint) -> str:
-    return f"{entry.distro.name} {entry.distro.version}" if entry.distro else "a plugin"
+    return entry_points()
 
 
 def singular(kind: str, kinds: Mapping[str, str] = KINDS) -> str:
