@@ -216,11 +216,13 @@ def _requirement(kind: str, name: str) -> Requirement | None:
     offers = parts.offers().get(name)
     if not offers:
         return Requirement(kind, name, None, None) if name in parts else None
-    offer = offers[0]
-    if offer.package == "probseg":
+    entry, source = offers[0]
+    if source == "probseg":
         return None
-    package = re.sub(r"[-_.]+", "-", offer.package).lower()  # as package indices compare names
-    return Requirement(kind, name, package, offer.version)
+    if entry.distro is None:
+        return Requirement(kind, name, None, None)
+    package = re.sub(r"[-_.]+", "-", entry.distro.name).lower()  # as package indices compare names
+    return Requirement(kind, name, package, entry.distro.version)
 
 
 # Each takes a document of its version to the next one.
