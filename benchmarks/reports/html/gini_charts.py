@@ -52,8 +52,8 @@ def gini_chart(name: str, models: Mapping[str, Sequence[plots.Curve]]) -> Chart:
 def _ends(curves: Sequence[plots.Curve]) -> str:
     """Return in words where the mean of curves begins and ends."""
     mean = np.mean([plots.resample(*curve) for curve in curves], axis=0)
-    first, *_, last = (round(float(value), 4) for value in mean[np.isfinite(mean)])
-    return f"from {first} to {last}"
+    known = mean[np.isfinite(mean)]
+    return f"from {round(float(known[0]), 4)} to {round(float(known[-1]), 4)}"
 
 
 def _inline(svg: str, name: str) -> Markup:

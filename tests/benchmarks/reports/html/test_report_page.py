@@ -148,6 +148,11 @@ def test_provenance_names_every_revision_and_setting(make_run, write_report, tmp
     assert "&#34;latent_dim&#34;: 6" in text
 
 
+def test_a_curve_of_one_record_is_told_too() -> None:
+    chart = gini_charts.gini_chart("lidc", {"csae": [([2], [0.25])]})
+    assert chart.summary.endswith("on lidc: csae from 0.25 to 0.25")
+
+
 def test_a_chart_tells_where_the_mean_over_the_cells_begins_and_ends() -> None:
     late = [([5, 10], [0.1, 0.3]), ([5, 10], [0.2, 0.6])]  # nothing is known before half the time
     chart = gini_charts.gini_chart("lidc", {"csae": late, "punet": [([0, 1], [0.5, 0.25])]})
