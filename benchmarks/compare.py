@@ -1,4 +1,4 @@
-"""``python -m benchmarks.compare``: two runs side by side, in the terminal and as a page."""
+"""``python -m benchmarks.compare``: two runs side by side, as tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from probseg.cli.parser import Parser
 EXAMPLES = """
 examples:
   %(prog)s benchmarks/out other/out
-  %(prog)s before after --out difference.html
+  %(prog)s before after --out difference.md
 
 Rows of the same profile, data set and name are compared. A difference is called better or worse
 where both runs scored the same images and Wilcoxon's signed-rank test, corrected by Holm, and the
@@ -30,9 +30,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("compare.html"),
         metavar="FILE",
-        help="the page (default: %(default)s)",
+        help="write every value, with intervals and p, as Markdown",
     )
 
 
@@ -51,12 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compare the runs and return exit status 0."""
-    return compare(options.first, options.second, options.out)
-
-
-def compare(first_folder: Path, second_folder: Path, out: Path) -> int:
-    """Compare two runs, print tables and write the page.
+    """Compare the runs, print what differs, and return exit status 0.
 
     Raises:
         OptionError: The runs share no row.
@@ -66,24 +60,31 @@ def compare(first_folder: Path, second_folder: Path, out: Path) -> int:
     from rich.console import Console
 
     from benchmarks.reports import run_comparison
-    from benchmarks.tables import to_terminal
+    from benchmarks.reports.runs import load
+    from benchmarks.tables import to_markdown, to_terminal
+    from probseg.utils.atomic_files import atomic_file
 
-    first, second = map(run_comparison.read_run, (first_folder, second_folder))
+    runs = load(options.first), load(options.second)
+    first, second = map(run_comparison.rows_of, runs)
     lines = run_comparison.compare_runs(first, second)
-    settings = run_comparison.changed_settings(first, second)
-    run_comparison.write_comparison((first, second), lines, settings, out)
-    console = Console()
     changed = [line for line in lines if line.change != 0]
+    remarks = [
+        f"{len(lines) - len(changed)} of {len(lines)} values are the same in both",
+        *(f"differs: {text}" for text in run_comparison.changed_settings(first, second)),
+        *(f"left out: {problem}" for run in runs for problem in run.problems),
+    ]
+    console = Console()
     for table in run_comparison.lines_tables(changed, columns=6):
         console.print(to_terminal(table))
-    console.print(f"{len(lines) - len(changed)} of {len(lines)} values are the same in both")
-    for setting in settings:
-        rows = "" if setting.everywhere else f" ({', '.join(setting.rows)})"
-        text = f"differs: {setting.name}: {setting.first} → {setting.second}{rows}"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-    for remark in (*first.remarks, *second.remarks):
-        console.print(remark, style="yellow", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"the page is {out}", markup=False, highlight=False)
+    for remark in remarks:
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+    if options.out:
+        parts = [
+            *map(to_markdown, run_comparison.lines_tables(lines)),
+            *map("- {}".format, remarks),
+        ]
+        with atomic_file(options.out) as temporary:
+            temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return 0
 
 

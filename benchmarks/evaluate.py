@@ -6,6 +6,7 @@ import argparse
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,30 +35,22 @@ Exit status: 0 done, 1 the data or the checkpoint cannot be read, 2 the command 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument(
-        "checkpoint", type=Path, help="what model.save wrote, or the folder of a benchmark's cell"
-    )
-    parser.add_argument("--dataset", required=True, metavar="NAME", help="such as contours, lidc")
+    add = parser.add_argument
+    add("checkpoint", type=Path, help="what model.save wrote, or the folder of a benchmark's cell")
+    add("--dataset", required=True, metavar="NAME", help="such as contours, lidc")
     add_data_root(parser)
-    parser.add_argument(
-        "--split",
-        choices=["test", "validation", "train", "all"],
-        default="test",
-        help="which images (default: test, the first fifth of the patients)",
-    )
-    parser.add_argument("--fold", type=int, default=0, metavar="N", help="of validation and train")
-    parser.add_argument("--images", type=int, metavar="N", help="at most so many, drawn by seed 0")
-    parser.add_argument("--crop", type=int, metavar="PIXELS", help="centre crop")
-    parser.add_argument("--samples", type=int, default=16, metavar="N", help="an image (16)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the samples (0)")
-    parser.add_argument("--batch", type=int, default=16, metavar="N", help="images at a time (16)")
-    parser.add_argument(
-        "--projected", action="store_true", help="score samples of the projected prior as well"
-    )
-    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1")
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="JSON (default: beside the checkpoint)"
-    )
+    parts = ["test", "validation", "train", "all"]
+    images = "which images (default: test, the first fifth of the patients)"
+    add("--split", choices=parts, default="test", help=images)
+    add("--fold", type=int, default=0, metavar="N", help="of validation and train")
+    add("--images", type=int, metavar="N", help="at most so many, drawn by seed 0")
+    add("--crop", type=int, metavar="PIXELS", help="centre crop")
+    add("--samples", type=int, default=16, metavar="N", help="an image (16)")
+    add("--seed", type=int, default=0, metavar="N", help="of the samples (0)")
+    add("--batch", type=int, default=16, metavar="N", help="images at a time (16)")
+    add("--projected", action="store_true", help="score samples of the projected prior as well")
+    add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1")
+    add("--out", type=Path, metavar="FILE", help="JSON (default: beside the checkpoint)")
 
 
 COMMAND = Command(
@@ -69,9 +62,7 @@ COMMAND = Command(
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    return run_program(COMMAND, arguments)
+main = partial(run_program, COMMAND)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -103,8 +94,7 @@ def _check(options: argparse.Namespace) -> None:
     check_data_root(options.data_root)
     check_device(options.device)
     for name in ("images", "crop", "samples", "batch"):
-        value = getattr(options, name)
-        if value is not None:
+        if (value := getattr(options, name)) is not None:
             check_integer(f"--{name}", value)
 
 
@@ -136,42 +126,42 @@ def make_scorecard(model: Any, dataset: Dataset, options: argparse.Namespace) ->
     from probseg.training.settings import TrainingSettings
     from probseg.utils.progress import progress_bar
 
-    _check_fits(model, dataset)
+    for name, needed in {"channels": model.in_channels, "classes": model.classes}.items():
+        if needed != (there := getattr(dataset, name)):
+            raise DataError(
+                f"the model was built for {needed} {name}, but {dataset.name} has {there}"
+            )
     execution = choose_execution(TrainingSettings(device=options.device))
     if options.projected and model.spec.get("flow_context") not in ("image", "own"):
         raise OptionError("--projected needs a model with a projected prior, and this one has none")
-    how = {"execution": execution, "seed": options.seed, "projected": options.projected}
-    predict = ModelPredictor(model, options.samples, **how)
+    predict = ModelPredictor(
+        model,
+        options.samples,
+        execution=execution,
+        seed=options.seed,
+        projected=options.projected,
+    )
     with progress_bar("evaluating", len(dataset)) as advance:
-        scores = finite(score_dataset(predict, dataset, batch=options.batch, advance=advance))
+        scores = score_dataset(
+            predict,
+            dataset,
+            batch=options.batch,
+            watch=lambda start, batch, answers: advance(len(batch.image)),
+        )
     return {
         "schema": SCHEMA_VERSION,
         "model": model.spec,
         "data": {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "provenance": dataset.provenance,
+            **{name: getattr(dataset, name) for name in ("name", "fingerprint", "provenance")},
             "split": options.split,
             "images": len(dataset),
         },
-        "samples": options.samples,
-        "seed": options.seed,
-        "batch": options.batch,
+        **{name: getattr(options, name) for name in ("samples", "seed", "batch")},
         "provenance": provenance.collect(str(execution.device)).to_json(),
         "groups": [str(group) for group in dataset.groups],
-        "scores": scores,
+        "scores": finite(scores),
         "means": means(scores),
     }
-
-
-def _check_fits(model: Any, dataset: Dataset) -> None:
-    for name in ("channels", "classes"):
-        of_model = model.in_channels if name == "channels" else model.classes
-        of_data = getattr(dataset, name)
-        if of_model != of_data:
-            raise DataError(
-                f"the model was built for {of_model} {name}, but {dataset.name} has {of_data}"
-            )
 
 
 def to_rich(card: Mapping[str, Any]) -> Table:
@@ -188,11 +178,11 @@ def to_rich(card: Mapping[str, Any]) -> Table:
     for variant in card["scores"]:
         table.add_column(f"{variant} prior", justify="right")
     for metric in card["scores"]["base"]:
-        table.add_row(metric, *(_cell(scores[metric]) for scores in card["scores"].values()))
+        table.add_row(metric, *(_mean_sd(scores[metric]) for scores in card["scores"].values()))
     return table
 
 
-def _cell(values: list[float | None]) -> str:
+def _mean_sd(values: list[float | None]) -> str:
     defined = [value for value in values if value is not None]
     if not defined:
         return "–"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from probseg.cli.command import Command, run_program
 from probseg.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from benchmarks.reports.runs import RunResults
 
 EXAMPLES = """
 examples:
@@ -63,32 +68,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the reports, or export the results, and return exit status 0."""
-    from benchmarks.reports.runs import run_folders
+    """Write the report of each run, or export all of them as one, and return exit status 0."""
+    from benchmarks.reports.runs import load, run_folders
 
     folders = [one for folder in options.results for one in run_folders(folder)]
+    runs = {folder: load(folder, everything=options.everything) for folder in folders}
+    for problem in chain.from_iterable(run.problems for run in runs.values()):
+        print(f"left out: {problem}", file=sys.stderr)
     if options.export:
-        pictures = not options.no_pictures
-        export(folders, options.export, everything=options.everything, pictures=pictures)
-    else:
-        report(folders, options.out, everything=options.everything)
+        export(runs, options.export, pictures=not options.no_pictures)
+        return 0
+    for folder, run in runs.items():
+        out = options.out or folder
+        report(run, out / folder.name if options.out and len(runs) > 1 else out, folder=folder)
     return 0
 
 
-def report(folders: Sequence[Path], out: Path | None, *, everything: bool) -> None:
-    """Write the report of each run: into ``out``, or where its results are."""
-    for folder in folders:
-        into = out or folder
-        write_run(folder, into / folder.name if out and len(folders) > 1 else into, everything)
-
-
-def write_run(folder: Path, out: Path, everything: bool) -> None:
+def report(run: RunResults, out: Path, *, folder: Path) -> None:
     """Write the report of one run; the parts of several profiles get a folder each."""
-    from benchmarks.reports.runs import by_profile, load
+    from benchmarks.reports.runs import by_profile
     from benchmarks.reports.writer import write
 
-    run = load(folder, everything=everything)
-    warn(run.problems)
     parts = by_profile(run)
     for profile, part in parts.items():
         into = out / profile if len(parts) > 1 else out
@@ -96,21 +96,13 @@ def write_run(folder: Path, out: Path, everything: bool) -> None:
         print(f"{len(part.results)} results of {folder}: tables and figures are in {into}")
 
 
-def export(folders: Sequence[Path], out: Path, *, everything: bool, pictures: bool) -> None:
+def export(runs: Mapping[Path, RunResults], out: Path, *, pictures: bool) -> None:
     """Copy the results of runs into one folder, and write its report."""
-    from benchmarks.reports import runs
+    from benchmarks.reports.runs import export, load, size
 
-    loaded = {folder: runs.load(folder, everything=everything) for folder in folders}
-    combined = runs.export(loaded, out, with_pictures=pictures)
-    warn(combined.problems)
-    print(f"{len(combined.results)} results, {runs.size(out) / 1e6:.2f} MB, are in {out}")
-    write_run(out, out, everything=False)
-
-
-def warn(problems: Sequence[str]) -> None:
-    """Print what was left out."""
-    for problem in problems:
-        print(f"left out: {problem}", file=sys.stderr)
+    combined = export(runs, out, with_pictures=pictures)
+    print(f"{len(combined.results)} results, {size(out) / 1e6:.2f} MB, are in {out}")
+    report(load(out), out, folder=out)
 
 
 if __name__ == "__main__":

@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import fields, replace
-from typing import Any, NoReturn
+from functools import partial
+from pathlib import Path
 
 import probseg
-from benchmarks.arguments import RunOptions, choose
+from benchmarks.arguments import RunOptions, add_data_root, choose
 from benchmarks.jobs.cells import Plan, plan_cells
 from benchmarks.suite.definition import Profile, Suite, list_suite, list_suites, read_suite
 from benchmarks.suite.files import find
 from benchmarks.suite.settings import overrides
+from probseg.cli.command import Command, run_program
 from probseg.cli.parser import Parser
 from probseg.errors import OptionError
 
@@ -40,24 +40,50 @@ make cells of their own. Exit status: 0 all is done, 1 a cell failed or nothing 
 """
 
 
-def make_parser() -> Parser:
-    """Return the parser of the command line; defaults are those of :class:`RunOptions`."""
-    parser = Parser(
-        prog="python -m benchmarks.run",
-        description="Train, evaluate and picture models on data that several people annotated.",
-        epilog=f"{list_suites()}\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-    )
-    RunOptions.add_to(parser)
-    shown = {
-        "--list": "show suites, rows, profiles and data sets, run nothing",
-        "--dry-run": "show the plan, run nothing",
-        "--estimate": "show it with time and memory, from a few steps",
-    }
-    for option, text in shown.items():
-        parser.add_argument(option, action="store_true", default=False, help=text)
-    return parser
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of the command."""
+    parser.argument_default = argparse.SUPPRESS  # what is not given has RunOptions' default
+    add = parser.add_argument_group("what to run").add_argument
+    add("--all", action="store_true", help="every data set and model of the suite")
+    own = "an ablation below, or a TOML file of your own (default: the paper's)"
+    add("--suite", metavar="NAME", help=own)
+    add("--datasets", nargs="+", metavar="NAME", help="such as contours, lidc")
+    rows = "rows of the suite, such as punet, csae-own, and models of installed plugins"
+    add("--models", nargs="+", metavar="NAME", help=rows)
+    add("--baselines", nargs="*", metavar="NAME", help="by default all; no name for none")
+    add("--folds", nargs="+", type=int, metavar="N", help="of 0, 1, 2")
+    add("--seed", dest="seeds", nargs="+", type=int, metavar="N", help="of training (default: 0)")
+    add = parser.add_argument_group("how").add_argument
+    fitting = "quick (a CPU), paper (a GPU) or auto, which picks one and says so"
+    add("--profile", metavar="NAME", help=fitting)
+    others = "settings other than the suite's"
+    add("--set", dest="settings", nargs="+", metavar="KEY=VALUE", help=others)
+    add("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
+    folders = parser.add_argument_group("where")
+    add_data_root(folders)
+    folders.add_argument("--out", type=Path, metavar="DIR", help="default: benchmarks/out")
+    add = parser.add_argument_group("at which scale").add_argument
+    add("--workers", type=int, metavar="N", help="cells at once, here")
+    cluster = "cells on a Ray cluster; auto joins one that runs here, or starts one"
+    add("--ray", metavar="ADDRESS", help=cluster)
+    add("--gpus-per-cell", type=float, metavar="X", help="of the Ray cluster, such as 0.5")
+    add("--devices", type=int, metavar="N", help="GPUs (or processes) that share a cell")
+    cores = "of the processor, a cell (default: the cores over the workers; 1 with --ray)"
+    add("--threads", type=int, metavar="N", help=cores)
+    add = partial(parser.add_argument, action="store_true", default=False)
+    add("--list", help="show suites, rows, profiles and data sets, run nothing")
+    add("--dry-run", help="show the plan, run nothing")
+    add("--estimate", help="show it with time and memory, from a few steps")
+
+
+COMMAND = Command(
+    name="python -m benchmarks.run",
+    summary="train, evaluate and picture models on data that several people annotated",
+    add_arguments=add_arguments,
+    run="benchmarks.run:run",
+    examples=f"{list_suites()}\n{EXAMPLES}",
+)
+main = partial(run_program, COMMAND)
 
 
 def options_of(arguments: argparse.Namespace) -> RunOptions:
@@ -72,14 +98,8 @@ def options_of(arguments: argparse.Namespace) -> RunOptions:
     return RunOptions(**{**given, **lists, "settings": overrides(given.get("settings", ()))})
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    parser = make_parser()
-    parsed = parser.parse_args(arguments)
-    return parser.run(lambda: _run(parsed))
-
-
-def _run(parsed: argparse.Namespace) -> int:
+def run(parsed: argparse.Namespace) -> int:
+    """List, show or run what was asked for, and return the exit status."""
     if parsed.list:
         suite = getattr(parsed, "suite", RunOptions.suite)
         print(list_suite(read_suite(find(suite))))
@@ -87,7 +107,7 @@ def _run(parsed: argparse.Namespace) -> int:
     options = options_of(parsed)
     plan = make_plan(options)
     if parsed.dry_run or parsed.estimate:
-        from benchmarks.execution.preview import show_plan
+        from benchmarks.execution.progress import show_plan
 
         estimates = None
         if parsed.estimate:
@@ -97,10 +117,11 @@ def _run(parsed: argparse.Namespace) -> int:
         show_plan(plan, options, estimates)
         return 0
     try:
-        with sigterm_interrupts():
-            from benchmarks.execution.runner import run_plan
+        with suppress(ValueError):  # SIGTERM does what Ctrl-C does, where this is the main thread
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        from benchmarks.execution.runner import run_plan
 
-            return run_plan(plan, options)
+        return run_plan(plan, options)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -151,23 +172,6 @@ def _trains_on_gpu(options: RunOptions) -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-@contextmanager
-def sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM, by which schedulers and ``kill`` end a process, do what Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():  # only there can it be caught
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

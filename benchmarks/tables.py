@@ -1,4 +1,4 @@
-"""Tables: one record for all of them, rendered for a terminal, Markdown, CSV and LaTeX.
+"""Tables: one record for all of them, rendered for a terminal, Markdown and LaTeX; and CSV.
 
 A table is a list of column definitions over a list of records. A new column is a new line in that
 list. The HTML pages render the same record (``reports/html/templates/parts.html.j2``).
@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
@@ -46,23 +45,14 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Column(Generic[Record]):
-    """The definition of one column.
+    """The definition of one column."""
 
-    Args:
-        title: The heading, without its arrow.
-        cell: Function from a record to its cell, or to the text or number in it.
-        number: Whether the cells are numbers, which are aligned to the right.
-        best: Which values are better; an arrow in the heading says so.
-        hint: What the column means, in one sentence; the HTML heading where there is no title.
-        once: Whether a value that repeats that of the row above is left out of printed tables.
-    """
-
-    title: str
-    cell: Callable[[Record], TableCell | float | str | None]
-    number: bool = True
-    best: Best = ""
-    hint: str = ""
-    once: bool = False
+    title: str  # the heading, without its arrow
+    cell: Callable[[Record], TableCell | float | str | None]  # from a record: a cell, or its value
+    number: bool = True  # whether the cells are numbers, which are aligned to the right
+    best: Best = ""  # which values are better; an arrow in the heading says so
+    hint: str = ""  # what it means, in one sentence; the HTML heading where there is no title
+    once: bool = False  # whether printed tables leave out a value that repeats the one above
 
     @property
     def heading(self) -> str:
@@ -114,35 +104,27 @@ class Table:
 
     def without_empty_columns(self) -> Table:
         """Return the table without the columns in which every cell is missing."""
-        kept = [
-            index
-            for index in range(len(self.columns))
-            if any(row[index].text != MISSING for row in self.rows)
-        ]
+        cells = enumerate(zip(*self.rows, strict=True))
+        kept = [index for index, column in cells if any(cell.text != MISSING for cell in column)]
         columns = [self.columns[index] for index in kept]
         return replace(self, columns=columns, rows=[[row[i] for i in kept] for row in self.rows])
 
     def groups(self) -> list[list[Sequence[TableCell]]]:
         """Return the rows as they are printed, grouped by the first column if it repeats values."""
         groups: list[list[Sequence[TableCell]]] = []
-        above: Sequence[TableCell] | None = None
+        above: Sequence[TableCell] = ()
         for row in self.rows:
-            if not groups or (self.columns[0].once and above and row[0] != above[0]):
+            same = [cell == other for cell, other in zip(row, above, strict=False)]
+            repeated = same.index(False) if False in same else len(same)  # the leading cells
+            if not groups or (self.columns[0].once and not repeated):
                 groups.append([])
-            groups[-1].append(self._without_repeats(row, above))
+            shown = list(row)
+            for index in range(repeated):
+                if self.columns[index].once:
+                    shown[index] = TableCell("")
+            groups[-1].append(shown)
             above = row
         return groups
-
-    def _without_repeats(
-        self, row: Sequence[TableCell], above: Sequence[TableCell] | None
-    ) -> list[TableCell]:
-        shown = list(row)
-        for index, column in enumerate(self.columns):
-            if above is None or row[index] != above[index]:
-                break
-            if column.once:
-                shown[index] = TableCell("")
-        return shown
 
 
 def with_arrow(title: str, best: Best) -> str:
@@ -175,11 +157,6 @@ def interval(low: float | None, high: float | None, form: str = ".3f") -> TableC
     return TableCell(" to ".join(end.text for end in ends), ends[0].value)
 
 
-def attributes(names: Iterable[str]) -> list[Column[Any]]:
-    """Return a column for each attribute of a record, which may be dotted."""
-    return [Column(name, attrgetter(name)) for name in names]
-
-
 def _as_cell(value: TableCell | float | str | None) -> TableCell:
     if isinstance(value, TableCell):
         return value
@@ -189,13 +166,7 @@ def _as_cell(value: TableCell | float | str | None) -> TableCell:
 
 
 def to_markdown(table: Table, *, level: int = 2, aligned: bool = True) -> str:
-    """Return a table as Markdown, with marked cells in bold.
-
-    Args:
-        table: What to render.
-        level: Of the heading.
-        aligned: Whether numbers are aligned to the right.
-    """
+    """Return a table as Markdown: marked cells in bold, and numbers to the right if ``aligned``."""
     rules = ["---:" if column.number and aligned else "---" for column in table.columns]
     rows = [[_bold(cell) for cell in row] for row in chain.from_iterable(table.groups())]
     lines = [[column.heading for column in table.columns], rules, *rows]
@@ -209,21 +180,19 @@ def _bold(cell: TableCell) -> str:
     return (f"**{cell.text}**" if cell.mark else cell.text) + cell.suffix
 
 
-def to_csv(table: Table) -> str:
-    """Return the values of a table at full precision; a missing one is empty."""
+def to_csv(names: Sequence[str], lines: Iterable[Iterable[Any]]) -> str:
+    """Return lines of values at full precision, with a heading; NaN and None are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.title for column in table.columns])
-    writer.writerows([cell.value for cell in row] for row in table.rows)
+    writer.writerow(names)
+    writer.writerows([_as_cell(value).value for value in line] for line in lines)
     return text.getvalue()
 
 
 def to_terminal(table: Table, *, narrow: bool = False) -> RichTable:
     """Return a table that rich prints.
 
-    Args:
-        table: What to render.
-        narrow: Whether headings and ``mean ± deviation`` take two lines, to fit 80 columns.
+    Narrow, headings and ``mean ± deviation`` take two lines each, to fit 80 columns.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable

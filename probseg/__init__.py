@@ -47,16 +47,7 @@ def from_pretrained(
 ) -> ProbabilisticModel:
     """Return the model in a folder, or in a repository of a hub, in evaluation mode on the CPU.
 
-    Args:
-        pretrained_model_name_or_path: A folder that ``model.save_pretrained`` or the benchmark
-            wrote, or the id of a repository such as ``"somebody/csae-lidc"``.
-        **options: Those of :func:`probseg.sharing.hub.from_pretrained`: ``revision``,
-            ``cache_dir``, ``local_files_only``, …
-
-    Raises:
-        CheckpointError: There is no model in the folder, or it is damaged.
-        HubError: The repository cannot be read.
-        MissingPluginError: A part is of a package that is not installed.
+    Arguments and errors are those of :func:`probseg.sharing.hub.from_pretrained`.
     """
     from probseg.sharing.hub import from_pretrained as load_folder
 

@@ -53,19 +53,3 @@ class HubError(ProbsegError, OSError):
 
 class ExportError(ProbsegError, ValueError):
     """A model that cannot be exported as a program."""
-
-
-__all__ = [
-    "CheckpointError",
-    "DataError",
-    "ExportError",
-    "HubError",
-    "InputError",
-    "MissingDataError",
-    "MissingDependencyError",
-    "MissingPluginError",
-    "OptionError",
-    "PluginError",
-    "ProbsegError",
-    "UnknownNameError",
-]

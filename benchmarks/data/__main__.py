@@ -1,17 +1,17 @@
-"""``python -m benchmarks.data``: list, check, preview and prepare data sets."""
+"""``python -m benchmarks.data``: check, preview and prepare data sets."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from benchmarks.data import catalogue, check, prepare, preview
+from benchmarks.data import check, prepare, preview
 from probseg.cli.command import Group, run_program
 
 EXAMPLES = """
 examples:
-  %(prog)s list --data-root DATA
-      the data sets, which of them lie in DATA, and how to get the others
+  %(prog)s check --data-root DATA
+      the data sets that lie in DATA, and how to get the others
   %(prog)s check lidc qubiq-brain-growth --data-root DATA
       what they hold, beside the paper's Table 3
   %(prog)s check folder --data-root my/data
@@ -27,8 +27,8 @@ Exit status: 0 done, 1 data are damaged or missing, 2 the arguments are wrong.
 
 DATA = Group(
     name="python -m benchmarks.data",
-    summary="list, check, look at and prepare data that several people annotated",
-    commands=(catalogue.COMMAND, check.COMMAND, preview.COMMAND, prepare.COMMAND),
+    summary="check, look at and prepare data that several people annotated",
+    commands=(check.COMMAND, preview.COMMAND, prepare.COMMAND),
     examples=EXAMPLES,
 )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import probseg
 from benchmarks.arguments import choose
-from benchmarks.data.catalogue import Description, describe
 from benchmarks.data.opening import Source, add_source, annotator_names, sample_name
 from benchmarks.tables import Column, Table, TableCell, number, to_terminal
 from probseg.cli.command import Command
@@ -22,6 +23,7 @@ from probseg.utils.progress import progress_bar
 if TYPE_CHECKING:
     from benchmarks.data.survey import Survey
 
+TABLE3 = Path(__file__).with_name("table3.toml")
 SHOWN = 3  # samples that a finding names
 EXAMPLES = """
 examples:
@@ -63,10 +65,7 @@ def run(options: argparse.Namespace) -> int:
 def check(name: str, source: Source, *, required: bool) -> bool:
     """Check one data set, print what there is to say and return whether it is sound.
 
-    Args:
-        name: Of the data set.
-        source: Where it lies.
-        required: Whether it has to be there.
+    One that is missing is not, if it is ``required``.
     """
     try:
         return _report(name, source)
@@ -94,7 +93,7 @@ def _report(name: str, source: Source) -> bool:
         dataset.verify()
     with progress_bar(f"checking {name}", len(dataset)) as advance:
         result = survey(dataset, advance)
-    tables = [comparison_table(result, describe(name)), annotator_table(result)]
+    tables = [comparison_table(result, paper_numbers().get(name, {})), annotator_table(result)]
     if result.damaged or result.suspicious:
         tables.append(findings_table(result))
     console = Console()
@@ -113,32 +112,34 @@ class Fact(NamedTuple):
     paper: str = ""  # the paper's value, where Table 3 has one
 
 
-def comparison_table(survey: Survey, expected: Description) -> Table:
+def paper_numbers() -> dict[str, Mapping[str, Any]]:
+    """Return the rows of the paper's Table 3 by the name of the data set, some with a note."""
+    return tomllib.loads(TABLE3.read_text(encoding="utf-8"))
+
+
+def comparison_table(survey: Survey, paper: Mapping[str, Any]) -> Table:
     """Return the table of facts, beside the paper's numbers where it has any."""
     columns = [
         Column[Fact]("what", lambda fact: fact.what, number=False),
         Column[Fact]("found", lambda fact: fact.value, number=False),
     ]
-    if expected.table3:
+    if paper:
         columns += [
             Column[Fact]("paper, Table 3", lambda fact: fact.paper),
             Column[Fact]("", _differs, number=False),
         ]
-    facts = [*_table3_facts(survey, expected), *_details(survey)]
-    return Table.of(columns, facts, title=survey.dataset.name, caption=expected.note)
+    facts = [*_table3_facts(survey, paper), *_details(survey)]
+    return Table.of(columns, facts, title=survey.dataset.name, caption=paper.get("note", ""))
 
 
 def _differs(fact: Fact) -> TableCell:
-    return (
-        TableCell("differs", mark="warning")
-        if fact.paper not in ("", fact.value)
-        else TableCell("")
-    )
+    differs = fact.paper not in ("", fact.value)
+    return TableCell("differs", mark="warning") if differs else TableCell("")
 
 
-def _table3_facts(survey: Survey, expected: Description) -> Iterator[Fact]:
+def _table3_facts(survey: Survey, paper: Mapping[str, Any]) -> Iterator[Fact]:
     dataset = survey.dataset
-    values: dict[str, int | Sequence[int]] = {
+    values = {
         "samples": len(dataset),
         "groups": len(set(dataset.groups)),
         "size": survey.size,
@@ -146,11 +147,10 @@ def _table3_facts(survey: Survey, expected: Description) -> Iterator[Fact]:
         "channels": dataset.channels,
     }
     for what, value in values.items():
-        paper = expected.table3.get(what)
-        yield Fact(what, _show(value), "" if paper is None else _show(paper))
+        yield Fact(what, _show(value), _show(paper.get(what, "")))
 
 
-def _show(value: int | Sequence[int]) -> str:
+def _show(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else "×".join(map(str, value))
 
 

@@ -55,11 +55,6 @@ def add_source(parser: Parser) -> None:
     add_set(parser, "options of the data set")
 
 
-def needs_root(name: str) -> bool:
-    """Return whether a data set takes a data root, because it lies on the user's disk."""
-    return "root" in named_parameters(probseg.datasets[name])
-
-
 def sample_name(dataset: Dataset, index: int) -> str:
     """Return a sample's id if the data set has ids, else its group and index."""
     ids = getattr(dataset, "ids", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from probseg.interfaces import Dataset
 
-LONGEST_TITLE = 34  # characters
+LONGEST = 34  # characters of a title
 DOTS_PER_INCH = 150
 EXAMPLES = """
 examples:
@@ -63,16 +64,17 @@ def run(options: argparse.Namespace) -> int:
     name, out, channel = options.name, options.out, options.channel
     source = Source.of(options)
     check_integer("--seed", options.seed, low=0)
-    check_integer("--samples", options.samples)
-    if options.crop is not None:
-        check_integer("--crop", options.crop)
+    for flag, value in (("--samples", options.samples), ("--crop", options.crop)):
+        if value is not None:
+            check_integer(flag, value)
     choose([name], probseg.datasets, kind="data set")
     if out.suffix.lower() != ".png":
         raise OptionError(f"--out {out}: the sheet is a PNG; call it FILE.png")
     dataset = source.open(name, on_fault="skip")
     if channel not in range(dataset.channels):
         raise OptionError(f"--channel is {channel}; {name} has {dataset.channels}")
-    indices = draw_indices(len(dataset), options.samples, seed=options.seed)
+    count = min(options.samples, len(dataset))
+    indices = sorted(random.Random(options.seed).sample(range(len(dataset)), count))
     title = f"{dataset.name} (seed {options.seed})"
     figure = draw(dataset, indices, title=title, crop=options.crop, channel=channel)
     with atomic_file(out) as temporary:
@@ -83,14 +85,6 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def draw_indices(count: int, limit: int, *, seed: int) -> list[int]:
-    """Return at most ``limit`` of ``count`` indices, drawn without replacement, in order."""
-    import numpy as np
-
-    chosen = np.random.default_rng(seed).choice(count, size=min(limit, count), replace=False)
-    return sorted(chosen.tolist())
-
-
 def draw(
     dataset: Dataset,
     indices: Sequence[int],
@@ -99,15 +93,7 @@ def draw(
     crop: int | None = None,
     channel: int = 0,
 ) -> Figure:
-    """Draw samples with their contours, each under its name.
-
-    Args:
-        dataset: The samples.
-        indices: Which of them.
-        title: Over everything.
-        crop: Pixels of the middle that are shown; all by default.
-        channel: Of the image.
-    """
+    """Draw a channel of samples (of their middle, ``crop``) with contours, each under its name."""
     from probseg.datasets.views import CentreCrop
     from probseg.plots import Annotated, contact_sheet
 
@@ -115,16 +101,9 @@ def draw(
     image, masks, present = view.__getitems__(indices)
     if present is None:
         present = masks.new_ones(masks.shape[:2]).bool()
-    titles = [shorten(sample_name(dataset, index)) for index in indices]
+    names = [sample_name(dataset, index) for index in indices]
+    # Samples' names differ at their ends.
+    titles = [name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}" for name in names]
     columns = (image[:, channel].numpy(), masks.numpy(), present.numpy(), titles)
     panels = [Annotated(*row) for row in zip(*columns, strict=True)]
     return contact_sheet(panels, annotator_names(dataset), title=title)
-
-
-def shorten(name: str) -> str:
-    """Return the end of a long name, where samples' names differ.
-
-    >>> shorten("LIDC-IDRI-0001/nodule-0/slice-1"), shorten("x" * 40)[:3]
-    ('LIDC-IDRI-0001/nodule-0/slice-1', '…xx')
-    """
-    return name if len(name) <= LONGEST_TITLE else f"…{name[1 - LONGEST_TITLE :]}"

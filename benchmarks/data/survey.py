@@ -48,12 +48,7 @@ class Survey:
 
 
 def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None) -> Survey:
-    """Read a data set once, a batch at a time.
-
-    Args:
-        dataset: To read.
-        advance: Called with the number of images of each batch when it is done.
-    """
+    """Read a data set once; ``advance`` gets the number of images of each batch that is done."""
     parts, digests = [], []
     for indices in chunked(range(len(dataset)), BATCH):
         batch = dataset.__getitems__(indices)
@@ -133,13 +128,9 @@ def _indices(where: dict[str, Tensor]) -> dict[str, list[int]]:
 
 
 def pairwise_iou(masks: Tensor, classes: int) -> Tensor:
-    """Return the IoU of every two annotators, (B, A, A), NaN where both masks are empty.
+    """Return the IoU of every two of masks (B, A, H, W): (B, A, A), NaN where both are empty.
 
     A pixel is shared where both have the same class other than the background.
-
-    Args:
-        masks: (B, A, H, W) classes.
-        classes: Their number, the background included.
     """
     flat = masks.flatten(2)
     drawn = (flat > 0).float()
@@ -150,12 +141,9 @@ def pairwise_iou(masks: Tensor, classes: int) -> Tensor:
 
 
 def mean_over_pairs(iou: Tensor, present: Tensor, *, both_empty: float) -> Tensor:
-    """Return each image's mean over pairs of annotators, (B,), NaN where it has no pair.
+    """Return each image's mean IoU over pairs of annotators, (B,), NaN where it has no pair.
 
-    Args:
-        iou: (B, A, A), of :func:`pairwise_iou`.
-        present: (B, A) bool, who annotated.
-        both_empty: What two empty masks score; NaN leaves such pairs out.
+    Two empty masks score ``both_empty``; NaN leaves such pairs out.
     """
     pairs = (present[:, :, None] & present[:, None, :]).triu(1)
     values = iou.nan_to_num(both_empty).where(pairs, torch.nan)
@@ -170,9 +158,7 @@ def with_others(iou: Tensor, present: Tensor) -> Tensor:
 def stands_apart(iou: Tensor, drew: Tensor) -> Tensor:
     """Return whose mask hardly meets what the others agree on, (B, A) bool.
 
-    Args:
-        iou: (B, A, A), of :func:`pairwise_iou`.
-        drew: (B, A) bool, whose mask is not empty; an empty one is an opinion, not a mistake.
+    ``drew`` (B, A) says whose mask is not empty; an empty one is an opinion, not a mistake.
     """
     values = _of_others(iou, drew)
     totals, counts = values.nansum(2), values.isfinite().sum(2)

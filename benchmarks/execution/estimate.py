@@ -1,8 +1,7 @@
 """How long cells take.
 
-That is known from the validation rounds that they, or others like them, have kept. It is estimated
-from a few real steps of a cell on its real data, timed in a process of their own. Nothing imports
-torch before it is needed.
+That is known from the validation rounds that they, or others like them, have kept, or estimated
+from a few real steps on the real data. Nothing imports torch before it is needed.
 """
 
 from __future__ import annotations
@@ -14,24 +13,19 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import replace
+from math import ceil
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from benchmarks.arguments import RunOptions
 from benchmarks.jobs.cells import Cell
-
-if TYPE_CHECKING:
-    from benchmarks.arguments import RunOptions
-    from benchmarks.jobs.data import Data
-    from probseg.interfaces import Batch
+from benchmarks.suite.settings import DataSettings, EvaluationSettings
 
 StepTimes = Mapping[str, float]  # kind of cell to seconds a step
 
-# A loader is a batch ahead, and the first step is no measure of the others.
-BATCHES = 6
-UNSTEADY = 2
+STEPS = 5  # that are timed, after as many others
 START = get_context("spawn")  # a fork would begin with the memory of this process
 
 
@@ -84,11 +78,7 @@ def seconds_left(
 ) -> float | None:
     """Return how long cells will train if none stops early, or None where no step was timed.
 
-    Args:
-        cells: Those that are not done.
-        out: Folder of the run.
-        times: Seconds a step; a kind that has none counts as the mean of the others.
-        at_once: Cells at the same time.
+    A kind of cell without a time counts as the mean of the others.
     """
     if not times:
         return None
@@ -132,74 +122,44 @@ def estimate_all(options: RunOptions, cells: Iterable[Cell]) -> dict[str, Estima
 
 def estimate(options: RunOptions, cell: Cell) -> Estimate | str:
     """Train a cell for a few steps, predict a batch of its test images, and keep nothing."""
-    from benchmarks.execution.attempts import resolve, threads
-    from benchmarks.jobs.data import dataset_of, prepare
+    from benchmarks.execution.local import threads
     from probseg.errors import ProbsegError
 
     try:
-        dataset = dataset_of(cell, options.data_root)
-        data = prepare(dataset, cell.data_settings, cell.fold)
-        options = replace(options, device=resolve(options.device))
         with threads(options.threads_per_cell):
-            return _estimate(options, cell, data)
+            return _estimate(options, cell)
     except ProbsegError as error:
         return str(error).splitlines()[0]
 
 
-def _estimate(options: RunOptions, cell: Cell, data: Data) -> Estimate:
+def _estimate(options: RunOptions, cell: Cell) -> Estimate:
+    from benchmarks.jobs.data import dataset_of, prepare
     from benchmarks.jobs.experiment import Trained, build_model, make_predictor, training_settings
     from benchmarks.jobs.scoring import score_dataset
     from probseg.datasets.views import Subset
+    from probseg.training.execution import choose_execution
     from probseg.training.fitting import fit
 
+    dataset = dataset_of(cell, options.data_root)
+    data = prepare(dataset, DataSettings(**cell.data), cell.fold)
     settings = training_settings(cell, options)
     size = settings.batch_size
-    seen = range(min(BATCHES * size, len(data.validation)))
-    train, validation = Clocked(data.train), Clocked(Subset(data.validation, seen))
-    few = replace(settings, max_steps=BATCHES, validate_every=BATCHES)
+    few = replace(settings, max_steps=2 * STEPS, validate_every=STEPS)
     model = build_model(cell, data.source)
-    trained = Trained(model, fit(model, train, validation, few, progress=False), settings)
-    step = train.between()
-    rounds = -(-settings.max_steps // (settings.validate_every or -(-len(data.train) // size)))
-    # Too few validation batches to time are few enough to count as steps.
-    validating = rounds * -(-len(data.validation) // size) * validation.between(otherwise=step)
-    batch = cell.evaluation_settings.evaluation_batch
-    first = Subset(data.test, range(min(batch, len(data.test))))
+    seen = Subset(data.validation, range(len(data.validation))[:size])
+    done = fit(model, data.train, seen, few, progress=False)
+    warm, steady = (record["seconds"] for record in done.history)
+    step = (steady - warm) / STEPS
+    rounds = ceil(settings.max_steps / (settings.validate_every or ceil(len(data.train) / size)))
+    validating = rounds * ceil(len(data.validation) / size) * step  # a batch takes less than a step
+    batch = EvaluationSettings(**cell.evaluation).evaluation_batch
+    first = Subset(data.test, range(len(data.test))[:batch])
     started = time.monotonic()
-    score_dataset(make_predictor(cell, data, trained), first, batch=batch)
+    predictor = make_predictor(cell, data, Trained(model, done, settings))
+    score_dataset(predictor, first, batch=batch)
     evaluating = (time.monotonic() - started) * len(data.test) / len(first)
-    spread = (validating + evaluating) / settings.max_steps
-    return Estimate(step + spread, peak_memory(options.device))
-
-
-@dataclass
-class Clocked:
-    """A data set that records when its batches were read.
-
-    Args:
-        dataset: What to read.
-    """
-
-    dataset: Any
-    times: list[float] = field(default_factory=list)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the data set."""
-        return getattr(self.dataset, name)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Read a batch and note the time."""
-        self.times.append(time.monotonic())
-        batch: Batch = self.dataset.__getitems__(indices)
-        return batch
-
-    def between(self, otherwise: float = 0.0) -> float:
-        """Return the usual seconds from one batch to the next, once they come steadily."""
-        apart = [after - before for before, after in pairwise(self.times)][UNSTEADY:]
-        return statistics.median(apart) if apart else otherwise
+    device = str(choose_execution(settings).device)
+    return Estimate(step + (validating + evaluating) / settings.max_steps, peak_memory(device))
 
 
 def peak_memory(device: str) -> int:

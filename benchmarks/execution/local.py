@@ -1,4 +1,4 @@
-"""Cells in several processes of this machine; one that dies loses only its own cell."""
+"""Attempts at cells, and the events that they report, in this process or in several."""
 
 from __future__ import annotations
 
@@ -6,18 +6,79 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import ProcessPoolExecutor as Pool
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from typing import Literal, NamedTuple
 
-from benchmarks.execution.attempts import ATTEMPTS, Attempt, Event, died
+from benchmarks.arguments import RunOptions
 from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.output_folder import BusyError
+from benchmarks.jobs.results import Result
+from probseg.utils.atomic_files import WriteError
 
 START = get_context("spawn")  # a fork would share the threads and the CUDA state of this process
+ATTEMPTS = 3  # at a cell whose process dies
+DIED = "its process died {} times: killed, or out of memory; fewer cells at once leave each more"
+
+
+class Event(NamedTuple):
+    """What happens to a cell.
+
+    It is begun again where its process died, and left for now where another run in the same folder
+    does it. At its end there is a result, or else an error in one line.
+    """
+
+    kind: Literal["started", "retried", "busy", "ended"]
+    cell: Cell
+    result: Result | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Does cells; plain data that can be sent to another process or machine."""
+
+    options: RunOptions
+    wait: bool = False  # for another run that does the cell
+
+    def __call__(self, cell: Cell) -> Event:
+        """Do a cell, and write its result, or why it failed.
+
+        Raises:
+            WriteError: The disk is full or read-only, which no other cell would survive.
+        """
+        from benchmarks.jobs.experiment import run_experiment
+        from probseg.training.execution import choose_execution
+        from probseg.training.settings import TrainingSettings
+
+        with threads(self.options.threads_per_cell):
+            try:
+                here = choose_execution(TrainingSettings(device=self.options.device)).device
+                options = replace(self.options, device=str(here))
+                return Event("ended", cell, run_experiment(cell, options, wait=self.wait))
+            except BusyError:
+                return Event("busy", cell)
+            except WriteError:
+                raise
+            except Exception as error:
+                return Event("ended", cell, error=f"{type(error).__name__}: {error}")
+
+
+Executor = Callable[[Attempt, Sequence[Cell]], Iterator[Event]]
+
+
+def serial(attempt: Attempt, cells: Sequence[Cell]) -> Iterator[Event]:
+    """Do cells one after another in this process."""
+    for cell in cells:
+        yield Event("started", cell)
+        yield attempt(cell)
 
 
 def local_processes(
@@ -25,64 +86,45 @@ def local_processes(
 ) -> Iterator[Event]:
     """Do cells in several processes of this machine, on GPUs in turn where there are several.
 
-    Args:
-        attempt: What to do with each.
-        cells: The cells.
-        count: How many at once.
-        attempts: At a cell whose process dies; its training goes on from its last validation round.
+    One that dies loses only its own cell, whose training goes on from its last validation round.
     """
-    with _processes(attempt, min(count, len(cells))) as idle:
-        waiting, tries = deque(cells), Counter[str]()
-        running: dict[Future[Event], tuple[_Process, Cell]] = {}
+    count = min(count, len(cells))
+    with _pools(count) as (pools, start):
+        idle, waiting, tries = list(range(count)), deque(cells), Counter[str]()
+        running: dict[Future[Event], tuple[int, Cell]] = {}
         while waiting or running:
             while waiting and idle:
-                process, cell = idle.pop(), waiting.popleft()
+                number, cell = idle.pop(), waiting.popleft()
                 tries[cell.key] += 1
-                running[process.pool.submit(process.attempt, cell)] = process, cell
+                running[pools[number].submit(_on_gpu(attempt, number), cell)] = number, cell
                 if tries[cell.key] == 1:
                     yield Event("started", cell)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                process, cell = running.pop(future)
-                idle.append(process)
+                number, cell = running.pop(future)
+                idle.append(number)
                 if not isinstance(future.exception(), BrokenProcessPool):
                     yield future.result()
                     continue
-                process.renew()
+                pools[number] = start()
                 if tries[cell.key] < attempts:
                     waiting.appendleft(cell)
                     yield Event("retried", cell)
                 else:
-                    yield died(cell, attempts)
-
-
-@dataclass
-class _Process:
-    """A pool of one: when its process dies, no other one is harmed."""
-
-    attempt: Attempt
-    lifeline: Connection
-    pool: ProcessPoolExecutor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        """Prepare a new process, which starts with its first cell."""
-        self.pool = ProcessPoolExecutor(1, START, initializer=_begin, initargs=(self.lifeline,))
+                    yield Event("ended", cell, error=DIED.format(attempts))
 
 
 @contextmanager
-def _processes(attempt: Attempt, count: int) -> Iterator[list[_Process]]:
-    """Yield processes that end when the block, or this process, does."""
+def _pools(count: int) -> Iterator[tuple[list[Pool], Callable[[], Pool]]]:
+    """Yield pools of one, and what starts another; they end when the block or this process does."""
     lifeline, held = START.Pipe(duplex=False)
-    processes = [_Process(_on_gpu(attempt, number), lifeline) for number in range(count)]
-    everyone = list(processes)
+    start = partial(Pool, 1, START, initializer=_begin, initargs=(lifeline,))
+    pools = [start() for _ in range(count)]
     try:
-        yield processes
+        yield pools, start
     finally:
         held.close()
-        for process in everyone:
-            process.pool.shutdown(cancel_futures=True)
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
         lifeline.close()
 
 
@@ -104,3 +146,19 @@ def _begin(lifeline: Connection) -> None:
 def _end_with(lifeline: Connection) -> None:
     lifeline.poll(None)  # returns at the end of the file: the other end closed, whatever closed it
     os._exit(1)
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Let torch compute with so many threads, where a number is given."""
+    if count is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

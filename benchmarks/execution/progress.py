@@ -1,10 +1,10 @@
-"""The progress of a run in the terminal: cells done and running, the time left, warnings."""
+"""What the terminal shows of a run: its plan, cells done and running, the time left, warnings."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -14,8 +14,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.arguments import RunOptions
 from benchmarks.execution import estimate
-from benchmarks.jobs.cells import Cell
+from benchmarks.execution.local import Event
+from benchmarks.jobs.cells import Cell, Plan
+from benchmarks.jobs.results import finished_result, result_path
 
 SHOWN = 12  # running cells; a cluster may have hundreds
 LOGGERS = ("benchmarks", "probseg.training")
@@ -26,11 +29,6 @@ class Progress:
 
     Training itself is read from the folders of the cells, to which every process that trains one
     writes its validation rounds; those of a machine that shares no disk show when they end.
-
-    Args:
-        console: Where to show it; nothing moves where the output is no terminal.
-        out: Folder of the run.
-        cells: All that are to do.
     """
 
     def __init__(self, console: Console, out: Path, cells: Sequence[Cell]) -> None:
@@ -46,18 +44,15 @@ class Progress:
         get = self.__rich__
         return Live(console=self.console, get_renderable=get, refresh_per_second=1, transient=True)
 
-    def begin(self, cell: Cell) -> None:
-        """Record that a cell runs."""
-        self.started[cell.key] = time.monotonic()
-
-    def leave(self, cell: Cell) -> None:
-        """Record that a cell waits again."""
-        self.started.pop(cell.key, None)
-
-    def end(self, cell: Cell, *, failed: bool) -> None:
-        """Record that a cell ended."""
-        self.leave(cell)
-        (self.failed if failed else self.done).add(cell.key)
+    def update(self, event: Event) -> None:
+        """Record what happened to a cell."""
+        key = event.cell.key
+        if event.kind == "started":
+            self.started[key] = time.monotonic()
+        elif event.kind != "retried":
+            self.started.pop(key, None)
+        if event.kind == "ended":
+            (self.failed if event.result is None else self.done).add(key)
 
     def left(self) -> str:
         """Return the time until all cells have ended, or nothing where no step was timed."""
@@ -116,3 +111,53 @@ def warnings_on(console: Console) -> Iterator[None]:
     finally:
         for name in LOGGERS:
             logging.getLogger(name).removeHandler(handler)
+
+
+def show_plan(
+    plan: Plan, options: RunOptions, estimates: Mapping[str, estimate.Estimate | str] | None = None
+) -> None:
+    """Print which cells there are, what is done of each and what it takes.
+
+    Times come from ``estimates``, by kind of cell, and from validation rounds of the run.
+    """
+    out, values = options.out, (estimates or {}).values()
+    measured = {k: e for k, e in (estimates or {}).items() if isinstance(e, estimate.Estimate)}
+    times = {k: e.step for k, e in measured.items()} | estimate.step_times(plan.cells, out)
+    states = {cell.key: state(cell, out) for cell in plan.cells}
+    left = [cell for cell in plan.cells if states[cell.key] != "finished"]
+    title = f"profile {plan.profile.name}: {plan.profile.description}"
+    table = Table(title=title, title_justify="left")
+    headings = ["data set", "row", "fold", "seed", "steps", "key", "state"]
+    headings += ["at most"] * bool(times) + ["memory"] * bool(estimates)
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading not in ("data set", "row"), overflow="fold")
+    for cell in plan.cells:
+        numbers = (cell.fold, cell.seed, (cell.training or {}).get("max_steps"))
+        shown = ["–" if number is None else str(number) for number in numbers]
+        row = [cell.dataset, cell.row, *shown, cell.key, states[cell.key]]
+        kind, longest = estimate.kind(cell), "–"
+        if kind in times and cell in left:
+            longest = estimate.duration(estimate.steps_left(cell, out) * times[kind])
+        memory = f"{measured[kind].memory / 2**30:.1f} GiB" if kind in measured else "–"
+        table.add_row(*row, *[longest] * bool(times), *[memory] * bool(estimates))
+    console = Console()
+    console.print(table)
+    text = f"{len(plan.cells)} cells in {out}, {len(left)} to run"
+    if seconds := estimate.seconds_left(left, out, times, at_once=options.workers):
+        by = f" by {options.workers} at once" if options.workers > 1 else ""
+        text += f", at most {estimate.duration(seconds)}{by}; early stopping ends sooner"
+    say(console, text)
+    for reason in dict.fromkeys(value for value in values if isinstance(value, str)):
+        say(console, f"no estimate: {reason}", "yellow")
+
+
+def state(cell: Cell, out: Path) -> str:
+    """Return "finished", "failed", "to resume" or "to run"."""
+    if finished_result(cell, out) is not None:
+        return "finished"
+    if result_path(cell, out).exists():
+        return "failed"
+    records = estimate.validation_rounds(cell, out)
+    if records:
+        return f"to resume at step {int(records[-1]['step'])}"
+    return "to resume" if (cell.folder(out) / "training").exists() else "to run"

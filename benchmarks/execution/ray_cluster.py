@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.execution.attempts import ATTEMPTS, Attempt, Event, died
+from benchmarks.execution.local import ATTEMPTS, DIED, Attempt, Event
 from benchmarks.jobs.cells import Cell
 from probseg.errors import OptionError
 from probseg.utils.atomic_files import WriteError, atomic_file
@@ -30,22 +30,15 @@ def ray_cluster(
     attempt: Attempt,
     cells: Sequence[Cell],
     *,
-    address: str,
-    gpus: float = 0,
-    attempts: int = ATTEMPTS,
+    address: str,  # "auto" joins the cluster on this machine, or starts one
+    gpus: float = 0,  # of each cell, such as 0.5
+    attempts: int = ATTEMPTS,  # at a cell whose worker dies
 ) -> Iterator[Event]:
     """Do cells on a Ray cluster, as many at once as its processors and GPUs allow.
 
     Every machine needs this checkout and its packages. A worker that sees the driver's folder
     writes there, and a retried cell goes on from its last validation round. Any other worker sends
     back the files of its cell, and a retried cell begins anew.
-
-    Args:
-        attempt: What to do with each cell.
-        cells: The cells.
-        address: Of the cluster; "auto" joins the one on this machine, or starts one.
-        gpus: Of each cell, such as 0.5.
-        attempts: At a cell whose worker dies.
 
     Raises:
         OptionError: Ray or the cluster is missing, or no machine of it is large enough.
@@ -69,7 +62,7 @@ def ray_cluster(
                 except WriteError:
                     raise
                 except ray.exceptions.WorkerCrashedError:
-                    yield died(cell, attempts)
+                    yield Event("ended", cell, error=DIED.format(attempts))
                 except ray.exceptions.RayError as error:
                     line = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
                     yield Event("ended", cell, error=line)
@@ -79,13 +72,7 @@ def ray_cluster(
 
 
 def do(attempt: Attempt, cell: Cell, mark: Path) -> Delivery:
-    """Do a cell on a worker, in the driver's folder if this machine has it.
-
-    Args:
-        attempt: What to do with it.
-        cell: The cell.
-        mark: A file of the driver, which shows whether this machine has its folder.
-    """
+    """Do a cell on a worker, in the driver's folder if this machine has it, with its mark."""
     if mark.exists():
         return Delivery(attempt(cell), {})
     with tempfile.TemporaryDirectory() as scratch:

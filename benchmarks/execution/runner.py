@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from benchmarks.arguments import RunOptions
-from benchmarks.execution.attempts import Attempt, Event, Executor, serial
 from benchmarks.execution.estimate import Estimate, estimate_all
+from benchmarks.execution.local import Attempt, Event, Executor, local_processes, serial
 from benchmarks.execution.progress import Progress, say, warnings_on
 from benchmarks.jobs.cells import Cell, Plan
 from benchmarks.jobs.data import dataset_of, forget_datasets
@@ -38,24 +38,26 @@ def run_plan(plan: Plan, options: RunOptions) -> int:
     options = _ready(plan.cells, options)
     plan.suite.check_options()
     forget_datasets()
-    console.print(_heading(plan, options), highlight=False)
+    profile = plan.profile
+    heading = f"profile [bold]{profile.name}[/] on {options.device}: {profile.description}"
+    if profile.overrides:
+        heading += "; with " + ", ".join(f"{k}={v}" for k, v in profile.overrides.items())
+    console.print(heading, highlight=False)
     runner = Runner(plan.cells, options, console)
     with warnings_on(console):
         runner.run(choose_executor(options))
     if runner.results:
-        _report(plan, options, runner.results)
+        _report(plan, options, runner.results, console)
         console.print(f"\ntables and pictures are in {options.out}", highlight=False, markup=False)
-    _print_problems("not run", runner.unavailable, "yellow", console)
-    _print_problems("failed", runner.failed, "red", console)
+    for name, message in runner.unavailable.items():
+        say(console, f"not run: {name}: {message}", "yellow")
+    for name, message in runner.failed.items():
+        say(console, f"failed: {name}: {message}", "red")
     return int(bool(runner.failed) or not runner.results)
 
 
 def estimate_plan(plan: Plan, options: RunOptions) -> dict[str, Estimate | str]:
-    """Return what each kind of cell takes on this machine, from a few steps of it.
-
-    Raises:
-        OptionError: The device is not on this machine, or a setting is out of range.
-    """
+    """Return what each kind of cell takes on this machine; errors are those of a run."""
     return estimate_all(_ready(plan.cells, options), plan.cells)
 
 
@@ -64,34 +66,24 @@ def choose_executor(options: RunOptions) -> Executor:
     if options.ray is not None:
         from benchmarks.execution.ray_cluster import ray_cluster
 
-        return partial(ray_cluster, address=options.ray, gpus=options.ray_gpus_per_cell)
+        share = options.gpus_per_cell
+        gpus = float(options.device.startswith("cuda")) if share is None else share
+        return partial(ray_cluster, address=options.ray, gpus=gpus)
     if options.workers > 1:
-        from benchmarks.execution.local import local_processes
-
         return partial(local_processes, count=options.workers)
     return serial
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs the cells of a plan that have no result yet, and collects what came of each.
-
-    Args:
-        cells: The plan.
-        options: Of the run.
-        console: Where progress is shown.
-        finished: Key of a cell to its result.
-        failed: Label of a cell to its error.
-        unavailable: Data set to how to get it.
-    """
+    """Runs the cells of a plan that have no result yet, and collects what came of each."""
 
     cells: Sequence[Cell]
     options: RunOptions
     console: Console
-    finished: dict[str, Result] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    unavailable: dict[str, str] = field(default_factory=dict)
-    _started: list[str] = field(default_factory=list)  # keys, in order
+    finished: dict[str, Result] = field(default_factory=dict)  # by key
+    failed: dict[str, str] = field(default_factory=dict)  # label of a cell to its error
+    unavailable: dict[str, str] = field(default_factory=dict)  # data set to how to get it
     _busy: list[Cell] = field(default_factory=list)  # which another run does
 
     @property
@@ -108,8 +100,9 @@ class Runner:
         waiting = [cell for cell in self.cells if self._is_to_do(cell)]
         progress = Progress(self.console, self.options.out, waiting)
         with progress.shown():
-            for event in self._events(executor, waiting):
-                self._record(event, progress)
+            for cells, wait in ((waiting, False), (self._busy, True)):
+                for event in executor(Attempt(self.options, wait), cells) if cells else ():
+                    self._record(event, progress)
 
     def _is_to_do(self, cell: Cell) -> bool:
         """Return whether the data of a cell are there, but no result; one that is there is kept."""
@@ -128,38 +121,23 @@ class Runner:
             say(self.console, f"{self._name(cell)}: kept")
         return kept is None
 
-    def _events(self, executor: Executor, cells: Sequence[Cell]) -> Iterator[Event]:
-        """Do the cells, and at last those that another run did meanwhile."""
-        if cells:
-            yield from executor(Attempt(self.options), cells)
-        if self._busy:
-            yield from executor(Attempt(self.options, wait=True), self._busy)
-
     def _record(self, event: Event, progress: Progress) -> None:
         cell, name = event.cell, self._name(event.cell)
+        left = progress.left() if event.kind == "started" else ""
+        progress.update(event)
         if event.kind == "started":
-            left = progress.left()
-            progress.begin(cell)
-            self._started.append(cell.key)
             say(self.console, Text.assemble((name, "bold"), f" · {left}" if left else ""))
         elif event.kind == "retried":
             say(self.console, f"{name}: its process died and is begun again", "yellow")
         elif event.kind == "busy":
-            progress.leave(cell)
             self._busy.append(cell)
             say(self.console, f"{name}: another run does it: later", "dim")
+        elif event.result is None:
+            self.failed[cell.label] = event.error
+            say(self.console, f"{name}: failed: {event.error}", "red")
         else:
-            progress.end(cell, failed=event.result is None)
-            is_last_line = self._started[-1] == cell.key  # where its name stands
-            self._record_end(event, "    " if is_last_line else f"{name}: ")
-
-    def _record_end(self, event: Event, start: str) -> None:
-        if event.result is None:
-            self.failed[event.cell.label] = event.error
-            say(self.console, f"{start}failed: {event.error}", "red")
-        else:
-            self.finished[event.cell.key] = event.result
-            say(self.console, f"{start}{_summary(event.result)}", "dim")
+            self.finished[cell.key] = event.result
+            say(self.console, f"{name}: {_summary(event.result)}", "dim")
 
     def _name(self, cell: Cell) -> str:
         return f"[{self.cells.index(cell) + 1}/{len(self.cells)}] {cell.label}"
@@ -178,7 +156,7 @@ def _ready(cells: Sequence[Cell], options: RunOptions) -> RunOptions:
     Paths become absolute, since another process may be in another folder.
     """
     for cell in cells:
-        TrainingSettings.from_mapping({**(cell.training or {}), "devices": options.devices})
+        TrainingSettings(**{**(cell.training or {}), "devices": options.devices})
     device = options.device
     if options.ray is None:  # the devices of a cluster are not known here
         settings = TrainingSettings(device=device, devices=options.devices)
@@ -187,31 +165,18 @@ def _ready(cells: Sequence[Cell], options: RunOptions) -> RunOptions:
     return replace(options, device=device, out=options.out.absolute(), data_root=root)
 
 
-def _heading(plan: Plan, options: RunOptions) -> str:
-    profile = plan.profile
-    changed = ", ".join(f"{key}={value}" for key, value in profile.overrides.items())
-    text = f"profile [bold]{profile.name}[/] on {options.device}: {profile.description}"
-    return f"{text}; with {changed}" if changed else text
-
-
-def _report(plan: Plan, options: RunOptions, results: Sequence[Result]) -> None:
-    from benchmarks.reports.runs import Run
+def _report(plan: Plan, options: RunOptions, results: Sequence[Result], console: Console) -> None:
+    from benchmarks.reports.runs import RunResults
     from benchmarks.reports.writer import write
     from benchmarks.tables import to_terminal
 
-    console = Console()
     baselines = plan.suite.all.baselines
     competing = {c.row for c in plan.cells if c.trained and c.row not in baselines}
     notes = {name: row.description for name, row in plan.suite.models.items()}
-    run = Run(results, sorted(competing), notes)
+    run = RunResults(results, sorted(competing), notes)
     with held(REPORT, options.out):
         sweep(options.out)
         tables = write(run, options.out)
     for table in tables:
         console.print()
         console.print(to_terminal(table, narrow=True))
-
-
-def _print_problems(kind: str, problems: Mapping[str, str], style: str, console: Console) -> None:
-    for name, message in problems.items():
-        say(console, f"{kind}: {name}: {message}", style)

@@ -1,1 +1,1 @@
-"""Everything worth having from a few minutes on a GPU; see :mod:`benchmarks.gpu.__main__`."""
+"""What is worth having from a few minutes on a GPU; see :mod:`benchmarks.gpu.__main__`."""

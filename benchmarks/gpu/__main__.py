@@ -1,56 +1,156 @@
-"""``python -m benchmarks.gpu``: everything worth having from a few minutes on a GPU, best first.
+"""``python -m benchmarks.gpu``: what is worth having from a few minutes on a GPU, best first.
 
-Each part runs in a process of its own and writes its results at once, so that whatever ends the
-run (time, an error, a machine that is taken back) costs the rest only. The same command again keeps
-the finished parts and goes on with the training.
+Each step is a command of its own with a time limit and a log, and its outcome is kept at once, so
+that whatever ends the run (time, an error, a machine that is taken back) costs the rest only. The
+same command again keeps what is done and goes on with the rest, with a training where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-
-from benchmarks.gpu.parts import PARTS, TOTAL, PartResults, read_results
-from benchmarks.gpu.report import write_summary
+from typing import Any, NoReturn
 
 # Nothing but Python is imported here, probseg neither: the kit is installed first.
 
 ROOT = Path(__file__).parents[2]
-GRACE = 15  # seconds that a part has to end after it is asked to
+GRACE = 15  # seconds that a step has to end after it is asked to
+SHORTEST = 5  # seconds without which no step begins
 ARCHIVE = "lidc.tar.xz"  # its parts in the kit are lidc.tar.xz.000, lidc.tar.xz.001, …
-UNPACK = f"cat {ARCHIVE}.* | tar -xJ -C incoming"
 EXAMPLES = """
 examples:
   make gpu-kit PROBSEG_DATA=DATA                          on a machine with network: wheels and data
   %(prog)s --minutes 8 --out results --kit gpu-kit        on the GPU machine
-  %(prog)s --minutes 4 --out results train scores         later: goes on with the training
-  %(prog)s --small --out rehearsal --kit gpu-kit          a rehearsal on a CPU; no use as figures
+  %(prog)s --minutes 4 --out results train-paper          later: goes on with the training
+  %(prog)s --small --out rehearsal                        a rehearsal on a CPU; no use as figures
 
-Exit status: 0 all parts did what their time allowed, 1 one failed, 2 the arguments are wrong.
+Exit status: 0 all steps did what their time allowed, 1 one failed, 2 the arguments are wrong.
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of a run."""
+
+    out: Path
+    steps: Sequence[str] = ()  # all, if none is named
+    minutes: float = 8
+    kit: Path | None = None
+    data_root: Path | None = None
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command to run.
+
+    Attributes:
+        what: In words.
+        seconds: Of a run of eight minutes that are kept for it.
+        arguments: Of Python.
+        report: The Markdown file that it writes, if it does, in the folder of the run.
+    """
+
+    what: str
+    seconds: int
+    arguments: Sequence[str]
+    report: str = ""
+
+
+def make_steps(options: Options) -> dict[str, Step]:
+    """Return the steps, in the order in which they run."""
+    device = "cpu" if options.small else "cuda"
+    return {
+        "environment": Step(
+            "the machine and its packages", 20, ["-m", "benchmarks.gpu.environment", device]
+        ),
+        "tests": Step("pytest -m gpu", 80, _tests(options)),
+        "speed-train": Step(
+            "training steps beside the textbook's",
+            110,
+            _speed("train", options),
+            "speed-train/speed.md",
+        ),
+        "speed-sample": Step(
+            "16 and 100 samples beside the textbook's",
+            50,
+            _speed("sample", options),
+            "speed-sample/speed.md",
+        ),
+        "train-paper": Step(
+            "1,500 steps of each model on LIDC, profile paper, and its scores",
+            140,
+            _training("paper", ["max_steps=1500", "images=512"], options),
+            "train-paper/table.md",
+        ),
+        # benchmarks/results/lidc-1500 has the same on a CPU.
+        "train-quick": Step(
+            "the same in profile quick, to compare with a CPU's",
+            80,
+            _training("quick", ["max_steps=1500", "validate_every=100", "images=512"], options),
+            "train-quick/table.md",
+        ),
+    }
+
+
+def _tests(options: Options) -> list[str]:
+    tests = sorted(map(str, ROOT.glob("tests/devices/test_*gpu*.py")))  # quick to collect
+    several = [f"--numprocesses={min(4, (os.cpu_count() or 1) // 2)}"] if find_spec("xdist") else []
+    plugins = ["-p", "no:cacheprovider", "-p", "no:benchmark", *several]
+    results = ["-ra", "--durations=10", f"--junitxml={options.out / 'tests.xml'}"]
+    return ["-m", "pytest", "-m", "gpu", *tests, *plugins, *results]
+
+
+def _speed(topic: str, options: Options) -> list[str]:
+    how = ["--small", "--rounds", "1"] if options.small else ["--gpu"]
+    return ["-m", "benchmarks.speed", topic, *how, "--out", str(options.out / f"speed-{topic}")]
+
+
+def _training(profile: str, settings: Sequence[str], options: Options) -> list[str]:
+    root = _data_root(options)
+    dataset = "ambiguous-shapes" if options.small and root is None else "lidc"
+    where = [] if root is None else ["--data-root", str(root)]
+    command = ["-m", "benchmarks.run", "--profile", profile, "--folds", "0", "--datasets", dataset]
+    command += ["--models", "punet", "2p-planar", "csae", "--baselines", *where]
+    command += ["--out", str(options.out / f"train-{profile}")]
+    if not options.small:
+        return [*command, "--device", "cuda", "--workers", "3", "--set", *settings]
+    tiny = "channels=[4,8],convolutions=1}"
+    parts = [f"backbone={{name='unet',{tiny}", f"encoder={{name='axis-aligned',{tiny}"]
+    steps = ["max_steps=4", "validate_every=2", "images=4", "validation_images=4"]
+    return [*command, "--device", "cpu", "--set", *steps, "batch_size=2", "crop=16", *parts]
+
+
+def _data_root(options: Options) -> Path | None:
+    """Return the folder of LIDC, which is the only one in the kit's ``data``."""
+    packed = [] if options.kit is None else list((options.kit / "data").glob("*/"))
+    return packed[0] if packed else options.data_root
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    listed = "\n".join(f"  {name:<13}{part.what}" for name, part in PARTS.items())
+    steps = make_steps(Options(out=Path()))
+    listed = "\n".join(f"  {name:<14}{step.what}" for name, step in steps.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu",
         description="Test, time and train on a GPU for a few minutes; results are kept at once.",
-        epilog=f"parts:\n{listed}\n{EXAMPLES}",
+        epilog=f"steps:\n{listed}\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help="default: all, in this order")
-    parser.add_argument(
-        "--minutes", type=float, default=8, metavar="M", help="in all (%(default)s)"
-    )
+    parser.add_argument("steps", nargs="*", metavar="STEP", help="default: all, in this order")
+    parser.add_argument("--minutes", type=float, default=8, metavar="M", help="in all (8)")
     parser.add_argument(
         "--out", type=Path, default=Path("benchmarks/out/gpu"), metavar="DIR", help="%(default)s"
     )
@@ -60,42 +160,29 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data-root",
         type=Path,
-        default=os.environ.get("PROBSEG_DATA"),
+        default=os.environ.get("PROBSEG_DATA") or None,
         metavar="DIR",
         help="LIDC, where the kit has none (default: $PROBSEG_DATA)",
     )
-    parser.add_argument(
-        "--small", action="store_true", help="a rehearsal: tiny sizes, on the CPU without a GPU"
-    )
+    parser.add_argument("--small", action="store_true", help="a rehearsal: tiny sizes, on the CPU")
     return parser
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """The options of a run."""
-
-    out: Path
-    parts: Sequence[str] = ()  # all, if none is named
-    minutes: float = 8
-    kit: Path | None = None
-    data_root: Path | None = None
-    small: bool = False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = make_parser()
-    options = RunOptions(**vars(parser.parse_args(arguments)))
+    options = Options(**vars(parser.parse_args(arguments)))
     if (problem := _problem(options)) is not None:
         parser.error(problem)
     return Run(options).run()
 
 
-def _problem(options: RunOptions) -> str | None:
+def _problem(options: Options) -> str | None:
     """Return why there can be no run with these options, if so; make the folder."""
-    for name in options.parts:
-        if name not in PARTS:
-            return f"no part is called {name!r}; known: {', '.join(PARTS)}"
+    known = make_steps(options)
+    for name in options.steps:
+        if name not in known:
+            return f"no step is called {name!r}; known: {', '.join(known)}"
     if not options.minutes > 0:
         return f"--minutes must be more than zero, not {options.minutes:g}"
     if options.kit is not None and not options.kit.is_dir():
@@ -103,160 +190,164 @@ def _problem(options: RunOptions) -> str | None:
     if options.data_root is not None and not options.data_root.is_dir():
         return f"--data-root {options.data_root} is no folder; give the one that holds LIDC"
     out, small = options.out, options.small
-    before = read_results(out, "environment") | read_results(out, "run")
-    if before.get("small", small) != small:
+    if read_outcomes(out).get("small", small) != small:
         kind, way = ("real figures", "no --small") if small else ("a rehearsal", "--small")
         return f"--out {out} holds {kind}, made with {way}; give another folder"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        PartResults(out, "run")["small"] = small
+        _write(out / "run.json", json.dumps(read_outcomes(out) | {"small": small}))
     except OSError as error:
         return f"--out {out} cannot be written: {error.strerror}"
     return None
 
 
+def read_outcomes(out: Path) -> dict[str, Any]:
+    """Return ``run.json``: whether it is a rehearsal ("small"), and the outcome of each step."""
+    try:
+        outcomes: dict[str, Any] = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return outcomes
+
+
 class Run:
     """One run of the command."""
 
-    def __init__(self, options: RunOptions) -> None:
+    def __init__(self, options: Options) -> None:
         self.options = options
-        self.out = options.out.absolute()
-        self.kit = options.kit and options.kit.absolute()
         self.started = time.monotonic()
         self.end = self.started + options.minutes * 60
 
     def run(self) -> int:
-        """Run the parts and return the exit status."""
-        chosen = [name for name in PARTS if name in self.options.parts or not self.options.parts]
+        """Run the steps and return the exit status."""
         self._install()
-        needs_data = any(PARTS[name].needs_data for name in chosen)
-        unpacking = self._begin_to_unpack() if needs_data else None
-        try:
-            failed = [
-                name
-                for index, name in enumerate(chosen)
-                if not self._run_or_keep(name, chosen[index + 1 :], unpacking)
-            ]
-        finally:
-            if unpacking is not None and unpacking.poll() is None:  # the run was interrupted
-                _end(unpacking)
+        self._unpack()
+        steps = make_steps(self.options)
+        chosen = [name for name in steps if name in self.options.steps or not self.options.steps]
+        failed = False
+        for index, name in enumerate(chosen):
+            later = [steps[other] for other in chosen[index + 1 :]]
+            outcome = self._run_or_keep(name, steps[name], later)
+            failed |= outcome == "failed"
+            if failed and name == "environment":
+                break  # no step can do without torch and a GPU
         self._print(f"written: {self.options.out}/summary.md")
-        return int(bool(failed))
+        return int(failed)
 
-    def _run_or_keep(
-        self, name: str, later: Sequence[str], unpacking: subprocess.Popen[bytes] | None
-    ) -> bool:
-        """Run a part that is not finished; return whether it did what its time allowed."""
-        if read_results(self.out, name).get("finished") and not PARTS[name].again:
+    def _run_or_keep(self, name: str, step: Step, later: Sequence[Step]) -> str:
+        """Run a step that is not done, write its outcome and return it."""
+        outcomes = read_outcomes(self.options.out)
+        seconds = self._limit(step, later)
+        if outcomes.get(name, {}).get("outcome") == "done":
             self._print(f"{name}: kept")
-            return True
-        if unpacking is not None and PARTS[name].needs_data:
-            self._finish_unpacking(unpacking)
-        done = self._run_part(name, self._seconds(name, later))
-        write_summary(self.out)
-        return done
-
-    def _seconds(self, name: str, later: Sequence[str]) -> float:
-        """Return the seconds that a part may take."""
-        left = self.end - time.monotonic()
-        share = min(1.0, self.options.minutes * 60 / TOTAL)
-        reserved = sum((PARTS[other].seconds or 0) * share for other in later)
-        own = PARTS[name].seconds
-        return left - reserved if own is None else min(own * max(share, 0.5), left)
-
-    def _run_part(self, name: str, seconds: float) -> bool:
-        """Run a part, and return whether it did what its time allowed."""
-        if seconds < 5:
+            return "done"
+        if seconds < SHORTEST:
             self._print(f"{name}: no time is left")
-            return True
-        self._print(f"{name}: {PARTS[name].what} (at most {seconds:.0f} s)")
+            return "not begun"
+        self._print(f"{name}: {step.what} (at most {seconds:.0f} s)")
         began = time.monotonic()
-        log = self.out / f"{name}.log"
+        outcome = self._run_step(name, step, seconds)
+        taken = round(time.monotonic() - began)
+        self._print(f"    {outcome} after {taken} s: {self.options.out}/{name}.log")
+        command = shlex.join(["python", *step.arguments])
+        outcomes[name] = {"outcome": outcome, "seconds": taken, "command": command}
+        _write(self.options.out / "run.json", json.dumps(outcomes, indent=1))
+        _write(self.options.out / "summary.md", summary(self.options))
+        return outcome
+
+    def _limit(self, step: Step, later: Sequence[Step]) -> float:
+        """Return the seconds that a step may take: its own, and what those before it saved."""
+        left = self.end - time.monotonic()
+        share = self.options.minutes / 8
+        reserved = sum(other.seconds for other in later) * share
+        return min(left, max(step.seconds * share, left - reserved))
+
+    def _run_step(self, name: str, step: Step, seconds: float) -> str:
+        """Run a step and return its outcome: "done", "failed" or "stopped" by its time."""
+        log = self.options.out / f"{name}.log"
         with log.open("ab") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.gpu.parts", name, *self._arguments(seconds)],
-                cwd=ROOT,
+                [sys.executable, *step.arguments],
                 env=self._environment(),
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
             )
-            status = _wait(process, seconds)
-        duration = f"{time.monotonic() - began:.0f} s"
-        if status is None:
-            self._print(f"    stopped after {duration}; its results so far are kept")
-        elif status:
-            self._print(f"    failed after {duration}: {self.options.out}/{name}.log")
+            status = wait_or_end(process, seconds)
+        if status:
             print(_tail(log), flush=True)
-        else:
-            self._print(f"    done in {duration}")
-        return not status
-
-    def _arguments(self, seconds: float) -> list[str]:
-        arguments = ["--out", str(self.out), "--seconds", f"{seconds:.0f}"]
-        if self.options.small:
-            arguments.append("--small")
-        root = self._data_root()
-        return arguments if root is None else [*arguments, "--data-root", str(root)]
-
-    def _data_root(self) -> Path | None:
-        """Return the folder of LIDC, which is the only one in the kit's ``data``."""
-        if self.kit is not None:
-            for packed in (self.kit / "data").glob("*/"):
-                return packed
-        root = self.options.data_root
-        return None if root is None else root.absolute()
+        return "stopped" if status is None else "failed" if status else "done"
 
     def _environment(self) -> dict[str, str]:
-        """Return the variables of a part: it finds the kit's wheels after the machine's own."""
-        paths = [str(ROOT)]
-        if self.kit is not None:
-            paths.append(str(self.kit / "site"))
-        paths += filter(None, [os.environ.get("PYTHONPATH")])
-        return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+        """Return the variables of a step: it finds the kit's wheels after the machine's own."""
+        kit = self.options.kit
+        site = [] if kit is None else [str(kit.absolute() / "site")]
+        given = filter(None, [os.environ.get("PYTHONPATH")])
+        path = os.pathsep.join([str(ROOT), *site, *given])
+        device = {"PROBSEG_TEST_DEVICE": "cpu"} if self.options.small else {}
+        return os.environ | device | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
     def _install(self) -> None:
         """Install the kit's wheels, if they are not yet."""
-        wheels = [] if self.kit is None else sorted((self.kit / "wheels").glob("*.whl"))
-        if self.kit is None or not wheels or (self.kit / "site").is_dir():
+        kit = self.options.kit
+        wheels = [] if kit is None else sorted((kit / "wheels").glob("*.whl"))
+        if kit is None or not wheels or (kit / "site").is_dir():
             return
         self._print(f"installing {len(wheels)} wheels")
-        half = self.kit / "site-half"  # so that an interrupted installation is not taken for whole
+        half = kit / "site-half"  # so that an interrupted installation is not taken for whole
         options = ["--quiet", "--no-index", "--no-deps", "--upgrade", "--target", str(half)]
         command = [sys.executable, "-m", "pip", "install", *options, *map(str, wheels)]
         if subprocess.run(command, check=False).returncode:  # pip said why
-            raise SystemExit(f"cannot install {self.options.kit}/wheels into {half}")
-        half.rename(self.kit / "site")
+            raise SystemExit(f"cannot install {kit}/wheels into {half}")
+        half.rename(kit / "site")
 
-    def _begin_to_unpack(self) -> subprocess.Popen[bytes] | None:
-        """Start unpacking the kit's data, which goes on while the first parts run."""
-        if self.kit is None or (self.kit / "data").is_dir():
-            return None
-        if not any(self.kit.glob(f"{ARCHIVE}.*")):
-            self._print(f"no LIDC is in {self.options.kit}: there is no {ARCHIVE}.000")
-            return None
-        shutil.rmtree(self.kit / "incoming", ignore_errors=True)  # of an interrupted run
-        (self.kit / "incoming").mkdir()
-        return subprocess.Popen(UNPACK, shell=True, cwd=self.kit, start_new_session=True)
-
-    def _finish_unpacking(self, unpacking: subprocess.Popen[bytes]) -> None:
-        """Wait until the data are unpacked; without them the parts that need them will fail."""
-        assert self.kit is not None
-        status = unpacking.wait()
-        if status == 0 and (self.kit / "incoming").is_dir():
-            (self.kit / "incoming").rename(self.kit / "data")
-        elif status:  # tar said what
-            self._print(
-                f"cannot unpack LIDC: a part of {self.options.kit}/{ARCHIVE}.* is missing or "
-                f"damaged (tar ended with {status}); copy all of them again"
-            )
+    def _unpack(self) -> None:
+        """Unpack the kit's data, if they are not yet; without them the trainings will fail."""
+        kit = self.options.kit
+        if kit is None or (kit / "data").is_dir():
+            return
+        if not any(kit.glob(f"{ARCHIVE}.*")):
+            self._print(f"no LIDC is in {kit}: there is no {ARCHIVE}.000")
+            return
+        self._print("unpacking LIDC")
+        incoming = kit / "incoming"
+        shutil.rmtree(incoming, ignore_errors=True)  # of an interrupted run
+        incoming.mkdir()
+        unpack = f"cat {ARCHIVE}.[0-9]* | tar -xJ -C incoming"
+        status = subprocess.run(unpack, shell=True, cwd=kit, check=False).returncode
+        if status == 0:
+            incoming.rename(kit / "data")
+            return
+        self._print(  # tar said what
+            f"cannot unpack LIDC: a part of {kit}/{ARCHIVE}.* is missing or damaged (tar ended "
+            f"with {status}); copy all of them again"
+        )
 
     def _print(self, text: str) -> None:
         print(f"[{time.monotonic() - self.started:4.0f} s] {text}", flush=True)
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
-    """Return the exit status of a part, or None where its time was over first."""
+def summary(options: Options) -> str:
+    """Return the page ``summary.md``: the outcome of each step, and what the steps reported."""
+    outcomes, steps = read_outcomes(options.out), make_steps(options)
+    parts = ["`python -m benchmarks.gpu`"]
+    if options.small:
+        parts.append("**A rehearsal: tiny sizes; no use as figures.**")
+    for name, step in steps.items():
+        if name not in outcomes:
+            continue
+        taken = "{outcome} after {seconds} s".format_map(outcomes[name])
+        parts.append(f"## {name}\n\n{step.what}: {taken}.")
+        report, log = options.out / step.report, options.out / f"{name}.log"
+        if step.report and report.is_file():
+            parts.append(report.read_text(encoding="utf-8").strip())
+        else:
+            parts.append(f"```\n{_tail(log, 40 if name == 'environment' else 12)}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def wait_or_end(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """Return the exit status of a step, or None where its time was over first."""
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -268,20 +359,31 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started."""
-    os.killpg(process.pid, signal.SIGTERM)
-    try:
+    """Ask a step to end, then end it and all that it started."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
         process.wait(GRACE)
-    except subprocess.TimeoutExpired:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that is whole at any moment."""
+    scratch = path.with_name(f".{path.name}")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(path)
 
 
 def _tail(path: Path, lines: int = 15) -> str:
     text = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(f"      {line}" for line in text[-lines:])
+    return "\n".join(text[-lines:])
+
+
+def _ended(*_: object) -> NoReturn:
+    sys.exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _ended)
     sys.exit(main())

@@ -37,12 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make(out: Path, data_root: Path | None) -> int:
-    """Make the kit, print what is in it and return exit status 0.
-
-    Raises:
-        MissingDataError: A wheel cannot be brought, or LIDC is not at the data root.
-        WriteError: The folder cannot be made.
-    """
+    """Make the kit, print what is in it and return exit status 0."""
     with reporting(out):
         out.mkdir(parents=True, exist_ok=True)
     wheels = bring_wheels(out / "wheels")
@@ -62,10 +57,6 @@ def pack(data_root: Path, prefix: Path) -> list[Path]:
     """Write the packed cache of LIDC as a compressed archive in parts, and return the parts.
 
     ``cat lidc.tar.xz.* | tar -xJ`` unpacks them.
-
-    Args:
-        data_root: Where LIDC lies.
-        prefix: What the names of the parts begin with.
 
     Raises:
         MissingDataError: LIDC is not there, or the parts cannot be written.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.jobs.records import check_keys
 from benchmarks.suite.definition import Profile, Suite, SuiteRow
-from benchmarks.suite.settings import DATA, EVALUATION, MODEL, DataSettings, EvaluationSettings
+from benchmarks.suite.settings import DATA, EVALUATION, MODEL
 from probseg.errors import DataError
 
 
@@ -31,8 +31,8 @@ class Cell:
     fold: int | None = None  # None where nothing is trained, as for the seed
     seed: int | None = None  # of training
     # What the suite gave; what it left out has its default.
-    data: Mapping[str, Any] = field(default_factory=dict)
-    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)  # see DataSettings
+    evaluation: Mapping[str, Any] = field(default_factory=dict)  # see EvaluationSettings
     baseline: str | None = None
     model: Mapping[str, Any] | None = None  # what ``probseg.build`` is called with
     training: Mapping[str, Any] | None = None
@@ -62,17 +62,6 @@ class Cell:
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
     @property
-    def data_settings(self) -> DataSettings:
-        """The settings of the data, with their defaults."""
-        return DataSettings(**self.data)
-
-    @property
-    def evaluation_settings(self) -> EvaluationSettings:
-        """The settings of the evaluation, with their defaults."""
-        latents = tuple(self.evaluation.get("latents", ()))
-        return EvaluationSettings(**{**self.evaluation, "latents": latents})
-
-    @property
     def trained(self) -> bool:
         """Whether there is a model to train."""
         return self.model is not None
@@ -99,11 +88,8 @@ class Plan(NamedTuple):
     cells: Sequence[Cell]
 
 
-# of the config in a result, in their order there
-KEYS = (
-    *("profile", "row", "dataset", "fold", "seed"),
-    *("data", "evaluation", "baseline", "model", "training"),
-)
+# of the config in a result, which keeps the data set's options beside its name
+KEYS = [field.name for field in fields(Cell) if field.name != "dataset_options"]
 
 
 def plan_cells(
@@ -121,10 +107,13 @@ def plan_cells(
     """
     cells: dict[str, Cell] = {}
     for dataset, row, fold, seed in product(datasets, rows, folds, seeds):
-        settings = profile.resolve(row, dataset)
-        source = {"name": dataset, **suite.datasets.get(dataset, {})}
         cell = make_cell(
-            suite.models[row], settings, profile=profile.name, dataset=source, fold=fold, seed=seed
+            suite.models[row],
+            profile.resolve(row, dataset),
+            profile=profile.name,
+            dataset={"name": dataset, **suite.datasets.get(dataset, {})},
+            fold=fold,
+            seed=seed,
         )
         cells.setdefault(cell.key, cell)
     return list(cells.values())

@@ -69,12 +69,7 @@ def _open_cached(name: str, options: str, root: Path | None) -> Dataset:
 
 
 def dataset_of(cell: Cell, root: Path | None) -> Dataset:
-    """Return the data set of a cell, which this process opens once.
-
-    Raises:
-        MissingDataError: It is not on this disk; the message says how to get it.
-        DataError: It is incomplete or damaged.
-    """
+    """Return the data set of a cell, which this process opens once; see :func:`open_dataset`."""
     return _open_cached(cell.dataset, json.dumps(cell.dataset_options), root)
 
 

@@ -13,23 +13,13 @@ import torch
 
 import probseg
 from benchmarks.arguments import RunOptions
-from benchmarks.jobs import pictures, provenance
+from benchmarks.jobs import pictures, provenance, results
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.data import Data, dataset_of, prepare
 from benchmarks.jobs.output_folder import held, set_aside
 from benchmarks.jobs.predictors import ModelPredictor, baseline_predictor
-from benchmarks.jobs.results import (
-    Result,
-    TestImages,
-    Timings,
-    TrainingSummary,
-    finished_result,
-    means,
-    result_path,
-    set_aside_unusable,
-    write_result,
-)
-from benchmarks.jobs.scoring import PictureRecorder, Predictor, Scores, choose_images, score_dataset
+from benchmarks.jobs.scoring import PictureRecorder, Predictor, choose_images, score_dataset
+from benchmarks.suite.settings import DataSettings, EvaluationSettings
 from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset
 from probseg.sharing.checkpoint import save
@@ -47,9 +37,9 @@ class Trained:
     fit: FitResult
     settings: TrainingSettings
 
-    def summary(self) -> TrainingSummary:
+    def summary(self) -> results.TrainingSummary:
         """Return the training of a result, without the history."""
-        return TrainingSummary(
+        return results.TrainingSummary(
             spec=self.model.spec,
             parameters=sum(p.numel() for p in self.model.parameters()),
             steps=self.fit.steps,
@@ -60,15 +50,10 @@ class Trained:
         )
 
 
-def run_experiment(cell: Cell, options: RunOptions, *, wait: bool = True) -> Result:
+def run_experiment(cell: Cell, options: RunOptions, *, wait: bool = True) -> results.Result:
     """Do a cell and write its result or its failure; training goes on where it stopped.
 
     Of several runs in one folder, one does the cell and the others read its result.
-
-    Args:
-        cell: What to do.
-        options: Of the run.
-        wait: Whether to wait for another run that does this cell.
 
     Raises:
         BusyError: Another run does this cell, and ``wait`` is false.
@@ -76,40 +61,43 @@ def run_experiment(cell: Cell, options: RunOptions, *, wait: bool = True) -> Res
     """
     dataset = dataset_of(cell, options.data_root)
     with held(cell.key, options.out, wait=wait):
-        set_aside_unusable(cell, options.out, dataset.fingerprint)
-        kept = finished_result(cell, options.out, dataset.fingerprint)
+        results.set_aside_unusable(cell, options.out, dataset.fingerprint)
+        kept = results.finished_result(cell, options.out, dataset.fingerprint)
         return kept or _run(cell, dataset, options)
 
 
-def _run(cell: Cell, dataset: Dataset, options: RunOptions) -> Result:
-    path = result_path(cell, options.out)
+def _run(cell: Cell, dataset: Dataset, options: RunOptions) -> results.Result:
+    path = results.result_path(cell, options.out)
     sweep(path.parent)
     try:
         with deterministic(options.device):
-            return write_result(path, _result(cell, dataset, options))
+            return results.write_result(path, _result(cell, dataset, options))
     except WriteError:
         raise
     except Exception as error:
         trace = "".join(traceback.format_exception(error))
         origin = provenance.collect(options.device)
-        write_result(path, Result(cell=cell, provenance=origin, error=trace))
+        results.write_result(path, results.Result(cell=cell, provenance=origin, error=trace))
         raise
 
 
-def _result(cell: Cell, dataset: Dataset, options: RunOptions) -> Result:
+def _result(cell: Cell, dataset: Dataset, options: RunOptions) -> results.Result:
     folder = cell.folder(options.out)
-    data = prepare(dataset, cell.data_settings, cell.fold)
+    data = prepare(dataset, DataSettings(**cell.data), cell.fold)
     started = time.monotonic()
     write_json(folder / "split.json", asdict(data.split))
     trained = train(cell, data, options) if cell.trained else None
     predictor = make_predictor(cell, data, trained)
     evaluating = time.monotonic()
-    scores = _score(cell, data, predictor, folder)
-    return Result(
+    recorder = PictureRecorder(choose_images(data.test))
+    batch = EvaluationSettings(**cell.evaluation).evaluation_batch
+    scores = score_dataset(predictor, data.test, batch=batch, watch=recorder.watch)
+    pictures.save(folder / pictures.FILE, recorder.pictures)
+    return results.Result(
         cell=cell,
         provenance=provenance.collect(options.device),
         data=data.summary(),
-        timings=Timings(
+        timings=results.Timings(
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             training_s=trained.fit.seconds if trained else 0.0,
             evaluation_s=time.monotonic() - evaluating,
@@ -117,12 +105,11 @@ def _result(cell: Cell, dataset: Dataset, options: RunOptions) -> Result:
         ),
         training=trained.summary() if trained else None,
         history=[dict(record) for record in trained.fit.history] if trained else [],
-        images=TestImages(
-            index=[int(index) for index in data.test_index],
-            group=[str(group) for group in data.test.groups],
+        images=results.TestImages(
+            [int(index) for index in data.test_index], [str(group) for group in data.test.groups]
         ),
         scores=scores,
-        means=means(scores),
+        means=results.means(scores),
     )
 
 
@@ -132,7 +119,7 @@ def make_predictor(cell: Cell, data: Data, trained: Trained | None) -> Predictor
         assert cell.baseline is not None
         return baseline_predictor(cell.baseline, data.source.classes)
     assert cell.seed is not None
-    settings = cell.evaluation_settings
+    settings = EvaluationSettings(**cell.evaluation)
     return ModelPredictor(
         trained.model,
         settings.n_eval,
@@ -144,36 +131,28 @@ def make_predictor(cell: Cell, data: Data, trained: Trained | None) -> Predictor
     )
 
 
-def _score(cell: Cell, data: Data, predictor: Predictor, folder: Path) -> Scores:
-    recorder = PictureRecorder(choose_images(data.test))
-    batch = cell.evaluation_settings.evaluation_batch
-    scores = score_dataset(predictor, data.test, batch=batch, watch=recorder.watch)
-    pictures.save(folder / pictures.FILE, recorder.pictures)
-    return scores
-
-
 def train(cell: Cell, data: Data, options: RunOptions) -> Trained:
     """Train a cell's model, going on where an earlier run stopped, and save it.
 
     Raises:
         ProbsegError: The model cannot be built or trained as the config says.
     """
-    settings = training_settings(cell, options)
     folder = cell.folder(options.out)
-    model = build_model(cell, data.source)
+    settings = training_settings(cell, options)
     try:
-        done = _fit(model, data, settings, folder / "training")
+        trained = _train(cell, data, settings, folder / "training")
     except CheckpointError as error:  # of other code or data, or damaged
         set_aside(folder / "training", error)
-        model = build_model(cell, data.source)
-        done = _fit(model, data, settings, folder / "training")
-    save(model, folder / "model.safetensors")
-    return Trained(model, done, settings)
+        trained = _train(cell, data, settings, folder / "training")
+    save(trained.model, folder / "model.safetensors")
+    return trained
 
 
-def _fit(model: Any, data: Data, settings: TrainingSettings, out: Path) -> FitResult:
+def _train(cell: Cell, data: Data, settings: TrainingSettings, out: Path) -> Trained:
+    model = build_model(cell, data.source)
     # the progress of the run stands where that of the training would
-    return fit(model, data.train, data.validation, settings, out=out, progress=False)
+    done = fit(model, data.train, data.validation, settings, out=out, progress=False)
+    return Trained(model, done, settings)
 
 
 def build_model(cell: Cell, dataset: Dataset) -> Any:
@@ -187,4 +166,4 @@ def build_model(cell: Cell, dataset: Dataset) -> Any:
 def training_settings(cell: Cell, options: RunOptions) -> TrainingSettings:
     """Return how a cell is trained on this machine."""
     here = {"seed": cell.seed, "device": options.device, "devices": options.devices}
-    return TrainingSettings.from_mapping({**(cell.training or {}), **here})
+    return TrainingSettings(**{**(cell.training or {}), **here})

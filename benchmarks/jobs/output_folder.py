@@ -30,11 +30,6 @@ def held(name: str, out: Path, *, wait: bool = True) -> Iterator[None]:
     The operating system lets go of what a killed process held. The locks lie outside of the cells'
     folders, which may be renamed while they are held.
 
-    Args:
-        name: What to hold.
-        out: Folder of a run.
-        wait: Whether to wait until no other run holds it.
-
     Raises:
         BusyError: Another run holds it, and there was to be no waiting.
         WriteError: The folder cannot be written.
@@ -54,15 +49,7 @@ def held(name: str, out: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def set_aside(path: Path, reason: object) -> Path:
-    """Rename a file or folder to the first free ``name-set-aside-1``, ``-2``, … and warn.
-
-    Args:
-        path: What is damaged, or made from other data.
-        reason: As a user reads it.
-
-    Returns:
-        The new path.
-    """
+    """Rename a file or folder to the first free ``name-set-aside-1``, ``-2``, … and warn."""
     names = (path.with_name(f"{path.stem}-set-aside-{n}{path.suffix}") for n in count(1))
     target = next(name for name in names if not name.exists())
     path.replace(target)

@@ -6,7 +6,7 @@ over which every metric is averaged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
@@ -20,8 +20,6 @@ from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Evaluation
 from probseg.training.execution import Execution
 from probseg.utils.seeding import seeded
-
-Baseline = Callable[[Tensor, int], Iterator[Evaluation]]
 
 
 class ModelPredictor:
@@ -86,17 +84,17 @@ class ModelPredictor:
 
     def _decode(self, name: str, image: Tensor, start: int) -> Tensor:
         """Return what is decoded from other latents, drawn with the numbers of the base prior's."""
-        density = self._normal(image) if name == "noise" else self._of_others(start, len(image))
+        if name == "noise":
+            location = image.new_zeros(len(image), self.model.latent_dim)
+            density: Distribution = Independent(Normal(location, torch.ones_like(location)), 1)
+        else:
+            density = self._prior_of_others(start, len(image))
         with seeded(self._generator(start), self.execution.device):
             latents = density.sample((self.samples,))
         samples: Tensor = self.model.decode(image, latents)
         return samples.transpose(0, 1).float()
 
-    def _normal(self, image: Tensor) -> Distribution:
-        location = image.new_zeros(len(image), self.model.latent_dim)
-        return Independent(Normal(location, torch.ones_like(location)), 1)
-
-    def _of_others(self, start: int, count: int) -> Distribution:
+    def _prior_of_others(self, start: int, count: int) -> Distribution:
         assert self.others is not None
         indices = [index % len(self.others) for index in range(start, start + count)]
         images = self.others.__getitems__(indices).image.to(self.execution.device)
@@ -114,48 +112,29 @@ class ModelPredictor:
         return torch.Generator(self.execution.device).manual_seed(mixed)
 
 
-def always_empty(masks: Tensor, classes: int) -> Iterator[Evaluation]:
-    """Yield one evaluation: a single prediction that is background everywhere."""
-    yield Evaluation(one_hot(torch.zeros_like(masks[:, :1]), classes), masks)
+def baseline_predictor(name: str, classes: int) -> Predictor:
+    """Return the predictor of a baseline, whose predictions are certain."""
+
+    def evaluations(masks: Tensor) -> Iterator[Evaluation]:
+        for predicted, reference in _compared(name, masks):
+            certain = functional.one_hot(predicted.long(), classes).movedim(-1, 2).float()
+            yield Evaluation(certain, reference)
+
+    return lambda batch, start: {"base": list(evaluations(batch.masks))}
 
 
-def annotators(masks: Tensor, classes: int) -> Iterator[Evaluation]:
-    """Yield each leave-one-out: the other annotators as samples, all of them as the reference.
+def _compared(baseline: str, masks: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what a baseline predicts, and the annotations that this is compared with.
 
-    On the models' own scale this is a ceiling: such a "model" has seen all annotations but one.
+    The annotators as samples are compared with all of them: a ceiling on the models' own scale,
+    as such a "model" has seen all annotations but one.
     """
-    for rest, _ in _leave_one_out(masks):
-        yield Evaluation(one_hot(rest, classes), masks)
-
-
-def one_annotator(masks: Tensor, classes: int) -> Iterator[Evaluation]:
-    """Yield each leave-one-out: one annotator as the only sample, the others as the reference."""
-    for rest, one in _leave_one_out(masks):
-        yield Evaluation(one_hot(one, classes), rest)
-
-
-def _leave_one_out(masks: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    if baseline == "always-empty":
+        yield torch.zeros_like(masks[:, :1]), masks
+        return
     count = masks.shape[1]
     if count < 2:
         raise DataError("leaving one annotator out needs two of them; this data set has one")
     for index in range(count):
-        rest = [other for other in range(count) if other != index]
-        yield masks[:, rest], masks[:, index : index + 1]
-
-
-def one_hot(labels: Tensor, classes: int) -> Tensor:
-    """Turn labels (B, N, H, W) into certain probabilities (B, N, K, H, W)."""
-    return functional.one_hot(labels.long(), classes).movedim(-1, 2).float()
-
-
-BASELINES: dict[str, Baseline] = {
-    "always-empty": always_empty,
-    "annotators": annotators,
-    "one-annotator": one_annotator,
-}
-
-
-def baseline_predictor(name: str, classes: int) -> Predictor:
-    """Return the predictor of a baseline."""
-    baseline = BASELINES[name]
-    return lambda batch, start: {"base": list(baseline(batch.masks, classes))}
+        one, rest = masks[:, [index]], masks[:, [i for i in range(count) if i != index]]
+        yield (rest, masks) if baseline == "annotators" else (one, rest)

@@ -5,25 +5,15 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from benchmarks.arguments import cores
-from benchmarks.jobs.records import to_json
 
-PACKAGES = (
-    "probseg",
-    "torch",
-    "lightning",
-    "numpy",
-    "scipy",
-    "nflows",
-    "geomloss",
-    "POT",
-    "kornia",
-)
+# whose versions decide numbers
+PACKAGES = "probseg torch lightning numpy scipy nflows geomloss POT kornia".split()
 
 
 @dataclass(frozen=True)
@@ -44,17 +34,15 @@ class Provenance:
 
     def to_json(self) -> dict[str, Any]:
         """Return the provenance as a JSON object."""
-        return to_json(self)
+        return asdict(self)
 
 
 def collect(device: str) -> Provenance:
     """Return the provenance of what this process computes."""
-    return Provenance(versions(), git(), machine(device))
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that decide numbers."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+    versions = {"python": platform.python_version(), **{p: _version(p) for p in PACKAGES}}
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    git = GitState(_git("rev-parse", "HEAD"), None if changes is None else bool(changes))
+    return Provenance(versions, git, machine(device))
 
 
 def _version(package: str) -> str:
@@ -64,26 +52,16 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def git() -> GitState:
-    """Return the revision of the code and whether files differed from it, if git knows."""
-    revision = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no")
-    return GitState(revision, None if changes is None else bool(changes))
-
-
 def _git(*arguments: str) -> str | None:
     try:
-        answer = subprocess.run(
-            ["git", *arguments],
-            cwd=Path(__file__).parent,
-            capture_output=True,
+        return subprocess.check_output(
+            ["git", "-C", str(Path(__file__).parent), *arguments],
+            stderr=subprocess.DEVNULL,
             text=True,
             timeout=20,
-            check=True,
-        )
+        ).strip()
     except (OSError, subprocess.SubprocessError):
         return None  # an installed copy outside any repository
-    return answer.stdout.strip()
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -101,9 +79,7 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

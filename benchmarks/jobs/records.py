@@ -14,12 +14,9 @@ Record = TypeVar("Record")
 
 
 def from_json(kind: type[Record], data: object, *, where: str) -> Record:
-    """Return a record from a JSON object; fields with a default may be missing.
+    """Return a record, whose fields may be records, from a JSON object in a file, ``where``.
 
-    Args:
-        kind: A dataclass, whose fields may be records too.
-        data: What JSON holds.
-        where: File and key path, for error messages.
+    Fields with a default may be missing.
 
     Raises:
         DataError: A key is unknown or missing, or a value is of another type.

@@ -133,12 +133,12 @@ class Result:
         schema = content.get("schema") if isinstance(content, Mapping) else None
         if schema != SCHEMA_VERSION:
             raise ResultError(f"{where} has schema {schema!r}, this code reads {SCHEMA_VERSION}")
-        keys = [*_ADDED, *(field.name for field in fields(cls) if field.name != "cell")]
+        keys = [*_ADDED, *_FIELDS]
         try:
             values = check_keys(content, keys, required=keys, where=where)
             cell = Cell.from_json(values["config"], where=f"{where}: config")
-            own = {key: value for key, value in values.items() if key not in _ADDED}
-            result = from_json(cls, {"cell": cell, **own}, where=where)
+            record = {"cell": cell, **{name: values[name] for name in _FIELDS}}
+            result = from_json(cls, record, where=where)
         except DataError as error:
             raise ResultError(str(error)) from error
         _check_consistent(result, values, where)
@@ -146,17 +146,19 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the file of the result holds; undefined scores are null."""
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        del own["cell"]
-        content = {
-            "schema": SCHEMA_VERSION,
-            "status": self.status,
-            "key": self.key,
-            "config": self.cell.to_json(),
-            **{key: to_json(v) if is_dataclass(v) else v for key, v in own.items()},
-        }
-        content = finite(content)
+        content = finite(
+            {
+                "schema": SCHEMA_VERSION,
+                "status": self.status,
+                "key": self.key,
+                "config": self.cell.to_json(),
+                **{name: getattr(self, name) for name in _FIELDS},
+            }
+        )
         return {**content, "digest": digest(content)}
+
+
+_FIELDS = [field.name for field in fields(Result) if field.name != "cell"]  # as JSON has them
 
 
 def _check_consistent(result: Result, values: Mapping[str, Any], where: str) -> None:
@@ -181,20 +183,14 @@ def read_result(path: Path) -> Result:
     """Read and check a result, which may be gzipped.
 
     Raises:
-        ResultError: It is no JSON, has another schema, was altered, or its parts do not fit
-            together.
+        ResultError: It is no JSON, or see :meth:`Result.from_json`.
     """
     try:
-        content = json.loads(_text(path), parse_constant=_refuse)
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+            content = json.load(file, parse_constant=_refuse)
     except (OSError, EOFError, ValueError, RecursionError) as error:
         raise ResultError(f"cannot read the result {path}: {error}") from error
     return Result.from_json(content, where=str(path))
-
-
-def _text(path: Path) -> str:
-    if path.suffix == ".gz":
-        return gzip.decompress(path.read_bytes()).decode()
-    return path.read_text(encoding="utf-8")
 
 
 def _refuse(constant: str) -> None:
@@ -222,7 +218,9 @@ def write_result(path: Path, result: Result) -> Result:
 
 
 def finite(value: Any) -> Any:
-    """Return plain data in which NaN and infinity, which JSON lacks, are null."""
+    """Return records and plain data as plain data, in which NaN and infinity are null."""
+    if is_dataclass(value):
+        return finite(to_json(value))
     if isinstance(value, Mapping):
         return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, float):
@@ -251,44 +249,41 @@ def means(scores: Scores) -> dict[str, dict[str, float | None]]:
 
 
 def finished_result(cell: Cell, out: Path, fingerprint: str | None = None) -> Result | None:
-    """Return the result of a cell that is done, or None; no file is changed.
-
-    Args:
-        cell: Whose result.
-        out: Folder of the run.
-        fingerprint: Of the data that the cell must have been done on; None takes any.
-    """
+    """Return the result of a cell that is done, on the data that are given; else None."""
     try:
-        result = _own(cell, out, fingerprint)
+        result = _read_cell(cell, out)
     except ResultError:
         return None
-    return result if result is not None and result.finished else None
+    if result is None or not result.finished or _is_on_other_data(result, fingerprint):
+        return None
+    return result
 
 
 def set_aside_unusable(cell: Cell, out: Path, fingerprint: str) -> None:
     """Set aside a damaged result of a cell, or one of another cell or on other data."""
     path = result_path(cell, out)
     try:
-        _own(cell, out, fingerprint)
-    except _OtherDataError as error:
-        set_aside(path, error)  # first, so that nobody reads it from the renamed folder
-        set_aside(path.parent, error)
+        result = _read_cell(cell, out)
     except ResultError as error:
         set_aside(path, error)
+        return
+    if result is not None and _is_on_other_data(result, fingerprint):
+        made_on = result.tested_on.fingerprint
+        reason = f"{path} was made on other data, {made_on}, not {fingerprint}"
+        set_aside(path, reason)  # first, so that nobody reads it from the renamed folder
+        set_aside(path.parent, reason)
 
 
-class _OtherDataError(ResultError):
-    """A sound result, on other data."""
+def _is_on_other_data(result: Result, fingerprint: str | None) -> bool:
+    made_on = result.data.fingerprint if result.data else None  # a failure may name none
+    return None not in (made_on, fingerprint) and made_on != fingerprint
 
 
-def _own(cell: Cell, out: Path, fingerprint: str | None) -> Result | None:
+def _read_cell(cell: Cell, out: Path) -> Result | None:
     path = result_path(cell, out)
     if not path.exists():
         return None
     result = read_result(path)
     if result.key != cell.key:
         raise ResultError(f"{path} is of another cell, {result.key}")
-    made_on = result.data.fingerprint if result.data else fingerprint  # a failure may name none
-    if fingerprint is not None and made_on != fingerprint:
-        raise _OtherDataError(f"{path} was made on other data, {made_on}, not {fingerprint}")
     return result

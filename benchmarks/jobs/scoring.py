@@ -59,16 +59,10 @@ def score_dataset(
     *,
     batch: int,
     watch: Callable[[int, Batch, Answers], None] = lambda start, batch, answers: None,
-    advance: Callable[[int], None] = lambda count: None,
 ) -> Scores:
-    """Return the scores of every image of a data set.
+    """Return the scores of every image; ``watch`` sees each batch and the index of its first one.
 
-    Args:
-        predict: What predicts the answers to a batch.
-        dataset: The images.
-        batch: Images a batch; samples are seeded by batch, so it belongs to the config.
-        watch: Called with the index of each batch's first image, the batch and the answers.
-        advance: Called with the number of images of every finished batch.
+    Samples are seeded by batch, so the size of a batch belongs to the config.
     """
     scores: Scores = {}
     for start, images in batches(dataset, batch):
@@ -78,7 +72,6 @@ def score_dataset(
             for name, value in score(evaluations).items():
                 kept.setdefault(name, []).extend(value.tolist())
         watch(start, images, answers)
-        advance(len(images.image))
     return scores
 
 
@@ -104,15 +97,10 @@ def batches(dataset: Dataset, size: int) -> Iterator[tuple[int, Batch]]:
 
 @dataclass(frozen=True)
 class PictureRecorder:
-    """Keeps segmentations, mean and standard deviation of chosen images.
+    """Keeps segmentations, mean and standard deviation of chosen images."""
 
-    Args:
-        indices: Which images of the test set.
-        pictures: What was kept, by index.
-    """
-
-    indices: Sequence[int]
-    pictures: dict[int, Picture] = field(default_factory=dict)
+    indices: Sequence[int]  # into the test set
+    pictures: dict[int, Picture] = field(default_factory=dict)  # what was kept, by index
 
     def watch(self, start: int, batch: Batch, answers: Answers) -> None:
         """Keep the chosen images of a batch that begins at ``start``."""

@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from benchmarks.jobs.pictures import Picture
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis import paper
-from benchmarks.reports.analysis.training_curves import gini_panels
-from benchmarks.reports.colours import COLOURS
+from benchmarks.reports.dataset_results import gini_panels
 from benchmarks.reports.runs import RowPictures, shared_pictures
 from probseg.plots import (
     ANNOTATOR,
@@ -31,6 +30,18 @@ from probseg.plots import (
 )
 from probseg.utils.atomic_files import atomic_file
 
+# The colour of each row, the same in every figure: Okabe and Ito's, which colour-blind readers tell
+# apart.
+COLOURS = {
+    "punet": "#0072B2",
+    "2p-planar": "#E69F00",
+    "csae": "#009E73",
+    "csae-two-flows": "#56B4E9",
+    "csae-own": "#CC79A7",
+    "csae-posterior": "#D55E00",
+    "deterministic": "#777777",
+    "annotators": "#333333",
+}
 DOTS_PER_INCH = 150
 # Which data sets the paper's figures show.
 GINI_FIGURES = {
@@ -43,9 +54,7 @@ SAMPLE_FIGURES = {
     "qubiq-pancreatic-lesion": 7,
     "qubiq-brain-growth": 8,
 }
-PARTS = ("outlines", "mean", "s. d.")
-PANEL = 0.95  # inches
-SIDE, TOP, GAP = 0.08, 0.72, 0.1
+PANEL, HEAD = 1.0, 0.7  # inches
 Content = TypeVar("Content")
 
 
@@ -121,44 +130,19 @@ def overview(cases: Sequence[Case], *, title: str = "") -> Figure:
         Figures 5 to 8 of the paper.
     """
     names = ("annotators", *cases[0].models)
-    width = 2 * SIDE + len(names) * (len(PARTS) * PANEL + GAP)
-    height = TOP + len(cases) * PANEL + SIDE
-    figure = Figure(figsize=(width, height))
-    figure.text(SIDE / width, 1 - 0.08 / height, title, fontsize=10, color=INK, va="top")
+    size = 3 * PANEL * len(names), PANEL * len(cases) + HEAD
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle(title, x=0.005, ha="left", fontsize=10, color=INK)
     colours = palette(names, COLOURS)
-    for index, name in enumerate(names):
-        left = SIDE + index * (len(PARTS) * PANEL + GAP)
-        grid = figure.add_gridspec(
-            len(cases),
-            len(PARTS),
-            left=left / width,
-            right=(left + len(PARTS) * PANEL) / width,
-            bottom=SIDE / height,
-            top=1 - TOP / height,
-            wspace=0.03,
-            hspace=0.03,
-        )
-        panels = grid.subplots(squeeze=False)
-        _head(panels[0], name, colours[name])
+    for name, part in zip(names, figure.subfigures(1, len(names), squeeze=False)[0], strict=True):
+        part.suptitle(name, x=0.01, ha="left", fontsize=9, fontweight="bold", color=colours[name])
+        panels = part.subplots(len(cases), 3, squeeze=False)
         pens = ANNOTATOR if name == "annotators" else (colours[name],)
         for row, case in zip(panels, cases, strict=True):
             _draw(row, case, name, pens=pens)
+        for panel, heading in zip(panels[0], ("outlines", "mean", "s. d."), strict=True):
+            panel.set_title(heading, fontsize=7, color=MUTED, pad=3, loc="left")
     return figure
-
-
-def _head(row: Sequence[Axes], name: str, colour: str) -> None:
-    for panel, part in zip(row, PARTS, strict=True):
-        panel.set_title(part, fontsize=7, color=MUTED, pad=3, loc="left")
-    row[0].annotate(
-        name,
-        (0, 1),
-        xytext=(0, 14),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize=9,
-        fontweight="bold",
-        color=colour,
-    )
 
 
 def _draw(row: Sequence[Axes], case: Case, name: str, *, pens: Sequence[str]) -> None:
@@ -170,6 +154,4 @@ def _draw(row: Sequence[Axes], case: Case, name: str, *, pens: Sequence[str]) ->
     row[1].imshow(block.mean, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
     row[2].imshow(block.sd, cmap="magma", vmin=0, vmax=0.5, interpolation="nearest")
     for panel in row:
-        panel.set_xticks([])
-        panel.set_yticks([])
-        panel.spines[:].set_visible(False)
+        panel.set_axis_off()

@@ -3,44 +3,47 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from benchmarks.jobs.results import Result
-from benchmarks.tables import MISSING, Best, Column, Table, TableCell, with_arrow
+from benchmarks.reports.dataset_results import DatasetResults, by_dataset
+from benchmarks.tables import MISSING, Best, Column, Table, TableCell, to_csv
 
 Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
 class MetricColumn:
-    """A metric as a column of tables.
+    """A metric as a column of tables."""
 
-    Args:
-        name: In results.
-        title: The heading: the family of metrics, then the kernel.
-        best: Whether low or high values are better, if either is.
-        digits: After the decimal point.
-        hint: What it means, in one sentence.
-    """
-
-    name: str
-    title: str
-    best: Best = ""
-    digits: int = 3
-    hint: str = ""
-
-    @property
-    def heading(self) -> str:
-        """The title with an arrow to where values are better."""
-        return with_arrow(self.title, self.best)
+    name: str  # in results
+    title: str  # the heading: the family of metrics, then the kernel
+    best: Best = ""  # whether low or high values are better, if either is
+    digits: int = 3  # after the decimal point
+    hint: str = ""  # what it means, in one sentence
 
     def column(self, cell: Callable[[Record], TableCell]) -> Column[Record]:
         """Return the column of a table whose records ``cell`` reads."""
         return Column(self.title, cell, best=self.best, hint=self.hint)
+
+    def cell(self, summary: Summary | None, *, best: bool = False, suffix: str = "") -> TableCell:
+        """Return the cell that shows a summary, marked if it is the best."""
+        if summary is None:
+            return TableCell(MISSING)
+        return TableCell(summary.show(self.digits), summary.mean, "best" if best else "", suffix)
+
+    def shown(self, summary: Summary) -> str:
+        """Return the mean to the digits shown."""
+        return f"{summary.mean:.{self.digits}f}"
+
+    def best_of(self, summaries: Iterable[Summary | None]) -> str | None:
+        """Return the best mean to the digits shown, or None where fewer than two compete."""
+        means = sorted((one for one in summaries if one), key=lambda one: one.mean)
+        if not self.best or len(means) < 2:
+            return None
+        return self.shown(means[0 if self.best == "low" else -1])
 
 
 _DISTANCE = "Wasserstein distance between the samples and the annotations, kernel"
@@ -103,74 +106,44 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One model, variant of its prior, or baseline.
-
-    Args:
-        name: Its heading.
-        competes: Whether it may be marked as the best: a trained model, not a baseline.
-        values: Metric to summary.
-    """
+    """One model, variant of its prior, or baseline."""
 
     name: str
-    competes: bool
-    values: Mapping[str, Summary]
+    competes: bool  # whether it may be marked as the best: a trained model, not a baseline
+    values: Mapping[str, Summary]  # by metric
 
 
 @dataclass(frozen=True)
 class DatasetScores:
-    """What the rows scored on one data set.
-
-    Args:
-        dataset: Its name.
-        caption: The data, their split and what was run.
-        rows: In the order of the table.
-        notes: Row to its description.
-    """
+    """What the rows scored on one data set."""
 
     dataset: str
-    caption: str
-    rows: Sequence[Row]
-    notes: Mapping[str, str]
+    caption: str  # the data, their split and what was run
+    rows: Sequence[Row]  # in the order of the table
+    notes: Mapping[str, str]  # row to its description
 
 
 def summarise(
     results: Iterable[Result], *, competing: Iterable[str], notes: Mapping[str, str] | None = None
 ) -> list[DatasetScores]:
-    """Summarise finished results of one profile, data set by data set.
-
-    Args:
-        results: In the order of the rows.
-        competing: The rows among which the best value is marked.
-        notes: Row to its description.
-    """
-    by_dataset: dict[str, list[Result]] = {}
-    for result in results:
-        by_dataset.setdefault(result.cell.dataset, []).append(result)
-    competing = set(competing)
+    """Summarise finished results of one profile, in the order of the rows, by data set."""
+    competing, notes = set(competing), notes or {}
     return [
-        DatasetScores(name, caption(own), _rows(own, competing), _notes(own, notes or {}))
-        for name, own in by_dataset.items()
-    ]
-
-
-def _notes(results: Sequence[Result], notes: Mapping[str, str]) -> dict[str, str]:
-    names = dict.fromkeys(result.cell.row for result in results)
-    return {name: notes[name] for name in names if notes.get(name)}
-
-
-def _rows(results: Sequence[Result], competing: set[str]) -> list[Row]:
-    by_row: dict[tuple[str, str], list[Result]] = {}
-    for result in results:
-        for variant in result.means:
-            by_row.setdefault((result.cell.row, variant), []).append(result)
-    return [
-        Row(
-            name + VARIANTS.get(variant, ""),
-            name in competing and variant in ("base", "projected"),
-            summaries(own, variant),
+        DatasetScores(
+            one.dataset,
+            caption([result for row in one.rows.values() for result in row]),
+            list(_rows(one, competing)),
+            {row: notes[row] for row in one.rows if notes.get(row)},
         )
-        for (name, variant), own in by_row.items()
+        for one in by_dataset(results)
     ]
+
+
+def _rows(results: DatasetResults, competing: set[str]) -> Iterator[Row]:
+    for name, own in results.rows.items():
+        for variant in dict.fromkeys(variant for result in own for variant in result.means):
+            competes = name in competing and variant in ("base", "projected")
+            yield Row(name + VARIANTS.get(variant, ""), competes, summaries(own, variant))
 
 
 def summaries(results: Sequence[Result], variant: str = "base") -> dict[str, Summary]:
@@ -184,17 +157,16 @@ def summaries(results: Sequence[Result], variant: str = "base") -> dict[str, Sum
 def caption(results: Sequence[Result]) -> str:
     """Return the data, their split and what was run, in one paragraph."""
     data = results[0].tested_on
+    trained = [result.cell for result in results if result.cell.trained]
+    folds, seeds = _listing(c.fold for c in trained), _listing(c.seed for c in trained)
     parts = [
         f"Data: {data.provenance.rstrip('.')}.",
         f"Split {data.split}; {data.test} test images.",
         f"Profile {results[0].cell.profile}.",
+        *([f"Folds {folds}; seeds {seeds}."] if trained else []),
+        f"Code {', '.join(sorted({_revision(result) for result in results}))}.",
     ]
-    trained = [result.cell for result in results if result.cell.trained]
-    if trained:
-        folds, seeds = _listing(c.fold for c in trained), _listing(c.seed for c in trained)
-        parts.append(f"Folds {folds}; seeds {seeds}.")
-    revisions = {_revision(result) for result in results}
-    return " ".join([*parts, f"Code {', '.join(sorted(revisions))}."])
+    return " ".join(parts)
 
 
 def _listing(values: Iterable[int | None]) -> str:
@@ -211,10 +183,7 @@ def results_table(scores: DatasetScores) -> Table:
     return Table.of(
         [
             Column("", lambda row: row.name, number=False, hint="model"),
-            *(
-                column.column(partial(_cell, column=column, best=_best(scores.rows, column)))
-                for column in COLUMNS
-            ),
+            *(_metric_column(metric, scores.rows) for metric in COLUMNS),
         ],
         scores.rows,
         title=scores.dataset,
@@ -223,31 +192,23 @@ def results_table(scores: DatasetScores) -> Table:
     )
 
 
-def _cell(row: Row, *, column: MetricColumn, best: str) -> TableCell:
-    summary = row.values.get(column.name)
-    if summary is None:
-        return TableCell(MISSING)
-    is_best = row.competes and f"{summary.mean:.{column.digits}f}" == best
-    return TableCell(summary.show(column.digits), summary.mean, "best" if is_best else "")
+def _metric_column(metric: MetricColumn, rows: Iterable[Row]) -> Column[Row]:
+    best = metric.best_of(row.values.get(metric.name) for row in rows if row.competes)
+
+    def cell(row: Row) -> TableCell:
+        summary = row.values.get(metric.name)
+        is_best = summary is not None and row.competes and metric.shown(summary) == best
+        return metric.cell(summary, best=is_best)
+
+    return metric.column(cell)
 
 
-def _best(rows: Iterable[Row], column: MetricColumn) -> str:
-    """Return the best mean of the competing rows, to the digits shown; empty if none compete."""
-    means = [r.values[column.name].mean for r in rows if r.competes and column.name in r.values]
-    if not column.best or len(means) < 2:
-        return ""
-    best = min(means) if column.best == "low" else max(means)
-    return f"{best:.{column.digits}f}"
-
-
-def values_table(scores: Iterable[DatasetScores]) -> Table:
-    """Return every value at full precision, one line a row and metric, for CSV."""
-    names = ("dataset", "row", "metric", "mean", "sd", "cells")
-    columns = [Column[Sequence[object]](n, itemgetter(i)) for i, n in enumerate(names)]
+def values_csv(scores: Iterable[DatasetScores]) -> str:
+    """Return every value at full precision, one line a row and metric, as CSV."""
     lines = [
         (one.dataset, row.name, metric, *summary)
         for one in scores
         for row in one.rows
         for metric, summary in row.values.items()
     ]
-    return Table.of(columns, lines)
+    return to_csv(("dataset", "row", "metric", "mean", "sd", "cells"), lines)

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.jobs import pictures
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.pictures import Picture
-from benchmarks.jobs.records import from_json
+from benchmarks.jobs.records import from_json, to_json
 from benchmarks.jobs.results import Result, ResultError, read_result
 from benchmarks.suite.definition import read_suite
 from probseg.errors import DataError
@@ -24,20 +24,13 @@ DIGITS = 5  # significant ones of an exported score; sampling moves the third
 
 
 @dataclass(frozen=True)
-class Run:
-    """The results of a run and what its report needs beside them.
+class RunResults:
+    """The results of a run and what its report needs beside them."""
 
-    Args:
-        results: Of the finished cells, in the order of the table.
-        competing: The rows among which the best value is marked.
-        notes: Row to its description.
-        problems: The results that could not be read, and why.
-    """
-
-    results: Sequence[Result]
-    competing: Sequence[str]
-    notes: Mapping[str, str]
-    problems: Sequence[str] = ()
+    results: Sequence[Result]  # of the finished cells, in the order of the table
+    competing: Sequence[str]  # the rows among which the best value is marked
+    notes: Mapping[str, str]  # row to its description
+    problems: Sequence[str] = ()  # the results that could not be read, and why
 
 
 @dataclass(frozen=True)
@@ -50,20 +43,20 @@ class RunRecord:
     notes: Mapping[str, str]
 
 
-def write_record(run: Run, out: Path) -> None:
+def write_record(run: RunResults, out: Path) -> None:
     """Write ``run.json``, from which the report of a run can be made again.
 
     Raises:
         WriteError: The disk is full or read-only.
     """
     rows = {result.cell.row for result in run.results}
-    record = {
-        "schema": 1,
-        "cells": [result.key for result in run.results],
-        "competing": sorted(rows & set(run.competing)),
-        "notes": {row: note for row, note in run.notes.items() if row in rows},
-    }
-    write_json(out / FILE, record)
+    record = RunRecord(
+        schema=1,
+        cells=[result.key for result in run.results],
+        competing=sorted(rows & set(run.competing)),
+        notes={row: note for row, note in run.notes.items() if row in rows},
+    )
+    write_json(out / FILE, to_json(record))
 
 
 def _read_record(path: Path) -> RunRecord:
@@ -94,12 +87,8 @@ def run_folders(folder: Path) -> list[Path]:
     return folders
 
 
-def load(folder: Path, *, everything: bool = False) -> Run:
-    """Read a run.
-
-    Args:
-        folder: What ``benchmarks.run`` or an export wrote.
-        everything: Whether to take every finished cell, not only those of the last command.
+def load(folder: Path, *, everything: bool = False) -> RunResults:
+    """Read what ``benchmarks.run`` or an export wrote: ``everything``, or only the last command.
 
     Raises:
         ResultError: No cell is finished, or two are the same row with other settings.
@@ -115,7 +104,7 @@ def load(folder: Path, *, everything: bool = False) -> Run:
     if not chosen:
         raise ResultError(f"{folder}: none of the cells that {FILE} lists is there")
     missing = [f"cell {key} is listed, but not there" for key in record.cells if key not in results]
-    return Run(chosen, record.competing, record.notes, [*problems, *missing])
+    return RunResults(chosen, record.competing, record.notes, [*problems, *missing])
 
 
 def _read_results(folder: Path) -> tuple[dict[str, Result], list[str]]:
@@ -127,13 +116,13 @@ def _read_results(folder: Path) -> tuple[dict[str, Result], list[str]]:
             result = read_result(path)
         except ResultError as error:
             problems.append(str(error))
-            continue
-        if result.finished:
-            results.setdefault(result.key, result)
+        else:
+            if result.finished:
+                results.setdefault(result.key, result)
     return results, problems
 
 
-def _in_order_of_suite(results: Iterable[Result], problems: Sequence[str]) -> Run:
+def _in_order_of_suite(results: Iterable[Result], problems: Sequence[str]) -> RunResults:
     """Order results as the suite does; a row that it does not have comes last."""
     suite = read_suite()
     order = {row: index for index, row in enumerate(suite.models)}
@@ -148,7 +137,7 @@ def _in_order_of_suite(results: Iterable[Result], problems: Sequence[str]) -> Ru
     cells = [result.cell for result in ordered]
     competing = {c.row for c in cells if c.trained and c.row not in suite.all.baselines}
     notes = {name: entry.description for name, entry in suite.models.items()}
-    return Run(ordered, sorted(competing), notes, problems)
+    return RunResults(ordered, sorted(competing), notes, problems)
 
 
 def _refuse_ambiguous(results: Iterable[Result]) -> None:
@@ -163,24 +152,7 @@ def _refuse_ambiguous(results: Iterable[Result]) -> None:
             )
 
 
-def combine(runs: Iterable[Run]) -> Run:
-    """Return several runs as one.
-
-    Raises:
-        ResultError: Two cells are the same row with other settings.
-    """
-    runs = list(runs)
-    by_key = {result.key: result for run in runs for result in run.results}
-    _refuse_ambiguous(by_key.values())
-    return Run(
-        results=list(by_key.values()),
-        competing=list(dict.fromkeys(row for run in runs for row in run.competing)),
-        notes={row: note for run in runs for row, note in run.notes.items()},
-        problems=[problem for run in runs for problem in run.problems],
-    )
-
-
-def by_profile(run: Run) -> dict[str, Run]:
+def by_profile(run: RunResults) -> dict[str, RunResults]:
     """Return profile to its part of a run: numbers of two profiles are never mixed."""
     groups: dict[str, list[Result]] = {}
     for result in run.results:
@@ -188,8 +160,7 @@ def by_profile(run: Run) -> dict[str, Run]:
     return {profile: replace(run, results=results) for profile, results in groups.items()}
 
 
-@dataclass(frozen=True)
-class RowPictures:
+class RowPictures(NamedTuple):
     """The pictures of a row: those of its first fold and seed that has any."""
 
     result: Result
@@ -197,30 +168,23 @@ class RowPictures:
 
 
 def shared_pictures(results: Iterable[Result], folder: Path) -> dict[str, list[RowPictures]]:
-    """Return data set to the pictures of each trained row, of the images that every row has.
-
-    Args:
-        results: Of finished cells.
-        folder: Of the run.
-    """
-    rows: dict[tuple[str, str], RowPictures] = {}
+    """Return data set to the pictures of each trained row, of the images that every row has."""
+    by_dataset: dict[str, dict[str, RowPictures]] = {}
     for result in results:
         path = result.cell.folder(folder) / pictures.FILE
-        key = result.cell.dataset, result.cell.row
-        if result.cell.trained and key not in rows and path.exists():
-            rows[key] = RowPictures(result, pictures.load(path))
-    by_dataset: dict[str, list[RowPictures]] = {}
-    for (dataset, _), row in rows.items():
-        by_dataset.setdefault(dataset, []).append(row)
-    return {dataset: _shared(own) for dataset, own in by_dataset.items()}
+        rows = by_dataset.get(result.cell.dataset, {})
+        if result.cell.trained and result.cell.row not in rows and path.exists():
+            rows[result.cell.row] = RowPictures(result, pictures.load(path))
+            by_dataset[result.cell.dataset] = rows
+    return {dataset: _shared(list(rows.values())) for dataset, rows in by_dataset.items()}
 
 
 def _shared(rows: Sequence[RowPictures]) -> list[RowPictures]:
     shared = sorted(set.intersection(*(set(row.pictures) for row in rows)))
-    return [replace(row, pictures={i: row.pictures[i] for i in shared}) for row in rows]
+    return [RowPictures(result, {i: own[i] for i in shared}) for result, own in rows]
 
 
-def export(runs: Mapping[Path, Run], out: Path, *, with_pictures: bool = True) -> Run:
+def export(runs: Mapping[Path, RunResults], out: Path, *, with_pictures: bool = True) -> RunResults:
     """Write the results of runs without checkpoints, as one run, and return it.
 
     The scores of images and the history are rounded to five significant digits; their means are
@@ -228,14 +192,21 @@ def export(runs: Mapping[Path, Run], out: Path, *, with_pictures: bool = True) -
 
     Args:
         runs: Folder of each run to what to keep of it.
-        out: Folder to write into, which ``python -m benchmarks.report`` reads.
+        out: Folder to write into.
         with_pictures: Whether to keep the images, which some data sets do not allow to pass on.
 
     Raises:
         ResultError: Two cells are the same row with other settings.
         WriteError: The disk is full or read-only.
     """
-    combined = combine(runs.values())
+    results = {result.key: result for run in runs.values() for result in run.results}
+    _refuse_ambiguous(results.values())
+    combined = RunResults(
+        results=list(results.values()),
+        competing=list(dict.fromkeys(row for run in runs.values() for row in run.competing)),
+        notes={row: note for run in runs.values() for row, note in run.notes.items()},
+        problems=[problem for run in runs.values() for problem in run.problems],
+    )
     for result in combined.results:
         _export_result(result, out)
     for source, run in runs.items() if with_pictures else ():

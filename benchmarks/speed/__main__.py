@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Collection, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.arguments import add_data_root, check_data_root, choose
+from probseg.cli.command import Command, run_program
 from probseg.cli.parser import Parser
 from probseg.errors import MissingDataError, OptionError
 from probseg.options import check_integer
 
 if TYPE_CHECKING:
     from benchmarks.speed.comparison import Settings
+    from benchmarks.speed.report import Report
 
 # torch is imported only once something is measured: --help and mistakes answer at once.
 
@@ -23,22 +25,14 @@ TOPICS = {
     "train": "a training step: forward, loss, backward, optimizer",
     "sample": "many samples of an image",
     "evaluate": "metrics of samples and annotations",
-    "sinkhorn": "divergences, and their share of a training step",
+    "sinkhorn": "what a divergence takes of a training step",
     "data": "packing and reading LIDC (lidc_slices.zip in --data-root)",
     "start": "importing, building, --help",
 }
-EPILOG = "topics:\n" + "\n".join(f"  {name:<10}{what}" for name, what in TOPICS.items())
 
 
-def make_parser() -> Parser:
-    """Return the parser of the command line."""
-    parser = Parser(
-        prog="python -m benchmarks.speed",
-        description="Measure probseg and its alternatives in turns on this machine; write "
-        "speed.json and speed.md. Alternatives: pip install 'probseg[peers]'.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help="default: all of them")
     parser.add_argument("--gpu", action="store_true", help="measure on CUDA")
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="turns each (7)")
@@ -49,16 +43,28 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--out", type=Path, default=Path("benchmarks/out/speed"), metavar="DIR", help="%(default)s"
     )
-    return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    parser = make_parser()
-    return parser.run(lambda: _run(parser.parse_args(arguments)))
+COMMAND = Command(
+    name="python -m benchmarks.speed",
+    summary="measure probseg and its alternatives in turns on this machine; write speed.json and "
+    "speed.md. Alternatives: pip install 'probseg[peers]'",
+    add_arguments=add_arguments,
+    run="benchmarks.speed.__main__:run",
+    examples="topics:\n" + "\n".join(f"  {name:<10}{what}" for name, what in TOPICS.items()),
+)
 
 
-def _run(options: argparse.Namespace) -> int:
+main = partial(run_program, COMMAND)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure the topics and return exit status 0; the report is written anew after every table.
+
+    Raises:
+        MissingDataError: The data of a topic that was asked for are not on this disk.
+        OptionError: An option makes no sense here.
+    """
     topics = choose(options.topics or TOPICS, TOPICS, kind="topic")
     check_integer("--rounds", options.rounds)
     check_data_root(options.data_root)
@@ -68,11 +74,14 @@ def _run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from benchmarks.speed.comparison import Settings
+    from benchmarks.speed.report import Report, write_report
     from benchmarks.speed.timing import measure_machine
 
     if options.gpu and not torch.cuda.is_available():
         raise OptionError("--gpu: torch sees no CUDA device on this machine")
     device = "cuda" if options.gpu else "cpu"
+    flags = [name for name in ("gpu", "small") if getattr(options, name)]
+    command = " ".join([COMMAND.name, *topics, *(f"--{flag}" for flag in flags)])
     with Console(stderr=True).status("measuring what the machine can do") as status:
         settings = Settings(
             machine=measure_machine(device, small=options.small),
@@ -82,41 +91,31 @@ def _run(options: argparse.Namespace) -> int:
             data_root=options.data_root,
             watch=status.update,
         )
-        measure(topics, settings, options.out, required=options.topics)
+        report = Report(command=command, machine=settings.machine)
+        for topic in topics:
+            try:
+                _measure(topic, settings, report, options.out)
+            except MissingDataError as error:
+                if topic in options.topics:
+                    raise
+                report.absent[topic] = str(error)
+                print(f"{topic} is not here: {error}")
+    write_report(options.out, report)
+    print(f"written: {options.out / 'speed.md'} and speed.json")
     return 0
 
 
-def measure(
-    topics: Sequence[str], settings: Settings, out: Path, *, required: Collection[str]
-) -> None:
-    """Measure topics and print each; the report is written anew after every topic.
-
-    Raises:
-        MissingDataError: The data of a required topic are not on this disk.
-    """
+def _measure(topic: str, settings: Settings, report: Report, out: Path) -> None:
+    """Print each table of a topic and write the report so far."""
     from rich.console import Console
 
-    from benchmarks.speed.report import Report, to_table, write_report
+    from benchmarks.speed.report import to_table, write_report
     from benchmarks.tables import to_terminal
 
-    console = Console()
-    flags = {"--gpu": settings.device == "cuda", "--small": settings.small}
-    given = [flag for flag, is_given in flags.items() if is_given]
-    command = " ".join(["python -m benchmarks.speed", *topics, *given])
-    report = Report(command=command, machine=settings.machine)
-    for topic in topics:
-        module = import_module(f"benchmarks.speed.{topic}")
-        try:
-            report.topics[topic] = module.comparisons(settings)
-        except MissingDataError as error:
-            if topic in required:
-                raise
-            report.absent[topic] = str(error)
-            console.print(f"{topic} is not here: {error}", highlight=False, markup=False)
-        for comparison in report.topics.get(topic, ()):
-            console.print(to_terminal(to_table(comparison)), highlight=False)
+    for comparison in import_module(f"benchmarks.speed.{topic}").comparisons(settings):
+        report.topics.setdefault(topic, []).append(comparison)
+        Console().print(to_terminal(to_table(comparison)), highlight=False)
         write_report(out, report)
-    console.print(f"written: {out / 'speed.md'} and speed.json", highlight=False)
 
 
 if __name__ == "__main__":

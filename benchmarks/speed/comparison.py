@@ -119,8 +119,8 @@ def compare(
 ) -> Comparison:
     """Measure candidates in turns and compare the others with the first.
 
-    Each lives in its own process; round r starts with candidate r, so that none always follows the
-    same one.
+    Each lives in a process of its own. Round r starts with candidate r, so that none always follows
+    the same one.
 
     Args:
         title: Of the table.
@@ -133,17 +133,13 @@ def compare(
         Disagreement: An answer differs from the first candidate's by more than its bound.
         WorkloadError: A candidate failed.
     """
-    missing: dict[str, str] = {}
-    workers: dict[str, Worker] = {}
+    workers = {c.name: Worker(c.make, c.options, c.environment) for c in candidates}
     with ExitStack() as stack:
-        for candidate in candidates:
-            settings.watch(f"{title}: preparing {candidate.name}")
-            try:
-                worker = Worker(candidate.make, candidate.options, candidate.environment)
-            except NotInstalledError as error:
-                missing[candidate.name] = str(error)
-                continue
-            workers[candidate.name] = stack.enter_context(worker)
+        for worker in workers.values():
+            stack.callback(worker.close)
+        settings.watch(f"{title}: preparing")
+        missing = _wait_until_ready(workers)
+        workers = {name: worker for name, worker in workers.items() if name not in missing}
         agreements = _agreements([c for c in candidates if c.name in workers], workers)
         seconds = _take_turns(title, workers, settings)
         memory = {name: worker.memory() for name, worker in workers.items()}
@@ -159,6 +155,17 @@ def compare(
         for name, own in seconds.items()
     ]
     return Comparison(title=title, rows=rows, missing=missing, floor=floor, notes=list(notes))
+
+
+def _wait_until_ready(workers: Mapping[str, Worker]) -> dict[str, str]:
+    """Return the workers that lack a package, with the remedy."""
+    missing: dict[str, str] = {}
+    for name, worker in workers.items():
+        try:
+            worker.wait_until_ready()
+        except NotInstalledError as error:
+            missing[name] = str(error)
+    return missing
 
 
 def _agreements(candidates: Sequence[Candidate], workers: Mapping[str, Worker]) -> dict[str, str]:

@@ -1,10 +1,9 @@
-"""Real LIDC: packing it, and reading random batches, beside the files that others read."""
+"""Real LIDC: packing it, and reading random batches of the packed cache and of PNG files."""
 
 from __future__ import annotations
 
-import pickle
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,8 +23,8 @@ COMPARED = 2  # samples in an answer
 TOLERANCE = 1e-6  # of brightness in [0, 1]: 255ths in one order of operations or another
 
 
-def comparisons(settings: Settings) -> list[Comparison]:
-    """Return the tables of this topic.
+def comparisons(settings: Settings) -> Iterator[Comparison]:
+    """Yield the tables of this topic.
 
     Raises:
         MissingDataError: There is no zip of LIDC.
@@ -39,33 +38,8 @@ def comparisons(settings: Settings) -> list[Comparison]:
     with tempfile.TemporaryDirectory() as scratch:
         settings.watch(f"packing {archive.name}")
         packing, folder = _packing(archive, Path(scratch))
-        pickled, count = Path(scratch) / "lidc.pickle", settings.size(1000, 2)
-        write_pickle(folder, pickled, count)
-        layouts = {
-            "packed cache": {"layout": "packed", "path": folder},
-            "PNG files in the zip": {"layout": "png", "path": archive},
-            f"pickle of {count}": {"layout": "pickle", "path": pickled},
-        }
-        return [_reading(layouts, settings), packing]
-
-
-def _reading(layouts: Mapping[str, Mapping[str, Any]], settings: Settings) -> Comparison:
-    batch = settings.size(32, 2)
-    candidates = [
-        Candidate(
-            name=name,
-            make=Read,
-            options={**options, "batch": batch},
-            agree=agree if options["layout"] != "packed" else None,
-        )
-        for name, options in layouts.items()
-    ]
-    title = f"A batch of {batch} random images with four masks, one process"
-    comparison = compare(title, candidates, settings)
-    rates = ", ".join(f"{row.name} {batch / row.median:,.0f}" for row in comparison.rows)
-    held = ", ".join(f"{row.name} {row.start:,.0f}" for row in comparison.rows)
-    notes = [f"Images a second: {rates}.", f"MB resident once opened: {held}."]
-    return replace(comparison, notes=notes)
+        yield packing
+        yield _reading(folder, archive, settings)
 
 
 def _packing(archive: Path, cache: Path) -> tuple[Comparison, Path]:
@@ -77,6 +51,29 @@ def _packing(archive: Path, cache: Path) -> tuple[Comparison, Path]:
     return Comparison(title="Packing, once", rows=[row], notes=[note]), packed["folder"]
 
 
+def _reading(folder: Path, archive: Path, settings: Settings) -> Comparison:
+    batch = settings.size(32, 2)
+    candidates = [
+        Candidate(
+            name="packed cache",
+            make=Read,
+            options={"open_data": open_packed, "path": folder, "batch": batch},
+        ),
+        Candidate(
+            name="PNG files in the zip",
+            make=Read,
+            options={"open_data": open_archive, "path": archive, "batch": batch},
+            agree=agree,
+        ),
+    ]
+    title = f"A batch of {batch} random images with four masks, one process"
+    comparison = compare(title, candidates, settings)
+    rates = ", ".join(f"{row.name} {batch / row.median:,.0f}" for row in comparison.rows)
+    held = ", ".join(f"{row.name} {row.start:,.0f}" for row in comparison.rows)
+    notes = [f"Images a second: {rates}.", f"MB resident once opened: {held}."]
+    return replace(comparison, notes=notes)
+
+
 class Opened(NamedTuple):
     """Data that can be read."""
 
@@ -85,19 +82,19 @@ class Opened(NamedTuple):
 
 
 class Read(Workload):
-    """Reads random batches of a layout.
+    """Reads random batches.
 
     Args:
-        layout: A name in ``LAYOUTS``.
-        path: Of its file or folder.
+        open_data: Opens the file or folder.
+        path: Of the file or folder.
         batch: Images in a batch.
     """
 
-    def __init__(self, *, layout: str, path: Path, batch: int) -> None:
+    def __init__(self, *, open_data: Callable[[Path], Opened], path: Path, batch: int) -> None:
         # The allocator's state of a process that trains, for all layouts: see
         # probseg.datasets.cache.dataset.
         np.empty(31 << 20, np.uint8)
-        self.data = LAYOUTS[layout](path)
+        self.data = open_data(path)
         self.random, self.batch = np.random.default_rng(0), batch
 
     def run(self) -> None:
@@ -108,6 +105,34 @@ class Read(Workload):
         """Return the first samples."""
         batch = self.data.read(range(COMPARED))
         return {"images": batch.image.numpy(), "masks": batch.masks.numpy()}
+
+
+def open_packed(folder: Path) -> Opened:
+    """Open a packed cache."""
+    from probseg.datasets.cache.dataset import PackedDataset
+
+    dataset = PackedDataset(folder)
+    return Opened(len(dataset), dataset.__getitems__)
+
+
+def open_archive(path: Path) -> Opened:
+    """List a zip of PNG files, which are decoded on request."""
+    import torch
+
+    from probseg.datasets.formats.files import Archive
+    from probseg.datasets.lidc.png import LidcPngs
+    from probseg.interfaces import Batch
+
+    source = LidcPngs(Archive(path), "slices")
+    samples = source.items()
+
+    def read(indices: Sequence[int]) -> Batch:
+        records = [record for index in indices for record in source.read(samples[index])]
+        images = np.stack([record.image for record in records]) / 255
+        masks = np.stack([record.masks for record in records])
+        return Batch(torch.from_numpy(images.astype(np.float32)), torch.from_numpy(masks))
+
+    return Opened(len(samples), read)
 
 
 class Pack(Workload):
@@ -135,76 +160,6 @@ class Pack(Workload):
         """Return the packed folder and the number of samples."""
         dataset = self.run()
         return {"folder": dataset.folder, "samples": len(dataset)}
-
-
-def write_pickle(folder: Path, path: Path, count: int) -> None:
-    """Write the first samples of a packed cache in the layout of the pickle that circulates."""
-    from probseg.datasets.cache.dataset import PackedDataset
-
-    dataset = PackedDataset(folder)
-    samples = [dataset[index] for index in range(min(count, len(dataset)))]
-    cases = {
-        f"{sample.group}_{index}": {
-            "image": sample.image[0].numpy(),
-            "masks": list(sample.masks.numpy()),
-            "series_uid": sample.group,
-        }
-        for index, sample in enumerate(samples)
-    }
-    with path.open("wb") as file:
-        pickle.dump(cases, file, protocol=4)
-
-
-def open_packed(folder: Path) -> Opened:
-    """Open a packed cache."""
-    from probseg.datasets.cache.dataset import PackedDataset
-
-    dataset = PackedDataset(folder)
-    return Opened(len(dataset), dataset.__getitems__)
-
-
-def open_archive(path: Path) -> Opened:
-    """List a zip of PNG files, which are decoded on request."""
-    from probseg.datasets.formats.files import Archive
-    from probseg.datasets.lidc.png import LidcSlices
-
-    source = LidcSlices(Archive(path))
-    chunks = source.chunks()
-    samples = [files for chunk in chunks for files in chunk.samples]
-
-    def read(indices: Sequence[int]) -> Batch:
-        block = source.read(chunks[0]._replace(samples=[samples[index] for index in indices]))
-        return _batch(block.images / 255, block.masks)
-
-    return Opened(len(samples), read)
-
-
-def open_pickle(path: Path) -> Opened:
-    """Load a pickle of :class:`WritePickle`, which can only be read as a whole."""
-    with path.open("rb") as file:
-        cases = list(pickle.load(file).values())
-
-    def read(indices: Sequence[int]) -> Batch:
-        chosen = [cases[index] for index in indices]
-        masks = np.stack([np.stack(case["masks"]) for case in chosen])
-        return _batch(np.stack([case["image"][None] for case in chosen]), masks)
-
-    return Opened(len(cases), read)
-
-
-LAYOUTS: dict[str, Callable[[Path], Opened]] = {
-    "packed": open_packed,
-    "png": open_archive,
-    "pickle": open_pickle,
-}
-
-
-def _batch(images: Any, masks: Any) -> Batch:
-    import torch
-
-    from probseg.interfaces import Batch
-
-    return Batch(torch.from_numpy(images.astype(np.float32)), torch.from_numpy(masks))
 
 
 def agree(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:

@@ -83,12 +83,14 @@ TASKS = {
 }
 
 
-def comparisons(settings: Settings) -> list[Comparison]:
-    """Return the tables of this topic."""
+def comparisons(settings: Settings) -> Iterator[Comparison]:
+    """Yield the tables of this topic."""
     dataset = open_annotations(settings.data_root, small=settings.small)
     sizes = (2,) if settings.small else (BATCH, 1)
-    tables = [_with_peers(name, images, dataset, settings) for name in TASKS for images in sizes]
-    return [*tables, _test_set(dataset, settings)]
+    for name in TASKS:
+        for images in sizes:
+            yield _with_peers(name, images, dataset, settings)
+    yield _test_set(dataset, settings)
 
 
 def _with_peers(name: str, images: int, dataset: Dataset, settings: Settings) -> Comparison:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist, directed_hausdorff
+from scipy.spatial.distance import cdist
 
 Mask = NDArray[np.bool_]  # (H, W)
 Masks = NDArray[np.bool_]  # (N, H, W)
@@ -72,13 +72,6 @@ def numpy_iou(left: Mask, right: Mask) -> float:
     return np.count_nonzero(left & right) / union if union else 1.0
 
 
-def medpy_iou() -> Pair:
-    """Jaccard coefficient of medpy."""
-    from medpy.metric.binary import jc
-
-    return lambda left, right: float(jc(left, right))
-
-
 def monai_iou() -> Pair:
     """IoU of MONAI."""
     from monai.metrics.meaniou import compute_iou
@@ -102,13 +95,6 @@ def torchmetrics_iou() -> Pair:
     return iou
 
 
-def medpy_hausdorff() -> Pair:
-    """Hausdorff distance of medpy, between surfaces."""
-    from medpy.metric.binary import hd
-
-    return lambda left, right: float(hd(left, right))
-
-
 def monai_hausdorff() -> Pair:
     """Hausdorff distance of MONAI, between surfaces."""
     from monai.metrics.hausdorff_distance import compute_hausdorff_distance
@@ -126,19 +112,6 @@ def surface_hausdorff() -> Pair:
         return float(compute_robust_hausdorff(distances, 100))
 
     return distance
-
-
-def skimage_hausdorff() -> Pair:
-    """Hausdorff distance of scikit-image: nearest neighbours in trees."""
-    from skimage.metrics import hausdorff_distance
-
-    return lambda left, right: float(hausdorff_distance(left, right))
-
-
-def scipy_directed(left: Mask, right: Mask) -> float:
-    """The larger of two directed Hausdorff distances of scipy."""
-    a, b = np.argwhere(left), np.argwhere(right)
-    return float(max(directed_hausdorff(a, b)[0], directed_hausdorff(b, a)[0]))
 
 
 def scipy_cdist(left: Mask, right: Mask) -> float:
@@ -161,17 +134,13 @@ def _batch(mask: Mask) -> Any:
 OVERLAPS: dict[str, Callable[[], Pair]] = {
     "public PU-Net code": lambda: public_iou,
     "NumPy": lambda: numpy_iou,
-    "medpy": medpy_iou,
     "MONAI": monai_iou,
     "torchmetrics": torchmetrics_iou,
 }
 DISTANCES: dict[str, Callable[[], Pair]] = {
-    "scipy, directed_hausdorff": lambda: scipy_directed,
     "scipy, cdist": lambda: scipy_cdist,
     "scipy, distance transforms": lambda: scipy_transforms,
-    "scikit-image": skimage_hausdorff,
     "surface-distance": surface_hausdorff,
-    "medpy": medpy_hausdorff,
     "MONAI": monai_hausdorff,
 }
-SURFACES = ("surface-distance", "medpy", "MONAI")  # measure distances between surfaces
+SURFACES = ("surface-distance", "MONAI")  # measure distances between surfaces

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -62,29 +61,27 @@ def report_markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def report_data(report: Report) -> Mapping[str, Any]:
-    """Return a whole run as plain data, every round included."""
-    return {
-        "schema": SCHEMA_VERSION,
-        "command": report.command,
-        "machine": asdict(report.machine),
-        "topics": {
-            topic: [asdict(one) | {"medians": _medians(one)} for one in comparisons]
-            for topic, comparisons in report.topics.items()
-        },
-        "absent": report.absent,
-    }
-
-
 def write_report(folder: Path, report: Report) -> None:
-    """Write ``speed.json`` and ``speed.md``.
+    """Write ``speed.md``, and ``speed.json`` with every round.
 
     Raises:
         WriteError: They cannot be written.
     """
-    write_json(folder / "speed.json", report_data(report))
+    data = {
+        "schema": SCHEMA_VERSION,
+        "command": report.command,
+        "machine": asdict(report.machine),
+        "topics": {topic: [*map(_to_json, tables)] for topic, tables in report.topics.items()},
+        "absent": report.absent,
+    }
+    write_json(folder / "speed.json", data)
     with atomic_file(folder / "speed.md") as temporary:
         temporary.write_text(report_markdown(report), encoding="utf-8")
+
+
+def _to_json(comparison: Comparison) -> dict[str, Any]:
+    medians = {row.name: {"seconds": row.median, "ratio": row.ratio} for row in comparison.rows}
+    return asdict(comparison) | {"medians": medians}
 
 
 def duration(seconds: float) -> str:
@@ -110,7 +107,3 @@ def _describe(machine: Machine) -> str:
         "rounds' ratios to the first row; memory is the most that a process held beyond what it "
         "held before."
     )
-
-
-def _medians(comparison: Comparison) -> dict[str, dict[str, float]]:
-    return {row.name: {"seconds": row.median, "ratio": row.ratio} for row in comparison.rows}

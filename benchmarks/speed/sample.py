@@ -1,12 +1,13 @@
-"""Many samples of an image whose features are computed already."""
+"""Many samples of an image, from its features or from the image on."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import probseg
 from benchmarks.speed.comparison import (
@@ -25,29 +26,44 @@ from probseg.utils.tensors import probabilities
 TOLERANCE = 1e-5  # of probabilities
 
 
-def comparisons(settings: Settings) -> list[Comparison]:
-    """Return the tables of this topic."""
+def comparisons(settings: Settings) -> Iterator[Comparison]:
+    """Yield the tables of this topic."""
     batch, few, many = settings.size(8, 2), settings.size(16, 3), settings.size(100, 5)
-    return [_decoding(settings, *case) for case in ((batch, few), (batch, many), (1, many))]
+    cases = ((batch, few), (batch, many), (1, many))
+    for case in cases:
+        yield _decoding(settings, *case)
+    for case in cases[:1] if settings.device == "cpu" else (*cases, (256, few)):
+        yield _whole(settings, *case)
 
 
 def _decoding(settings: Settings, batch: int, count: int) -> Comparison:
-    size = settings.size(128, 16)
-    options = {"batch": batch, "count": count, "size": size, "device": settings.device}
-    one_by_one = options | {"one_by_one": True}
+    title, options = _case(settings, batch, count)
     return compare(
-        f"{count} samples of {batch} image{'s' * (batch > 1)} of {size} × {size}, features known",
+        f"{title}, features known",
         [
             Candidate(name=OURS, make=Decoding, options=options),
-            Candidate(name="probseg, one by one", make=Decoding, options=one_by_one, agree=agree),
             Candidate(name="textbook loop", make=TextbookDecoding, options=options, agree=agree),
-            Candidate(
-                name="lightning-uq-box loop", make=UqBoxDecoding, options=options, agree=agree
-            ),
         ],
         settings,
-        floor=_floor(settings, count * batch * size * size),
+        floor=_floor(settings, count * batch * options["size"] ** 2),
     )
+
+
+def _whole(settings: Settings, batch: int, count: int) -> Comparison:
+    title, options = _case(settings, batch, count)
+    candidates = [
+        Candidate(name=OURS, make=Sampling, options=options),
+        Candidate(name="probseg, bf16", make=Sampling, options=options | {"bf16": True}),
+        Candidate(name="textbook", make=TextbookSampling, options=options),
+    ]
+    return compare(f"{title}, from the image on", candidates, settings)
+
+
+def _case(settings: Settings, batch: int, count: int) -> tuple[str, dict[str, Any]]:
+    """Return the title of a table and the options of its workloads."""
+    size = settings.size(128, 16)
+    title = f"{count} samples of {batch} image{'s' * (batch > 1)} of {size} × {size}"
+    return title, {"batch": batch, "count": count, "size": size, "device": settings.device}
 
 
 def _floor(settings: Settings, pixels: int) -> Floor:
@@ -78,19 +94,12 @@ class _Decoding(Workload):
 
 
 class Decoding(_Decoding):
-    """The decoder of a probseg model, as ``sample`` calls it, or one sample a call."""
-
-    def __init__(self, *, one_by_one: bool = False, **options: Any) -> None:
-        super().__init__(**options)
-        self.one_by_one = one_by_one
+    """The decoder of a probseg model, as ``sample`` calls it."""
 
     @torch.no_grad()
     def run(self) -> Tensor:
         """Return probabilities (n, B, K, H, W)."""
-        decoder = self.model.decoder
-        if self.one_by_one:
-            return torch.stack([probabilities(decoder(self.features, z)) for z in self.latents])
-        return probabilities(decoder(self.features, self.latents))
+        return probabilities(self.model.decoder(self.features, self.latents))
 
 
 class TextbookDecoding(_Decoding):
@@ -108,26 +117,30 @@ class TextbookDecoding(_Decoding):
         return torch.stack(samples)
 
 
-class UqBoxDecoding(_Decoding):
-    """lightning-uq-box's decoder, a pass a sample."""
+class Sampling(Workload):
+    """``sample`` of a model in channels last, with autocast to bf16 if asked for."""
+
+    def __init__(
+        self, *, batch: int, size: int, device: str, count: int, bf16: bool = False
+    ) -> None:
+        generator = torch.Generator().manual_seed(1)
+        self.image = torch.rand(batch, 1, size, size, generator=generator).to(device)
+        self.model = build_model().to(device, memory_format=torch.channels_last)
+        self.count, self.device, self.bf16 = count, device, bf16
+
+    def run(self) -> Tensor:
+        """Return probabilities (n, B, K, H, W)."""
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+            samples: Tensor = self.model.sample(self.image, self.count)
+        return samples
+
+
+class TextbookSampling(Sampling):
+    """The textbook's network, from the image on."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        from lightning_uq_box.models.prob_unet import Fcomb
-
-        textbook = TextbookPUNet()
-        copy_weights(self.model, textbook)
-        initializers = {"w": "orthogonal", "b": "normal"}
-        self.network = Fcomb(38, 32, 2, 4, initializers=initializers).to(self.device)
-        own = [m for m in self.network.modules() if isinstance(m, nn.Conv2d)]
-        layers = [textbook.first, *textbook.hidden, textbook.last]
-        for copy, layer in zip(own, layers, strict=True):
-            copy.load_state_dict(layer.state_dict())
-
-    @torch.no_grad()
-    def run(self) -> Tensor:
-        """Return probabilities (n, B, K, H, W)."""
-        return torch.stack([self.network(self.features, z).softmax(1) for z in self.latents])
+        self.model = TextbookPUNet().to(self.device)
 
 
 def agree(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> str:

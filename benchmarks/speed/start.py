@@ -3,78 +3,49 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from benchmarks.speed.comparison import Candidate, Comparison, Floor, Row, Settings, compare
+from benchmarks.speed.comparison import Candidate, Comparison, Floor, Settings, compare
 from benchmarks.speed.workers import Workload
 
-BUILD = 'probseg.build("csae")'
-PEERS = {  # package to what a user imports of it
-    "segmentation_models_pytorch": "segmentation_models_pytorch",
-    "lightning_uq_box": "lightning_uq_box.uq_methods",
-    "monai": "monai",
+STATEMENTS = {  # what is measured to the package that it needs
+    'import probseg; probseg.build("csae")': "probseg",
+    "import torch": "torch",
+    "import segmentation_models_pytorch": "segmentation_models_pytorch",
+    "import monai": "monai",
+    "import probseg": "probseg",
 }
-COMMANDS = (  # of `python -m`
-    "benchmarks.run",
-    "benchmarks.evaluate",
-    "benchmarks.data",
-    "benchmarks.speed",
-    "benchmarks.report",
-    "benchmarks.compare",
-    "benchmarks.share",
-    "benchmarks.gpu",
-    "benchmarks.gpu.kit",
-    "benchmarks.gpu.parts",
-    "probseg",
-)
+COMMANDS = ("probseg", "benchmarks.run")  # of `python -m`, asked for their help
 
 
-def comparisons(settings: Settings) -> list[Comparison]:
-    """Return the tables of this topic."""
-    return [_building(settings), _helping(settings)]
-
-
-def _building(settings: Settings) -> Comparison:
-    ours = [_statement(f"import probseg; {BUILD}", name=BUILD), _statement("import torch")]
-    peers = [_statement(f"import {name}", needs=package) for package, name in PEERS.items()]
-    small = [_statement("import probseg"), _statement("pass")]
-    comparison = compare(
-        "From starting Python to a model",
-        small if settings.small else [*ours, _statement("import probseg"), *peers],
-        settings,
-        notes=["The files were read before, and are in the system's cache. Aim: under 2 s."],
-    )
-    return _with_floor(comparison, comparison.rows[1])
-
-
-def _helping(settings: Settings) -> Comparison:
-    commands = [
-        Candidate(
-            name=f"python -m {command} --help",
-            make=FreshProcess,
-            options={"arguments": ["-m", command, "--help"]},
-        )
-        for command in COMMANDS[: 1 if settings.small else None]
+def comparisons(settings: Settings) -> Iterator[Comparison]:
+    """Yield the table of this topic."""
+    statements = {} if settings.small else STATEMENTS
+    candidates = [
+        *(_process("-c", code, needs=needs) for code, needs in statements.items()),
+        *(_process("-m", command, "--help") for command in COMMANDS),
+        _process("-c", "pass"),
     ]
     comparison = compare(
-        "Help of the commands",
-        [*commands, _statement("pass")],
+        "From starting Python on",
+        candidates,
         settings,
-        notes=["Aim: each under 0.5 s."],
+        notes=[
+            "The files were read before, and are in the system's cache. Aims: a model under 2 s, "
+            "help under 0.5 s."
+        ],
     )
-    return _with_floor(comparison, comparison.rows[-1])
+    last = comparison.rows[-1]
+    yield replace(comparison, floor=Floor(seconds=last.median, why=last.name))
 
 
-def _statement(code: str, *, name: str = "", needs: str = "sys") -> Candidate:
-    arguments = {"arguments": ["-c", code], "needs": needs}
-    return Candidate(name=name or f"python -c '{code}'", make=FreshProcess, options=arguments)
-
-
-def _with_floor(comparison: Comparison, row: Row) -> Comparison:
-    return replace(comparison, floor=Floor(seconds=row.median, why=row.name))
+def _process(*arguments: str, needs: str = "sys") -> Candidate:
+    options = {"arguments": arguments, "needs": needs}
+    return Candidate(name=shlex.join(["python", *arguments]), make=FreshProcess, options=options)
 
 
 class FreshProcess(Workload):

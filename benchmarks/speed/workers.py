@@ -50,9 +50,7 @@ class Worker:
         options: Its arguments.
         environment: Variables set in that process only.
 
-    Raises:
-        NotInstalledError: The workload needs something that is not installed.
-        WorkloadError: It cannot be made.
+    It prepares itself while others do; a context waits until it is ready, and ends it.
     """
 
     START = "spawn"  # inherits neither allocator nor threads
@@ -71,7 +69,6 @@ class Worker:
         with patch.dict(os.environ, environment or {}):
             self._process.start()
         there.close()
-        self._receive()  # the workload is ready, or failed
 
     def seconds(self, calls: int = 1) -> float:
         """Run the workload so many times and return the mean seconds of a run."""
@@ -85,11 +82,25 @@ class Worker:
         """Return the memory at its "peak" and at the "start", before the first run, in MB."""
         return dict(self._ask("memory"))
 
+    def wait_until_ready(self) -> None:
+        """Wait until the workload is made.
+
+        Raises:
+            NotInstalledError: It needs something that is not installed.
+            WorkloadError: It cannot be made.
+        """
+        self._receive()
+
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Wait until the workload is made, and return itself."""
+        self.wait_until_ready()
         return self
 
     def __exit__(self, *error: object) -> None:
+        """End the process."""
+        self.close()
+
+    def close(self) -> None:
         """End the process."""
         self._here.close()
         self._process.join(timeout=5)
@@ -139,7 +150,7 @@ def _serve(connection: Connection, make: Callable[..., Workload], options: Any) 
             else:
                 value = {"peak": _peak(), "start": start}
             connection.send(("value", value))
-    except EOFError:
+    except (EOFError, BrokenPipeError):
         return  # the parent closed the connection
     except NotInstalledError as error:
         connection.send(("missing", str(error)))

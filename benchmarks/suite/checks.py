@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -79,24 +78,18 @@ def option_problems(suite: Mapping[str, Any]) -> Iterator[Problem]:
         if options := row.get("options"):
             model = probseg.models[rows[row.get("like", name)]["build"]]
             yield from _option_problems(("models", name, "options"), model, options)
-    for path, table in _tables_with_parts(suite):
-        for key, part in table.items():
-            if key in PARTS and isinstance(part, Mapping) and "name" in part:
-                options = {option: value for option, value in part.items() if option != "name"}
-                constructor = registry(PARTS[key])[part["name"]]
-                yield from _option_problems((*path, key), constructor, options)
+    for path, part in _parts((), suite):
+        constructor = registry(PARTS[str(path[-1])])[part["name"]]
+        yield from _option_problems(path, constructor, {k: part[k] for k in part if k != "name"})
 
 
-def _tables_with_parts(suite: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
-    """Yield the settings of profiles and rows, and the options of rows."""
-    for name, row in suite["models"].items():
-        for key in ("settings", "options"):
-            yield ("models", name, key), row.get(key, {})
-    for name, profile in suite["profiles"].items():
-        yield ("profiles", name, "settings"), profile["settings"]
-        for kind in ("models", "datasets"):
-            for key, table in profile.get(kind, {}).items():
-                yield ("profiles", name, kind, key), table
+def _parts(path: KeyPath, table: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
+    """Yield each part with options, wherever a suite gives it."""
+    for key, value in table.items():
+        if isinstance(value, Mapping) and key in PARTS and "name" in value:
+            yield (*path, key), value
+        elif isinstance(value, Mapping):
+            yield from _parts((*path, key), value)
 
 
 def _option_problems(
@@ -117,36 +110,21 @@ def _dotted(path: KeyPath) -> str:
     return ".".join(map(str, path)) or "top level"
 
 
-# What a suite may hold: a check of a value, a list of a schema, or a kind of table.
+class Required(str):
+    """A key that a table must have."""
+
+    __slots__ = ()
 
 
-def _anything(option: str, value: Any) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table whose keys are names, and whose values are alike."""
-
-    values: Schema
-    keys: Check = _anything
-
-
-@dataclass(frozen=True)
-class Keys:
-    """A table that may have these keys."""
-
-    values: Mapping[str, Schema]
-    required: Collection[str] = ()
-
-
-Schema = Check | list["Schema"] | Table | Keys
+# What a suite may hold: a check of a value; a list of what satisfies a schema; a table with these
+# keys; or, where its only key is a check, one with any keys that satisfy that.
+Schema = Check | list[Any] | dict[Any, Any]
 
 
 def _problems(schema: Schema, path: KeyPath, value: Any) -> Iterator[Problem]:
     if isinstance(schema, list):
         yield from _list_problems(schema[0], path, value)
-    elif isinstance(schema, Table | Keys):
+    elif isinstance(schema, dict):
         yield from _table_problems(schema, path, value)
     else:
         try:
@@ -165,21 +143,25 @@ def _list_problems(schema: Schema, path: KeyPath, value: Any) -> Iterator[Proble
             yield _problem((*path, index), f"{item!r} is listed twice")
 
 
-def _table_problems(schema: Table | Keys, path: KeyPath, value: Any) -> Iterator[Problem]:
+def _table_problems(schema: dict[Any, Any], path: KeyPath, value: Any) -> Iterator[Problem]:
     if not isinstance(value, Mapping):
         yield Problem(path, f"{_dotted(path)} must be a table, not {value!r}")
         return
+    of_keys = next((key for key in schema if callable(key)), None)
     for key, item in value.items():
-        if isinstance(schema, Table):
-            yield from _problems(schema.keys, (*path, key), key)
-            yield from _problems(schema.values, (*path, key), item)
-        elif key in schema.values:
-            yield from _problems(schema.values[key], (*path, key), item)
+        if of_keys is not None:
+            yield from _problems(of_keys, (*path, key), key)
+        if of_keys is not None or key in schema:
+            yield from _problems(schema[of_keys or key], (*path, key), item)
         else:
-            yield _problem((*path, key), unknown_key(key, schema.values))
-    if isinstance(schema, Keys) and value.keys() <= schema.values.keys():  # none is misspelt
-        missing = [key for key in schema.required if key not in value]
+            yield _problem((*path, key), unknown_key(key, schema))
+    if value.keys() <= schema.keys():  # none is misspelt
+        missing = [k for k in schema if isinstance(k, Required) and k not in value]
         yield from [_problem(path, f"{key} is missing") for key in missing]
+
+
+def _anything(option: str, value: Any) -> None:
+    pass
 
 
 def _known(kind: str, names: Collection[str]) -> Check:
@@ -203,39 +185,33 @@ def _model_option(option: str, value: Any) -> None:
 
 
 _DATASET = _known("data set", probseg.datasets)
-_SETTINGS = Keys(SETTINGS)
-_SELECTION: dict[str, Schema] = {"datasets": [_DATASET], "models": [_text], "baselines": [_text]}
-_ROW = Keys(
-    {
-        "description": _text,
-        "build": _known("model", probseg.models),
-        "baseline": partial(check_choice, choices=("always-empty", "annotators", "one-annotator")),
-        "takes": [_known("setting", SETTINGS)],
-        "like": _text,
-        "settings": _SETTINGS,
-        "options": Table(_model_option),
-        "projected": BOOLEAN,
-        "latents": [partial(check_choice, choices=("noise", "swapped"))],
-    }
-)
-_PROFILE = Keys(
-    {
-        "description": _text,
-        "folds": [partial(check_choice, choices=range(FOLDS))],
-        "settings": _SETTINGS,
-        "models": Table(_SETTINGS),
-        "datasets": Table(_SETTINGS, keys=_DATASET),
+_ROW = {
+    "description": _text,
+    "build": _known("model", probseg.models),
+    "baseline": partial(check_choice, choices=("always-empty", "annotators", "one-annotator")),
+    "takes": [_known("setting", SETTINGS)],
+    "like": _text,
+    "settings": SETTINGS,
+    "options": {_anything: _model_option},
+    "projected": BOOLEAN,
+    "latents": [partial(check_choice, choices=("noise", "swapped"))],
+}
+_PROFILE = {
+    Required("description"): _text,
+    Required("folds"): [partial(check_choice, choices=range(FOLDS))],
+    Required("settings"): SETTINGS,
+    "models": {_anything: SETTINGS},
+    "datasets": {_DATASET: SETTINGS},
+}
+_SUITE = {
+    "description": _text,
+    "extends": _text,
+    Required("all"): {
+        Required("datasets"): [_DATASET],
+        Required("models"): [_text],
+        Required("baselines"): [_text],
     },
-    required=("description", "folds", "settings"),
-)
-_SUITE = Keys(
-    {
-        "description": _text,
-        "extends": _text,
-        "all": Keys(_SELECTION, required=_SELECTION),
-        "datasets": Table(Table(_anything), keys=_DATASET),
-        "models": Table(_ROW),
-        "profiles": Table(_PROFILE),
-    },
-    required=("all", "models", "profiles"),
-)
+    "datasets": {_DATASET: {_anything: _anything}},
+    Required("models"): {_anything: _ROW},
+    Required("profiles"): {_anything: _PROFILE},
+}

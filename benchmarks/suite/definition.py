@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,9 @@ class SuiteRow:
     description: str = ""
     build: str | None = None  # a name in probseg.models
     baseline: str | None = None  # a name in benchmarks.jobs.predictors
-    takes: tuple[str, ...] = ()  # the settings that are options of this model
+    takes: Sequence[str] = ()  # the settings that are options of this model
     projected: bool = False  # whether to score samples of the projected prior as well
-    latents: tuple[str, ...] = ()  # other latents to score too: noise, swapped
+    latents: Sequence[str] = ()  # other latents to score too: noise, swapped
     settings: Mapping[str, Any] = field(default_factory=dict)  # make the row, so nothing wins
     options: Mapping[str, Any] = field(default_factory=dict)  # of the model, beside the settings
 
@@ -65,7 +65,7 @@ class Profile:
 
     name: str
     description: str
-    folds: tuple[int, ...]
+    folds: Sequence[int]
     settings: Mapping[str, Any]
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -127,17 +127,13 @@ def read_suite(path: Path = DEFAULT_SUITE) -> Suite:
     file = read_file(path)
     file.refuse(problems(file.merged))
     file.refuse(row_problems(file.merged))
-    return _parse(file)
-
-
-def _parse(file: SuiteFile) -> Suite:
     data = file.merged
     return Suite(
         file=file,
         all=Selection(**{kind: tuple(names) for kind, names in data["all"].items()}),
         datasets=data.get("datasets", {}),
         models={name: _row(name, data["models"]) for name in data["models"]},
-        profiles={name: _profile(name, profile) for name, profile in data["profiles"].items()},
+        profiles={name: Profile(name, **table) for name, table in data["profiles"].items()},
     )
 
 
@@ -145,21 +141,14 @@ def _row(name: str, rows: Mapping[str, Mapping[str, Any]]) -> SuiteRow:
     own = {key: value for key, value in rows[name].items() if key != "like"}
     shared = dict(rows[rows[name]["like"]]) if "like" in rows[name] else {}
     shared.pop("description", None)  # of the other row
-    merged: dict[str, Any] = lay_over(shared, own)
-    merged |= {key: tuple(merged[key]) for key in ("takes", "latents") if key in merged}
-    return SuiteRow(name=name, **merged)
+    return SuiteRow(name, **lay_over(shared, own))
 
 
 def _row_of_model(name: str, model: Constructor) -> SuiteRow:
     options = named_parameters(model)
-    takes = tuple(setting for setting in MODEL if setting in options)
+    takes = [setting for setting in MODEL if setting in options]
     description = (inspect.getdoc(model) or "").partition("\n")[0].rstrip(".")
     return SuiteRow(name, description, build=name, takes=takes)
-
-
-def _profile(name: str, data: Mapping[str, Any]) -> Profile:
-    profile: dict[str, Any] = {**data, "name": name, "folds": tuple(data["folds"])}
-    return Profile(**profile)
 
 
 def list_suites() -> str:
@@ -191,10 +180,6 @@ def list_suite(suite: Suite) -> str:
 
 def _section(title: str, descriptions: Mapping[str, str]) -> str:
     width = max(map(len, descriptions)) + 4
-    lines = [_line(f"  {name}".ljust(width), text) for name, text in descriptions.items()]
+    wrap = textwrap.TextWrapper(WIDTH, subsequent_indent=" " * width)
+    lines = [wrap.fill(f"  {n}".ljust(width) + (text or "–")) for n, text in descriptions.items()]
     return "\n".join([f"{title}:", *lines])
-
-
-def _line(name: str, text: str) -> str:
-    indent = " " * len(name)
-    return textwrap.fill(text or "–", WIDTH, initial_indent=name, subsequent_indent=indent)

@@ -6,7 +6,7 @@ those of models and their parts in their constructors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -44,7 +44,7 @@ class EvaluationSettings:
     n_eval: int = 16  # samples an image
     evaluation_batch: int = 16  # images at a time; samples are seeded by batch
     projected: bool = False  # whether to score samples of the projected prior as well
-    latents: tuple[str, ...] = ()  # decoded in place of the prior's too: "noise", "swapped"
+    latents: Sequence[str] = ()  # decoded in place of the prior's too: "noise", "swapped"
 
 
 def check_part(option: str, value: object) -> None:
@@ -67,13 +67,9 @@ def _check_class_prior(option: str, value: object) -> None:
 
 
 def _check_integer_or(option: str, value: object, *, words: Collection[str], low: int) -> None:
-    if isinstance(value, str) and value not in words:
-        known = ", ".join(map(repr, words))
-        raise OptionError(
-            f"{option} must be {known} or an integer of at least {low}, not {value!r}"
-            f"{did_you_mean(value, words)}"
-        )
-    if not isinstance(value, str):
+    if isinstance(value, str):
+        check_choice(option, value, words)
+    else:
         check_integer(option, value, low=low)
 
 

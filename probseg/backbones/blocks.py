@@ -16,13 +16,8 @@ def convolution_block(
 ) -> nn.Sequential:
     """Return 3x3 convolutions, each with an optional normalisation and a ReLU.
 
-    Weights follow He et al. (2015); biases a truncated normal of 0.001, as Kohl et al. (2018).
-
-    Args:
-        in_channels: Channels that come in.
-        out_channels: Channels of every convolution.
-        convolutions: How many.
-        norm: ``None``, ``"batch"``, ``"group"`` or ``"instance"``.
+    Weights follow He et al. (2015); biases a truncated normal of 0.001, as Kohl et al. (2018). The
+    normalisation ``norm`` is ``None``, ``"batch"``, ``"group"`` or ``"instance"``.
 
     Raises:
         OptionError: No such normalisation.

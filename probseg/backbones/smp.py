@@ -44,9 +44,10 @@ class SegmentationModel(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        _check_architecture(arch)
-        _check_encoder(encoder)
-        _check_options(arch, encoder, options)
+        if arch not in smp.MODEL_ARCHITECTURES_MAPPING:
+            kind = "architecture of segmentation-models-pytorch"
+            raise OptionError(unknown(kind, arch, smp.MODEL_ARCHITECTURES_MAPPING))
+        _check_encoder(encoder, arch, options)
         self.arch = arch
         if arch == "dpt":  # its transformer otherwise takes images of one size only
             options.setdefault("dynamic_img_size", True)
@@ -101,14 +102,8 @@ def _freeze_unused(network: nn.Module, channels: int, side: int) -> None:
     network.train()
 
 
-def _check_architecture(arch: str) -> None:
-    if arch not in smp.MODEL_ARCHITECTURES_MAPPING:
-        kind = "architecture of segmentation-models-pytorch"
-        raise OptionError(unknown(kind, arch, smp.MODEL_ARCHITECTURES_MAPPING))
-
-
-def _check_encoder(encoder: str) -> None:
-    if encoder.startswith("tu-"):  # any network of timm
+def _check_encoder(encoder: str, arch: str, options: dict[str, Any]) -> None:
+    if encoder.startswith("tu-"):  # any network of timm, which takes further options
         if ":" in encoder:
             raise OptionError(
                 f"the encoder {encoder!r} would be looked up in a repository or a folder; name one "
@@ -121,11 +116,6 @@ def _check_encoder(encoder: str) -> None:
             f"no encoder of segmentation-models-pytorch is called {encoder!r}"
             f"{did_you_mean(encoder, encoders)}; its documentation lists all {len(encoders)}"
         )
-
-
-def _check_options(arch: str, encoder: str, options: dict[str, Any]) -> None:
-    if encoder.startswith("tu-"):  # timm takes further options; other encoders swallow them
-        return
     parameters = named_parameters(smp.MODEL_ARCHITECTURES_MAPPING[arch])
     for option in options:
         if option not in parameters:

@@ -1,6 +1,7 @@
 """The command ``probseg``: each of its commands has a file in this folder, and is listed below.
 
-To add a command, write a file with a ``COMMAND``, as ``check.py`` does, and list it here.
+To add a command, write a file as ``check.py`` is one, with ``SUMMARY``, ``EXAMPLES``,
+``add_arguments`` and ``run``, and list it here.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from probseg._version import __version__
-from probseg.cli import check, completion, describe, list, new_plugin, predict, show
-from probseg.cli.command import Group, run_program
+from probseg.cli import check, describe, list, new_plugin, predict, show
+from probseg.cli.command import Group, command_of, run_program
 
 EXAMPLES = """
 examples:
@@ -18,12 +19,12 @@ examples:
   probseg show projector planar                 its options, its call, its source
   probseg check projector planar                whether it does what every projector must do
   probseg new-plugin radial --kind projector    a package of your own, with tests that pass
-  probseg describe csae --set latent_dim=8      parameters, output shapes and FLOPs of a model
+  probseg describe csae --set latent_dim=8      parameters and FLOPs of a model, part by part
   probseg predict model.safetensors scan.png --out predicted
 
 A kind is a model, backbone, encoder, projector, divergence, decoder, dataset or metric, in the
 singular or in the plural. probseg COMMAND --help explains each command. Completion of commands,
-kinds and names: eval "$(probseg completion bash)", or zsh, or fish.
+kinds and names: eval "$(register-python-argcomplete probseg)" in bash and zsh.
 
 Exit status: 0 done, 1 something does not hold or cannot be read, 2 the arguments are wrong.
 """
@@ -31,15 +32,7 @@ Exit status: 0 done, 1 something does not hold or cannot be read, 2 the argument
 PROBSEG = Group(
     name="probseg",
     summary="probabilistic segmentation models, and the parts that they are composed of",
-    commands=(
-        list.COMMAND,
-        show.COMMAND,
-        check.COMMAND,
-        new_plugin.COMMAND,
-        describe.COMMAND,
-        predict.COMMAND,
-        completion.COMMAND,
-    ),
+    commands=tuple(map(command_of, (list, show, check, new_plugin, describe, predict))),
     examples=EXAMPLES,
     version=f"probseg {__version__}",
 )

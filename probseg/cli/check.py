@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from probseg.cli.command import Command
 from probseg.cli.output import plain, print_json, print_line
 from probseg.cli.parser import Parser, add_json, add_part, add_set, parse_assignments
 from probseg.options import check_given
 from probseg.registry import registry, singular
 from probseg.testing import CONTRACTS, checks
 
+if TYPE_CHECKING:
+    from probseg.testing import Check
+
+SUMMARY = "check that a part keeps the contract of its kind"
 EXAMPLES = """
 examples:
   %(prog)s projector radial
@@ -30,24 +32,6 @@ def add_arguments(parser: Parser) -> None:
     add_json(parser)
 
 
-COMMAND = Command(
-    name="check",
-    summary="check that a part keeps the contract of its kind",
-    add_arguments=add_arguments,
-    run="probseg.cli.check:run",
-    examples=EXAMPLES,
-)
-
-
-class Outcome(NamedTuple):
-    """The result of one check."""
-
-    check: str
-    promise: str  # what it demands, in a sentence
-    reason: str | None  # why it does not hold; None where it does
-    holds: bool
-
-
 def run(options: argparse.Namespace) -> int:
     """Print the outcome of each check, and return exit status 1 if one does not hold."""
     kind, name = singular(options.kind, CONTRACTS), options.name
@@ -55,37 +39,36 @@ def run(options: argparse.Namespace) -> int:
     # a wrong option is the user's mistake, and breaks no contract
     check_given(registry(CONTRACTS[kind])[name], part_options, owner=f"{kind} {name!r}")
     outcomes = []
-    for outcome in run_checks(kind, {"name": name, **part_options}):
+    for check in checks[kind]:
+        outcome = _outcome(check, {"name": name, **part_options})
         outcomes.append(outcome)
         if not options.json:
             _print(outcome)
-    holding = sum(outcome.holds for outcome in outcomes)
+    holding = sum(outcome["holds"] for outcome in outcomes)
     holds = holding == len(outcomes)
     if options.json:
-        listed = [outcome._asdict() for outcome in outcomes]
-        print_json({"kind": kind, "name": name, "holds": holds, "checks": listed})
+        print_json({"kind": kind, "name": name, "holds": holds, "checks": outcomes})
     else:
         print(f"{kind} {name}: {holding} of {len(outcomes)} checks hold")
     return 0 if holds else 1
 
 
-def run_checks(kind: str, part: dict[str, Any]) -> Iterator[Outcome]:
-    """Yield the outcome of each check of a contract, one after the other."""
+def _outcome(check: Check, part: dict[str, Any]) -> dict[str, Any]:
+    """Return what ``--json`` prints of a check: its promise, and the reason why it is broken."""
     from probseg.testing import ContractError
 
-    for check in checks[kind]:
-        reason = None
-        try:
-            check(part)
-        except ContractError as error:
-            reason = str(error).partition(f": {check.__name__}: ")[2] or str(error)
-        promise = plain(" ".join((check.__doc__ or "").split()))
-        yield Outcome(check.__name__, promise, reason, reason is None)
+    reason = None
+    try:
+        check(part)
+    except ContractError as error:
+        reason = str(error).partition(f": {check.__name__}: ")[2] or str(error)
+    promise = plain(" ".join((check.__doc__ or "").split()))
+    return {"check": check.__name__, "promise": promise, "reason": reason, "holds": reason is None}
 
 
-def _print(outcome: Outcome) -> None:
-    if outcome.holds:
-        print_line(f"holds   {outcome.check}", "green")
+def _print(outcome: dict[str, Any]) -> None:
+    if outcome["holds"]:
+        print_line("holds   {check}".format_map(outcome), "green")
     else:
-        print_line(f"BROKEN  {outcome.check}", "bold red")
-        print_line(f"        {outcome.promise}\n        {outcome.reason}")
+        print_line("BROKEN  {check}".format_map(outcome), "bold red")
+        print_line("        {promise}\n        {reason}".format_map(outcome))

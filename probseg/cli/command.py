@@ -12,6 +12,8 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 from probseg.cli.parser import Parser
 
@@ -47,6 +49,17 @@ class Command:
         return int(getattr(import_module(module), function)(options))
 
 
+def command_of(module: ModuleType) -> Command:
+    """Return the command that a module defines, called as its file is."""
+    return Command(
+        name=module.__name__.rpartition(".")[2].replace("_", "-"),
+        summary=module.SUMMARY,
+        add_arguments=module.add_arguments,
+        run=f"{module.__name__}:run",
+        examples=module.EXAMPLES,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """Several commands under one name.
@@ -71,32 +84,22 @@ class Group:
             parser.add_argument("--version", action="version", version=self.version)
         commands = parser.add_subparsers(metavar="COMMAND", required=True)
         for command in self.commands:
-            command.configure(
-                commands.add_parser(
-                    command.name,
-                    help=command.summary,
-                    description=_sentence(command.summary),
-                    epilog=command.examples,
-                    formatter_class=argparse.RawDescriptionHelpFormatter,
-                )
-            )
+            added = commands.add_parser(command.name, help=command.summary, **_help(command))
+            command.configure(added)
 
 
-def make_parser(program: Command | Group) -> Parser:
-    """Return the parser of a program."""
-    parser = Parser(
-        prog=program.name,
-        description=_sentence(program.summary),
-        epilog=program.examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    program.configure(parser)
-    return parser
+def _help(command: Command | Group) -> dict[str, Any]:
+    return {
+        "description": f"{command.summary[0].upper()}{command.summary[1:]}.",
+        "epilog": command.examples,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
 
 
 def run_program(program: Command | Group, arguments: Sequence[str] | None = None) -> int:
     """Run a program with arguments (default: those of this process); return its exit status."""
-    parser = make_parser(program)
+    parser = Parser(prog=program.name, **_help(program))
+    program.configure(parser)
     if "_ARGCOMPLETE" in os.environ:  # the shell asks what could come next
         import argcomplete
 
@@ -105,7 +108,3 @@ def run_program(program: Command | Group, arguments: Sequence[str] | None = None
     command: Command = options.command
     chosen: Parser = options.parser
     return chosen.run(lambda: command.call(options))
-
-
-def _sentence(summary: str) -> str:
-    return f"{summary[0].upper()}{summary[1:]}."

@@ -10,13 +10,12 @@ from functools import lru_cache
 from importlib.machinery import PathFinder
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
-from probseg.cli.command import Command
 from probseg.cli.output import plain, print_json, print_rows
 from probseg.cli.parser import Parser, add_json, complete
 from probseg.registry import KINDS, registry, singular
 
+SUMMARY = "show every installed part, where it comes from and what it is"
 EXAMPLES = """
 examples:
   %(prog)s
@@ -34,46 +33,33 @@ def add_arguments(parser: Parser) -> None:
     add_json(parser)
 
 
-COMMAND = Command(
-    name="list",
-    summary="show every installed part, where it comes from and what it is",
-    add_arguments=add_arguments,
-    run="probseg.cli.list:run",
-    examples=EXAMPLES,
-)
-
-
-class ListedPart(NamedTuple):
-    """One name of a kind."""
-
-    kind: str
-    name: str
-    source: str  # "probseg", or distribution and version
-    target: str  # "module:object"
-    summary: str
-
-
 def run(options: argparse.Namespace) -> int:
     """Print the list and return exit status 0."""
     kinds = [singular(options.kind)] if options.kind else KINDS
-    parts = [part for kind in kinds for part in list_kind(kind)]
+    parts = [part for kind in kinds for part in _list(kind)]
     if options.json:
-        print_json([part._asdict() for part in parts])
+        print_json(parts)
     else:
-        rows = [(part.kind, part.name, part.source, part.summary) for part in parts]
+        rows = [[part[key] for key in ("kind", "name", "source", "summary")] for part in parts]
         print_rows(rows, ("kind", "name", "from", "what it is"))
     return 0
 
 
-def list_kind(kind: str) -> Iterator[ListedPart]:
+def _list(kind: str) -> Iterator[dict[str, str]]:
     """Yield the parts of a kind in alphabetical order; a name with several sources has several."""
     for name, offers in sorted(registry(KINDS[kind]).offers().items()):
         for offer in offers:
-            module, attribute = offer.entry.module_name, offer.entry.object_name or ""
+            module, _, attribute = offer.target.partition(":")
             line = summary(module, attribute)
             if len(offers) > 1:
                 line = f"offered {len(offers)} times; uninstall one. {line}"
-            yield ListedPart(kind, name, offer.source, f"{module}:{attribute}", line)
+            yield {
+                "kind": kind,
+                "name": name,
+                "source": offer.source,  # "probseg", or distribution and version
+                "target": offer.target,
+                "summary": line,
+            }
 
 
 def summary(module: str, name: str) -> str:

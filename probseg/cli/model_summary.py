@@ -1,36 +1,28 @@
-"""The parameters, output shapes and FLOPs of a model's parts, measured by running it once."""
+"""The parameters and FLOPs of a model's parts, counted by running it once."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent
 from torch.utils.flop_counter import FlopCounterMode
 
 OUTSIDE = "(outside of parts)"
 
 
-@dataclass(frozen=True)
-class PartSummary:
+class PartSummary(NamedTuple):
     """The size and the cost of one part, for one image."""
 
     name: str
     type: str
     parameters: int
-    trainable: int
-    output: str  # shapes in the loss, or in sampling where the loss does not call the part
     loss_flops: int  # without the gradients
     sampling_flops: int  # of all samples
 
 
-@dataclass(frozen=True)
-class ModelSummary:
+class ModelSummary(NamedTuple):
     """The size and the cost of a model, for one image."""
 
     spec: dict[str, Any]
@@ -39,14 +31,6 @@ class ModelSummary:
     parts: list[PartSummary]  # they add up to the total
     total: PartSummary
     gradient_flops: int
-
-
-class Run(NamedTuple):
-    """One run of a model."""
-
-    counter: FlopCounterMode
-    flops: Counter[str]  # of each part
-    outputs: dict[str, str]  # shapes of each part's first output
 
 
 def summarise(model: Any, *, size: int, samples: int) -> ModelSummary:
@@ -58,133 +42,80 @@ def summarise(model: Any, *, size: int, samples: int) -> ModelSummary:
         samples: Of the image.
     """
     model = model.eval()
-    parts = dict(named_parts(model))
+    weights = [one for one in model.parameters() if one.requires_grad]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         image = torch.rand(1, model.in_channels, size, size)
         label = torch.randint(model.classes, (1, size, size))
-        with _recorded(parts) as training:
-            terms = model.loss(image, label)
-        gradient_flops = _gradient_flops(model, terms)
-        with _recorded(parts) as sampling:
-            model.sample(image, samples)
-    total = _total(model, training, sampling)
-    rows = list(_rows(parts, training, sampling))
+        training = _Counted(model)
+        terms = training(lambda: model.loss(image, label))
+        with FlopCounterMode(display=False) as gradients:
+            torch.autograd.grad(torch.stack([*terms.values()]).sum(), weights, allow_unused=True)
+        sampling = _Counted(model)
+        sampling(lambda: model.sample(image, samples))
+    flops = [run.counter.get_total_flops() for run in (training, sampling)]
+    total = PartSummary("total", type(model).__name__, _size(model.parameters()), *flops)
+    parts = list(_summaries(model, training, sampling))
     return ModelSummary(
         spec=model.spec,
         image=tuple(image.shape[1:]),
         samples=samples,
-        parts=[*rows, *_remainder(total, rows)],
+        parts=[*parts, *_remainder(total, parts)],
         total=total,
-        gradient_flops=gradient_flops,
+        gradient_flops=gradients.get_total_flops(),
     )
 
 
-def named_parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the direct children of a model, and those of its containers, which are never called.
+class _Counted(nn.Module):
+    """Calls a function under a model's name, so that the counter knows the model's modules."""
 
-    A child that the model has under two names is yielded once, as ``"first = second"``.
-    """
-    for child in model.children():
-        name = " = ".join(n for n, other in model._modules.items() if other is child)
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.counter = FlopCounterMode(display=False)
+
+    def __call__(self, function: Callable[[], Any]) -> Any:
+        with self.counter:
+            return super().__call__(function)
+
+    def forward(self, function: Callable[[], Any]) -> Any:
+        return function()
+
+    def flops(self, module: nn.Module, name: str) -> int:
+        """Return the FLOPs of a module, its children's among them.
+
+        A flow's steps run when its density is sampled, outside of the flow's own call.
+        """
+        own = self.counter.get_flop_counts().get(f"{type(self).__name__}.model.{name}", {})
+        children = sum(self.flops(one, f"{name}.{n}") for n, one in module.named_children())
+        return max(sum(own.values()), children)
+
+
+def named_parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the direct children of a model, and those of its containers, which are never called."""
+    for name, child in model.named_children():
         if isinstance(child, nn.ModuleDict | nn.ModuleList):
             yield from ((f"{name}.{n}", one) for n, one in child.named_children())
         else:
             yield name, child
 
 
-@contextmanager
-def _recorded(parts: Mapping[str, nn.Module]) -> Iterator[Run]:
-    """Record what the parts do in the context, by hooks on all their modules.
-
-    A flow's steps, for instance, run when its density is sampled, outside of the flow's own call.
-    """
-    run = Run(FlopCounterMode(display=False), Counter(), {})
-    starts: list[int] = []  # the count at the start of each call in progress, outermost first
-
-    def enter(*_: object) -> None:
-        starts.append(run.counter.get_total_flops())
-
-    def leave(name: str, module: nn.Module, result: Any) -> None:
-        flops = run.counter.get_total_flops() - starts.pop()
-        if not starts:
-            run.flops[name] += flops
-        if module is parts[name]:
-            run.outputs.setdefault(name, shapes(result))
-
-    def leaver(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda module, _, result: leave(name, module, result)
-
-    hooks = []
-    for name, part in parts.items():
-        for module in part.modules():
-            hooks += [module.register_forward_pre_hook(enter)]
-            hooks += [module.register_forward_hook(leaver(name))]
-    try:
-        with run.counter:
-            yield run
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _gradient_flops(model: nn.Module, terms: Mapping[str, Tensor]) -> int:
-    trainable = [one for one in model.parameters() if one.requires_grad]
-    with FlopCounterMode(display=False) as counter:
-        torch.autograd.grad(torch.stack(list(terms.values())).sum(), trainable, allow_unused=True)
-    return int(counter.get_total_flops())
-
-
-def _rows(parts: Mapping[str, nn.Module], training: Run, sampling: Run) -> Iterator[PartSummary]:
+def _summaries(model: nn.Module, *runs: _Counted) -> Iterator[PartSummary]:
     counted: set[nn.Parameter] = set()  # a parameter of two parts counts in the first
-    for name, part in parts.items():
+    for name, part in named_parts(model):
         own = set(part.parameters()) - counted
         counted |= own
-        yield PartSummary(
-            name=name,
-            type=type(part).__name__,
-            parameters=_size(own),
-            trainable=_size(one for one in own if one.requires_grad),
-            output=training.outputs.get(name) or sampling.outputs.get(name, ""),
-            loss_flops=training.flops[name],
-            sampling_flops=sampling.flops[name],
-        )
+        others = (n for n, one in model._modules.items() if one is part and n != name)
+        flops = (run.flops(part, name) for run in runs)
+        yield PartSummary(" = ".join([name, *others]), type(part).__name__, _size(own), *flops)
 
 
-def _total(model: nn.Module, training: Run, sampling: Run) -> PartSummary:
-    return PartSummary(
-        name="total",
-        type=type(model).__name__,
-        parameters=_size(model.parameters()),
-        trainable=_size(one for one in model.parameters() if one.requires_grad),
-        output="",
-        loss_flops=training.counter.get_total_flops(),
-        sampling_flops=sampling.counter.get_total_flops(),
-    )
-
-
-def _remainder(total: PartSummary, rows: list[PartSummary]) -> list[PartSummary]:
+def _remainder(total: PartSummary, parts: list[PartSummary]) -> list[PartSummary]:
     """Return a row of what belongs to the model and to none of its parts, or none."""
-    fields = ("parameters", "trainable", "loss_flops", "sampling_flops")
-    rest = {name: getattr(total, name) - sum(getattr(row, name) for row in rows) for name in fields}
-    return [PartSummary(OUTSIDE, "", output="", **rest)] if any(rest.values()) else []
+    sums = (sum(numbers) for numbers in zip(*(part[2:] for part in parts), strict=True))
+    rest = [whole - of_parts for whole, of_parts in zip(total[2:], sums, strict=True)]
+    return [PartSummary(OUTSIDE, "", *rest)] if any(rest) else []
 
 
 def _size(parameters: Iterable[Tensor]) -> int:
     return sum(one.numel() for one in parameters)
-
-
-def shapes(result: Any) -> str:
-    """Return the shapes of what a part returns.
-
-    >>> shapes((torch.zeros(2, 3), torch.distributions.Normal(torch.zeros(2), 1)))
-    '(2, 3), Normal (2,)'
-    """
-    if isinstance(result, Tensor):
-        return str(tuple(result.shape))
-    if isinstance(result, Distribution):
-        base = result.base_dist if isinstance(result, Independent) else result
-        return f"{type(base).__name__} {tuple(result.batch_shape + result.event_shape)}"
-    if isinstance(result, list | tuple):
-        return ", ".join(map(shapes, result))
-    return type(result).__name__

@@ -8,11 +8,11 @@ from pathlib import Path
 from string import Template
 
 from probseg._version import __version__
-from probseg.cli.command import Command
 from probseg.cli.parser import Parser, complete
 from probseg.errors import OptionError
 from probseg.registry import KINDS, registry, singular
 
+SUMMARY = "write a package with a part of your own"
 EXAMPLES = """
 examples:
   %(prog)s radial --kind projector
@@ -44,15 +44,6 @@ def add_arguments(parser: Parser) -> None:
     kind = parser.add_argument("--kind", required=True, metavar="KIND", help="such as projector")
     complete(kind, lambda **_: list(KINDS))
     parser.add_argument("--out", type=Path, metavar="DIR", help="(default: probseg-NAME)")
-
-
-COMMAND = Command(
-    name="new-plugin",
-    summary="write a package with a part of your own",
-    add_arguments=add_arguments,
-    run="probseg.cli.new_plugin:run",
-    examples=EXAMPLES,
-)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -91,7 +82,6 @@ def package(kind: str, name: str) -> dict[str, str]:
         "Class": "".join(one.capitalize() for one in name_parts),
         "package": "probseg_" + "_".join(name_parts),
         "version": __version__,
-        "below": _next_minor(__version__),
         "use": Template(_USES[kind]).substitute(kind=kind, name=name),
     }
     files = {file: _fill(template, values) for template, file in _FILES.items()}
@@ -116,13 +106,3 @@ def _check(kind: str, name: str) -> None:
         raise OptionError(
             f"a {kind} called {name!r} exists already, of {offers}; choose another name"
         )
-
-
-def _next_minor(version: str) -> str:
-    """Return the first version whose interfaces may differ.
-
-    >>> _next_minor("0.1.0")
-    '0.2'
-    """
-    major, minor, *_ = version.split(".")
-    return f"{major}.{int(minor) + 1}"

@@ -35,16 +35,8 @@ def print_line(text: str, style: str = "") -> None:
     Console(soft_wrap=not Console().is_terminal).print(Text(text, style))
 
 
-def print_rows(
-    rows: Iterable[Sequence[str]], headings: Sequence[str], *, wrap: bool = False
-) -> None:
-    """Print rows under headings; outside of a terminal one line each, with nothing cut.
-
-    Args:
-        rows: One text for each column.
-        headings: Of the columns.
-        wrap: Whether a terminal wraps the last column instead of cutting it at the line's end.
-    """
+def print_rows(rows: Iterable[Sequence[str]], headings: Sequence[str]) -> None:
+    """Print rows under headings; outside of a terminal one line each, with nothing cut."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -58,7 +50,7 @@ def print_rows(
     for heading, width in zip(headings, widths, strict=False):
         table.add_column(heading, no_wrap=True, min_width=width)
     left = max(console.width - sum(widths) - 2 * len(headings), 20)
-    table.add_column(headings[-1], no_wrap=not wrap, overflow="ellipsis", max_width=left)
+    table.add_column(headings[-1], no_wrap=True, overflow="ellipsis", max_width=left)
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)

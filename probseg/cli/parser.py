@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
@@ -14,15 +13,19 @@ from probseg.options import did_you_mean
 from probseg.registry import KINDS, registry, singular
 from probseg.testing import CONTRACTS
 
-_CHOICE = re.compile(r"invalid choice: '?(?P<given>[^' ]*)'? \(choose from (?P<known>.*)\)")
-
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors take one line and name the nearest valid choice."""
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and leave with status 2."""
-        sys.exit(self.complain(_helpful(message)))
+        sys.exit(self.complain(message))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = list(map(str, action.choices))
+            hint = f"{did_you_mean(value, known)} (choose from {', '.join(known)})"
+            raise argparse.ArgumentError(action, f"invalid choice: {value!r}{hint}")
 
     def complain(self, message: object) -> int:
         """Print what is wrong and return status 2."""
@@ -122,16 +125,3 @@ def _names(*, parsed_args: argparse.Namespace, **_: object) -> list[str]:
         return list(registry(CONTRACTS[singular(parsed_args.kind, CONTRACTS)]))
     except UnknownNameError:
         return []
-
-
-def _helpful(message: str) -> str:
-    """Add the nearest of the valid choices to argparse's message.
-
-    >>> _helpful("argument COMMAND: invalid choice: 'lst' (choose from list, show)")
-    "argument COMMAND: invalid choice: 'lst'; did you mean 'list'? (choose from list, show)"
-    """
-    found = _CHOICE.search(message)
-    if not found:
-        return message
-    nearest = did_you_mean(found["given"], re.findall(r"[^\s,']+", found["known"]))
-    return message.replace(" (choose", f"{nearest} (choose")

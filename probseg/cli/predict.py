@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probseg._version import __version__
-from probseg.cli.command import Command
 from probseg.cli.parser import Parser
 from probseg.errors import DataError, InputError, OptionError, ProbsegError
 from probseg.options import check_integer
@@ -20,6 +18,7 @@ from probseg.utils.progress import progress_bar
 if TYPE_CHECKING:
     from probseg.cli.prediction import Scaling
 
+SUMMARY = "write samples, mean, standard deviation and contours of images"
 EXAMPLES = """
 examples:
   %(prog)s model.safetensors scans/*.png --out predicted
@@ -44,9 +43,6 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of every image (0)")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1")
     parser.add_argument(
-        "--micro-batch", type=int, default=16, metavar="N", help="samples at a time (16)"
-    )
-    parser.add_argument(
         "--window",
         metavar="LOW,HIGH",
         help="values that become 0 and 1 (default: as in probseg's data sets, 0 and 255 of 8-bit "
@@ -60,22 +56,12 @@ def add_arguments(parser: Parser) -> None:
     )
 
 
-COMMAND = Command(
-    name="predict",
-    summary="write samples, mean, standard deviation and contours of images",
-    add_arguments=add_arguments,
-    run="probseg.cli.predict:run",
-    examples=EXAMPLES,
-)
-
-
 def run(options: argparse.Namespace) -> int:
     """Predict every image, print which failed, and return exit status 1 if one did."""
     from probseg.cli.prediction import parse_window
 
     require("matplotlib", extra="plot", for_="probseg predict")  # before any work is done
     check_integer("-n", options.n)
-    check_integer("--micro-batch", options.micro_batch)
     check_integer("--seed", options.seed, low=0)
     scaling = parse_window(options.window)
     folders = _folders(options.images, options.out, existing=options.existing)
@@ -106,24 +92,25 @@ def _folders(images: Iterable[Path], out: Path, *, existing: str) -> dict[Path, 
 
     if out.exists() and not out.is_dir():
         raise OptionError(f"--out must be a folder, not the file {out}")
-    stems = {}
+    files: dict[Path, Path] = {}  # by the folder of their predictions
     for file in dict.fromkeys(images):
-        stems[file], suffix = stem_and_suffix(file.name)
+        stem, suffix = stem_and_suffix(file.name)
         if not suffix:
             raise OptionError(f"{file} must be one of {', '.join(SUFFIXES)}")
-    for stem in (stem for stem, count in Counter(stems.values()).items() if count > 1):
-        same = " and ".join(str(file) for file, other in stems.items() if other == stem)
-        raise OptionError(f"{same} would both go to {out / stem}; predict them separately")
-    folders = {file: out / stem for file, stem in stems.items()}
-    done = [folder for folder in folders.values() if folder.exists()]
+        other = files.setdefault(out / stem, file)
+        if other is not file:
+            raise OptionError(
+                f"{other} and {file} would both go to {out / stem}; predict them separately"
+            )
+    done = [folder for folder in files if folder.exists()]
     if done and existing == "refuse":
         more = f" and {len(done) - 1} more" if len(done) > 1 else ""
         raise DataError(
             f"{done[0]}{more} exist already; nothing was done (--existing skip leaves them, "
             "--existing replace predicts them anew)"
         )
-    skip = existing == "skip"
-    return {file: folder for file, folder in folders.items() if not (skip and folder.exists())}
+    skipped = set(done) if existing == "skip" else set()
+    return {file: folder for folder, file in files.items() if folder not in skipped}
 
 
 def _load_model(path: Path, device: str) -> Any:
@@ -155,9 +142,7 @@ def _predict(
 
     image = read_image(file, scaling)
     try:
-        prediction = predict(
-            model, image.values, options.n, seed=options.seed, at_once=options.micro_batch
-        )
+        prediction = predict(model, image.values, options.n, seed=options.seed)
     except InputError as error:
         raise DataError(f"{file}: {error}") from error
     about = {

@@ -79,12 +79,10 @@ def parse_window(window: str | None) -> Scaling:
         return Scaling(None)
     try:
         low, high = (float(word) for word in window.split(","))
-    except ValueError as error:
-        raise OptionError(
-            f"--window must be LOW,HIGH, such as -1000,400, not {window!r}"
-        ) from error
+    except ValueError:
+        low = high = np.nan
     if not -np.inf < low < high < np.inf:
-        raise OptionError(f"--window must begin with the lower number, not be {window}")
+        raise OptionError(f"--window must be LOW,HIGH, such as -1000,400, not {window!r}")
     return Scaling((low, high))
 
 
@@ -107,7 +105,7 @@ def read_image(file: Path, scaling: Scaling) -> Image:
 
 
 def predict(
-    model: Any, image: NDArray[np.float32], n: int, *, seed: int, at_once: int
+    model: Any, image: NDArray[np.float32], n: int, *, seed: int, at_once: int = 16
 ) -> Prediction:
     """Sample an image (C, H, W); the result does not depend on any other image.
 
@@ -172,10 +170,10 @@ def _write_nifti(
     for name, values in arrays.items():
         pictures = values if values.ndim == 3 else values[None]
         voxels = orientation.inverse(pictures[None])  # (X, Y, 1, n)
+        voxels = voxels if len(pictures) > 1 else voxels[..., 0]
         header = original.header.copy()
         header.set_data_dtype(values.dtype)
         header.set_slope_inter(1, 0)
-        voxels = voxels if len(pictures) > 1 else voxels[..., 0]
         nifti = type(original)(voxels, original.affine, header)
         nibabel.save(nifti, folder / f"{name}.nii.gz")
 
@@ -192,24 +190,9 @@ def _statistics(prediction: Prediction) -> dict[str, NDArray[np.float32]]:
 
 def _draw(path: Path, image: Image, prediction: Prediction) -> None:
     """Draw the outlines of all samples over the image, beside mean and standard deviation."""
-    from matplotlib.figure import Figure  # of the extra "plot"
+    from probseg.plots import Block, sample_overview  # matplotlib is of the extra "plot"
 
-    from probseg.plots import ANNOTATOR, INK, MUTED, draw_outline, show_image
-
-    height, width = image.values.shape[1:]
-    figure = Figure(figsize=(10, 10 / 3 * height / width + 0.8), layout="constrained")
-    panels = figure.subplots(1, 3)
-    titles = (f"{len(prediction.labels)} samples", "mean, 0 to 1", "s. d., 0 to ½")
-    for panel, title in zip(panels, titles, strict=True):
-        panel.set_axis_off()
-        panel.set_title(title, fontsize=8, color=MUTED, loc="left")
-    show_image(panels[0], image.values[0])
-    for index, labels in enumerate(prediction.labels):
-        colour = ANNOTATOR[index % len(ANNOTATOR)]
-        draw_outline(panels[0], labels, colour=colour, width=0.9)
     # the foreground is whatever is not background, and varies as much
-    mean, sd = 1 - prediction.mean[0], prediction.sd[0]
-    panels[1].imshow(mean, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
-    panels[2].imshow(sd, cmap="magma", vmin=0, vmax=0.5, interpolation="nearest")
-    figure.suptitle(image.file.name, fontsize=10, color=INK)
+    block = Block(prediction.labels, mean=1 - prediction.mean[0], sd=prediction.sd[0])
+    figure = sample_overview(image.values[0], block, title=image.file.name)
     figure.savefig(path, dpi=150)

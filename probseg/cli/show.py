@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import re
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from probseg.cli.command import Command
 from probseg.cli.output import plain, print_json, print_line, print_rows
 from probseg.cli.parser import Parser, add_json, add_part
 from probseg.options import annotation_of, named_parameters
 from probseg.registry import KINDS, registry, singular
 
+SUMMARY = "show a part's options, shapes, reference and source"
 EXAMPLES = """
 examples:
   %(prog)s projector planar
@@ -32,8 +31,6 @@ PROTOCOLS: dict[str, tuple[str, tuple[str, ...]]] = {
     "dataset": ("Dataset", ()),
     "metric": ("Metric", ()),
 }
-_ARGS = re.compile(r"^Args:\n((?:    .*\n|\n)*)", re.M)
-_ENTRY = re.compile(r"^    \*{0,2}(\w+)(?: \([^)]*\))?: *", re.M)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -42,51 +39,18 @@ def add_arguments(parser: Parser) -> None:
     add_json(parser)
 
 
-COMMAND = Command(
-    name="show",
-    summary="show a part's options, shapes, reference and source",
-    add_arguments=add_arguments,
-    run="probseg.cli.show:run",
-    examples=EXAMPLES,
-)
-
-
-class Option(NamedTuple):
-    """One option of a constructor."""
-
-    name: str
-    type: str
-    default: str  # as Python writes it, "required" or "given by the model"
-    meaning: str
-
-
-class ShownPart(NamedTuple):
-    """A part and its documentation."""
-
-    kind: str
-    name: str
-    source: str  # "probseg", or distribution and version
-    target: str  # "module:object"
-    file: str  # with the line, as editors understand it
-    summary: str
-    text: str  # the docstring without its first line and its arguments
-    options: list[Option]
-    protocol: str
-    calls: dict[str, str]  # each method of the protocol to its documentation
-
-
 def run(options: argparse.Namespace) -> int:
     """Print the part and return exit status 0."""
     part = describe_part(singular(options.kind), options.name)
     if options.json:
-        print_json({**part._asdict(), "options": [one._asdict() for one in part.options]})
+        print_json(part)
     else:
         _print(part)
     return 0
 
 
-def describe_part(kind: str, name: str) -> ShownPart:
-    """Import one part and return its documentation.
+def describe_part(kind: str, name: str) -> dict[str, Any]:
+    """Import one part and return what ``--json`` prints of it.
 
     Raises:
         UnknownNameError: There is no such part.
@@ -100,52 +64,25 @@ def describe_part(kind: str, name: str) -> ShownPart:
     documented: Any = constructor
     while isinstance(documented, partial):
         documented = documented.func
-    doc = inspect.getdoc(documented) or ""
-    summary, text = split_docstring(doc)
-    meanings = documented_arguments(doc)
     protocol, given = PROTOCOLS[kind]
-    return ShownPart(
-        kind=kind,
-        name=name,
-        source=offer.source,
-        target=f"{offer.entry.module_name}:{offer.entry.object_name}",
-        file=_file(documented),
-        summary=summary,
-        text=text,
-        options=[
-            Option(option, annotation_of(one), _default(one, given), meanings.get(option, ""))
+    return {
+        "kind": kind,
+        "name": name,
+        "source": offer.source,
+        "target": offer.target,
+        "file": _file(documented),
+        "docstring": plain(inspect.getdoc(documented) or ""),
+        "options": [
+            {"name": option, "type": annotation_of(one), "default": _default(one, given)}
             for option, one in named_parameters(constructor).items()
         ],
-        protocol=f"probseg.interfaces.{protocol}",
-        calls=_calls(getattr(interfaces, protocol)),
-    )
-
-
-def split_docstring(doc: str) -> tuple[str, str]:
-    r"""Return the first line of a docstring, and the rest without the section of arguments.
-
-    >>> split_docstring("Add.\n\nArgs:\n    a: A number.\n\nRaises:\n    OSError: Always.")
-    ('Add.', 'Raises:\n    OSError: Always.')
-    """
-    summary, _, rest = doc.partition("\n")
-    return plain(summary), plain(_ARGS.sub("", f"{rest}\n").strip())
-
-
-def documented_arguments(doc: str) -> dict[str, str]:
-    r"""Return what a docstring in Google's style says of each argument.
-
-    >>> documented_arguments("Add.\n\nArgs:\n    a: One\n        number.\n    **more: Others.")
-    {'a': 'One number.', 'more': 'Others.'}
-    """
-    section = _ARGS.search(f"{doc}\n")
-    _, *fields = _ENTRY.split(section[1] if section else "")
-    return {
-        name: plain(" ".join(text.split()))
-        for name, text in zip(fields[::2], fields[1::2], strict=True)
+        "protocol": f"probseg.interfaces.{protocol}",
+        "calls": _calls(getattr(interfaces, protocol)),
     }
 
 
 def _file(thing: Any) -> str:
+    """Return file and line, as editors understand them."""
     try:  # what is no class or function itself is an object of one
         thing = thing if inspect.isroutine(thing) or inspect.isclass(thing) else type(thing)
         return f"{inspect.getsourcefile(thing)}:{inspect.getsourcelines(thing)[1]}"
@@ -172,18 +109,16 @@ def _calls(protocol: type) -> dict[str, str]:
     }
 
 
-def _print(part: ShownPart) -> None:
-    print_line(f"{part.kind} {part.name} · {part.source}", "bold")
-    print_line(part.summary)
-    if part.text:
-        print_line(f"\n{part.text}")
+def _print(part: dict[str, Any]) -> None:
+    print_line("{kind} {name} · {source}".format_map(part), "bold")
+    print_line(part["docstring"])
     print_line("\noptions", "bold")
-    if part.options:
-        print_rows(part.options, ("name", "type", "default", "meaning"), wrap=True)
+    if part["options"]:
+        print_rows([[*one.values()] for one in part["options"]], ("name", "type", "default"))
     else:
         print_line("none")
-    print_line(f"\nshapes ({part.protocol})", "bold")
-    for call, documentation in part.calls.items():
+    print_line(f"\nshapes ({part['protocol']})", "bold")
+    for call, documentation in part["calls"].items():
         print_line(f"{call}: {documentation}")
     print_line("\nsource", "bold")
-    print_line(f"{part.target}\n{part.file}")
+    print_line("{target}\n{file}".format_map(part))

@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from probseg.datasets.annotated_files import AnnotatedFiles, SampleFiles
 from probseg.datasets.cache.dataset import PackedDataset
 from probseg.datasets.cache.packing import cache_folder, open_or_pack
-from probseg.datasets.cache.source import Block, OnFault, empty_block
-from probseg.datasets.formats.files import FileTree, in_file, printable
-from probseg.datasets.formats.nifti import Reorientation, Volume, read_nifti
-from probseg.datasets.formats.preprocessing import (
-    Size,
-    as_labels,
-    check_finite,
-    check_size,
-    resize_images,
-    resize_masks,
-    stretch,
-)
-from probseg.datasets.roots import (
-    SampleFiles,
-    check_unique,
-    find_root,
-    is_packed,
-    list_contents,
-    open_root,
-)
-from probseg.datasets.splits import natural
+from probseg.datasets.cache.source import OnFault
+from probseg.datasets.formats.files import FileTree, printable
+from probseg.datasets.formats.images import Picture
+from probseg.datasets.formats.nifti import Reorientation, read_nifti
+from probseg.datasets.formats.preprocessing import check_size
+from probseg.datasets.roots import find_root, is_packed, list_contents, open_root
 from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.options import unknown
 
@@ -71,7 +55,6 @@ def qubiq(
     root: str | os.PathLike[str] | None = None,
     *,
     size: int | None = 128,
-    orient: bool = True,
     cache: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     on_fault: OnFault = "refuse",
@@ -94,7 +77,6 @@ def qubiq(
         size: Edge of the pictures in pixels: images are resized by antialiased linear
             interpolation, masks by nearest neighbour. None leaves them as they are, which is
             possible where all are of one size.
-        orient: False takes voxels as they are stored and ignores the headers' orientation.
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
         on_fault: ``"refuse"`` to raise at faulty files, ``"skip"`` to leave their cases out.
@@ -116,8 +98,8 @@ def qubiq(
     if is_packed(path):
         return PackedDataset(path)
     tree = open_root(path, _entering(chosen), f"qubiq-{subset}", _WANTED)
-    source = QubiqSource(tree, chosen, task=task, size=size, orient=orient)
-    folder = cache_folder(cache, source.name, path, size, orient)
+    source = QubiqSource(tree, chosen, task=task, size=size)
+    folder = cache_folder(cache, source.name, path, size)
     return open_or_pack(source, folder, progress=progress, on_fault=on_fault)
 
 
@@ -150,164 +132,72 @@ _MASK = re.compile(r"(?:task(\d+)|(case.*))_seg(\d+)\.nii(?:\.gz)?", re.IGNORECA
 _LARGEST = 1 << 28  # bytes of a file
 
 
-class Case(NamedTuple):
-    """A patient; the challenge numbers training and validation separately."""
+class QubiqSource(AnnotatedFiles):
+    """The cases of one subset and task; training and validation are numbered separately."""
 
-    part: str  # "Training", "Validation", or empty where the tree does not say
-    name: str
-
-    def __str__(self) -> str:
-        return "/".join(filter(None, self))
-
-
-class QubiqSource:
-    """The cases of one subset and task, in natural order.
-
-    Args:
-        tree: The files.
-        subset: The collection.
-        task: The structure, from 1.
-        size: Edge of the images; None leaves them as they are, if they are all of one size.
-        orient: Whether voxels are ordered as their headers say, or taken as they are stored.
-    """
-
-    classes = 2
-
-    def __init__(
-        self, tree: FileTree, subset: Subset, *, task: int, size: int | None, orient: bool
-    ) -> None:
+    def __init__(self, tree: FileTree, subset: Subset, *, task: int, size: int | None) -> None:
+        super().__init__(tree, size)
         self.name = f"qubiq-{subset.folder}" + (f"-{task}" if subset.tasks > 1 else "")
         self.provenance = (
             f"QUBIQ 2021, {subset.folder}, task {task}: real images, real annotations of "
             f"{subset.raters} raters (the challenge's terms)"
         )
-        self.state = {"layout": "qubiq", "size": size, "orient": orient, **tree.state}
-        self._tree, self._subset, self._task = tree, subset, task
-        self._size, self._orient = size, orient
+        self.state = {"layout": "qubiq", "size": size, **tree.state}
+        self.volumes = subset.volumes
+        self._subset, self._task = subset, task
 
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def chunks(self) -> list[Case]:
-        """Return the cases that have an image and masks."""
-        return [case for case, files in self._index.items() if not _lacking(files, self._task)]
-
-    def faults(self) -> list[str]:
-        """Return what the incomplete cases lack."""
-        lacking = ((case, _lacking(files, self._task)) for case, files in self._index.items())
-        return [f"{case}: {reason}" for case, reason in lacking if reason]
-
-    def read(self, chunk: Case) -> Block:
-        """Read one case: one sample, or as many as it has annotated slices."""
-        try:
-            return self._read(chunk)
-        except DataError as error:
-            return empty_block([str(error)])
-
-    def _read(self, case: Case) -> Block:
-        files = self._index[case]
-        reorient, images = self._image(files.images[0])
-        slices, _, *native = images.shape
-        masks = np.zeros((slices, len(self._raters), *native), np.uint8)
-        for rater, names in files.masks.items():
-            masks[:, self._raters.index(rater)] = self._mask(names[0], reorient, images)
-        kept, ids = np.arange(slices), [str(case)]
-        if self._subset.volumes:
-            kept = np.flatnonzero(masks.any((1, 2, 3)))
-            ids = [f"{case}/slice-{index}" for index in kept]
-        present = np.isin(self._raters, list(files.masks))
-        size = self._target((native[0], native[1]), files.images[0])
-        return Block(
-            ids,
-            [str(case)] * len(kept),
-            stretch(resize_images(images[kept], size)),
-            resize_masks(masks[kept], size),
-            np.tile(present, (len(kept), 1)),
-            np.tile(reorient.spacing * native / size, (len(kept), 1)),
-        )
-
-    def _image(self, name: str) -> tuple[Reorientation, NDArray[Any]]:
-        with in_file(name):
-            volume = self._volume(name)
-            if volume.voxels.shape[3] != self._subset.channels:
-                raise DataError(
-                    f"has {volume.voxels.shape[3]} channels, not {self._subset.channels}"
-                )
-            check_finite(volume.voxels)
-            reorient = Reorientation(volume, axis=0 if self._subset.volumes else 2)
-            return reorient, reorient(volume)
-
-    def _mask(self, name: str, reorient: Reorientation, images: NDArray[Any]) -> NDArray[np.uint8]:
-        with in_file(name):
-            mask = reorient(self._volume(name))
-            wanted = (len(images), 1, *images.shape[2:])
-            if mask.shape != wanted:
-                raise DataError(f"is {_extent(mask)}, its image {_extent(images)}")
-            return as_labels(mask[:, 0])
-
-    def _volume(self, name: str) -> Volume:
-        volume = read_nifti(self._tree.read(name, _LARGEST), flat=not self._subset.volumes)
-        return volume if self._orient else volume._replace(affine=None)
-
-    def _target(self, native: Size, name: str) -> Size:
-        if self._size is not None:
-            return self._size, self._size
-        if native != self._native:
-            raise DataError(
-                f"{printable(name)}: is {native[0]}x{native[1]}, the first image {self._native[0]}x"
-                f"{self._native[1]}: size= makes them equal"
-            )
-        return native
-
-    @cached_property
-    def _native(self) -> Size:
-        """Size of the first image that can be read."""
-        for case in self.chunks():
-            try:
-                height, width = self._image(self._index[case].images[0])[1].shape[2:]
-                return height, width
-            except DataError:
-                continue  # is reported when it is read
-        raise DataError(f"{self._tree.root}: no image of {self.name} can be read")
-
-    @cached_property
-    def _raters(self) -> list[int]:
-        """Numbers of the annotators: those of the masks, and more up to the subset's number."""
-        present = {rater for files in self._index.values() for rater in files.masks}
-        others = [rater for rater in range(1, self._subset.raters + 1) if rater not in present]
-        return sorted(present | {*others[: max(0, self._subset.raters - len(present))]})
-
-    @cached_property
-    def _index(self) -> dict[Case, SampleFiles]:
-        index: dict[Case, SampleFiles] = {}
+    def collect(self, samples: defaultdict[str, SampleFiles]) -> None:
+        """Collect the files of each case."""
         layout = f"{_ABOVE}{re.escape(self._subset.folder)}/{_PART}{_CASE}/(?P<file>[^/]+)"
         pattern = re.compile(layout, re.IGNORECASE)
-        for name in self._tree.names():
+        for name in self.tree.names():
             if match := pattern.fullmatch(name):
-                case = Case(
-                    (match["part"] or match["top"] or "").capitalize(), printable(match["case"])
-                )
-                files = index.setdefault(case, SampleFiles([], {}, []))
-                self._add(files, name, match)
-        if not index:
+                part, case = (match["part"] or match["top"] or "").capitalize(), match["case"]
+                self._add(samples[printable(f"{part}/{case}" if part else case)], name, match)
+        if not samples:
             raise MissingDataError(
-                f"{self._tree.root} holds no cases of {self._subset.folder} "
+                f"{self.tree.root} holds no cases of {self._subset.folder} "
                 f"(qubiq/{self._subset.folder}/Training/case01/image.nii.gz, with or without the "
-                f"outer folders); it holds: {list_contents(self._tree.root)}. QUBIQ 2021 is "
+                f"outer folders); it holds: {list_contents(self.tree.root)}. QUBIQ 2021 is "
                 f"given to those who register at {SITE}"
             )
-        check_unique(self._tree.root, index.values())
-        return {case: index[case] for case in sorted(index, key=lambda one: [*map(natural, one)])}
 
     def _add(self, files: SampleFiles, name: str, match: re.Match[str]) -> None:
         if _IMAGE.fullmatch(match["file"]):
-            files.images.append(name)
+            files.add(name)
         elif mask := _MASK.fullmatch(match["file"]):
             task, other, rater = mask.groups()
             if other and (self._subset.tasks > 1 or other.lower() != match["case"].lower()):
                 files.unclear.append(name)  # perhaps of another task or case
             elif other or int(task) == self._task:
-                files.masks.setdefault(int(rater), []).append(name)
+                files.add(name, int(rater))
+
+    @cached_property
+    def annotators(self) -> list[int]:
+        """Numbers of the annotators: those of the masks, and more up to the subset's number."""
+        present = {rater for files in self.files.values() for rater in files.masks}
+        others = [rater for rater in range(1, self._subset.raters + 1) if rater not in present]
+        return sorted(present | {*others[: max(0, self._subset.raters - len(present))]})
+
+    def open(self, file: str, image: Picture | None = None) -> Picture:
+        """Read an image, or the mask of one, whose voxels are turned as the image's."""
+        volume = read_nifti(self.tree.read(file, _LARGEST), flat=not self.volumes)
+        reorient = image.reorientation if image else None
+        if reorient is None:
+            if (channels := volume.voxels.shape[3]) != self._subset.channels:
+                raise DataError(f"has {channels} channels, not {self._subset.channels}")
+            reorient = Reorientation(volume, axis=0 if self.volumes else 2)
+        return Picture(reorient(volume), reorient.spacing, reorient)
+
+    def lacking(self, name: str) -> str:
+        """Return what a case lacks, or nothing."""
+        files = self.files[name]
+        if files.unclear:
+            unclear = printable(files.unclear[0])
+            return f"the name {unclear} does not say whether it is of this case and task"
+        if not files.images:
+            return "has no image.nii.gz"
+        return "" if files.masks else f"has no annotation (task{self._task:02}_segRR.nii.gz)"
 
 
 def _entering(subset: Subset) -> Callable[[str], bool]:
@@ -315,18 +205,3 @@ def _entering(subset: Subset) -> Callable[[str], bool]:
     layout = f"{_ABOVE}(?:{re.escape(subset.folder)}/{_PART}(?:{_CASE}/)?)?"
     pattern = re.compile(layout, re.IGNORECASE)
     return lambda folder: pattern.fullmatch(f"{folder}/") is not None
-
-
-def _lacking(files: SampleFiles, task: int) -> str:
-    if files.unclear:
-        unclear = printable(files.unclear[0])
-        return f"the name {unclear} does not say whether it is of this case and task"
-    if not files.images:
-        return "has no image.nii.gz"
-    return "" if files.masks else f"has no annotation (task{task:02}_segRR.nii.gz)"
-
-
-def _extent(pictures: NDArray[Any]) -> str:
-    slices, channels, height, width = pictures.shape
-    extent = f"{height}x{width}" if slices == 1 else f"{slices} slices of {height}x{width}"
-    return extent if channels == 1 else f"{extent} with {channels} channels"

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from probseg.datasets.cache.dataset import META
 from probseg.datasets.formats.files import Archive, FileTree, Folder, shorten
 from probseg.errors import DataError, MissingDataError
-
-
-class SampleFiles(NamedTuple):
-    """The names of the files found for one sample; two files for one purpose are refused."""
-
-    images: list[str]
-    masks: dict[Any, list[str]]  # by annotator
-    unclear: list[str]  # files of no known kind or purpose
 
 
 def find_root(root: str | os.PathLike[str] | None, name: str, wanted: str) -> Path:
@@ -75,15 +66,3 @@ def list_contents(root: Path) -> str:
         return f"the file {root.name}"
     names = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
     return shorten(names, ", ") or "nothing"
-
-
-def check_unique(root: Path, samples: Collection[SampleFiles]) -> None:
-    """Check that no sample has two images, or two masks of one annotator.
-
-    Raises:
-        DataError: One has; the message names two files.
-    """
-    for files in samples:
-        for names in (files.images, *files.masks.values()):
-            if len(names) > 1:
-                raise DataError(f"{root}: {names[0]} is there twice, also as {names[1]}")

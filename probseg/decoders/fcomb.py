@@ -66,31 +66,25 @@ class FComb(nn.Module):
         """Return logits (..., B, K, H, W) of features (B, F, H, W) and latent (..., B, L)."""
         shifts = self.from_latent(latent.to(self.from_latent.weight.dtype))
         if latent.ndim == 2:
-            return self._tail(self.from_features(features), shifts)
+            return self._logits(self.from_features(features), shifts)
         samples = shifts.flatten(0, -3)
         if torch.is_grad_enabled() or features.device.type != "cpu":
             shared = self.from_features(features)
             many = 1 if features.device.type == "cpu" else max(1, AT_ONCE // shared.nbytes)
-            logits = torch.cat([self._several(shared, some) for some in samples.split(many)])
+            logits = torch.cat([self._logits(shared, some) for some in samples.split(many)])
         else:
             precise = in_single_precision(features)
             logits = tiled_logits(precise, self.from_features, samples, [*self.hidden, self.logits])
         return logits.view(*latent.shape[:-2], *logits.shape[1:])
 
-    def _several(self, shared: Tensor, shifts: Tensor) -> Tensor:
-        """Return logits (n, B, K, H, W) of x (B, F, H, W) and n samples' shifts (n, B, F)."""
+    def _logits(self, shared: Tensor, shifts: Tensor) -> Tensor:
+        """Return logits (..., B, K, H, W) of x (B, F, H, W) and shifts (..., B, F)."""
         combined = functional.relu(shared + shifts[..., None, None].to(shared.dtype))
-        logits = self._layers(combined.flatten(0, 1))
-        return logits.view(*shifts.shape[:2], *logits.shape[1:])
-
-    def _tail(self, shared: Tensor, shift: Tensor) -> Tensor:
-        return self._layers(functional.relu(shared + shift[:, :, None, None].to(shared.dtype)))
-
-    def _layers(self, combined: Tensor) -> Tensor:
+        combined = combined.flatten(0, -4)
         for layer in self.hidden:
             combined = functional.relu(layer(combined))
         logits: Tensor = self.logits(combined)
-        return logits
+        return logits.view(*shifts.shape[:-1], *logits.shape[1:])
 
 
 @torch.no_grad()

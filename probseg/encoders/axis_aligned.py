@@ -62,13 +62,10 @@ class AxisAligned(nn.Module):
             features = block(_halved(features) if level else features)
         with torch.autocast(image.device.type, enabled=False):  # densities need full precision
             context = features.to(self.head.weight.dtype).mean(dim=(2, 3))
-            return self._density(self.head(context)), context
-
-    def _density(self, parameters: Tensor) -> Distribution:
-        mean, raw = in_single_precision(parameters).chunk(2, dim=-1)
-        log_scale = self.log_scale_bound * torch.tanh(raw / self.log_scale_bound)
-        normal = Normal(mean, log_scale.exp(), validate_args=False)
-        return Independent(normal, 1, validate_args=False)
+            mean, raw = in_single_precision(self.head(context)).chunk(2, dim=-1)
+            log_scale = self.log_scale_bound * torch.tanh(raw / self.log_scale_bound)
+            normal = Normal(mean, log_scale.exp(), validate_args=False)
+            return Independent(normal, 1, validate_args=False), context
 
 
 def _halved(features: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ Registry.adopt(
     __name__,
     kind="model",
     builtin={
-        "punet": "probseg.models.published:punet",
-        "2p-planar": "probseg.models.published:two_step_planar",
-        "csae": "probseg.models.published:csae",
-        "deterministic": "probseg.models.deterministic:deterministic",
+        "punet": "probseg.models.recipes:punet",
+        "2p-planar": "probseg.models.recipes:two_step_planar",
+        "csae": "probseg.models.recipes:csae",
+        "deterministic": "probseg.models.deterministic:DeterministicModel",
     },
 )

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 from torch import Generator, Tensor, nn
 
-from probseg.errors import CheckpointError, InputError
+from probseg.errors import InputError
 from probseg.options import check_integer
+from probseg.sharing import checkpoint, hub
 from probseg.utils.seeding import seeded
 from probseg.utils.tensors import checked_image, checked_label
-
-if TYPE_CHECKING:
-    from probseg.sharing.cards import Card
 
 
 class ProbabilisticModel(nn.Module, ABC):
@@ -27,6 +24,11 @@ class ProbabilisticModel(nn.Module, ABC):
     Raises:
         OptionError: No channel, or fewer than two classes.
     """
+
+    # functions whose first argument is the model
+    save = checkpoint.save
+    save_pretrained = hub.save_pretrained
+    push_to_hub = hub.push_to_hub
 
     def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__()
@@ -49,56 +51,6 @@ class ProbabilisticModel(nn.Module, ABC):
     ) -> dict[str, Tensor]:
         """Return :meth:`loss`, for wrappers that call a module."""
         return self.loss(image, label, generator=generator)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the description and the weights to one safetensors file, for ``probseg.load``.
-
-        Raises:
-            WriteError: The file cannot be written; none is left behind.
-        """
-        from probseg.sharing.checkpoint import save
-
-        save(self, path)
-
-    def save_pretrained(
-        self, save_directory: str | os.PathLike[str], *, card: Card | None = None
-    ) -> None:
-        """Write a folder of weights, description and model card, atomically.
-
-        See :func:`probseg.sharing.hub.save_pretrained`.
-        """
-        from probseg.sharing.hub import save_pretrained
-
-        save_pretrained(self, save_directory, card=card)
-
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Write that folder to a repository of a hub, and return the address of the commit.
-
-        See :func:`probseg.sharing.hub.push_to_hub`, which has the ``options``.
-        """
-        from probseg.sharing.hub import push_to_hub
-
-        return push_to_hub(self, repo_id, **options)
-
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any
-    ) -> Self:
-        """Return the model in a folder or a repository, as :func:`probseg.from_pretrained` does.
-
-        Raises:
-            CheckpointError: The model is not of this class.
-            ProbsegError: See :func:`probseg.sharing.hub.from_pretrained`.
-        """
-        from probseg.sharing.hub import from_pretrained
-
-        model = from_pretrained(pretrained_model_name_or_path, **options)
-        if not isinstance(model, cls):
-            raise CheckpointError(
-                f"{pretrained_model_name_or_path} holds a {type(model).__name__} and no "
-                f"{cls.__name__}; load it with probseg.from_pretrained"
-            )
-        return model
 
     def _image(self, image: Tensor, *, values: bool) -> Tensor:
         return checked_image(image, self.in_channels, next(self.parameters()), values=values)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Generator, Tensor, nn
 
@@ -17,60 +15,7 @@ from probseg.utils.tensors import cropped, padded, probabilities
 
 
 class DeterministicModel(ProbabilisticModel):
-    """A backbone and a 1x1 convolution; every sample of an image is the same.
-
-    Args:
-        backbone: Turns images into features.
-        spec: Plain data such that ``build(**spec)`` gives the same architecture.
-    """
-
-    def __init__(self, backbone: Backbone, *, spec: dict[str, Any]) -> None:
-        super().__init__(spec)
-        self.cross_entropy = CrossEntropy(spec["reduction"])
-        self.backbone = backbone
-        self.logits = nn.Conv2d(backbone.out_channels, self.classes, 1)
-        if spec["class_prior"] is not None:
-            set_class_prior(self.logits, spec["class_prior"])
-
-    def loss(
-        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
-    ) -> dict[str, Tensor]:
-        """Return the cross-entropy of an image (B, C, H, W) and its label (B, H, W).
-
-        Raises:
-            InputError: The image or the label is not what the model was built for.
-        """
-        image = self._image(image, values=False)
-        label = self._label(label, image, values=False)
-        with self._networks_seeded(generator, image):
-            return {"cross_entropy": self.cross_entropy(self._logits(image), label)}
-
-    @torch.no_grad()
-    def sample(self, image: Tensor, n: int, *, generator: Generator | None = None) -> Tensor:
-        """Return n equal segmentations (n, B, K, H, W) of an image (B, C, H, W).
-
-        Raises:
-            InputError: The image is not what the model was built for.
-        """
-        image = self._image(image, values=True)
-        count = checked_count(n)
-        with self._networks_seeded(generator, image):
-            return probabilities(self._logits(image)).expand(count, -1, -1, -1, -1)
-
-    def _logits(self, image: Tensor) -> Tensor:
-        features = self.backbone(padded(image, self.backbone.stride))
-        return cropped(self.logits(features), image)
-
-
-def deterministic(
-    *,
-    in_channels: int = 1,
-    classes: int = 2,
-    backbone: Part = "unet",
-    class_prior: list[float] | None = None,
-    reduction: str = "pixel-sum",
-) -> DeterministicModel:
-    """Build the deterministic baseline.
+    """The deterministic baseline, a backbone and a 1x1 convolution: all samples are the same.
 
     Args:
         in_channels: C.
@@ -83,14 +28,51 @@ def deterministic(
         UnknownNameError: No backbone has that name.
         OptionError: An option is of the wrong type or out of range.
     """
-    check_integer("in_channels", in_channels)
-    built = build_part("backbones", backbone, Backbone, in_channels=in_channels)
-    spec = {
-        "name": "deterministic",
-        "in_channels": in_channels,
-        "classes": classes,
-        "backbone": built.spec,
-        "class_prior": None if class_prior is None else list(class_prior),
-        "reduction": reduction,
-    }
-    return DeterministicModel(built.part, spec=spec)
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 1,
+        classes: int = 2,
+        backbone: Part = "unet",
+        class_prior: list[float] | None = None,
+        reduction: str = "pixel-sum",
+    ) -> None:
+        check_integer("in_channels", in_channels)
+        built = build_part("backbones", backbone, Backbone, in_channels=in_channels)
+        super().__init__(
+            {
+                "name": "deterministic",
+                "in_channels": in_channels,
+                "classes": classes,
+                "backbone": built.spec,
+                "class_prior": None if class_prior is None else list(class_prior),
+                "reduction": reduction,
+            }
+        )
+        self.cross_entropy = CrossEntropy(reduction)
+        self.backbone = built.part
+        self.logits = nn.Conv2d(built.part.out_channels, self.classes, 1)
+        if class_prior is not None:
+            set_class_prior(self.logits, class_prior)
+
+    def loss(
+        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Return the cross-entropy of an image (B, C, H, W) and its label (B, H, W)."""
+        image = self._image(image, values=False)
+        label = self._label(label, image, values=False)
+        with self._networks_seeded(generator, image):
+            return {"cross_entropy": self.cross_entropy(self._logits(image), label)}
+
+    @torch.no_grad()
+    def sample(self, image: Tensor, n: int, *, generator: Generator | None = None) -> Tensor:
+        """Return n equal segmentations (n, B, K, H, W) of an image (B, C, H, W)."""
+        image = self._image(image, values=True)
+        count = checked_count(n)
+        with self._networks_seeded(generator, image):
+            return probabilities(self._logits(image)).expand(count, -1, -1, -1, -1)
+
+    def _logits(self, image: Tensor) -> Tensor:
+        features = self.backbone(padded(image, self.backbone.stride))
+        return cropped(self.logits(features), image)

@@ -56,7 +56,8 @@ class LatentVariableModel(ProbabilisticModel):
     .. math:: L = -\log p(y | \hat z, x) + \sum_i w_i D_i(q, p), \quad \hat z \sim \hat q
 
     Training decodes a sample of the projected posterior; sampling decodes the base prior and
-    needs no projector (eq. 12 of the paper).
+    needs no projector (eq. 12 of the paper). Every method takes images (B, C, H, W) of any H and W
+    and labels (B, H, W) of integer classes, and raises an ``InputError`` for others.
 
     Args:
         parts: The networks.
@@ -95,16 +96,7 @@ class LatentVariableModel(ProbabilisticModel):
     ) -> dict[str, Tensor]:
         """Return the weighted terms of the training objective, eq. (12); their sum is minimised.
 
-        Args:
-            image: (B, C, H, W) floating, of any H and W.
-            label: (B, H, W) integer classes, one annotation of each image.
-            generator: Makes the latent samples reproducible.
-
-        Returns:
-            ``"cross_entropy"`` and one scalar for each penalty, already multiplied by its weight.
-
-        Raises:
-            InputError: The image or the label is not what the model was built for.
+        They are ``"cross_entropy"`` and one scalar for each penalty, multiplied by its weight.
         """
         image = self._image(image, values=False)
         label = self._label(label, image, values=False)
@@ -123,7 +115,7 @@ class LatentVariableModel(ProbabilisticModel):
     def sample(
         self, image: Tensor, n: int, *, generator: Generator | None = None, projected: bool = False
     ) -> Tensor:
-        """Return segmentations decoded from samples of the prior, without gradients.
+        """Return probabilities (n, B, K, H, W) decoded from samples of the prior.
 
         Args:
             image: (B, C, H, W) floating, of any H and W.
@@ -131,12 +123,9 @@ class LatentVariableModel(ProbabilisticModel):
             generator: Makes the samples reproducible.
             projected: Sample the projected prior in place of the base prior.
 
-        Returns:
-            Probabilities (n, B, K, H, W).
-
         Raises:
-            InputError: The image is not what the model was built for, or the projected prior is
-                asked for where its flow reads the posterior's context.
+            InputError: The projected prior is asked for where its flow reads the posterior's
+                context.
         """
         image = self._image(image, values=True)
         count = checked_count(n)
@@ -149,18 +138,10 @@ class LatentVariableModel(ProbabilisticModel):
 
     @torch.no_grad()
     def decode(self, image: Tensor, latent: Tensor) -> Tensor:
-        """Return the segmentations decoded from given latents, without gradients.
-
-        Args:
-            image: (B, C, H, W) floating, of any H and W.
-            latent: (..., B, L), such as samples of :meth:`prior`.
-
-        Returns:
-            Probabilities (..., B, K, H, W).
+        """Return probabilities (..., B, K, H, W) decoded from given latents (..., B, L).
 
         Raises:
-            InputError: The image is not what the model was built for, or the latents are not L
-                numbers for each image, or lie on another device.
+            InputError: The latents are not L numbers for each image, or lie on another device.
         """
         image = self._image(image, values=True)
         shape = (len(image), self.latent_dim)
@@ -177,19 +158,7 @@ class LatentVariableModel(ProbabilisticModel):
     def reconstruct(
         self, image: Tensor, label: Tensor, *, generator: Generator | None = None
     ) -> Tensor:
-        """Return the segmentation decoded from a sample of the projected posterior.
-
-        Args:
-            image: (B, C, H, W) floating.
-            label: (B, H, W) integer classes.
-            generator: Makes the sample reproducible.
-
-        Returns:
-            Probabilities (B, K, H, W), without gradients.
-
-        Raises:
-            InputError: The image or the label is not what the model was built for.
-        """
+        """Return probabilities (B, K, H, W) decoded from a sample of the projected posterior."""
         image = self._image(image, values=True)
         label = self._label(label, image, values=True)
         with self._networks_seeded(generator, image):
@@ -200,29 +169,16 @@ class LatentVariableModel(ProbabilisticModel):
             return probabilities(cropped(self.decoder(self.backbone(x), latent), image))
 
     def prior(self, image: Tensor) -> Distribution:
-        """Return the base prior p(z | x), batch (B,) and event (L,), of an image (B, C, H, W).
-
-        Raises:
-            InputError: The image is not what the model was built for.
-        """
+        """Return the base prior p(z | x), batch (B,) and event (L,), of an image (B, C, H, W)."""
         image = self._image(image, values=True)
-        density: Distribution = self.prior_encoder(padded(image, self.backbone.stride))[0]
-        return density
+        return self.sampled_density(padded(image, self.backbone.stride), projected=False)
 
     def posterior(self, image: Tensor, label: Tensor) -> Distribution:
-        """Return the base posterior q(z | x, y), batch (B,) and event (L,).
-
-        Raises:
-            InputError: The image or the label is not what the model was built for.
-        """
+        """Return the base posterior q(z | x, y), batch (B,) and event (L,)."""
         return self.densities(image, label)[0].q
 
     def densities(self, image: Tensor, label: Tensor) -> tuple[DensityPair, DensityPair]:
-        """Return posterior and prior on the base space, and on the projected one.
-
-        Raises:
-            InputError: The image or the label is not what the model was built for.
-        """
+        """Return posterior and prior on the base space, and on the projected one."""
         image = self._image(image, values=True)
         return self._densities(*self._padded(image, self._label(label, image, values=True)))
 
@@ -245,16 +201,15 @@ class LatentVariableModel(ProbabilisticModel):
             InputError: The projected prior is asked for where its flow reads the posterior's
                 context.
         """
+        prior, context = self.prior_encoder(image)
         if not projected:
-            density: Distribution = self.prior_encoder(image)[0]
-            return density
-        ignores_context = isinstance(self.prior_projector, Identity)
-        if self.flow_context == "posterior" and not ignores_context:
+            return prior
+        if self.flow_context == "posterior" and not isinstance(self.prior_projector, Identity):
             raise InputError(
                 "the projected prior of this model reads the posterior's context, which needs a "
                 "label; sample the base prior, or build with flow_context='image'"
             )
-        return self.prior_projector(*self.prior_encoder(image))
+        return self.prior_projector(prior, context)
 
     def _penalties(self, base: DensityPair, projected: DensityPair) -> dict[str, Tensor]:
         spaces = {"base": base, "projected": projected}

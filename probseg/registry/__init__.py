@@ -46,10 +46,13 @@ class Offer(NamedTuple):
     entry: entrypoints.EntryPoint
     source: str  # "probseg" or the plugin's distribution and version
 
+    @property
+    def target(self) -> str:
+        """Where the constructor is, ``"module:object"``."""
+        return f"{self.entry.module_name}:{self.entry.object_name}"
+
     def __str__(self) -> str:
-        if self.source == "probseg":
-            return self.source
-        return f"{self.source} ({self.entry.module_name}:{self.entry.object_name})"
+        return self.source if self.source == "probseg" else f"{self.source} ({self.target})"
 
 
 class Registry(ModuleType, Mapping[str, Constructor]):
@@ -144,16 +147,15 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         return self._import(name, offers[0])
 
     def _import(self, name: str, offer: Offer) -> Constructor:
+        part = f"{self.kind} {name!r} of {offer}"
         try:
             constructor = offer.entry.load()
         except (Exception, SystemExit) as error:  # a plugin's import may raise anything
-            raise PluginError(
-                f"{self.kind} {name!r} of {offer} cannot be imported: {error}"
-            ) from error
+            raise PluginError(f"{part} cannot be imported: {error}") from error
         if not callable(constructor):
             raise PluginError(
-                f"{self.kind} {name!r} of {offer} is {type(constructor).__name__}, which cannot "
-                "be called; an entry point names a class or a function"
+                f"{part} is {type(constructor).__name__}, which cannot be called; an entry point "
+                "names a class or a function"
             )
         return constructor  # type: ignore[no-any-return]  # narrowed by callable() only
 
@@ -183,14 +185,11 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         Names that this process registered itself are left out.
         """
         offers = {name: [offer] for name, offer in self._builtin.items()}
-        for offer in _plugins(self.__name__, *_search_path()):
+        # A folder's time of change tells when a distribution was installed or removed.
+        search_path = [(folder, _modified(folder or os.curdir)) for folder in sys.path]
+        for offer in _plugins(self.__name__, *search_path):
             offers.setdefault(offer.entry.name, []).append(offer)
         return offers
-
-
-def _search_path() -> tuple[tuple[str, int], ...]:
-    # A folder's time of change tells when a distribution was installed or removed.
-    return tuple((entry, _modified(entry or os.curdir)) for entry in sys.path)
 
 
 def _modified(path: str) -> int:

@@ -68,13 +68,7 @@ class Card:
 
         dataset = self.dataset or "unknown"
         results = [
-            EvalResult(
-                task_type="image-segmentation",
-                dataset_type=dataset,
-                dataset_name=dataset,
-                metric_type=name,
-                metric_value=value,
-            )
+            EvalResult("image-segmentation", dataset, dataset, metric_type=name, metric_value=value)
             for name, value in self.metrics.items()
         ]
         data = ModelCardData(

@@ -17,7 +17,7 @@ from probseg._version import __version__
 from probseg.errors import CheckpointError, ProbsegError
 from probseg.interfaces import Model
 from probseg.registry.specs import build, with_stored_weights
-from probseg.sharing.config import Description, check_installed, from_metadata, requirements
+from probseg.sharing.config import Description, check_installed, from_document, requirements
 from probseg.sharing.weights import restored
 from probseg.utils.atomic_files import atomic_file
 
@@ -63,7 +63,7 @@ def load(path: str | os.PathLike[str], **parts: Any) -> Model:
     """
     file = Path(path)
     metadata = _read_metadata(file)
-    description = from_metadata(metadata, file)
+    description = from_document(metadata, file)
     check_installed(description.requires, file)
     spec = with_stored_weights({**description.spec, **parts})
     try:
@@ -86,7 +86,7 @@ def read_description(path: str | os.PathLike[str]) -> Description:
         CheckpointError: The file is missing, corrupt or not one of ours.
     """
     file = Path(path)
-    return from_metadata(_read_metadata(file), file)
+    return from_document(_read_metadata(file), file)
 
 
 def _read_metadata(file: Path) -> dict[str, str]:

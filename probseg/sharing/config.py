@@ -53,20 +53,6 @@ class Requirement(NamedTuple):
                 return requirement
         raise CheckpointError(f"the description in {file} is damaged: {entry!r} in requires")
 
-    def missing(self, file: Path) -> MissingPluginError:
-        """Return the error for a missing part, which names the remedy."""
-        needs = f"the model in {file} needs the {self.kind} {self.name!r}"
-        if self.distribution is None:
-            return MissingPluginError(
-                f"{needs}, which its author's program registered; register it before loading, "
-                f"with probseg.{KINDS[self.kind]}.register"
-            )
-        exact = f"{self.distribution}=={self.version}" if self.version else self.distribution
-        return MissingPluginError(
-            f"{needs} of the package {self.distribution}, which is not installed: "
-            f"pip install '{exact}' (the file says so: see first whose package that is)"
-        )
-
 
 class Description(NamedTuple):
     """The spec of a model, the plugins it requires and the version that wrote it."""
@@ -90,18 +76,31 @@ class Description(NamedTuple):
         return {**document, **{key: json.dumps(document[key]) for key in _AS_TEXT}}
 
 
-def from_metadata(metadata: Mapping[str, str], file: Path) -> Description:
-    """Return the description in the metadata of a checkpoint.
+def from_document(document: Document, file: Path) -> Description:
+    """Return the description that a file holds as plain data, or as texts (``metadata``).
 
     Raises:
-        CheckpointError: There is none, or it is damaged or of a newer version.
+        CheckpointError: It is none of ours, damaged or of a newer version.
     """
-    document: Document = dict(metadata)
-    _format_version(document, file)  # before texts of another program are parsed
+    version = _format_version(document, file)
     for key in _AS_TEXT:
-        if key in document:
-            document[key] = parsed(document[key], file)
-    return _description(document, file)
+        if isinstance(document.get(key), str):
+            document = {**document, key: parsed(document[key], file)}
+    for older in range(version, VERSION):
+        document = _MIGRATIONS[older](document)
+    if missing := [key for key in _AS_TEXT if key not in document]:
+        raise CheckpointError(f"the description in {file} is damaged: it has no {missing[0]!r}")
+    spec, requires = document["spec"], document["requires"]
+    if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
+        raise CheckpointError(f"the description in {file} names no model")
+    if not isinstance(requires, list):
+        raise CheckpointError(f"the description in {file} is damaged: requires is no list")
+    written_by = document.get("probseg")
+    return Description(
+        spec,
+        tuple(Requirement.parsed(entry, file) for entry in requires),
+        written_by if isinstance(written_by, str) else None,
+    )
 
 
 def from_config(file: Path) -> Description:
@@ -118,16 +117,13 @@ def from_config(file: Path) -> Description:
     document = parsed(text, file)
     if not isinstance(document, dict):
         raise CheckpointError(f"{file} holds no description of a model: it is no mapping")
-    return _description(document, file)
+    return from_document(document, file)
 
 
 def requirements(spec: Spec) -> tuple[Requirement, ...]:
     """Return the parts of a spec that probseg itself does not provide."""
-    requirements = {
-        (kind, name): _requirement(kind, name)
-        for kind, name in [("model", spec["name"]), *_named(spec)]
-    }
-    return tuple(requirement for requirement in requirements.values() if requirement)
+    named = dict.fromkeys([("model", spec["name"]), *_named(spec)])
+    return tuple(found for kind, name in named if (found := _requirement(kind, name)))
 
 
 def check_installed(requires: Iterable[Requirement], file: Path) -> None:
@@ -136,9 +132,20 @@ def check_installed(requires: Iterable[Requirement], file: Path) -> None:
     Raises:
         MissingPluginError: A part is missing; the message names its package.
     """
-    for requirement in requires:
-        if requirement.name not in registry(KINDS[requirement.kind]):
-            raise requirement.missing(file)
+    for kind, name, distribution, version in requires:
+        if name in registry(KINDS[kind]):
+            continue
+        needs = f"the model in {file} needs the {kind} {name!r}"
+        if distribution is None:
+            raise MissingPluginError(
+                f"{needs}, which its author's program registered; register it before loading, "
+                f"with probseg.{KINDS[kind]}.register"
+            )
+        exact = f"{distribution}=={version}" if version else distribution
+        raise MissingPluginError(
+            f"{needs} of the package {distribution}, which is not installed: "
+            f"pip install '{exact}' (the file says so: see first whose package that is)"
+        )
 
 
 def parsed(text: str, file: Path) -> Any:
@@ -161,24 +168,17 @@ def parsed(text: str, file: Path) -> Any:
     return value
 
 
-def _check_extent(value: Any, file: Path) -> None:
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        if not level:
-            return
-        texts = [text for text in level if isinstance(text, str)]
-        if max(map(len, texts), default=0) > MAX_TEXT:
-            raise CheckpointError(
-                f"the description in {file} has a text of more than {MAX_TEXT} characters"
-            )
-        level = [item for nested in level for item in _inside(nested)]
-    raise _too_deep(file)
-
-
-def _inside(value: Any) -> list[Any]:
+def _check_extent(value: Any, file: Path, depth: int = 0) -> None:
+    if depth == MAX_DEPTH:
+        raise _too_deep(file)
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise CheckpointError(
+            f"the description in {file} has a text of more than {MAX_TEXT} characters"
+        )
     if isinstance(value, dict):
-        return [*value, *value.values()]
-    return value if isinstance(value, list) else []
+        value = [*value, *value.values()]
+    for item in value if isinstance(value, list) else ():
+        _check_extent(item, file, depth + 1)
 
 
 def _too_deep(file: Path) -> CheckpointError:
@@ -186,11 +186,6 @@ def _too_deep(file: Path) -> CheckpointError:
 
 
 def _format_version(document: Document, file: Path) -> int:
-    """Return the version of a document's format.
-
-    Raises:
-        CheckpointError: It is none of probseg's, or newer than this version.
-    """
     written = document.get("format", "not given")
     match = _FORMAT.fullmatch(written) if isinstance(written, str) else None
     if not match:
@@ -204,25 +199,6 @@ def _format_version(document: Document, file: Path) -> int:
             f"to 'probseg-{VERSION}'; update it with pip install --upgrade probseg"
         )
     return int(match[1])
-
-
-def _description(document: Document, file: Path) -> Description:
-    for version in range(_format_version(document, file), VERSION):
-        document = _MIGRATIONS[version](document)
-    try:
-        spec, requires = document["spec"], document["requires"]
-    except KeyError as error:
-        raise CheckpointError(f"the description in {file} is damaged: it has no {error}") from error
-    if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
-        raise CheckpointError(f"the description in {file} names no model")
-    if not isinstance(requires, list):
-        raise CheckpointError(f"the description in {file} is damaged: requires is no list")
-    written_by = document.get("probseg")
-    return Description(
-        spec,
-        tuple(Requirement.parsed(entry, file) for entry in requires),
-        written_by if isinstance(written_by, str) else None,
-    )
 
 
 def _named(spec: Mapping[str, Any], kind: str | None = None) -> Iterator[tuple[str, str]]:

@@ -6,9 +6,7 @@ The program draws no random numbers: its caller passes standard normal noise (n,
 from __future__ import annotations
 
 import json
-import logging
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
@@ -28,6 +26,7 @@ from probseg.errors import ExportError
 from probseg.interfaces import Backbone, Decoder, Model
 from probseg.registry.specs import lacking
 from probseg.utils.atomic_files import atomic_file
+from probseg.utils.contexts import evaluating, silenced
 from probseg.utils.imports import require
 from probseg.utils.tensors import probabilities
 
@@ -53,10 +52,6 @@ class LatentSampler(Model, Protocol):
 class Sampler(nn.Module):
     """A model's sampler as a pure function of an image and noise.
 
-    Args:
-        model: A latent-variable model.
-        projected: Sample the projected prior in place of the base prior.
-
     Raises:
         ExportError: The model is no latent-variable model.
     """
@@ -73,11 +68,7 @@ class Sampler(nn.Module):
         self.projected = projected
 
     def forward(self, image: Tensor, noise: Tensor) -> Tensor:
-        """Return probabilities (n, B, K, H, W).
-
-        Args:
-            image: (B, C, H, W), whose sides the backbone's stride divides.
-            noise: (n, B, L), standard normal.
+        """Return probabilities (n, B, K, H, W) of an image (B, C, H, W) and noise (n, B, L).
 
         Raises:
             ExportError: The prior cannot be sampled from noise.
@@ -102,9 +93,6 @@ def from_noise(density: Distribution, noise: Tensor) -> Tensor:
     Args:
         density: Batch (B,) and event (L,).
         noise: (n, B, L), independent standard normal numbers.
-
-    Returns:
-        Samples (n, B, L), distributed as the density.
 
     Raises:
         ExportError: The density is none of those.
@@ -134,43 +122,32 @@ def from_noise(density: Distribution, noise: Tensor) -> Tensor:
 def to_program(model: Model, *, projected: bool = False) -> ExportedProgram:
     """Return the sampler as a program, which ``torch.export.save`` writes to a file.
 
-    Batch, number of samples, height and width are open; the backbone's stride must divide the
-    sides.
+    Its ``module()(image, noise)`` returns probabilities (n, B, K, H, W). Batch, number of samples,
+    height and width are open; the backbone's stride must divide the sides.
 
     Args:
         model: A latent-variable model; it is exported in evaluation mode.
         projected: Sample the projected prior in place of the base prior.
 
-    Returns:
-        A program whose ``module()(image, noise)`` returns probabilities (n, B, K, H, W).
-
     Raises:
         ExportError: The model has no such sampler, or a part cannot be written as a program.
     """
     sampler = Sampler(model, projected=projected)
-    with _in_evaluation(sampler), _without_torch_reports(), torch.no_grad():
-        image, noise = _example(sampler.model)
-        sizes = _open_sizes(sampler.model)
-        sampler(image, noise)  # a plain error, if the model itself fails
-        try:
-            return torch.export.export(sampler, (image, noise), dynamic_shapes=sizes, strict=False)
-        except Exception as error:  # of many kinds, depending on what the part does
-            raise ExportError(
-                f"the sampler of {model.spec['name']!r} cannot be written as a program: "
-                f"{_first_line(error)}; one of its parts decides by the values of tensors"
-            ) from error
+    failure = f"the sampler of {model.spec['name']!r} cannot be written as a program"
+    remedy = "; one of its parts decides by the values of tensors"
+    with evaluating(sampler), torch.no_grad():
+        example, sizes = _example(sampler.model)
+        sampler(*example)  # a plain error, if the model itself fails
+        with _as_export_error(failure, remedy):
+            return torch.export.export(sampler, example, dynamic_shapes=sizes, strict=False)
 
 
 def save_onnx(model: Model, path: str | os.PathLike[str], *, projected: bool = False) -> None:
     """Write the sampler as ONNX, with inputs ``image`` and ``noise`` and output ``probabilities``.
 
     The file's metadata carry the model's spec as ``probseg.spec`` and the number that has to divide
-    the image's sides as ``probseg.stride``. It needs the extra ``export``.
-
-    Args:
-        model: A latent-variable model; it is exported in evaluation mode.
-        path: The file.
-        projected: Sample the projected prior in place of the base prior.
+    the image's sides as ``probseg.stride``. It needs the extra ``export``. The model and
+    ``projected`` are those of :func:`to_program`.
 
     Raises:
         ExportError: The model has no such sampler, or a part cannot be written as a program.
@@ -188,63 +165,37 @@ def save_onnx(model: Model, path: str | os.PathLike[str], *, projected: bool = F
 def _as_onnx(program: ExportedProgram) -> ONNXProgram:
     for package in ("onnxscript", "onnx"):
         require(package, extra="export", for_="probseg.sharing.export.save_onnx")
-    with _without_torch_reports():
-        try:
-            onnx_program = torch.onnx.export(
-                program,
-                input_names=["image", "noise"],
-                output_names=["probabilities"],
-                dynamo=True,
-                verbose=False,
-            )
-        except Exception as error:  # of many kinds, depending on what has no counterpart
-            raise ExportError(f"ONNX has no counterpart: {_first_line(error)}") from error
+    with _as_export_error("ONNX has no counterpart"):
+        onnx_program = torch.onnx.export(
+            program,
+            input_names=["image", "noise"],
+            output_names=["probabilities"],
+            dynamo=True,
+            verbose=False,
+        )
     assert onnx_program is not None
     return onnx_program
 
 
-def _example(model: LatentSampler) -> tuple[Tensor, Tensor]:
-    like = next(cast("nn.Module", model).parameters())
-    side = _STRIDES * model.backbone.stride
-    image = torch.zeros(_IMAGES, model.in_channels, side, side).to(like)
-    return image, torch.zeros(_SAMPLES, _IMAGES, model.latent_dim).to(like)
-
-
-def _open_sizes(model: LatentSampler) -> dict[str, dict[int, Dim]]:
-    images, samples = Dim("images", max=_LARGEST), Dim("samples", max=_LARGEST)
-    rows, columns = Dim("rows", max=_LARGEST), Dim("columns", max=_LARGEST)
-    stride = model.backbone.stride
-    return {
+def _example(model: LatentSampler) -> tuple[tuple[Tensor, Tensor], dict[str, dict[int, Dim]]]:
+    """Return an image and noise, and which of their sizes are open."""
+    like, stride = next(cast("nn.Module", model).parameters()), model.backbone.stride
+    image = torch.zeros(_IMAGES, model.in_channels, _STRIDES * stride, _STRIDES * stride)
+    noise = torch.zeros(_SAMPLES, _IMAGES, model.latent_dim)
+    names = ("images", "samples", "rows", "columns")
+    images, samples, rows, columns = (Dim(name, max=_LARGEST) for name in names)
+    return (image.to(like), noise.to(like)), {
         "image": {0: images, 2: stride * rows, 3: stride * columns},
         "noise": {0: samples, 1: images},
     }
 
 
 @contextmanager
-def _in_evaluation(sampler: Sampler) -> Iterator[None]:
-    model = cast("nn.Module", sampler.model)
-    training = model.training
-    sampler.eval()
+def _as_export_error(failure: str, remedy: str = "") -> Iterator[None]:
+    """Silence torch's own reports, and raise its errors as :class:`ExportError`."""
     try:
-        yield
-    finally:
-        model.train(training)
-
-
-@contextmanager
-def _without_torch_reports() -> Iterator[None]:
-    """Silence torch's warnings and logs about its own internals."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silenced(["torch.onnx"], [""]):
             yield
-    finally:
-        logger.setLevel(level)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    except Exception as error:  # of many kinds, depending on what the part does
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ExportError(f"{failure}: {reason}{remedy}") from error

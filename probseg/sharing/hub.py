@@ -1,8 +1,7 @@
 """Models as folders with weights, description and card, on a disk or on a hub.
 
-The functions take the keywords of huggingface-hub's ``ModelHubMixin``. The mixin itself does not
-fit: it calls a class with what it found in ``config.json``, while our models come from ``build``,
-and it writes file by file.
+The functions take the keywords of huggingface-hub's ``ModelHubMixin``, which itself does not fit:
+it calls a class with what ``config.json`` holds, and writes file by file.
 """
 
 from __future__ import annotations
@@ -33,11 +32,6 @@ def save_pretrained(
     """Write a model as a folder of weights, description and model card, atomically.
 
     A model that was saved there before is replaced; its ``README.md`` is kept if no card is given.
-
-    Args:
-        model: What to save.
-        save_directory: The folder.
-        card: Facts for the model's card; by default it marks them as unknown.
 
     Raises:
         WriteError: The folder holds something else, or cannot be written.
@@ -82,8 +76,7 @@ def from_pretrained(
     Raises:
         CheckpointError: There is no model in the folder, or it is damaged.
         HubError: The repository cannot be read.
-        MissingPluginError: A part is of a package that is not installed.
-        ProbsegError: A part of the description is unknown, or the model cannot be built.
+        ProbsegError: See :func:`probseg.sharing.checkpoint.load`.
     """
     source = Path(pretrained_model_name_or_path)
     if source.is_file():
@@ -128,7 +121,7 @@ def push_to_hub(
         model: What to save.
         repo_id: Such as ``"somebody/csae-lidc"``.
         card: Facts for the model's card; by default it marks them as unknown.
-        commit_message: Message of the commit.
+        commit_message: Of the commit.
         private: Whether a new repository is private.
         token: By default the one that ``hf auth login`` stored.
         branch: Branch to push to, ``"main"`` by default.
@@ -162,25 +155,20 @@ def push_to_hub(
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Check that a folder holds nothing but a saved model, which may be replaced.
-
-    Raises:
-        WriteError: It holds something else.
-    """
+    """Refuse to replace anything but a saved model or an empty folder."""
     if not folder.exists():
         return
     if not folder.is_dir():
         raise WriteError(f"cannot write {folder}: it is a file; choose another folder")
-    others = sorted({entry.name for entry in folder.iterdir()} - {WEIGHTS, CONFIG, CARD})
-    if others:
+    names = {entry.name for entry in folder.iterdir()}
+    if others := sorted(names - {WEIGHTS, CONFIG, CARD}):
         raise WriteError(
             f"cannot write {folder}: it holds {others[0]!r}, which is no part of a saved model; "
             "choose another folder"
         )
-    if not any(folder.iterdir()):
-        return
     try:
-        from_config(folder / CONFIG)
+        if names:
+            from_config(folder / CONFIG)
     except CheckpointError as error:
         raise WriteError(
             f"cannot write {folder}: what it holds is no model of probseg; choose another folder"

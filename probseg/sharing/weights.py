@@ -1,16 +1,16 @@
 """Restoring a model from its description and a file of weights, without trusting either.
 
-The header of the file gives the size of the weights. While the model is built, every tensor is
-counted before torch makes it, and a model much larger than the file is refused.
+While the model is built, every tensor is counted before torch makes it, and a model much larger
+than the file is refused.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -26,54 +26,19 @@ _MAX_NAMED = 5  # tensors in a message
 # They take a size, as one sequence or as several numbers.
 _MAKERS = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
 
-# How a header names the types that torch's models have.
-_TYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
-
-
-class TensorHeader(NamedTuple):
-    """Type and shape of one tensor, as the header of a file gives them."""
-
-    type: str  # "F32"
-    shape: tuple[int, ...]
-
-
-def read_header(file: Path) -> dict[str, TensorHeader]:
-    """Return type and shape of the tensors in a file, without reading them.
-
-    Raises:
-        SafetensorError: The header is damaged.
-    """
-    with safe_open(str(file), framework="pt") as content:
-        slices = {name: content.get_slice(name) for name in content.keys()}
-        return {n: TensorHeader(s.get_dtype(), tuple(s.get_shape())) for n, s in slices.items()}
-
 
 def restored(make: Callable[[], nn.Module], file: Path) -> nn.Module:
     """Return the model that ``make`` builds, with the weights in ``file``.
 
     A weight keeps the floating type that it has in the file.
 
-    Args:
-        make: Builds the model.
-        file: A safetensors file.
-
     Raises:
         CheckpointError: The file does not hold the weights of that model.
         SafetensorError: The file is damaged.
     """
-    header = read_header(file)
-    budget = _Budget(header, file)
+    with safe_open(str(file), framework="pt") as content:  # maps them into memory
+        tensors = {name: content.get_tensor(name) for name in content.keys()}
+    budget = _Budget(tensors.values(), file)
     try:
         with budget:
             model = make()
@@ -81,22 +46,27 @@ def restored(make: Callable[[], nn.Module], file: Path) -> nn.Module:
         if budget.overdrawn and error is not budget.overdrawn:  # a part raised another error for it
             raise budget.overdrawn from error
         raise
-    _check_tensors(model, header, file)
-    with safe_open(str(file), framework="pt") as content:
-        _fill(model, {name: content.get_tensor(name) for name in header})
+    own = model.state_dict(keep_vars=True)
+    if faults := list(_faults(own, tensors)):
+        more = f" and {len(faults) - _MAX_NAMED} more" if len(faults) > _MAX_NAMED else ""
+        raise CheckpointError(
+            f"the weights in {file} are not those of the model it describes: "
+            f"{'; '.join(faults[:_MAX_NAMED])}{more}"
+        )
+    for name, tensor in tensors.items():
+        own[name].data = own[name].data.to(tensor.dtype)
+    model.load_state_dict(tensors, strict=False)  # of a tensor with two names, one is there
     return model
 
 
 class _Budget(TorchFunctionMode):
     """Limits what may be allocated while a model is built, by the size of its file; one thread."""
 
-    def __init__(self, header: Mapping[str, TensorHeader], file: Path) -> None:
+    def __init__(self, tensors: Collection[Tensor], file: Path) -> None:
         super().__init__()
-        # safetensors checked the header against the file
-        held = sum(math.prod(entry.shape) for entry in header.values())
         self.file = file
-        self.operations = _SPARE_OPERATIONS + 200 * len(header)
-        self.numbers = _SPARE_NUMBERS + 2 * held
+        self.operations = _SPARE_OPERATIONS + 200 * len(tensors)
+        self.numbers = _SPARE_NUMBERS + 2 * sum(tensor.numel() for tensor in tensors)
         self.overdrawn: CheckpointError | None = None
 
     def __torch_function__(
@@ -129,44 +99,23 @@ def _requested(args: Sequence[Any], options: Mapping[str, Any]) -> int:
     return abs(math.prod(side for side in size if isinstance(side, int)))
 
 
-def _check_tensors(model: nn.Module, header: Mapping[str, TensorHeader], file: Path) -> None:
-    own = model.state_dict(keep_vars=True)
-    wrong = [f"it has no {name!r}" for name in _missing(own, header)]
-    wrong += [f"{name!r} is none of the model's" for name in header if name not in own]
-    for name, entry in header.items():
-        wrong += [fault for fault in (_fault(name, entry, own.get(name)),) if fault]
-    if wrong:
-        more = f" and {len(wrong) - _MAX_NAMED} more" if len(wrong) > _MAX_NAMED else ""
-        raise CheckpointError(
-            f"the weights in {file} are not those of the model it describes: "
-            f"{'; '.join(wrong[:_MAX_NAMED])}{more}"
-        )
-
-
-def _missing(own: Mapping[str, Tensor], header: Mapping[str, TensorHeader]) -> list[str]:
-    """Return one name of each tensor that the file has under none of its names."""
+def _faults(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    """Yield what keeps a file's tensors from being those of a model."""
     names = defaultdict(list)
     for name, tensor in own.items():
         names[id(tensor)].append(name)
-    return [same[0] for same in names.values() if not header.keys() & same]
-
-
-def _fault(name: str, entry: TensorHeader, own: Tensor | None) -> str | None:
-    if own is None:
-        return None
-    if entry.shape != tuple(own.shape):
-        return f"{name!r} is {entry.shape}, not {tuple(own.shape)}"
-    kind = _TYPES.get(entry.type)
-    if kind is None or (
-        kind != own.dtype and not (kind.is_floating_point and own.is_floating_point())
-    ):
-        return f"{name!r} is of the type {entry.type}, not {own.dtype}"
-    return None
-
-
-def _fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    own = model.state_dict(keep_vars=True)
+    for same in names.values():  # one of a tensor's names is enough
+        if not tensors.keys() & same:
+            yield f"it has no {same[0]!r}"
     for name, tensor in tensors.items():
-        if own[name].dtype != tensor.dtype:
-            own[name].data = own[name].data.to(tensor.dtype)
-    model.load_state_dict(tensors, strict=False)  # of a tensor with two names, one is there
+        if name not in own:
+            yield f"{name!r} is none of the model's"
+        elif tensor.shape != own[name].shape:
+            yield f"{name!r} is {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
+        elif not _same_kind(tensor.dtype, own[name].dtype):
+            yield f"{name!r} is of the type {tensor.dtype}, not {own[name].dtype}"
+
+
+def _same_kind(stored: torch.dtype, own: torch.dtype) -> bool:
+    real = stored.is_floating_point and stored.itemsize > 1  # no layer computes in eight bits
+    return stored == own or (real and own.is_floating_point)

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 CONTRACTS = {**KINDS, "agreement": "metrics", "matching": "metrics"}
 """Each contract, and the registry of the parts that may keep it; a metric may keep three."""
+_MODULES = {
+    **CONTRACTS,
+    **dict.fromkeys(("backbone", "encoder", "decoder"), "networks"),
+    **dict.fromkeys(("projector", "divergence"), "densities"),
+}
 
 
 class Checks(Mapping[str, "list[Check]"]):
@@ -29,10 +34,11 @@ class Checks(Mapping[str, "list[Check]"]):
 
     def __getitem__(self, kind: str) -> list[Check]:
         """Return the checks of a contract, each a function of one part."""
-        module = import_module(f"probseg.testing.{CONTRACTS[kind]}")
-        name = "contract" if kind in KINDS else kind
-        checks: list[Check] = getattr(module, name).checks
-        return checks
+        from probseg.testing.contract import Contract
+
+        module = import_module(f"probseg.testing.{_MODULES[kind]}")
+        contracts = (one for one in vars(module).values() if isinstance(one, Contract))
+        return next(one.checks for one in contracts if one.kind == kind)
 
     def __iter__(self) -> Iterator[str]:
         """The names of the contracts."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from probseg.registry import registry
+from probseg.registry import KINDS, registry
 
 Part = str | Mapping[str, Any] | Callable[..., Any]
 """A registered name, a mapping ``{"name": ..., **options}`` or a constructor."""
@@ -28,12 +29,12 @@ class Contract:
 
     Args:
         kind: The kind in the singular, for messages.
-        parts: The registry of the kind.
+        parts: The registry of the parts that keep it (default: that of the kind).
     """
 
-    def __init__(self, kind: str, parts: str) -> None:
+    def __init__(self, kind: str, parts: str = "") -> None:
         self.kind = kind
-        self.parts = parts
+        self.parts = parts or KINDS[kind]
         self.checks: list[Check] = []
 
     def __call__(self, body: Callable[[Make], None]) -> Check:
@@ -64,8 +65,7 @@ class Contract:
         if callable(part):
             return part
         options = {"name": part} if isinstance(part, str) else dict(part)
-        name = options.pop("name")
-        return lambda **given: registry(self.parts).create(name, **given, **options)
+        return partial(registry(self.parts).create, options.pop("name"), **options)
 
 
 def expect(holds: bool | Tensor, expected: str, actual: object) -> None:
@@ -99,11 +99,30 @@ def expect_gradients(part: Any, loss: Tensor) -> None:
     expect(not bad, "finite gradients", f"NaN or infinity in {', '.join(bad)}")
 
 
-def perturbed(part: Any, scale: float = 0.3) -> Any:
-    """Add noise to all weights of a part, whose initial values may make it trivial."""
-    if isinstance(part, nn.Module):
-        with torch.no_grad():
-            for parameter in part.parameters():
+def expect_separate_images(
+    read: Callable[..., Tensor], *inputs: Tensor, tolerance: float = 1e-5
+) -> None:
+    """Fail the running check unless an image's output is the same alone as in a batch."""
+    together, alone = read(*inputs)[:1], read(*(one[:1] for one in inputs))
+    expect_close(together, alone, "an image's output alone as in a batch", tolerance=tolerance)
+
+
+def expect_dependence(read: Callable[[Tensor], Tensor], value: Tensor, what: str) -> None:
+    """Fail the running check unless each entry of a tensor's second axis changes the output."""
+    before = read(value)
+    for number in range(value.shape[1]):
+        changed = value.clone()
+        changed[:, number] = 1 - changed[:, number]
+        differs = (read(changed) - before).abs().max() > 0
+        expect(differs, f"an output that depends on {what} {number}", "the same output")
+
+
+def perturbed(part: Any, scale: float = 0.3, *, keep: Collection[str] = ()) -> Any:
+    """Add noise to the weights of a part, whose initial values may make it trivial."""
+    parameters = part.named_parameters() if isinstance(part, nn.Module) else ()
+    with torch.no_grad():
+        for name, parameter in parameters:
+            if name not in keep:
                 parameter.add_(scale * torch.randn_like(parameter))
     return part
 

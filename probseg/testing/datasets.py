@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,7 @@ from probseg.interfaces import Batch, Dataset, Sample
 from probseg.registry.specs import lacking
 from probseg.testing.contract import Contract, Make, expect, expect_shape
 
-contract = Contract("dataset", "datasets")
+contract = Contract("dataset")
 
 
 @contract
@@ -39,9 +41,8 @@ def samples_have_their_types(make: Make) -> None:
         expect(image.dtype == torch.float32, "float32 images", image.dtype)
         expect(masks.dtype == torch.uint8, "uint8 masks", masks.dtype)
         expect(image.isfinite().all(), "finite images", f"NaN or infinity in sample {index}")
-        expect(
-            masks.max() < dataset.classes, f"classes below {dataset.classes}", masks.max().item()
-        )
+        largest = masks.max().item()
+        expect(largest < dataset.classes, f"classes below {dataset.classes}", largest)
         if present is not None:
             expect_shape(present, (dataset.annotators,), "presence")
             expect(present.dtype == torch.bool, "presence as bool", present.dtype)
@@ -91,12 +92,11 @@ def _some(dataset: Dataset) -> list[int]:
 
 
 def _expect_equal(actual: Sample | Batch, expected: Sample | Batch, what: str) -> None:
-    tensors: list[tuple[Tensor, Tensor]] = [
-        (actual.image, expected.image),
-        (actual.masks, expected.masks),
-    ]
-    expect((actual.present is None) == (expected.present is None), f"presence in {what}", "none")
-    if actual.present is not None and expected.present is not None:
-        tensors.append((actual.present, expected.present))
-    same = all(torch.equal(a, b) and a.dtype == b.dtype for a, b in tensors)
-    expect(same, f"{what} to be equal", "different tensors")
+    equal = all(_equal(*fields) for fields in zip(actual, expected, strict=True))
+    expect(equal, f"{what} to be equal", "a difference")
+
+
+def _equal(actual: Any, expected: Any) -> bool:
+    if isinstance(actual, Tensor) and isinstance(expected, Tensor):
+        return torch.equal(actual, expected) and actual.dtype == expected.dtype
+    return type(actual) is type(expected) and bool(actual == expected)

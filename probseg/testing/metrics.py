@@ -17,7 +17,7 @@ from torch.nn import functional
 from probseg.interfaces import Evaluation
 from probseg.testing.contract import Contract, Make, expect, expect_close, expect_shape
 
-contract = Contract("metric", "metrics")
+contract = Contract("metric")
 agreement = Contract("agreement", "metrics")
 matching = Contract("matching", "metrics")
 

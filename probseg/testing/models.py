@@ -18,9 +18,10 @@ from probseg.testing.contract import (
     expect_close,
     expect_gradients,
     expect_shape,
+    perturbed,
 )
 
-contract = Contract("model", "models")
+contract = Contract("model")
 
 CHANNELS, CLASSES = 2, 3
 STEPS, RATE = 60, 2e-3  # enough for a network of any size to learn one batch by heart
@@ -83,7 +84,7 @@ def sampling_ignores_the_projectors(make: Make) -> None:
         return
     bare = evaluating(build(**{**model.spec, "projector": "identity"}))
     bare.load_state_dict(model.state_dict(), strict=False)
-    _shake(model, except_for=set(bare.state_dict()))
+    perturbed(model, 1.0, keep=bare.state_dict().keys())
     expected, actual = (m.sample(image, 2, generator=_generator()) for m in (model, bare))
     expect_close(actual, expected, "samples that do not change without projectors")
 
@@ -130,13 +131,6 @@ def _batch(batch: int = 2, height: int = 32, width: int = 32) -> tuple[Tensor, T
 def _total(model: Any, image: Tensor, label: Tensor) -> Tensor:
     terms: list[Tensor] = list(model.loss(image, label).values())
     return torch.stack(terms).sum()
-
-
-def _shake(model: Any, *, except_for: set[str]) -> None:
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name not in except_for:
-                parameter.add_(torch.randn_like(parameter))
 
 
 def _generator() -> Generator:

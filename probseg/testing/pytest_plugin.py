@@ -40,23 +40,13 @@ def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     """Add the checks to the collected tests."""
+    from probseg.testing import checks
+
     for argument in config.option.probseg_check:
         kind, name = _part(argument)
-        items += PartCollector.from_parent(session, name=f"{kind}:{name}").collect()
-
-
-class PartCollector(pytest.Collector):
-    """The checks of one part."""
-
-    def collect(self) -> list[pytest.Item]:
-        """Return an item for each check."""
-        from probseg.testing import checks
-
-        kind, _, name = self.name.partition(":")
-        return [
-            CheckItem.from_parent(self, name=check.__name__, check=check, part=name)
-            for check in checks[kind]
-        ]
+        for check in checks[kind]:
+            test = f"{kind}:{name}::{check.__name__}"
+            items.append(CheckItem.from_parent(session, name=test, check=check, part=name))
 
 
 class CheckItem(pytest.Item):
@@ -72,8 +62,7 @@ class CheckItem(pytest.Item):
 
     def reportinfo(self) -> tuple[str, int | None, str]:
         """Name the part; it has no test file."""
-        assert self.parent is not None
-        return "probseg", None, f"{self.parent.name}: {self.name}"
+        return "probseg", None, self.name.replace("::", ": ")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return the reason, and the traceback only where the part itself raised an error."""

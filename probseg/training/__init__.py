@@ -1,7 +1,7 @@
 """Training on several annotators: ``fit(model, train, validation, TrainingSettings())``.
 
 The only package of probseg that imports Lightning and kornia, which the extra ``train`` installs.
-Settings and :func:`check_finite`, for a training loop of your own, need neither.
+Settings and :class:`FiniteWatch`, for a training loop of your own, need neither.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from probseg.utils.imports import lazy_names, require
 
 if TYPE_CHECKING:
-    from probseg.training.finite import DivergenceError, check_finite
+    from probseg.training.finite import FiniteWatch, NonFiniteError
     from probseg.training.fitting import FitResult, fit
     from probseg.training.gradients import MemoryLimitError
     from probseg.training.latent_health import LatentHealth
@@ -25,12 +25,12 @@ _PACKAGES = {
 _get, __dir__ = lazy_names(
     __name__,
     {
-        "DivergenceError": "finite",
+        "FiniteWatch": "finite",
         "FitResult": "fitting",
         "LatentHealth": "latent_health",
         "MemoryLimitError": "gradients",
+        "NonFiniteError": "finite",
         "TrainingSettings": "settings",
-        "check_finite": "finite",
         "fit": "fitting",
     },
 )
@@ -43,11 +43,11 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "DivergenceError",
+    "FiniteWatch",
     "FitResult",
     "LatentHealth",
     "MemoryLimitError",
+    "NonFiniteError",
     "TrainingSettings",
-    "check_finite",
     "fit",
 ]

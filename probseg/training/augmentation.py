@@ -10,21 +10,16 @@ from torch import Generator, Tensor
 
 from probseg.utils.devices import to_device
 
-Interval = tuple[float, float]
-
-
-class Ranges(NamedTuple):
-    """Intervals from which the parameters of a transformation are drawn uniformly."""
-
-    rotation: Interval = (-180.0, 180.0)  # degrees
-    translation: Interval = (-0.1, 0.1)  # of the image's width and of its height
-    scale: Interval = (0.8, 1.2)  # the same for both axes
-    shear: Interval = (-30.0, 30.0)  # degrees, for x and for y
-    brightness: Interval = (0.8, 1.2)  # factor
-    gamma: Interval = (0.5, 1.5)  # exponent
-
-
-TABLE_5 = Ranges()
+# Intervals from which the parameters of a transformation are drawn uniformly.
+TABLE_5: dict[str, tuple[float, float]] = {
+    "rotation": (-180.0, 180.0),  # degrees
+    "translation": (-0.1, 0.1),  # of the image's width and of its height
+    "scale": (0.8, 1.2),  # the same for both axes
+    "shear": (-30.0, 30.0),  # degrees, for x and for y
+    "brightness": (0.8, 1.2),  # factor
+    "gamma": (0.5, 1.5),  # exponent
+}
+_WIDTHS = [1, 2, 1, 2, 1, 1]  # parameters of each
 
 
 class Draw(NamedTuple):
@@ -39,17 +34,13 @@ class Draw(NamedTuple):
 
 
 def draw(count: int, generator: Generator) -> Draw:
-    """Draw the parameters for ``count`` images, on the CPU whatever device the images are on.
-
-    Args:
-        count: How many images.
-        generator: A generator on the CPU.
-    """
-    rotation, translation, scale, shear, brightness, gamma = TABLE_5
-    intervals = [rotation, translation, translation, scale, shear, shear, brightness, gamma]
+    """Draw the parameters for ``count`` images, on the CPU whatever device the images are on."""
+    intervals = [
+        i for i, width in zip(TABLE_5.values(), _WIDTHS, strict=True) for _ in range(width)
+    ]
     low, high = torch.tensor(intervals).unbind(1)
     values = low + (high - low) * torch.rand(count, len(intervals), generator=generator)
-    return Draw(*(part.squeeze(1) for part in values.split([1, 2, 1, 2, 1, 1], dim=1)))
+    return Draw(*(part.squeeze(1) for part in values.split(_WIDTHS, dim=1)))
 
 
 def apply(image: Tensor, masks: Tensor, parameters: Draw) -> tuple[Tensor, Tensor]:
@@ -66,9 +57,6 @@ def apply(image: Tensor, masks: Tensor, parameters: Draw) -> tuple[Tensor, Tenso
         image: (B, C, H, W) float.
         masks: (B, A, H, W) integer classes.
         parameters: Of B images.
-
-    Returns:
-        Image and masks of the same shapes, types and device.
     """
     parameters = Draw(*(to_device(value, image.device) for value in parameters))
     low = image.amin(dim=(1, 2, 3), keepdim=True).clamp(max=0)

@@ -79,12 +79,7 @@ class RunCheckpoint(Checkpoint):
 
     A file is replaced only once the new one is complete, and ``last.ckpt`` is replaced first and
     says which of the other files belong to it, so that a process may be killed between any two.
-    Lightning's ``ModelCheckpoint`` gives no such promise, and does not write models of probseg.
-
-    Args:
-        folder: Where to write.
-        run: What the folder holds.
-        identity: Plain data that a later run must share to go on from this one.
+    ``identity`` is plain data that a later run must share to go on from this one.
     """
 
     def __init__(self, folder: Path, run: Run, identity: dict[str, Any]) -> None:
@@ -96,10 +91,9 @@ class RunCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the validation round that ends, and keep its state."""
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        seconds = time.monotonic() - self.started
-        record = {"step": trainer.global_step, "seconds": seconds} | metrics
         module: Any = pl_module
+        record = {"step": trainer.global_step, "seconds": time.monotonic() - self.started}
+        record |= {name: float(value) for name, value in trainer.callback_metrics.items()}
         if module.gradients.limit is not None:
             record[MICRO_BATCH] = module.gradients.limit
         self.history.append(record)
@@ -140,10 +134,6 @@ def best_record(history: list[Record]) -> Record:
 def read_run(folder: Path, identity: dict[str, Any]) -> Run:
     """Return the run that ``folder`` holds, if any, and complete what a kill left unfinished.
 
-    Args:
-        folder: Where a run keeps its checkpoints.
-        identity: Plain data that the run must share.
-
     Raises:
         CheckpointError: The checkpoint is corrupt, or of another run; the first difference is
             named.
@@ -157,12 +147,11 @@ def read_run(folder: Path, identity: dict[str, Any]) -> Run:
         raise CheckpointError(
             f"{path} is not a checkpoint of probseg's training; choose another folder with out="
         )
-    for name in identity:
-        if ours["identity"].get(name) != identity[name]:
+    for name, value in identity.items():
+        if (other := ours["identity"].get(name)) != value:
             raise CheckpointError(
-                f"{path} belongs to another run, whose {name} is {ours['identity'].get(name)!r}, "
-                f"not {identity[name]!r}; choose another folder with out=, or delete this one to "
-                "train anew"
+                f"{path} belongs to another run, whose {name} is {other!r}, not {value!r}; choose "
+                "another folder with out=, or delete this one to train anew"
             )
     if missing := [part for part in _PARTS if part not in checkpoint]:
         raise CheckpointError(f"{path} lacks {listing(missing)}; delete its folder to train anew")
@@ -179,8 +168,7 @@ def load_best(model: nn.Module, folder: Path) -> Path:
     Raises:
         CheckpointError: The file is missing, corrupt or of another model.
     """
-    path = folder / BEST
-    with _readable(path):
+    with _readable(folder / BEST) as path:
         load_model(model, path)
     return path
 
@@ -225,9 +213,8 @@ def _readable(path: Path) -> Iterator[Path]:
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums in it
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise ValueError(f"{damaged} is damaged")
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} is damaged")
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # of any kind, depending on which bytes are wrong
         raise CheckpointError(

@@ -26,11 +26,6 @@ class TrainingData(LightningDataModule):
     Lightning calls a validation round an epoch. Which images it holds follows from the number of
     steps taken so far, so a resumed run sees the images that it would have seen.
 
-    Args:
-        train: Images to learn from.
-        validation: Images on which training stops early.
-        settings: Batch size, steps of a validation round, and seed.
-
     Raises:
         DataError: One of them holds no image.
     """

@@ -14,7 +14,7 @@ from torch import nn
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from probseg.errors import ProbsegError
-from probseg.training.finite import DivergenceError
+from probseg.training.finite import NonFiniteError
 
 Context = Callable[[], AbstractContextManager[None]]
 
@@ -53,13 +53,9 @@ class Share(NamedTuple):
 class Processes(DDPStrategy):
     """Lightning's DDP in spawned processes on this machine, which end with the training.
 
-    DDP's own wrapper is left out: it exchanges gradients in every backward pass, and expects each
-    parameter to have one. Here several backward passes make a step, and a loss may leave parameters
-    out; see :func:`average_gradients`. All processes start from the same copy of the model.
-
-    Args:
-        count: Number of processes, which share the threads that torch has now.
-        contexts: Context managers that each process enters when it starts.
+    DDP's own wrapper is left out, for :func:`average_gradients` exchanges gradients once a step.
+    All processes start from the same copy of the model.
+    They share the threads that torch has now, and each enters ``contexts`` when it starts.
     """
 
     def __init__(self, count: int, contexts: Sequence[Context]) -> None:
@@ -104,7 +100,7 @@ def process_errors() -> Iterator[None]:
     """Raise the error of a spawned process as one process would have raised it.
 
     Raises:
-        DivergenceError: A process met NaN or infinity.
+        NonFiniteError: A process met NaN or infinity.
         ProbsegError: A process failed otherwise; its traceback is the cause.
     """
     try:
@@ -112,6 +108,6 @@ def process_errors() -> Iterator[None]:
     except ProcessRaisedException as error:
         lines = re.findall(r"^(?:[\w.]+\.)?(\w+): (.*)", str(error), flags=re.MULTILINE)
         name, message = lines[-1] if lines else ("error", str(error))
-        if name == DivergenceError.__name__:
-            raise DivergenceError(message) from error
+        if name == NonFiniteError.__name__:
+            raise NonFiniteError(message) from error
         raise ProbsegError(f"{name}: {message}") from error

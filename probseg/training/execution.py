@@ -54,9 +54,10 @@ def has_fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return native and torch.cuda.get_device_capability(device) >= _AMPERE
+    if device.type != "cpu":
+        return False
     # Before get_capabilities came, torch did not say publicly; float32 is right everywhere.
-    get_capabilities = getattr(torch.cpu, "get_capabilities", dict)
-    capabilities: Mapping[str, Any] = get_capabilities() if device.type == "cpu" else {}
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, False) for name in _FAST_ON_CPU)
 
 
@@ -94,13 +95,9 @@ class Purpose(IntEnum):
 
 
 def derive_seed(seed: int, purpose: Purpose, step: int, image: int = 0) -> int:
-    """Return a seed of 63 bits that is a function of these numbers alone.
+    """Return a seed of 63 bits, a function of the run's seed and of what the numbers are for.
 
-    Args:
-        seed: Of the run.
-        purpose: What the random numbers are for.
-        step: Number of the step, or of the batch.
-        image: Index in the batch of the first image that the numbers are for.
+    ``step`` may be the number of a batch, and ``image`` is the first one's index in its batch.
     """
     numbers = (seed, purpose, step, image) if image else (seed, purpose, step)
     mixed = np.random.SeedSequence(numbers).generate_state(1, np.uint64)

@@ -102,7 +102,7 @@ def fit(
     Raises:
         InputError: The model does not take the data's channels or classes.
         DataError: A data set is empty, or holds NaN or unknown classes.
-        DivergenceError: The loss or its gradient became NaN or infinite.
+        NonFiniteError: The loss or its gradient became NaN or infinite.
         MemoryLimitError: Not even one image at a time fits into the memory.
         CheckpointError: ``out`` holds another run, or a corrupt checkpoint.
         WriteError: ``out`` cannot be written.
@@ -175,10 +175,8 @@ def _identity(model: Any, data: TrainingData) -> dict[str, Any]:
 
 
 def _check_fits(model: Any, dataset: Dataset) -> None:
-    for option, has, wants in (
-        ("in_channels", model.in_channels, dataset.channels),
-        ("classes", model.classes, dataset.classes),
-    ):
+    for option in ("in_channels", "classes"):
+        has, wants = getattr(model, option), getattr(dataset, option.removeprefix("in_"))
         if has != wants:
             raise InputError(
                 f"the model has {option}={has}, but data set {dataset.name!r} needs "

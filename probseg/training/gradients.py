@@ -12,7 +12,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from probseg.errors import ProbsegError
-from probseg.training.finite import gradient_norms
 
 Loss = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
@@ -75,11 +74,7 @@ class GradientAccumulator:
 
     A step that failed is repeated from the same random numbers and the same buffers, so it is the
     step of a run whose ``micro_batch`` was that small from the start. The chunk stays small from
-    then on.
-
-    Args:
-        micro_batch: ``TrainingSettings.micro_batch``.
-        limit: Largest chunk, where memory ran out before.
+    then on. ``limit`` is the largest chunk, where memory ran out before.
     """
 
     def __init__(self, micro_batch: int | str, limit: int | None = None) -> None:
@@ -160,7 +155,8 @@ def clip(optimizer: Optimizer, limit: float) -> Norms:
     gradient is not finite; nothing waits for the device. Elsewhere torch clips.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    each = torch.stack(gradient_norms([p.grad for p in parameters if p.grad is not None]))
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    each = torch.stack(torch._foreach_norm(gradients))  # as torch's own clipping does
     total = torch.linalg.vector_norm(each)
     if optimizer.defaults.get("fused"):
         fused: Any = optimizer  # torch's own gradient scaler hands these two over in the same way

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,12 +13,16 @@ from probseg.errors import InputError, OptionError
 from probseg.interfaces import Batch, Dataset
 from probseg.metrics.collapse import LatentStatistics, collapse_warnings, latent_statistics
 from probseg.options import check_integer
+from probseg.utils.contexts import evaluating
 
 logger = logging.getLogger("probseg.training")
 
+# Measurements in a row that show a problem before the warning: a new model shows all of them.
+_PATIENCE = 3
+
 
 class LatentHealth(Callback):
-    """Measures the latent space on fixed images, logs it, and warns when it collapses.
+    """Measures the latent space on fixed images after each epoch, and warns when it collapses.
 
     ``fit(model, train, validation, settings, callbacks=[LatentHealth(validation)])``, or in
     ``lightning.Trainer(callbacks=[...])``. It works with any model that has ``prior(image)`` and
@@ -33,12 +35,8 @@ class LatentHealth(Callback):
     Args:
         probe: The images with their annotations: some of a data set (``images`` of them, evenly
             spread), or all images of a batch.
-        every: Steps between two measurements; None measures at the end of each validation.
         images: How many of a data set to take.
         samples: Of each image.
-        patience: Measurements in a row that must show a problem before the warning; a model shows
-            all of them when training begins.
-        seed: Of the samples, and of whose annotation of an image the posterior sees.
 
     Attributes:
         history: The global step and the :class:`~probseg.metrics.collapse.LatentStatistics` of each
@@ -52,57 +50,32 @@ class LatentHealth(Callback):
         self,
         probe: Dataset | Batch,
         *,
-        every: int | None = None,
         images: int = 16,
         samples: int = 8,
-        patience: int = 3,
-        seed: int = 0,
     ) -> None:
-        counts = {"images": images, "samples": samples, "patience": patience}
-        for name, count in (counts | ({} if every is None else {"every": every})).items():
-            check_integer(name, count)
+        check_integer("images", images)
         self.probe = probe if isinstance(probe, Batch) else _some(probe, images)
-        self.every = every
-        self.samples = samples
-        self.patience = patience
-        self.seed = seed
+        self.samples = check_integer("samples", samples)
         self.history: list[tuple[int, LatentStatistics]] = []
         self._in_a_row: dict[str, int] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check that there is a model to measure.
-
-        Raises:
-            InputError: Neither the module nor its ``model`` has a prior.
-        """
+        """Check that there is a model to measure."""
         model_of(pl_module)
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure after a validation, unless ``every`` is given."""
-        if self.every is None and not trainer.sanity_checking:
-            self._measure(trainer, pl_module, on_step=False)
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
-    ) -> None:
-        """Measure every ``every`` steps."""
-        if self.every is not None and trainer.global_step % self.every == 0:
-            self._measure(trainer, pl_module, on_step=True)
-
-    def _measure(self, trainer: Trainer, pl_module: LightningModule, *, on_step: bool) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure, log, and warn; an epoch of ``fit`` ends with a validation."""
         model = model_of(pl_module)
         device = pl_module.device
         image, masks, present = self.probe
         present = None if present is None else present.to(device)
         batch = Batch(image.to(device), masks.to(device), present)
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(0)
         with evaluating(model):
             health = latent_statistics(model, batch, samples=self.samples, generator=generator)
         self.history.append((trainer.global_step, health))
         pl_module.log_dict(
             {f"latent/{name}": value for name, value in health.scalars().items()},
-            on_step=on_step,
-            on_epoch=not on_step,
             batch_size=1,
             sync_dist=trainer.world_size > 1,  # each process measured the same
         )
@@ -111,12 +84,11 @@ class LatentHealth(Callback):
 
     def _warn(self, problems: dict[str, str], step: int) -> None:
         """Warn of each problem that has lasted long enough, once until it goes away."""
-        for name in [*self._in_a_row]:
-            if name not in problems:
-                del self._in_a_row[name]
+        for name in self._in_a_row.keys() - problems:
+            del self._in_a_row[name]
         for name, message in problems.items():
             self._in_a_row[name] = self._in_a_row.get(name, 0) + 1
-            if self._in_a_row[name] == self.patience:
+            if self._in_a_row[name] == _PATIENCE:
                 logger.warning("latent space, step %d: %s.", step, message)
 
 
@@ -133,18 +105,6 @@ def model_of(module: nn.Module) -> Any:
         f"neither {type(module).__name__} nor its attribute 'model' has prior(image), so there is "
         "no latent space to measure; leave LatentHealth out for such a model"
     )
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, and at the end each of its modules into its former mode."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _some(dataset: Dataset, images: int) -> Batch:

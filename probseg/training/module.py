@@ -17,7 +17,7 @@ from probseg.metrics.latent import gini
 from probseg.training.augmentation import Draw, apply, draw
 from probseg.training.distributed import Share, average_gradients, broadcast_buffers
 from probseg.training.execution import Purpose, derive_seed, make_generator
-from probseg.training.finite import DivergenceWatch, gradient_names
+from probseg.training.finite import FiniteWatch
 from probseg.training.gradients import GradientAccumulator, Norms, clip
 from probseg.training.settings import TrainingSettings
 
@@ -25,11 +25,7 @@ from probseg.training.settings import TrainingSettings
 class TrainingModule(LightningModule):
     """Trains any :class:`probseg.interfaces.Model` on one annotator per image and step.
 
-    Args:
-        model: A model that is a ``torch.nn.Module``.
-        settings: Step size, clipping, augmentation, seed.
-        channels_last: Whether images and weights lie channels last in memory.
-        micro_batch: Largest number of images at a time, where memory ran out before.
+    ``micro_batch`` is the largest number of images at a time, where memory ran out before.
     """
 
     def __init__(
@@ -47,7 +43,7 @@ class TrainingModule(LightningModule):
         self.settings = settings
         self.gradients = GradientAccumulator(settings.micro_batch, micro_batch)
         classes = getattr(model, "classes", None)
-        self.watch = DivergenceWatch(settings.learning_rate, classes=classes)
+        self.watch = FiniteWatch(settings.learning_rate, classes=classes)
 
     def configure_model(self) -> None:
         """Compile the networks if asked to, in the process that trains them."""
@@ -59,7 +55,7 @@ class TrainingModule(LightningModule):
         """Take a step on a batch, whose randomness follows from the seed and the step.
 
         Raises:
-            DivergenceError: A term of the loss is not finite, or else a parameter's gradient.
+            NonFiniteError: A term of the loss is not finite, or else a parameter's gradient.
             InputError: The label has a value that is no class.
         """
         step = self.global_step
@@ -76,22 +72,21 @@ class TrainingModule(LightningModule):
         terms, norms = self.optimize(image, label, first=mine.start, batch_size=len(batch.image))
         norm = {"gradient_norm": norms.total}
         self._log("train", terms | norm, len(batch.image))
-        gradients = zip(gradient_names(self.model), norms.each.unbind(), strict=True)
-        self.watch.note(step, terms | dict(gradients) | norm, label=label)
+        with_gradient = (n for n, p in self.model.named_parameters() if p.grad is not None)
+        gradients = {
+            f"the gradient of {name}": value
+            for name, value in zip(with_gradient, norms.each.unbind(), strict=True)
+        }
+        self.watch.note(step, terms | gradients | norm, label=label)
 
     def optimize(
         self, image: Tensor, label: Tensor, *, first: int = 0, batch_size: int | None = None
     ) -> tuple[dict[str, Tensor], Norms]:
         """Move the weights by one step, and return the terms, with their sum, and the norms.
 
-        Gradients and norms are those of the whole batch; the terms' means over the processes are
-        those of the whole batch.
-
-        Args:
-            image: (B, C, H, W), this process's share of a batch.
-            label: (B, H, W) classes.
-            first: Index of the first image in the batch.
-            batch_size: Images of the batch, if other processes have some of them.
+        Gradients and norms are those of the whole batch, and so are the terms' means over the
+        processes. ``first`` is the index of the first image in a batch of which other processes
+        have a share too.
         """
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
@@ -129,7 +124,7 @@ class TrainingModule(LightningModule):
         """Log the loss of a batch; annotators and latent samples never change.
 
         Raises:
-            DivergenceError: A term of the loss, of this batch or of a step before, is not finite.
+            NonFiniteError: A term of the loss, of this batch or of a step before, is not finite.
             InputError: A label has a value that is no class.
         """
         trainer: Any = self.trainer

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from probseg.datasets.annotators import Annotator, check_annotator
 from probseg.errors import OptionError
-from probseg.options import check_choice, check_integer, check_number, did_you_mean, unknown
+from probseg.options import check_choice, check_integer, check_number, did_you_mean
 
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["auto", "bf16", "fp32"]
@@ -17,7 +16,7 @@ Precision = Literal["auto", "bf16", "fp32"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """The settings of one training run; the defaults are the paper's for LIDC-IDRI (Table 4).
+    """The settings of one training run; the paper's for LIDC-IDRI (Table 4) where it states them.
 
     Args:
         learning_rate: Step size of Adam.
@@ -28,8 +27,8 @@ class TrainingSettings:
         micro_batch: Images at a time, whose gradients add up to the step's; "auto" bounds the
             memory on a CPU. Batch normalisation takes its statistics from these images, so "auto"
             does not cut the batch where there is any.
-        max_steps: Optimizer steps after which training ends at the latest; the paper names no
-            limit and stops early.
+        max_steps: Optimizer steps after which training ends at the latest. The paper names no
+            limit and stops early; the benchmark's full profile sets 200,000.
         patience: Validation rounds without a lower validation loss before training stops.
         validate_every: Steps between two validation rounds; None is once per pass over the data.
         clip: Largest norm of the gradient of all parameters together (appendix B).
@@ -93,27 +92,6 @@ class TrainingSettings:
         check_choice("precision", self.precision, ("auto", "bf16", "fp32"))
         check_choice("channels_last", self.channels_last, ("auto", True, False))
         _check_devices(self.device, self.devices, self.batch_size)
-
-    @classmethod
-    def from_mapping(cls, settings: Mapping[str, Any]) -> TrainingSettings:
-        """Make settings from plain data, such as a table of a TOML file.
-
-        Raises:
-            OptionError: A key is unknown, or a value is out of range.
-
-        >>> TrainingSettings.from_mapping({"learning_rat": 1e-3})
-        Traceback (most recent call last):
-        ...
-        probseg.errors.OptionError: no training setting is called 'learning_rat'; did you mean \
-'learning_rate'? Known: annotator, augment, batch_size, channels_last, clip, compile, \
-device, devices, learning_rate, max_steps, micro_batch, patience, precision, schedule, seed, \
-validate_every, weight_decay
-        """
-        names = [field.name for field in fields(cls)]
-        for name in settings:
-            if name not in names:
-                raise OptionError(unknown("training setting", name, names))
-        return cls(**settings)
 
 
 def _check_devices(device: object, count: int, batch_size: int) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,19 +19,10 @@ from probseg.training.checkpoints import MONITOR, RunCheckpoint
 from probseg.training.distributed import Processes
 from probseg.training.execution import Execution, kept_memory
 from probseg.training.settings import TrainingSettings
+from probseg.utils.contexts import silenced
 from probseg.utils.progress import Advance
 
 logger = logging.getLogger("probseg.training")
-
-# How probseg departs from Lightning's defaults, and why.
-_DEPARTURES: dict[str, Any] = {
-    "reload_dataloaders_every_n_epochs": 1,  # each validation round has its own images
-    "num_sanity_val_steps": 0,  # a failing validation shows soon enough
-    "inference_mode": False,  # GeomLoss differentiates inside, which inference tensors forbid
-    "use_distributed_sampler": False,  # the order of the images is ours
-    "enable_progress_bar": False,  # Lightning's bars begin anew with each validation round
-    "enable_model_summary": False,
-}
 
 # Warnings that a user can do nothing about.
 _HINTS = (
@@ -51,15 +41,9 @@ def make_trainer(
     callbacks: Sequence[Callback],
     log: bool,
 ) -> Trainer:
-    """Return a trainer with early stopping, checkpoints and TensorBoard's log.
+    """Return a trainer with early stopping, checkpoints and TensorBoard's log (``log``).
 
-    Args:
-        settings: Patience, and number of devices.
-        execution: Device and precision.
-        checkpoint: Keeps checkpoints and records in its folder.
-        rounds: Validation rounds after which training ends, those of earlier runs included.
-        callbacks: Further ones, such as the user's.
-        log: Whether to write TensorBoard's log to that folder.
+    Training ends after ``rounds`` validation rounds, those of earlier runs included.
     """
     # the checkpoint comes last: it holds the state of early stopping and what other callbacks log
     stopping = EarlyStopping(MONITOR, patience=settings.patience, check_on_train_epoch_end=True)
@@ -71,16 +55,17 @@ def make_trainer(
         logger=_tensorboard(checkpoint.folder) if log else False,
         default_root_dir=checkpoint.folder,
         plugins=LightningEnvironment(),  # on this machine, under a cluster's scheduler too
-        **_DEPARTURES,
+        reload_dataloaders_every_n_epochs=1,  # each validation round has its own images
+        num_sanity_val_steps=0,  # a failing validation shows soon enough
+        inference_mode=False,  # GeomLoss differentiates inside, which inference tensors forbid
+        use_distributed_sampler=False,  # the order of the images is ours
+        enable_progress_bar=False,  # Lightning's bars begin anew with each validation round
+        enable_model_summary=False,
     )
 
 
 class StepProgress(Callback):
-    """Counts steps on a progress bar, and shows the losses of each validation round.
-
-    Args:
-        advance: Of the bar.
-    """
+    """Counts steps on a progress bar, and shows the losses of each validation round."""
 
     def __init__(self, advance: Advance) -> None:
         self.advance = advance
@@ -99,21 +84,9 @@ class StepProgress(Callback):
         self.advance(0, " · ".join(f"{stage} {loss:.4g}" for stage, loss in losses))
 
 
-@contextmanager
-def silenced_lightning() -> Iterator[None]:
+def silenced_lightning() -> AbstractContextManager[None]:
     """Silence Lightning's banners, and its hints that do not apply."""
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels = [each.level for each in loggers]
-    for each in loggers:
-        each.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for hint in _HINTS:
-                warnings.filterwarnings("ignore", message=hint)
-            yield
-    finally:
-        for each, level in zip(loggers, levels, strict=True):
-            each.setLevel(level)
+    return silenced(("lightning.pytorch", "lightning.fabric"), _HINTS)
 
 
 @contextmanager
@@ -133,17 +106,14 @@ def keyboard_interrupts() -> Iterator[None]:
 
 
 def _devices(execution: Execution, count: int) -> dict[str, Any]:
-    device = execution.device
+    kind, index = execution.device.type, execution.device.index or 0
     if count == 1:
-        return {
-            "accelerator": device.type,
-            "devices": [device.index or 0] if device.type == "cuda" else 1,
-        }
+        return {"accelerator": kind, "devices": [index] if kind == "cuda" else 1}
     return {
-        "accelerator": device.type,
+        "accelerator": kind,
         "devices": count,
         "strategy": Processes(count, contexts=(silenced_lightning, kept_memory)),
-        "sync_batchnorm": device.type == "cuda",  # which torch has for GPUs only
+        "sync_batchnorm": kind == "cuda",  # which torch has for GPUs only
     }
 
 

@@ -27,8 +27,7 @@ def _usual_permissions() -> int:
 _READABLE = _usual_permissions()
 _SIGNALS = signal.SIGINT, signal.SIGTERM
 _REPLACED = "replaced"
-_RANDOM = "[a-z0-9_]{8}"  # how the names of scratch folders end
-_SCRATCH = re.compile(rf"\.(.+)\.{_RANDOM}")
+_SCRATCH = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # scratch folders
 
 
 class WriteError(ProbsegError, OSError):
@@ -99,8 +98,8 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
 def leftovers(path: str | os.PathLike[str]) -> list[Path]:
     """Return the scratch folders beside ``path``, of killed writers and of active ones."""
     final = Path(path)
-    scratch = re.compile(rf"\.{re.escape(final.name)}\.{_RANDOM}")
-    return [entry for entry in final.parent.iterdir() if scratch.fullmatch(entry.name)]
+    scratch = ((entry, _SCRATCH.fullmatch(entry.name)) for entry in final.parent.iterdir())
+    return [entry for entry, name in scratch if name and name[1] == final.name]
 
 
 def sweep(folder: str | os.PathLike[str]) -> None:

@@ -98,11 +98,8 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 def chunks(first: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Yield tensors of the same images a few images at a time, more of them off the CPU.
 
-    So what is computed from a chunk stays in the cache, or in the memory of the device.
-
-    Args:
-        first: The largest, images first.
-        *others: More of the same images.
+    So what is computed from a chunk stays in the cache, or in the memory of the device. The first
+    tensor has to be the largest.
     """
     most = _CPU_CHUNK if first.device.type == "cpu" else _DEVICE_CHUNK
     images = max(1, most // first[0].nbytes)

@@ -15,11 +15,6 @@ def require(module: str, *, extra: str, for_: str) -> Any:
 
     To keep its types, call this and then import the module as usual.
 
-    Args:
-        module: Its full name, such as ``"matplotlib.pyplot"``.
-        extra: The extra of probseg that installs the package: "train", "plot", "data", ...
-        for_: What needs it, as the subject of a sentence: ``"probseg.training.fit"``.
-
     Raises:
         MissingDependencyError: The package is not installed.
         ImportError: The package is installed, and fails to import.
@@ -46,12 +41,7 @@ which is not installed; run: pip install 'probseg[train]'
 def lazy_names(
     package: str, modules: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return the ``__getattr__`` and ``__dir__`` of a package (PEP 562).
-
-    Args:
-        package: Its ``__name__``.
-        modules: Each public name to the submodule that defines it.
-    """
+    """Return a package's ``__getattr__`` and ``__dir__`` for names and their submodules."""
 
     def __getattr__(name: str) -> Any:
         if name not in modules:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
-
-class Advance(Protocol):
-    """Advances a progress bar by ``count`` items, and shows ``note`` at its end from then on."""
-
-    def __call__(self, count: int, note: str | None = None) -> None:
-        """Advance the bar."""
+# Advances a bar by ``count`` items; a second argument is a note, shown at its end from then on.
+Advance = Callable[..., None]
 
 
 @contextmanager
@@ -20,15 +16,8 @@ def progress_bar(
 ) -> Iterator[Advance]:
     """Yield a function that advances a bar, which says as well when the work will end.
 
-    Args:
-        description: What is being done.
-        total: Number of items.
-        completed: Items that were done before.
-        show: Whether to show the bar; by default if stderr is a terminal.
+    It is shown where stderr is a terminal, unless ``show`` says otherwise.
     """
-    if show is False:
-        yield lambda count, note=None: None
-        return
     from rich import progress
     from rich.console import Console
 
@@ -42,9 +31,8 @@ def progress_bar(
         progress.TextColumn("{task.fields[note]}"),
     )
     console = Console(stderr=True)
-    with progress.Progress(
-        *columns, console=console, disable=not (console.is_terminal or show)
-    ) as bar:
+    shown = console.is_terminal if show is None else show
+    with progress.Progress(*columns, console=console, disable=not shown) as bar:
         task = bar.add_task(description, total=total, completed=completed, note="")
 
         def advance(count: int, note: str | None = None) -> None:

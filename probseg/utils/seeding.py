@@ -35,10 +35,6 @@ def seeded(generator: Generator | None, device: torch.device) -> Iterator[None]:
     keep networks outside. What ``torch.utils.checkpoint`` computes again in the backward pass draws
     other numbers, for the block has ended by then. With ``None``, nothing is changed.
 
-    Args:
-        generator: On the CPU or on ``device``.
-        device: The device of the numbers.
-
     Raises:
         InputError: The generator is on another device.
     """

@@ -21,12 +21,8 @@ Pixels = NDArray[np.integer[Any]]  # label maps, pixels in one dimension
 def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -> Tensor:
     """Check that an image is (B, C, H, W) and finite, and return it in the type of ``like``.
 
-    Args:
-        image: (B, C, H, W) floating.
-        channels: C that the model was built for.
-        like: A parameter of the model.
-        values: Whether to look at the values of an image on an accelerator too, which waits for
-            the device. On the CPU they are always looked at.
+    With ``values``, those of an image on an accelerator are looked at too, which waits for the
+    device. On the CPU they always are.
 
     Raises:
         InputError: The image is of another rank, size, type or device, or not finite.
@@ -66,14 +62,10 @@ def _all_finite(image: Tensor) -> bool:
 
 
 def checked_label(label: Tensor, image: Tensor, classes: int, *, values: bool) -> Tensor:
-    """Check that a label is (B, H, W) classes and fits the image, and return it as int64.
+    """Check that a label is (B, H, W) classes and fits the image (B, C, H, W); return it as int64.
 
-    Args:
-        label: (B, H, W) integer classes.
-        image: (B, C, H, W).
-        classes: K that the model was built for.
-        values: Whether to look at the values of a label on an accelerator too, which waits for
-            the device. On the CPU they are always looked at.
+    With ``values``, those of a label on an accelerator are looked at too, which waits for the
+    device. On the CPU they always are.
 
     Raises:
         InputError: The label is of another rank, size, type or device, or out of range.

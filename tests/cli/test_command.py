@@ -52,12 +52,6 @@ def test_the_version_is_the_packages(command):
     assert command("--version")[1].strip() == f"probseg {probseg.__version__}"
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_learns_how_to_complete(command, shell):
-    status, output, _ = command("completion", shell)
-    assert status == 0 and "probseg" in output
-
-
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [

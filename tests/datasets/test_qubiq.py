@@ -99,9 +99,6 @@ def test_pictures_are_upright_and_masks_lie_on_them(tmp_path: Path) -> None:
     assert_array_equal(masks[0], mask.T)
     assert_array_equal(masks[1], mask.T)
     assert_allclose(dataset.spacing, [[0.25, 0.5]])
-    stored = load(tmp_path, orient=False)[0]
-    assert_array_equal(stored.masks[0], mask)
-    assert_array_equal(stored.masks[1], mask[::-1])
 
 
 def test_spacing_and_masks_follow_the_size(tmp_path: Path) -> None:
@@ -233,7 +230,7 @@ FAULTS: dict[str, tuple[str, Any, str]] = {
         "values 0.99999",
     ),
     "below zero": (MASK, lambda path: save(path, -drawn(11, 11).astype(np.int16)), "values -1"),
-    "a mask of channels": (MASK, lambda path: save(path, drawn(11, 11, 3)), "with 3 channels"),
+    "a mask of channels": (MASK, lambda path: save(path, drawn(11, 11, 3)), "has 3 channels"),
     "an image of channels": (IMAGE, lambda path: save(path, noise(11, 11, 3)), "has 3 channels"),
     "no image": (IMAGE, Path.unlink, "has no image.nii.gz"),
     "no masks": (

@@ -31,7 +31,7 @@ from probseg.registry import registry
 from probseg.training.augmentation import apply, draw
 from probseg.training.data import TrainingData
 from probseg.training.distributed import Share
-from probseg.training.finite import DivergenceWatch
+from probseg.training.finite import FiniteWatch
 from probseg.training.module import TrainingModule
 from probseg.training.settings import TrainingSettings
 
@@ -203,14 +203,14 @@ def test_augmentation_never_waits():
 
 def test_losses_are_looked_at_once_in_fifty_steps():
     gpu = FakeCuda()
-    watch = DivergenceWatch(1e-4)
+    watch = FiniteWatch(1e-4)
     value = gpu.tensor(torch.ones(()))
     with gpu:
         for step in range(49):
             watch.note(step, {"loss": value})
         assert gpu.waits == []
         watch.note(49, {"loss": value})
-    assert set(gpu.waits) == {"a value is read: training/finite.py:_first_not_finite"}
+    assert set(gpu.waits) == {"a value is read: training/finite.py:_fetched"}
 
 
 # Where the host waits, entry by entry

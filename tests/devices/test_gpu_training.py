@@ -15,7 +15,7 @@ from training_toys import Discs, make_model, quick
 from probseg.datasets.annotators import annotation
 from probseg.interfaces import Batch
 from probseg.metrics.collapse import latent_statistics
-from probseg.training import DivergenceError, LatentHealth, fit
+from probseg.training import LatentHealth, NonFiniteError, fit
 from probseg.training.augmentation import apply, draw
 from probseg.training.gradients import accumulate, clip
 
@@ -200,7 +200,7 @@ class Poison(Callback):
 @pytest.mark.parametrize("name", [None, "csae", "deterministic"])
 def test_nan_on_the_device_alone_ends_the_run_by_name(name):
     model = None if name is None else tiny(name)
-    with pytest.raises(DivergenceError, match="training diverged at step 4: cross_entropy is nan"):
+    with pytest.raises(NonFiniteError, match="training diverged at step 4: cross_entropy is nan"):
         run(DEVICE, model, callbacks=[Poison(4)])
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from probseg.datasets.cache.packing import pack
-from probseg.datasets.cache.source import Block
+from probseg.datasets.cache.source import Record
 
 
 class Cases(NamedTuple):
@@ -101,15 +101,15 @@ class _Arrays:
     def __len__(self) -> int:
         return len(self.cases.images)
 
-    def chunks(self) -> list[int]:
-        return [0]
+    def items(self) -> range:
+        return range(len(self))
 
     def faults(self) -> list[str]:
         return []
 
-    def read(self, chunk: int) -> Block:
-        ids = [f"case{row}" for row in range(len(self))]
-        return Block(ids, self.cases.patients, self.cases.images[:, None], self.cases.masks)
+    def read(self, row: int) -> list[Record]:
+        image, masks = self.cases.images[row, None], self.cases.masks[row]
+        return [Record(f"case{row}", self.cases.patients[row], image, masks)]
 
 
 def write_files(root: Path, files: dict[str, bytes]) -> Path:

@@ -5,7 +5,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.execution.attempts import Attempt
+from benchmarks.execution.local import Attempt
 
 
 class Deadly(Attempt):

@@ -102,16 +102,6 @@ def test_a_hub_that_does_not_answer(hub, monkeypatch):
         tiny("punet").push_to_hub(REPOSITORY)
 
 
-def test_the_class_method_wants_its_class(hub):
-    from probseg.models.deterministic import DeterministicModel
-    from probseg.models.latent import LatentVariableModel
-
-    tiny("csae").push_to_hub(REPOSITORY)
-    assert isinstance(LatentVariableModel.from_pretrained(REPOSITORY), LatentVariableModel)
-    with pytest.raises(CheckpointError, match="holds a LatentVariableModel and no Determ"):
-        DeterministicModel.from_pretrained(REPOSITORY)
-
-
 def test_no_test_reaches_another_hub(hub):
     tiny("punet").push_to_hub(REPOSITORY)
     assert hub.requests and os.environ["HF_TOKEN"] == "hf_nobody"

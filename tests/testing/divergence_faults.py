@@ -107,6 +107,6 @@ FAULTS = {
         "grows_with_the_distance": [WrongSign, Saturates],
         "gradients_reach_both_sides": [OneSided],
         "takes_projected_densities": [ClosedFormOnly, OneNumberOfProjected, OverflowsOnProjected],
-        "every_parameter_gets_a_gradient": [UnusedParameter],
+        "divergence_reaches_every_parameter": [UnusedParameter],
     }
 }

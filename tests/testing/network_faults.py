@@ -197,23 +197,23 @@ SOUND = {"backbone": Backbone, "encoder": Encoder, "decoder": Decoder}
 FAULTS = {
     "backbone": {
         "features_have_the_size_of_the_image": [Shrinks, WithoutStride],
-        "an_image_ignores_its_batch": [MixesImages],
+        "features_ignore_the_batch": [MixesImages],
         "features_depend_on_every_channel": [DropsAChannel],
-        "every_parameter_gets_a_gradient": [UnusedBackboneParameter, InfiniteGradient],
+        "features_reach_every_parameter": [UnusedBackboneParameter, InfiniteGradient],
         "weights_are_all_there_is": [HiddenWeight, NoModule],
     },
     "encoder": {
         "density_and_context_have_their_shapes": [MeanOnly, EachDimensionAlone, WrongContextWidth],
         "scale_is_positive_and_bounded": [UnboundedScale],
         "density_depends_on_every_channel": [BlindToTheLabel],
-        "an_image_ignores_its_batch": [MixesDensities],
-        "every_parameter_gets_a_gradient": [UnusedEncoderParameter],
+        "density_ignores_the_batch": [MixesDensities],
+        "density_reaches_every_parameter": [UnusedEncoderParameter],
     },
     "decoder": {
         "logits_have_their_shape": [TwoAxesOnly, OneMoreAxis],
         "samples_at_once_equal_samples_one_by_one": [SamplesMix],
-        "an_image_ignores_its_batch": [ImagesMix],
+        "logits_ignore_the_batch": [ImagesMix],
         "logits_depend_on_latent_and_features": [BlindToADimension, BlindToAFeature],
-        "every_parameter_gets_a_gradient": [UnusedDecoderParameter],
+        "logits_reach_every_parameter": [UnusedDecoderParameter],
     },
 }

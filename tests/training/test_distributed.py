@@ -10,7 +10,7 @@ from training_toys import Discs, quick
 
 from probseg import build
 from probseg.errors import OptionError, ProbsegError
-from probseg.training import DivergenceError, fit
+from probseg.training import NonFiniteError, fit
 from probseg.training.distributed import Share, process_errors
 from probseg.training.execution import Purpose, derive_seed
 
@@ -84,7 +84,7 @@ def _fail(rank: int, error: Exception) -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "told"),
     [
-        (DivergenceError("training diverged at step 3"), DivergenceError, "^training diverged"),
+        (NonFiniteError("training diverged at step 3"), NonFiniteError, "^training diverged"),
         (MemoryError("no more: none"), ProbsegError, "^MemoryError: no more: none$"),
     ],
 )

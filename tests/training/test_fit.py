@@ -16,7 +16,7 @@ from training_toys import Discs, ToyModel, make_model, quick
 
 from probseg.errors import CheckpointError, DataError, InputError
 from probseg.interfaces import Batch
-from probseg.training import DivergenceError, FitResult, fit
+from probseg.training import FitResult, NonFiniteError, fit
 from probseg.training.data import _check_batch
 from probseg.utils.atomic_files import WriteError
 
@@ -182,7 +182,7 @@ def test_divergence_names_the_term_and_keeps_the_rounds_before(
 ):
     model = Exploding()
     model.remaining = remaining
-    with pytest.raises(DivergenceError, match=r"diverged at step \d+: kl is inf; lower the"):
+    with pytest.raises(NonFiniteError, match=r"diverged at step \d+: kl is inf; lower the"):
         fit(model, train, validation, quick(validate_every=1), out=tmp_path)
     kept = {path.name for path in tmp_path.iterdir()} - {"tensorboard", "run.json"}
     assert kept == ({"best.safetensors", "last.ckpt", "history.json"} if remaining else set())

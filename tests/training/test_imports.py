@@ -17,7 +17,7 @@ def show(name, hidden):
         print(type(error).__name__, error)
     del sys.modules[hidden]
 
-from probseg.training import TrainingSettings, check_finite
+from probseg.training import TrainingSettings, FiniteWatch
 print("lightning" in sys.modules, "kornia" in sys.modules)
 show("LatentHealth", "lightning")
 show("fit", "lightning")

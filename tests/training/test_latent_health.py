@@ -191,27 +191,24 @@ def test_a_healthy_model_is_told_nothing(caplog):
     assert said == ""
 
 
-@pytest.mark.parametrize("every", [None, 1])
-def test_training_goes_on_as_without_it(every, train, validation, tmp_path):
+def test_training_goes_on_as_without_it(train, validation, tmp_path):
     plain, watched = make_model(), make_model()  # with dropout and batch normalisation
     alone = fit(plain, train, validation, quick(), progress=False)
-    watch = LatentHealth(validation, every=every)
+    watch = LatentHealth(validation)
     beside = fit(watched, train, validation, quick(), out=tmp_path, callbacks=[watch])
     for left, right in zip(alone.history, beside.history, strict=True):
         assert all(right[name] == left[name] for name in left if name != "seconds")
     assert all(torch.equal(w, watched.state_dict()[n]) for n, w in plain.state_dict().items())
-    steps = [3, 6, 9, 12] if every is None else list(range(1, 13))
-    assert [step for step, _ in watch.history] == steps
+    assert [step for step, _ in watch.history] == [3, 6, 9, 12]
     last = watch.history[-1][1].scalars()
     told = {f"latent/{name}": pytest.approx(value, rel=1e-6) for name, value in last.items()}
     assert set(last) == {
         *("gini", "effective_rank", "diversity", "active_units", "kl", "kl_0", "kl_1", "kl_2")
     }
     assert {name: beside.history[-1][name] for name in told} == told
-    if every is None:
-        events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-        logged = [[e.step for e in events.Scalars(f"{s}/gini")] for s in ("latent", "prior")]
-        assert logged[0] == logged[1] and len(logged[0]) == len(steps)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    logged = [[e.step for e in events.Scalars(f"{s}/gini")] for s in ("latent", "prior")]
+    assert logged[0] == logged[1] and len(logged[0]) == 4
 
 
 class Own(LightningModule):
@@ -244,7 +241,7 @@ def run(module: LightningModule, watch: LatentHealth) -> None:
 
 
 def test_any_lightning_module_can_be_watched():
-    watch = LatentHealth(Discs(4), every=4, samples=2)
+    watch = LatentHealth(Discs(4), samples=2)
     run(Own(small()), watch)
     assert [step for step, _ in watch.history] == [4, 8]
     deterministic = probseg.build("deterministic", backbone={"name": "unet", "channels": (4,)})
@@ -253,7 +250,7 @@ def test_any_lightning_module_can_be_watched():
 
 
 def test_options_out_of_range_are_refused():
-    for name in ("images", "samples", "patience", "every"):
+    for name in ("images", "samples"):
         with pytest.raises(OptionError, match=f"{name} must be an integer of at least 1, not 0"):
             LatentHealth(probe(), **{name: 0})
     with pytest.raises(OptionError, match="'discs' holds no image"):

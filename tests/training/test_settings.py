@@ -22,7 +22,7 @@ def test_defaults_are_table_4():
 
 def test_a_table_of_toml_becomes_settings():
     table = tomllib.loads("batch_size = 8\nlearning_rate = 1e-3\nchannels_last = true\nclip = 100")
-    settings = TrainingSettings.from_mapping(table)
+    settings = TrainingSettings(**table)
     assert settings == TrainingSettings(
         batch_size=8, learning_rate=1e-3, channels_last=True, clip=100
     )
@@ -56,10 +56,3 @@ def test_a_table_of_toml_becomes_settings():
 def test_a_value_that_cannot_train_is_named(change, message):
     with pytest.raises(OptionError, match=message):
         TrainingSettings(**change)
-
-
-def test_an_unknown_key_gets_the_nearest_one():
-    with pytest.raises(OptionError, match="'batchsize'; did you mean 'batch_size'"):
-        TrainingSettings.from_mapping({"batchsize": 3})
-    with pytest.raises(OptionError, match="setting is called 'xyz'; Known: annotator, augment"):
-        TrainingSettings.from_mapping({"xyz": 3})

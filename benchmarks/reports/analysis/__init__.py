@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis.claims import Verdict, verdicts
-from benchmarks.reports.analysis.dataset_results import by_dataset
 from benchmarks.reports.analysis.paper_tables import PaperTable, paper_tables
 from benchmarks.reports.analysis.rules import Evidence
+from benchmarks.reports.dataset_results import by_dataset
 
 
 @dataclass(frozen=True)

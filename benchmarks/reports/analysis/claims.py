@@ -7,7 +7,8 @@ reported, but decide nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -22,16 +23,19 @@ from benchmarks.reports.analysis.rules import (
     is_best,
     is_correlated,
     is_discardable,
-    is_spread,
-)
-from benchmarks.reports.analysis.training_curves import (
     is_lower_throughout,
     is_more_volatile,
+    is_spread,
     rises_early,
 )
 
 Outcome = Literal["reproduced", "not reproduced", "not tested"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+HEADINGS: Mapping[Outcome, str] = {
+    "reproduced": "Reproduced",
+    "not reproduced": "Not reproduced",
+    "not tested": "Not tested, though run in another setting",
+}
 RIVALS = ("punet", "2p-planar")
 # Section 5.2, of the PU-Net's samples.
 UNDERESTIMATED = ("qubiq-brain-growth", "qubiq-brain-tumor")
@@ -79,20 +83,23 @@ def _of_table(table: Published) -> Iterator[Claim]:
         if table.lowest(metric) == "csae":
             text = f"The cSAE has the lowest {paper.metric_name(metric)} of the three models"
             yield Claim(text, data, source, paper.ROWS, _csae_is_best(metric))
-    if table.value("2p-planar", "w-iou").mean < table.value("punet", "w-iou").mean:
-        text = "A flow on the posterior alone (2p-planar) lowers the PU-Net's Ŵ (1 − IoU)"
-        rule = partial(is_best, row="2p-planar", rivals=("punet",), metric="w-iou")
-        yield Claim(text, data, source, ("2p-planar", "punet"), rule)
+    yield from _flow_helps(table, "w-iou", source)
+
+
+def _flow_helps(table: Published, metric: str, source: str) -> Iterator[Claim]:
+    rows = "2p-planar", "punet"
+    if table.value(rows[0], metric).mean < table.value(rows[1], metric).mean:
+        name = paper.metric_name(metric)
+        text = f"A flow on the posterior alone (2p-planar) lowers the PU-Net's {name}"
+        rule = partial(is_best, row=rows[0], rivals=rows[1:], metric=metric)
+        yield Claim(text, table.dataset, source, rows, rule)
 
 
 def _of_index(table: Published) -> Iterator[Claim]:
     data, source = table.dataset, "§5.1 and Table 1"
     text = "The cSAE retains the singular values most: the lowest Gini index of the three models"
     yield Claim(text, data, source, paper.ROWS, _csae_is_best("gini"))
-    if table.value("2p-planar", "gini").mean < table.value("punet", "gini").mean:
-        text = "A flow on the posterior alone (2p-planar) lowers the PU-Net's Gini index"
-        rule = partial(is_best, row="2p-planar", rivals=("punet",), metric="gini")
-        yield Claim(text, data, source, ("2p-planar", "punet"), rule)
+    yield from _flow_helps(table, "gini", source)
     text = "The Gini index is correlated with Ŵ: the lower, the better"
     yield Claim(text, data, "§5.1", paper.ROWS, is_correlated)
 
@@ -125,11 +132,7 @@ def _csae_is_best(metric: str) -> Callable[[Evidence], Judgement]:
 
 
 def verdicts(evidence: Iterable[Evidence]) -> list[Verdict]:
-    """Judge every claim of the paper.
-
-    Args:
-        evidence: Of every data set that was run, of any profile.
-    """
+    """Judge every claim of the paper by the data sets that were run, of any profile."""
     evidence = list(evidence)
     return [_verdict(claim, evidence) for claim in claims()]
 
@@ -178,3 +181,25 @@ def _reserved(claim: Claim, evidence: Evidence, why: str) -> str:
     of_rows = (reservations(evidence.results, row) for row in claim.rows)
     distinct = dict.fromkeys(chain.from_iterable(of_rows))
     return why + (f" With reservations: {'; '.join(distinct)}." if distinct else "")
+
+
+def verdicts_markdown(verdicts: Sequence[Verdict]) -> str:
+    """Return the verdicts by outcome; claims on data sets that were not run are only counted."""
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    parts = [
+        "## Verdicts on the paper's claims",
+        ", ".join(f"{counts[outcome]} {outcome}" for outcome in HEADINGS) + ".",
+    ]
+    tested = [v for v in verdicts if not v.why.startswith("No results")]
+    for outcome, heading in HEADINGS.items():
+        items = [_item(verdict) for verdict in tested if verdict.outcome == outcome]
+        parts += [f"### {heading}", "\n".join(items)] if items else []
+    reasons = Counter(verdict.why for verdict in verdicts if verdict.why.startswith("No results"))
+    missing = [f"- {why} Claims not tested: {count}." for why, count in reasons.items()]
+    parts += ["### Not tested", "\n".join(missing)] if missing else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _item(verdict: Verdict) -> str:
+    source = f"{paper.dataset_name(verdict.dataset)}, {verdict.source}"
+    return f"- **{verdict.claim}** ({source}). {verdict.why}"

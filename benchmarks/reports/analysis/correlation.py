@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from benchmarks.reports.analysis.bootstrap import FEWEST, Coefficient, coefficient
-from benchmarks.reports.analysis.dataset_results import DatasetResults, Paired
+from benchmarks.reports.analysis.paired import INTERVAL, RESAMPLES, draws, members
 from benchmarks.reports.analysis.paper import ROWS as PAPER_ROWS
+from benchmarks.reports.analysis.paper import metric_name
+from benchmarks.reports.dataset_results import DatasetResults, Groups, Paired, Values
+from benchmarks.tables import Column, TableCell, interval, number
 
 KERNELS = ("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy")
+FEWEST = 4  # points of a correlation; three lie on a line too easily
+
+
+class Coefficient(NamedTuple):
+    """A correlation with its 95 % bootstrap interval; NaN where a side does not vary."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +40,21 @@ class Correlation:
     points: int
     pearson: Coefficient
     spearman: Coefficient
+
+
+def _coefficient_cell(coefficient: Coefficient) -> TableCell:
+    limits = interval(coefficient.low, coefficient.high, ".2f").text
+    value = number(coefficient.value, ".2f")
+    return TableCell(f"{value.text} ({limits})", value.value)
+
+
+CORRELATION_COLUMNS: Sequence[Column[Correlation]] = (
+    Column("metric", lambda one: metric_name(one.metric), number=False),
+    Column("over", lambda one: f"{one.over} of {', '.join(one.rows)}", number=False),
+    Column("points", lambda one: one.points),
+    Column("Pearson", lambda one: _coefficient_cell(one.pearson)),
+    Column("Spearman", lambda one: _coefficient_cell(one.spearman)),
+)
 
 
 def correlations(results: DatasetResults) -> list[Correlation]:
@@ -81,3 +108,34 @@ def _correlation(
         pearson=coefficient(pair.first, pair.second, pair.groups),
         spearman=coefficient(*ranks, pair.groups),
     )
+
+
+def coefficient(x: Values, y: Values, groups: Groups) -> Coefficient:
+    """Return Pearson's correlation of x (N,) and y (N,); of ranks it is Spearman's.
+
+    The interval resamples whole groups (N,), such as the images of a patient. Ranks stay those of
+    the full sample, which saves ranking every resample anew and hardly moves the interval.
+    """
+    member = members(groups)
+    weights = draws(int(member.max()) + 1)[:, member]
+    resampled = _weighted(x, y, weights)
+    defined = resampled[np.isfinite(resampled)]
+    value = float(_weighted(x, y, np.ones((1, len(x))))[0])
+    if member.max() + 1 < FEWEST or len(defined) < RESAMPLES / 2:
+        return Coefficient(value, float("nan"), float("nan"))
+    low, high = np.quantile(defined, INTERVAL)
+    return Coefficient(value, float(low), float(high))
+
+
+def _weighted(x: Values, y: Values, weights: Values) -> Values:
+    """Return the correlation under each row of weights (B, N); NaN where a side is constant."""
+    x, y = (v - v.mean() for v in (x, y))
+    total = weights.sum(1)
+    mean_x, mean_y = weights @ x / total, weights @ y / total
+    covariance = weights @ (x * y) / total - mean_x * mean_y
+    variances = (weights @ (x * x) / total - mean_x**2) * (weights @ (y * y) / total - mean_y**2)
+    vary = variances > 1e-12 * (x.var() * y.var())
+    if not x.any() or not y.any():
+        return np.full(len(weights), np.nan)
+    safe = np.where(vary, variances, 1.0)
+    return np.where(vary, covariance / np.sqrt(safe), np.nan).clip(-1, 1)

@@ -1,23 +1,28 @@
-"""Paired tests between models over the test images."""
+"""Paired tests between models over the test images, with intervals from the cluster bootstrap."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import reduce
+from functools import lru_cache, partial, reduce
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks.reports.analysis.bootstrap import mean_interval
-from benchmarks.reports.analysis.dataset_results import DatasetResults, Groups, Paired, Values
 from benchmarks.reports.analysis.paper import ROWS as PAPER_ROWS
+from benchmarks.reports.analysis.paper import metric_name
+from benchmarks.reports.dataset_results import DatasetResults, Groups, Values
 from benchmarks.reports.results_table import COLUMNS
+from benchmarks.tables import Best, Column, TableCell, interval, number
 
+BEST: Mapping[str, Best] = {c.name: c.best for c in COLUMNS} | {"ncc": "high"}
 # Hungarian-matched IoU is 1 − Ŵ (1 − IoU): a test of it would only repeat that one.
-BETTER = {c.name: c.best for c in COLUMNS if c.best and c.name != "hungarian-iou"} | {"ncc": "high"}
+TESTED = tuple(metric for metric, best in BEST.items() if best and metric != "hungarian-iou")
 LEVEL = 0.05
+RESAMPLES = 2000
+INTERVAL = (0.025, 0.975)
 FEW = 13  # images, of which scipy's test is exact with ties too, but takes seconds
 
 
@@ -49,27 +54,34 @@ class PairedTest(Comparison):
     adjusted: float  # p after Holm's correction over its family
 
     @property
-    def lower(self) -> str | None:
-        """The row that is lower, where interval and adjusted p agree that one is."""
-        if not self.adjusted < LEVEL or not self.low * self.high > 0:
-            return None
-        return self.first if self.difference < 0 else self.second
-
-    @property
     def better(self) -> str | None:
         """The row that is better, where interval and adjusted p agree that one is."""
-        if self.lower is None or BETTER.get(self.metric, "low") == "low":
-            return self.lower
-        return self.second if self.lower == self.first else self.first
+        if not self.adjusted < LEVEL or not self.low * self.high > 0:
+            return None
+        rows = self.first, self.second
+        lower, higher = rows if self.difference < 0 else rows[::-1]
+        return {"low": lower, "high": higher, "": None}[BEST.get(self.metric, "low")]
+
+
+def _side(test: PairedTest, name: str) -> TableCell:
+    row = str(getattr(test, name))
+    return TableCell(row, row, "better" if test.better == row else "")
+
+
+TEST_COLUMNS: Sequence[Column[PairedTest]] = (
+    Column("metric", lambda test: metric_name(test.metric), number=False),
+    Column("first", partial(_side, name="first"), number=False),
+    Column("second", partial(_side, name="second"), number=False),
+    Column("difference", lambda test: number(test.difference)),
+    Column("95 % interval", lambda test: interval(test.low, test.high)),
+    Column("effect", lambda test: number(test.rank_biserial, ".2f")),
+    Column("p", lambda test: TableCell(f"{test.p:.2g}", test.p)),
+    Column("p, Holm", lambda test: TableCell(f"{test.adjusted:.2g}", test.adjusted)),
+)
 
 
 def compare(first: Values, second: Values, groups: Groups) -> Comparison:
-    """Compare two samples of the same images.
-
-    Args:
-        first: One value an image (N,).
-        second: The other value of the same images (N,).
-        groups: Patient of each image (N,), the unit that the bootstrap resamples.
+    """Compare two samples (N,) of the same images, whose patients (N,) the bootstrap resamples.
 
     References:
         Wilcoxon, "Individual comparisons by ranking methods", 1945; Kerby, "The simple difference
@@ -88,6 +100,36 @@ def compare(first: Values, second: Values, groups: Groups) -> Comparison:
         rank_biserial=rank_biserial(differences),
         p=signed_rank(differences),
     )
+
+
+def mean_interval(values: Values, groups: Groups) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of values (N,), NaN for a single group.
+
+    It is the percentile interval of the cluster bootstrap, which resamples whole groups (N,).
+
+    References:
+        Davison and Hinkley, "Bootstrap methods and their application", 1997, section 3.8.
+    """
+    member = members(groups)
+    sums, counts = np.bincount(member, values), np.bincount(member)
+    if len(counts) < 2:
+        return float("nan"), float("nan")
+    weights = draws(len(counts))
+    low, high = np.quantile(weights @ sums / (weights @ counts), INTERVAL)
+    return float(low), float(high)
+
+
+def members(groups: Groups) -> NDArray[np.intp]:
+    """Return the index of each image's group (N,)."""
+    numbers: NDArray[np.intp] = np.unique(groups, return_inverse=True)[1]
+    return numbers
+
+
+@lru_cache(maxsize=8)
+def draws(groups: int) -> Values:
+    """Return how often each resample draws each group (B, G), the same at every call."""
+    share = np.full(groups, 1 / groups)
+    return np.random.default_rng(0).multinomial(groups, share, size=RESAMPLES).astype(float)
 
 
 def signed_rank(differences: Values) -> float:
@@ -159,17 +201,21 @@ def _paper_first(row: str) -> int:
 
 
 def _family(results: DatasetResults, pairs: Iterable[tuple[str, str]]) -> list[PairedTest]:
-    tests = [_test(results, *pair, metric) for pair in pairs for metric in BETTER]
-    defined = [test for test in tests if test is not None]
-    adjusted = holm([test.p for test in defined])
-    return [replace(test, adjusted=p) for test, p in zip(defined, adjusted, strict=True)]
+    tests = (paired_test(results, *pair, metric) for pair in pairs for metric in TESTED)
+    return adjust([test for test in tests if test is not None])
 
 
-def _test(results: DatasetResults, first: str, second: str, metric: str) -> PairedTest | None:
-    pair = results.paired((first, metric), (second, metric))
+def paired_test(
+    results: DatasetResults, first: str, second: str, metric: str, variant: str = "base"
+) -> PairedTest | None:
+    """Compare two rows in one metric, or return None where they share no image.
+
+    The adjusted p is that of this test alone until it is adjusted for its family.
+    """
+    pair = results.paired((first, metric), (second, metric), variants=(variant, variant))
     if pair is None:
         return None
-    comparison = compare_pair(pair)
+    comparison = compare(pair.first, pair.second, pair.groups)
     return PairedTest(
         **asdict(comparison),
         profile=results.profile,
@@ -182,6 +228,7 @@ def _test(results: DatasetResults, first: str, second: str, metric: str) -> Pair
     )
 
 
-def compare_pair(pair: Paired) -> Comparison:
-    """Compare the two sides of a pair."""
-    return compare(pair.first, pair.second, pair.groups)
+def adjust(tests: Sequence[PairedTest]) -> list[PairedTest]:
+    """Return a family of tests with p adjusted by Holm's procedure."""
+    adjusted = holm([test.p for test in tests])
+    return [replace(test, adjusted=p) for test, p in zip(tests, adjusted, strict=True)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.jobs.cells import Cell, make_cell
-from benchmarks.reports.analysis.dataset_results import DatasetResults
+from benchmarks.reports.dataset_results import DatasetResults
 from benchmarks.reports.results_table import Summary
 from benchmarks.suite.definition import Suite, read_suite
 from benchmarks.suite.settings import FOLDS

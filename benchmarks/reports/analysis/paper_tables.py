@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from benchmarks.reports.analysis import paper
-from benchmarks.reports.analysis.dataset_results import DatasetResults
 from benchmarks.reports.analysis.paper import Published, published
-from benchmarks.reports.results_table import COLUMNS, Summary, summaries
+from benchmarks.reports.dataset_results import DatasetResults
+from benchmarks.reports.results_table import COLUMNS, MetricColumn, Summary, summaries
+from benchmarks.tables import Column, Table, TableCell, to_csv
 
 # The columns of the paper's tables, all with three digits.
-PAPER_COLUMNS = tuple(replace(c, digits=3) for c in COLUMNS if c.name in paper.PRINTED)
+PAPER_COLUMNS = {c.name: replace(c, digits=3) for c in COLUMNS if c.name in paper.PRINTED}
 # The paper does not say how it normalises the cross-entropy, so only its order compares.
 INCOMPARABLE = ("w-cross-entropy",)
 LEGEND = (
@@ -33,13 +36,7 @@ class PaperValue:
     differs: bool  # by more than both deviations together
 
 
-@dataclass(frozen=True)
-class PaperRow:
-    """One model on one data set."""
-
-    dataset: str
-    model: str
-    values: Mapping[str, PaperValue]  # by metric
+PaperRow = Mapping[str, PaperValue]  # by metric
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class PaperTable:
     number: int
     profile: str
     caption: str
-    rows: Sequence[PaperRow]
+    rows: Mapping[tuple[str, str], PaperRow]  # by data set and model
 
 
 def paper_tables(datasets: Iterable[DatasetResults]) -> list[PaperTable]:
@@ -69,66 +66,50 @@ def paper_tables(datasets: Iterable[DatasetResults]) -> list[PaperTable]:
 
 
 def _table(number: int, profile: str, by_dataset: Mapping[str, DatasetResults]) -> PaperTable:
-    tables = [table for table in published() if table.number == number]
-    rows = [row for table in tables for row in _rows(table, by_dataset.get(table.dataset))]
-    ran = [by_dataset[table.dataset] for table in tables if table.dataset in by_dataset]
-    return PaperTable(number, profile, _caption(number, profile, ran), rows)
-
-
-def _caption(number: int, profile: str, ran: Sequence[DatasetResults]) -> str:
+    rows: dict[tuple[str, str], PaperRow] = {}
     parts = [f"Table {number} of the paper, and profile {profile} beside it."]
     if profile != paper.PROFILE:
         parts.append("This is not the paper's setting: the numbers do not compare.")
-    notes = dict.fromkeys(note for results in ran for note in _notes(results))
-    return " ".join([*parts, *notes, LEGEND])
+    for table in (table for table in published() if table.number == number):
+        results = by_dataset.get(table.dataset)
+        rows |= _rows(table, results)
+        if results and profile == paper.PROFILE:
+            parts += _notes(results)
+    return PaperTable(number, profile, " ".join([*parts, LEGEND]), rows)
 
 
-def _notes(results: DatasetResults) -> list[str]:
-    if results.profile != paper.PROFILE:
-        return []
+def _notes(results: DatasetResults) -> Iterator[str]:
     rows = [row for row in paper.ROWS if row in results.rows]
     notes = [
         note
         for row in rows
         for note in paper.departures(results, row) + paper.reservations(results, row)
     ]
-    joined = "; ".join(dict.fromkeys(notes))
-    return [f"{paper.dataset_name(results.dataset)}: {joined}."] if notes else []
+    if notes:
+        yield f"{paper.dataset_name(results.dataset)}: {'; '.join(dict.fromkeys(notes))}."
 
 
-def _rows(table: Published, results: DatasetResults | None) -> list[PaperRow]:
+def _rows(
+    table: Published, results: DatasetResults | None
+) -> Iterator[tuple[tuple[str, str], PaperRow]]:
     own = results.rows if results else {}
     ours = {model: summaries(own.get(model, ())) for model in table.rows}
     comparable = results is not None and results.profile == paper.PROFILE
-    best = {metric: _lowest(metric, ours.values()) for metric in paper.PRINTED}
-    return [
-        PaperRow(
-            table.dataset,
-            model,
-            {
-                metric: PaperValue(
-                    paper=printed[metric],
-                    ours=(mine := ours[model].get(metric)),
-                    paper_best=table.lowest(metric) == model,
-                    best=mine is not None and _shown(mine) == best[metric],
-                    differs=comparable
-                    and metric not in INCOMPARABLE
-                    and _differs(printed[metric], mine),
-                )
-                for metric in paper.PRINTED
-            },
-        )
-        for model, printed in table.rows.items()
-    ]
-
-
-def _lowest(metric: str, models: Iterable[Mapping[str, Summary]]) -> str | None:
-    values = [model[metric] for model in models if metric in model]
-    return _shown(min(values)) if len(values) > 1 else None
-
-
-def _shown(value: Summary) -> str:
-    return f"{value.mean:.3f}"
+    best = {m: c.best_of(row.get(m) for row in ours.values()) for m, c in PAPER_COLUMNS.items()}
+    for model, printed in table.rows.items():
+        values = {}
+        for metric, column in PAPER_COLUMNS.items():
+            mine = ours[model].get(metric)
+            values[metric] = PaperValue(
+                paper=printed[metric],
+                ours=mine,
+                paper_best=table.lowest(metric) == model,
+                best=mine is not None and column.shown(mine) == best[metric],
+                differs=comparable
+                and metric not in INCOMPARABLE
+                and _differs(printed[metric], mine),
+            )
+        yield (table.dataset, model), values
 
 
 def _differs(printed: Summary, ours: Summary | None) -> bool:
@@ -136,3 +117,57 @@ def _differs(printed: Summary, ours: Summary | None) -> bool:
     if ours is None or ours.sd is None or printed.sd is None:
         return False
     return abs(ours.mean - printed.mean) > ours.sd + printed.sd
+
+
+@dataclass(frozen=True)
+class _PrintedRow:
+    """A row as it is printed: what the paper prints of a model, or what was measured here."""
+
+    dataset: str
+    model: str
+    ours: bool
+    values: PaperRow
+
+
+def paper_table(table: PaperTable) -> Table:
+    """Return a table of the paper: a row with its values of each model, then one with ours."""
+    profile = re.sub("[^a-z0-9]+", "-", table.profile.lower())
+    columns: list[Column[_PrintedRow]] = [
+        Column("Data set", lambda r: paper.dataset_name(r.dataset), number=False, once=True),
+        Column("Model", lambda r: paper.model_name(r.model), number=False, once=True),
+        Column("", lambda r: "here" if r.ours else "paper", number=False, hint="source"),
+        *(column.column(partial(_cell, column=column)) for column in PAPER_COLUMNS.values()),
+    ]
+    return Table.of(
+        columns,
+        [_PrintedRow(*key, ours, row) for key, row in table.rows.items() for ours in (False, True)],
+        title=f"Table {table.number}, profile {table.profile}",
+        caption=table.caption,
+        label=f"paper-{table.number}-{profile}",
+    )
+
+
+def _cell(printed: _PrintedRow, *, column: MetricColumn) -> TableCell:
+    value = printed.values[column.name]
+    if not printed.ours:
+        return column.cell(value.paper, best=value.paper_best)
+    return column.cell(value.ours, best=value.best, suffix="†" if value.differs else "")
+
+
+def paper_csv(tables: Sequence[PaperTable]) -> str:
+    """Return the paper's values and ours at full precision, one line a metric, as CSV."""
+    names = (
+        *("table", "profile", "dataset", "model", "metric", "paper_mean", "paper_sd"),
+        *("mean", "sd", "cells", "differs"),
+    )
+    lines = [
+        (
+            *(table.number, table.profile, *key, metric, *value.paper[:2]),
+            *(value.ours or (None, None, 0)),
+            int(value.differs),
+        )
+        for table in tables
+        for key, row in table.rows.items()
+        for metric, value in row.items()
+    ]
+    return to_csv(names, lines)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+from scipy import stats
+
+from benchmarks import tables
 from benchmarks.reports.analysis import paper
 from benchmarks.reports.analysis.correlation import Correlation, correlations
-from benchmarks.reports.analysis.dataset_results import DatasetResults
 from benchmarks.reports.analysis.paired import (
     LEVEL,
     Comparison,
     PairedTest,
-    compare_pair,
+    compare,
     paired_tests,
 )
-from benchmarks.tables import number
+from benchmarks.reports.dataset_results import DatasetResults, Values
+from probseg.plots import Curve, resample
 
 MARGIN = 0.05  # of the mean: priors that differ by less score alike
+EARLY = 25  # of 100 parts of the training
+WARM_UP = 5
+ALWAYS = 0.95  # of the time
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def is_spread(evidence: Evidence, row: str, *, more: bool) -> Judgement:
     pair = evidence.results.paired((row, "diversity"), (row, "annotator-diversity"))
     if pair is None:
         return Judgement(None, "Diversity has no values to compare.")
-    test = compare_pair(pair)
+    test = compare(pair.first, pair.second, pair.groups)
     holds = test.p < LEVEL and (test.low > 0 if more else test.high < 0)
     samples, annotators = signed(test.first_mean), signed(test.second_mean)
     name, difference = paper.model_name(row), differs(test, p=test.p)
@@ -88,7 +94,7 @@ def is_discardable(evidence: Evidence, row: str, *, metric: str = "w-iou") -> Ju
     pair = evidence.results.paired(answer, answer, variants=("base", "projected"))
     if pair is None:
         return Judgement(None, "The projected prior was not sampled.")
-    test = compare_pair(pair)
+    test = compare(pair.first, pair.second, pair.groups)
     margin = MARGIN * test.second_mean
     base, projected = signed(test.first_mean), signed(test.second_mean)
     scores = f"{paper.metric_name(metric)} is {base} from the base prior and {projected}"
@@ -115,20 +121,78 @@ def is_correlated(evidence: Evidence, *, metric: str = "w-iou") -> Judgement:
     return Judgement(by_metric[metric].pearson.low > 0, why)
 
 
+def rises_early(evidence: Evidence, row: str) -> Judgement:
+    """Judge whether the index is higher after a quarter of the training than at first."""
+    trainings = evidence.results.curves(row).values()
+    rises = [float(resample(*curve)[EARLY] - curve[1][0]) for curve in trainings]
+    name, changes = paper.model_name(row), _listed(rises)
+    return _positive(rises, f"the {name}'s index changes by {changes} in the first quarter")
+
+
+def is_more_volatile(evidence: Evidence, row: str, *, rival: str) -> Judgement:
+    """Judge whether the index changes more a round than a rival's, over the same trainings."""
+    own, rivals = (evidence.results.curves(one) for one in (row, rival))
+    excess = [volatility(own[t]) - volatility(rivals[t]) for t in sorted({*own} & {*rivals})]
+    name, other = paper.model_name(row), paper.model_name(rival)
+    moves = f"the {name}'s index moves by {_listed(excess, 4)} more a round than {other}'s"
+    return _positive(excess, moves)
+
+
+def volatility(curve: Curve) -> float:
+    """Return the mean absolute change from one record to the next.
+
+    >>> volatility(([0, 1, 2], [0.5, 0.25, 0.5]))
+    0.25
+    """
+    return float(np.abs(np.diff(curve[1])).mean()) if len(curve[1]) > 1 else 0.0
+
+
+def is_lower_throughout(evidence: Evidence, row: str, *, rival: str) -> Judgement:
+    """Judge whether the mean curve is below the rival's for 95 % of the time after a warm-up."""
+    own, rivals = (_mean_curve(evidence.results, one) for one in (row, rival))
+    if own is None or rivals is None:
+        return Judgement(None, "The training kept no curve of the index.")
+    gap = (own - rivals)[WARM_UP:]
+    share = float((gap[np.isfinite(gap)] < 0).mean())
+    name, other = paper.model_name(row), paper.model_name(rival)
+    why = f"The {name}'s index is below the {other}'s for {share:.0%} of the training."
+    return Judgement(share >= ALWAYS, why)
+
+
+def _mean_curve(results: DatasetResults, row: str) -> Values | None:
+    resampled = [resample(*curve) for curve in results.curves(row).values()]
+    return np.mean(resampled, axis=0) if resampled else None
+
+
+def _positive(values: Sequence[float], description: str) -> Judgement:
+    """Judge whether values, one a training, are positive by Student's interval of their mean."""
+    if len(values) < 2:
+        one = f"There is only one training to judge by: {description}."
+        return Judgement(None, one if values else "The training kept no curve.")
+    mean, error = float(np.mean(values)), float(stats.sem(values))
+    reach = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    limits = interval(mean - reach, mean + reach, digits=4)
+    description = description[0].upper() + description[1:]
+    return Judgement(mean - reach > 0, f"{description} (mean {signed(mean, 4)}, {limits}).")
+
+
+def _listed(values: Sequence[float], digits: int = 3) -> str:
+    return ", ".join(signed(value, digits) for value in values)
+
+
 def interval(low: float, high: float, *, digits: int = 3) -> str:
     """Return a 95 % interval in words.
 
     >>> interval(-0.02, 0.004)
     '95 % interval −0.020 to 0.004'
     """
-    if math.isnan(low):
-        return "no interval"
-    return f"95 % interval {signed(low, digits)} to {signed(high, digits)}"
+    limits = tables.interval(low, high, f".{digits}f")
+    return "no interval" if limits.value is None else f"95 % interval {limits.text}"
 
 
 def signed(value: float, digits: int = 3) -> str:
     """Return a number with a true minus sign, and none before zero."""
-    return number(value, f".{digits}f").text
+    return tables.number(value, f".{digits}f").text
 
 
 def differs(comparison: Comparison, *, p: float) -> str:

@@ -1,4 +1,4 @@
-"""Curves of the Gini index as inline SVG that follows the page's colours, and their numbers."""
+"""Curves of the Gini index as inline SVG that follows the page's colours."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 from markupsafe import Markup
 
 from benchmarks.jobs.results import Result
-from benchmarks.reports.analysis.training_curves import gini_panels
-from benchmarks.reports.colours import COLOURS
+from benchmarks.reports.dataset_results import gini_panels
+from benchmarks.reports.figures import COLOURS
 from probseg import plots
 
 # Colours of the figure that are not a model's, as the page's own, which follow its theme.
@@ -25,27 +25,11 @@ _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "probseg"}
 
 @dataclass(frozen=True)
 class Chart:
-    """One panel.
-
-    Args:
-        name: Of the data set.
-        svg: The figure.
-        left: Where the time axis begins, as a share of the figure's width.
-        right: Where it ends.
-        curves: One a model.
-    """
+    """One data set's curves, drawn and in words."""
 
     name: str
     svg: Markup
-    left: float
-    right: float
-    curves: Sequence[Mapping[str, Any]]
-
-    @property
-    def summary(self) -> str:
-        """What the figure shows, in words."""
-        ends = (f"{c['name']} from {c['mean'][c['start']]} to {c['mean'][-1]}" for c in self.curves)
-        return f"Gini index of the prior over training on {self.name}: " + "; ".join(ends)
+    summary: str
 
 
 def gini_charts(results: Iterable[Result]) -> list[Chart]:
@@ -56,30 +40,20 @@ def gini_charts(results: Iterable[Result]) -> list[Chart]:
 def gini_chart(name: str, models: Mapping[str, Sequence[plots.Curve]]) -> Chart:
     """Draw the curves of a data set, one a model: mean and standard deviation over the cells."""
     figure = plots.gini_curves({name: models}, colours=COLOURS)
-    (panel,) = figure.axes
-    panel.set_title("", loc="left")  # the page has a heading
+    figure.axes[0].set_title("", loc="left")  # the page has a heading
     text = io.StringIO()
     with matplotlib.rc_context(_STYLE):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    box, colours = panel.get_position(), plots.palette(models, COLOURS)
-    summaries = [_curve(model, colours[model], curves) for model, curves in models.items()]
-    return Chart(name, _inline(text.getvalue(), name), box.x0, box.x1, summaries)
+    ends = "; ".join(f"{model} {_ends(curves)}" for model, curves in models.items())
+    summary = f"Gini index of the prior over training on {name}: {ends}"
+    return Chart(name, _inline(text.getvalue(), name), summary)
 
 
-def _curve(name: str, colour: str, curves: Sequence[plots.Curve]) -> dict[str, Any]:
-    values = np.stack([plots.resample(*curve) for curve in curves])
-    mean, sd = values.mean(axis=0), values.std(axis=0)
-    return {
-        "name": name,
-        "colour": colour,
-        "start": int(np.isfinite(mean).argmax()),
-        "mean": _rounded(mean),
-        "sd": _rounded(sd) if len(values) > 1 else None,
-    }
-
-
-def _rounded(values: plots.Array) -> list[float | None]:
-    return [round(float(v), 4) if np.isfinite(v) else None for v in values]
+def _ends(curves: Sequence[plots.Curve]) -> str:
+    """Return in words where the mean of curves begins and ends."""
+    mean = np.mean([plots.resample(*curve) for curve in curves], axis=0)
+    known = mean[np.isfinite(mean)]
+    return f"from {round(float(known[0]), 4)} to {round(float(known[-1]), 4)}"
 
 
 def _inline(svg: str, name: str) -> Markup:

@@ -1,40 +1,44 @@
-"""``report.html``: everything of a run that a person may want to see, in one file."""
+"""``report.html``: everything of a run that a person may want to see, in one file.
+
+Style sheet and scripts are inlined, and nothing is asked of a network.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis import Analysis
 from benchmarks.reports.analysis.claims import OUTCOMES, Verdict
+from benchmarks.reports.analysis.correlation import CORRELATION_COLUMNS
+from benchmarks.reports.analysis.paired import TEST_COLUMNS
+from benchmarks.reports.analysis.paper_tables import paper_table
 from benchmarks.reports.analysis.rules import Evidence
-from benchmarks.reports.analysis_tables import correlations_table, paper_table, tests_table
 from benchmarks.reports.html.gini_charts import gini_charts
-from benchmarks.reports.html.rendering import write_page
 from benchmarks.reports.html.sample_browser import browser_images
-from benchmarks.reports.runs import Run
+from benchmarks.reports.runs import RunResults
 from benchmarks.tables import Table
+from probseg.utils.atomic_files import atomic_file
 
 FILE = "report.html"
-SCRIPTS = ("theme.js", "tables.js", "curves.js", "browser.js")
+SCRIPTS = ("theme.js", "tables.js", "browser.js")
 Facts = dict[str, list[str]]
+_HERE = Path(__file__).parent
 
 
 def write_report(
-    run: Run, tables: Iterable[Table], analysis: Analysis, out: Path, *, folder: Path
+    run: RunResults, tables: Iterable[Table], analysis: Analysis, out: Path, *, folder: Path
 ) -> Path:
-    """Write the report of a run, and return its path.
-
-    Args:
-        run: What was run.
-        tables: One a data set.
-        analysis: Of the run's results.
-        out: Folder to write into.
-        folder: Of the run, where each cell's pictures lie.
+    """Write the report of a run, whose pictures lie in ``folder``, and return its path.
 
     Raises:
         WriteError: The disk is full or read-only.
@@ -42,10 +46,7 @@ def write_report(
     tables = [table.without_empty_columns() for table in tables]
     datasets = [table.title for table in tables]
     named = ", ".join(datasets) if len(datasets) < 4 else f"{len(datasets)} data sets"
-    write_page(
-        out / FILE,
-        "report.html.j2",
-        scripts=SCRIPTS,
+    text = render(
         title=f"Benchmark of {named}",
         tables=tables,
         columns={c.heading: c.hint for t in tables for c in t.columns if c.number},
@@ -57,13 +58,45 @@ def write_report(
         papers=[paper_table(table) for table in analysis.paper],
         tests=[_tests(one) for one in analysis.evidence if one.tests],
         correlations=[
-            correlations_table(one.correlations, title=_title(one))
+            Table.of(CORRELATION_COLUMNS, one.correlations, title=_title(one))
             for one in analysis.evidence
             if one.correlations
         ],
         **verdicts_by_claim(analysis.verdicts, {e.results.dataset for e in analysis.evidence}),
     )
+    with atomic_file(out / FILE) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return out / FILE
+
+
+def render(**context: Any) -> str:
+    """Return the page as self-contained HTML, in which the text of ``context`` is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    script = "\n".join(f"{{\n{_asset(name)}}}" for name in SCRIPTS)
+    return environment.get_template("report.html.j2").render(
+        **context,
+        style=Markup(_asset("report.css")),
+        script=Markup(script),
+        policy=_policy(script),
+    )
+
+
+def _policy(script: str) -> str:
+    """Return the content security policy: this script and no other, and nothing from elsewhere."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return f"{allowed}; script-src 'sha256-{digest}'"
+
+
+def _asset(name: str) -> str:
+    return (_HERE / "assets" / name).read_text(encoding="utf-8")
 
 
 def _title(evidence: Evidence) -> str:
@@ -76,15 +109,13 @@ def _tests(evidence: Evidence) -> Table:
         f"{first.images} test images of {first.groups} patients or cases; folds and seeds are "
         "averaged image by image."
     )
-    return tests_table(evidence.tests, title=_title(evidence), caption=caption)
+    return Table.of(TEST_COLUMNS, evidence.tests, title=_title(evidence), caption=caption)
 
 
 def verdicts_by_claim(verdicts: Iterable[Verdict], datasets: Container[str]) -> dict[str, Any]:
     """Return the number of verdicts by outcome, and the verdicts on each claim.
 
-    Args:
-        verdicts: On every claim and data set.
-        datasets: Those that were run; claims on none of them come apart, as ``other_claims``.
+    Claims on none of the data sets, those that were run, come apart as ``other_claims``.
     """
     by_claim: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
@@ -98,47 +129,9 @@ def verdicts_by_claim(verdicts: Iterable[Verdict], datasets: Container[str]) -> 
     }
 
 
-def data_facts(results: Sequence[Result]) -> dict[str, Facts]:
-    """Return data set to its origin, fingerprint, split and numbers of images."""
-    by_dataset: dict[str, list[Result]] = {}
-    for result in results:
-        by_dataset.setdefault(result.cell.dataset, []).append(result)
-    return {
-        name: {
-            "data": _distinct(own, lambda r: r.tested_on.provenance),
-            "fingerprint": _distinct(own, lambda r: r.tested_on.fingerprint[:16]),
-            "split": _distinct(own, lambda r: r.tested_on.split),
-            "images": _distinct(own, _images),
-        }
-        for name, own in by_dataset.items()
-    }
-
-
 def _images(result: Result) -> str:
     data = result.tested_on
     return f"{data.train} to train, {data.validation} to validate, {data.test} to test"
-
-
-def run_facts(results: Sequence[Result]) -> Facts:
-    """Return what was run, by which code and on which machine; every distinct value is listed."""
-    trained = [result for result in results if result.cell.trained]
-    times = sorted(result.timings.finished for result in results if result.timings.finished)
-    return {
-        "profile": _distinct(results, lambda r: r.cell.profile),
-        "folds": _distinct(trained, lambda r: r.cell.fold),
-        "seeds": _distinct(trained, lambda r: r.cell.seed),
-        "cells": [f"{len(results)} cells, {len(trained)} of them trained"],
-        "training": [duration(sum(r.timings.training_s or 0 for r in results))],
-        "finished": list(dict.fromkeys((times[0], times[-1]))) if times else [],
-        "revision": _distinct(results, _revision),
-        "device": _distinct(results, lambda r: r.provenance.machine.get("device")),
-        "machine": _distinct(results, _machine),
-        "versions": _distinct(results, _versions),
-    }
-
-
-def _distinct(results: Iterable[Result], value: Callable[[Result], object]) -> list[str]:
-    return list(dict.fromkeys(str(value(result)) for result in results))
 
 
 def _revision(result: Result) -> str:
@@ -154,9 +147,52 @@ def _machine(result: Result) -> str:
     return ", ".join(filter(None, [machine.get("processor"), *counts, machine.get("system")]))
 
 
-def _versions(result: Result) -> str:
-    versions = result.provenance.versions.items()
-    return ", ".join(f"{package} {version}" for package, version in versions)
+# What is told of a result: a new fact is a new line here. Every distinct value is listed.
+Readers = Mapping[str, Callable[[Result], object]]
+_OF_DATA: Readers = {
+    "data": lambda r: r.tested_on.provenance,
+    "fingerprint": lambda r: r.tested_on.fingerprint[:16],
+    "split": lambda r: r.tested_on.split,
+    "images": _images,
+}
+_OF_CELLS: Readers = {
+    "profile": lambda r: r.cell.profile,
+    "folds": lambda r: r.cell.fold,
+    "seeds": lambda r: r.cell.seed,
+}
+_OF_CODE: Readers = {
+    "revision": _revision,
+    "device": lambda r: r.provenance.machine.get("device"),
+    "machine": _machine,
+    "versions": lambda r: ", ".join(map(" ".join, r.provenance.versions.items())),
+}
+
+
+def _facts(results: Iterable[Result], readers: Readers) -> Facts:
+    results = list(results)
+    values = {name: dict.fromkeys(map(read, results)) for name, read in readers.items()}
+    return {name: [str(v) for v in own if v is not None] for name, own in values.items()}
+
+
+def data_facts(results: Iterable[Result]) -> dict[str, Facts]:
+    """Return data set to its origin, fingerprint, split and numbers of images."""
+    by_dataset: dict[str, list[Result]] = {}
+    for result in results:
+        by_dataset.setdefault(result.cell.dataset, []).append(result)
+    return {name: _facts(own, _OF_DATA) for name, own in by_dataset.items()}
+
+
+def run_facts(results: Sequence[Result]) -> Facts:
+    """Return what was run, by which code and on which machine."""
+    trained = sum(result.cell.trained for result in results)
+    times = sorted(result.timings.finished for result in results if result.timings.finished)
+    return {
+        **_facts(results, _OF_CELLS),
+        "cells": [f"{len(results)} cells, {trained} of them trained"],
+        "training": [duration(sum(r.timings.training_s or 0 for r in results))],
+        "finished": list(dict.fromkeys((times[0], times[-1]))) if times else [],
+        **_facts(results, _OF_CODE),
+    }
 
 
 def duration(seconds: float) -> str:

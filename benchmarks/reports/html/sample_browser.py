@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,11 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from benchmarks.jobs.pictures import Picture
 from benchmarks.jobs.results import Result
-from benchmarks.reports.colours import COLOURS
+from benchmarks.reports.figures import COLOURS
 from benchmarks.reports.results_table import COLUMNS
 from benchmarks.reports.runs import RowPictures, shared_pictures
 from probseg.plots import palette
@@ -29,40 +29,20 @@ _SHADES = 64  # of a map: finer than an eye can tell
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class BrowserImage:
-    """One image of the sample browser.
-
-    Args:
-        dataset: Its data set.
-        title: What a person reads.
-        content: The image, the annotations and each model's samples, as plain data.
-    """
-
-    dataset: str
-    title: str
-    content: dict[str, Any]
-
-
-def browser_images(results: Iterable[Result], folder: Path) -> list[BrowserImage]:
-    """Return the images of which every trained row has pictures, data set by data set.
-
-    Args:
-        results: Of finished cells.
-        folder: Of the run.
-    """
+def browser_images(results: Iterable[Result], folder: Path) -> list[dict[str, Any]]:
+    """Return data set, title and content of the images of which every trained row has pictures."""
     pictured = shared_pictures(results, folder).values()
     return [image for rows in pictured for image in _images_of(rows)]
 
 
-def _images_of(rows: Sequence[RowPictures]) -> Iterator[BrowserImage]:
+def _images_of(rows: Sequence[RowPictures]) -> Iterator[dict[str, Any]]:
     first = rows[0].result
     for index in rows[0].pictures:
         content = encode({row.result.cell.row: row.pictures[index] for row in rows})
         for row in rows:
             content["models"][row.result.cell.row]["scores"] = _scores(row.result, index)
         title = f"image {first.images.index[index]} of {first.images.group[index]}"
-        yield BrowserImage(first.cell.dataset, title, content)
+        yield {"dataset": first.cell.dataset, "title": title, "content": content}
 
 
 def _scores(result: Result, index: int) -> dict[str, str]:
@@ -74,11 +54,7 @@ def _scores(result: Result, index: int) -> dict[str, str]:
 
 
 def encode(pictures: Mapping[str, Picture]) -> dict[str, Any]:
-    """Return an image, its annotations and each model's samples of it, as plain data.
-
-    Args:
-        pictures: Model to its picture of this image.
-    """
+    """Return an image, its annotations and each model's samples of it, as plain data."""
     first = next(iter(pictures.values()))
     masks = first["masks"]
     foreground = masks > 0
@@ -122,13 +98,10 @@ def _outlined(labels: Array, colour: str) -> str:
 
 def _border(labels: Array) -> NDArray[np.bool_]:
     """Say which pixels have a neighbour of another class to a side, or the frame."""
-    framed = np.pad(labels, 1)
-    middle = framed[1:-1, 1:-1]
-    sides: Sequence[Array] = (
-        *(framed[:-2, 1:-1], framed[2:, 1:-1]),
-        *(framed[1:-1, :-2], framed[1:-1, 2:]),
-    )
-    border: NDArray[np.bool_] = np.any([side != middle for side in sides], axis=0)
+    sides = ndimage.generate_binary_structure(2, 1)
+    highest = ndimage.maximum_filter(labels, footprint=sides, mode="constant")
+    lowest = ndimage.minimum_filter(labels, footprint=sides, mode="constant")
+    border: NDArray[np.bool_] = highest != lowest
     return border
 
 

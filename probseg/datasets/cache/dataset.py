@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # torch takes seconds and 500 MB, which a process that only p
 SCHEMA = 2  # raised whenever caches of an older probseg must be packed again
 ARRAYS = ("images.npy", "masks.npy", "present.npy", "spacing.npy")
 META = "meta.json"
+MISSING = "missing.txt"  # a list of what is still to come, beside a packed data set
 
 
 class PackedDataset:

@@ -7,12 +7,12 @@ import logging
 import os
 import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from filelock import FileLock
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from probseg.datasets.cache.dataset import (
     ARRAYS,
     META,
+    MISSING,
     SCHEMA,
     PackedDataset,
     file_states,
@@ -29,20 +30,21 @@ from probseg.datasets.cache.dataset import (
 )
 from probseg.datasets.cache.source import (
     ON_FAULT,
-    Block,
     Faults,
     OnFault,
+    Record,
     Source,
-    drop_unannotated,
+    chunked,
 )
 from probseg.datasets.formats.files import shorten
-from probseg.errors import DataError
+from probseg.errors import DataError, OptionError
 from probseg.options import check_choice
 from probseg.utils.atomic_files import WriteError, atomic_folder, leftovers, write_json
 from probseg.utils.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 _WORTH_PROCESSES = 1000  # samples: starting processes takes some seconds
+_CHUNK = 8  # items that are read at once
 
 
 def cache_root(cache: str | os.PathLike[str] | None = None) -> Path:
@@ -55,6 +57,19 @@ def cache_folder(cache: str | os.PathLike[str] | None, name: str, *options: obje
     text = repr([str(option) for option in options])
     key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=6).hexdigest()
     return cache_root(cache) / f"{name}-{key}"
+
+
+def check_replaceable(folder: Path) -> None:
+    """Check that a folder is new, empty or a packed data set only, for it is replaced as a whole.
+
+    Raises:
+        OptionError: It is not.
+    """
+    if folder.is_file():
+        raise OptionError(f"{folder} is a file; give a folder")
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if names and not {META} <= names <= {META, *ARRAYS, MISSING}:
+        raise OptionError(f"{folder} holds other files, which would be replaced; give a new folder")
 
 
 def open_or_pack(
@@ -140,24 +155,17 @@ def _write_arrays(
     ids: list[str] = []
     groups: list[str] = []
     with ExitStack() as stack:
-        images, masks, present, spacing = (
-            stack.enter_context(ArrayWriter(folder / name)) for name in ARRAYS
-        )
+        writers = [stack.enter_context(ArrayWriter(folder / name)) for name in ARRAYS]
         bar = progress_bar(f"packing {source.name}", len(source), show=progress)
         advance = stack.enter_context(bar)
-        for block in map(drop_unannotated, _read_all(source)):
+        for block in _read_all(source):
             faults.add(block.faults)
-            if count := len(block.ids):
-                images.append(block.images)
-                masks.append(_pack_masks(block.masks, source.classes))
-                everybody = np.ones(block.masks.shape[:2], np.bool_)
-                present.append(everybody if block.present is None else block.present)
-                unknown = np.full((count, 2), np.nan)
-                known = unknown if block.spacing is None else block.spacing
-                spacing.append(known.astype(np.float32))
+            if block.ids:
+                for writer, rows in zip(writers, block.arrays, strict=True):
+                    writer.append(rows)
             ids += block.ids
             groups += block.groups
-            advance(count + len(block.faults))
+            advance(len(block.ids) + len(block.faults))
     return ids, groups
 
 
@@ -204,21 +212,30 @@ class ArrayWriter:
         np.lib.format.write_array_header_1_0(self._file, header)
 
 
-def _read_all(source: Source) -> Iterator[Block]:
-    """Read the chunks in order, in as many processes as there are cores if that is worth it."""
-    chunks = source.chunks()
+class _Block(NamedTuple):
+    """Some samples as rows of the arrays, and the faults of those that could not be read."""
+
+    ids: list[str]
+    groups: list[str]
+    arrays: list[NDArray[Any]]  # in the order of ARRAYS
+    faults: list[str]  # name and reason
+
+
+def _read_all(source: Source) -> Iterator[_Block]:
+    """Read the items in order, in as many processes as there are cores if that is worth it."""
+    chunks = chunked(source.items(), _CHUNK)
     if len(source) < _WORTH_PROCESSES or len(chunks) < 2:
-        yield from map(source.read, chunks)
+        yield from (_read_chunk(source, chunk) for chunk in chunks)
         return
     workers = {"n_jobs": -1, "pre_dispatch": "2 * n_jobs", "return_as": "generator"}
     with TemporaryDirectory() as folder, Parallel(**workers) as pool:
         pickled = Path(folder) / "source.pickle"
         pickled.write_bytes(pickle.dumps(source))
-        yield from pool(delayed(_read)(pickled, chunk) for chunk in chunks)
+        yield from pool(delayed(_read_elsewhere)(pickled, chunk) for chunk in chunks)
 
 
-def _read(pickled: Path, chunk: Any) -> Block:
-    return _unpickle(pickled).read(chunk)
+def _read_elsewhere(pickled: Path, chunk: Sequence[Any]) -> _Block:
+    return _read_chunk(_unpickle(pickled), chunk)
 
 
 @lru_cache(maxsize=1)  # a source may hold the name of every file: a process loads it only once
@@ -227,10 +244,30 @@ def _unpickle(pickled: Path) -> Source:
     return source
 
 
-def _pack_masks(masks: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
-    if classes != 2:
-        return masks
-    return np.packbits(masks.reshape(*masks.shape[:2], -1), axis=-1)
+def _read_chunk(source: Source, chunk: Sequence[Any]) -> _Block:
+    records: list[Record] = []
+    faults: list[str] = []
+    for item in chunk:
+        try:
+            samples = source.read(item)
+        except DataError as error:
+            faults.append(str(error))
+            continue
+        unseen = [one for one in samples if one.present is not None and not one.present.any()]
+        faults += [f"{one.id}: nobody annotated it" for one in unseen]
+        records += [one for one in samples if one.present is None or one.present.any()]
+    arrays = _as_arrays(records, source.classes) if records else []
+    return _Block([one.id for one in records], [one.group for one in records], arrays, faults)
+
+
+def _as_arrays(records: Sequence[Record], classes: int) -> list[NDArray[Any]]:
+    masks = np.stack([one.masks for one in records])
+    everybody = np.ones(masks.shape[1], np.bool_)
+    present = [everybody if one.present is None else one.present for one in records]
+    spacing = np.array([np.broadcast_to(one.spacing, 2) for one in records], np.float32)
+    if classes == 2:
+        masks = np.packbits(masks.reshape(*masks.shape[:2], -1), axis=-1)
+    return [np.stack([one.image for one in records]), masks, np.stack(present), spacing]
 
 
 def _open_current(

@@ -11,7 +11,7 @@ import numpy as np
 
 from probseg.datasets.cache.dataset import PackedDataset
 from probseg.datasets.cache.packing import cache_root, open_or_pack
-from probseg.datasets.cache.source import Block
+from probseg.datasets.cache.source import Record, Source
 from probseg.datasets.contours.anatomy import SIZE, Window, window_around
 from probseg.datasets.contours.rendering import VERSION, render
 from probseg.datasets.lidc.nodules import (
@@ -57,7 +57,7 @@ def contours(
     return open_or_pack(source, cache_root(cache) / "contours", progress=progress)
 
 
-class ContourSlices:
+class ContourSlices(Source):
     """The nodule-slices of the database with at most four readers; a source for the cache."""
 
     name = "contours"
@@ -74,23 +74,20 @@ class ContourSlices:
     def __len__(self) -> int:
         return sum(len(window.z) for _, window in self._nodules)
 
-    def chunks(self) -> list[tuple[Nodule, Window]]:
+    def items(self) -> list[tuple[Nodule, Window]]:
         """Return the nodules with their windows."""
         return self._nodules
 
-    def faults(self) -> list[str]:
-        """Return nothing: a damaged database is refused as a whole."""
-        return []
-
-    def read(self, chunk: tuple[Nodule, Window]) -> Block:
+    def read(self, item: tuple[Nodule, Window]) -> list[Record]:
         """Draw the slices of one nodule."""
-        nodule, window = chunk
+        nodule, window = item
+        scan = nodule.scan
         masks = np.stack([draw_masks(nodule, z, window.origin, SIZE) for z in window.z])
         images = render(nodule, window, masks)
-        ids = [f"{nodule}/slice-{number}" for number in range(len(masks))]
-        spacing = np.full((len(masks), 2), nodule.scan.spacing)
-        groups = [nodule.scan.patient] * len(masks)
-        return Block(ids, groups, images[:, None], masks, spacing=spacing)
+        return [
+            Record(f"{nodule}/slice-{number}", scan.patient, image[None], drawn, None, scan.spacing)
+            for number, (image, drawn) in enumerate(zip(images, masks, strict=True))
+        ]
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_nodules"}

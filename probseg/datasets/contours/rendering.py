@@ -28,15 +28,9 @@ _MARGIN = 14  # pixels around the readers' masks that the nodule may touch
 
 
 def render(nodule: Nodule, window: Window, masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Draw a nodule's slices; the same nodule gives the same pictures.
+    """Draw a nodule's slices (n, SIZE, SIZE), each stretched to its own range, for masks (n, A, …).
 
-    Args:
-        nodule: The nodule.
-        window: Its slices and the pixels around it.
-        masks: (n, A, SIZE, SIZE), one mask a slice and reader.
-
-    Returns:
-        (n, SIZE, SIZE) pictures, each stretched to its own minimum and maximum.
+    The same nodule gives the same pictures.
     """
     random = _random(nodule)
     around, lung = chest(window, random)

@@ -41,10 +41,6 @@ class SliceHeader(NamedTuple):
 def read_header(path: Path, series: Container[str]) -> SliceHeader | None:
     """Return the header of a slice, or None if the file is no DICOM file or of another series.
 
-    Args:
-        path: The file.
-        series: The SeriesInstanceUIDs of interest.
-
     Raises:
         DataError: The file is called ``.dcm`` and is no DICOM file; or it is of such a series, and
             damaged, without position, orientation or spacing, or not axial.
@@ -70,13 +66,7 @@ def read_header(path: Path, series: Container[str]) -> SliceHeader | None:
 
 
 def read_hounsfield(path: Path) -> NDArray[np.float32]:
-    """Decode one slice; value · slope + intercept.
-
-    Args:
-        path: The file; compressed pixels are decoded if pydicom has a decoder for them.
-
-    Returns:
-        (rows, columns) in Hounsfield units.
+    """Decode one slice, (rows, columns) in Hounsfield units: value · slope + intercept.
 
     Raises:
         DataError: The file is damaged, its compression cannot be decoded, it is no greyscale

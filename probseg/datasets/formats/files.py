@@ -83,9 +83,6 @@ class Folder:
 class Archive:
     """The members of a zip file, read in place and never extracted to the disk.
 
-    Args:
-        root: The zip file.
-
     Raises:
         DataError: It cannot be read.
     """

@@ -6,6 +6,8 @@ import io
 import math
 import struct
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,14 +22,13 @@ _PICTURES = {".png": "PNG", ".tiff": "TIFF", ".tif": "TIFF"}
 _LARGEST = 1 << 26  # pixels
 _CHANNELS = 16  # more are a volume's slices
 _BITS = 258  # TIFF's tag BitsPerSample
-_SIGNATURE, _HEADER = b"\x89PNG\r\n\x1a\n", b"\0\0\0\rIHDR"  # the first bytes of a PNG
-_COLOURS = {0: "greyscale", 2: "colour", 3: "palette", 4: "greyscale with alpha", 6: "RGBA"}
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"  # the first bytes of a PNG
 
 
 class Picture(NamedTuple):
     """Pixels as they are stored."""
 
-    pixels: NDArray[Any]  # (C, H, W)
+    pixels: NDArray[Any]  # (C, H, W); of a volume (slices, C, H, W)
     spacing: NDArray[np.floating[Any]]  # (2,) mm between rows and columns, NaN where unknown
     reorientation: Reorientation | None = None  # how NIfTI voxels became this picture
 
@@ -59,70 +60,58 @@ def read_picture(data: bytes, suffix: str, image: Picture | None = None) -> Pict
         return _nifti(data, image)
     if image and image.reorientation:
         raise DataError("is no NIfTI file while its image is: nothing says how the two lie")
-    mask = image is not None
-    pixels = read_array(data) if suffix == ".npy" else _decode(data, _PICTURES[suffix], mask)
+    if suffix == ".npy":
+        pixels = read_array(data)
+    else:
+        check = partial(_check_mode, data=data, mask=image is not None)
+        pixels = _decode(data, _PICTURES[suffix], check)
     if pixels.ndim not in (2, 3) or not pixels.size:
         raise DataError(f"has the shape {pixels.shape}, not (H, W) or (H, W, C)")
     return Picture(_check_channels(np.atleast_3d(pixels).transpose(2, 0, 1)), np.full(2, np.nan))
 
 
-class PngHeader(NamedTuple):
-    """Size and kind of a PNG's pixels."""
-
-    height: int
-    width: int
-    depth: int  # bits a channel
-    colour: int
-
-    def __str__(self) -> str:
-        return f"{self.depth}-bit {_COLOURS.get(self.colour, 'unknown')}"
-
-
-def read_header(data: bytes) -> PngHeader:
-    """Read the header of a PNG; nothing is decompressed.
+def picture_size(data: bytes) -> tuple[int, int]:
+    """Return the height and width of a PNG; nothing is decompressed.
 
     Raises:
         DataError: The bytes do not begin as a PNG does.
     """
-    if not data:
-        raise DataError("is empty")
-    if len(data) < 26 or not data.startswith(_SIGNATURE + _HEADER):
-        raise DataError("is not a complete PNG file")
-    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
-    return PngHeader(height, width, depth, colour)
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            return image.height, image.width
+    except Exception as error:  # Pillow raises errors of any type at damaged files
+        raise DataError("is not a complete PNG file") from error
 
 
 def read_grayscale(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Decode an 8-bit greyscale PNG of a given size.
-
-    Args:
-        data: The file's bytes.
-        size: Height and width that the image must have.
-
-    Returns:
-        (H, W) uint8.
+    """Decode an 8-bit greyscale PNG of a given height and width, (H, W) uint8.
 
     Raises:
         DataError: The bytes are not a complete PNG, or one of another size or kind of pixel.
     """
-    header = read_header(data)
-    if (header.depth, header.colour) != (8, 0):
-        raise DataError(f"is a PNG in {header}, not 8-bit greyscale")
-    if header[:2] != size:  # before anything is decompressed
-        raise DataError(f"is {header.height}x{header.width}, not {size[0]}x{size[1]}")
-    return _decode(data, "PNG", mask=False)
+
+    def check(image: Image.Image) -> None:
+        if image.mode != "L" or _bits(image, data) != 8:
+            kind = f"{_bits(image, data)}-bit, mode {image.mode!r}"
+            raise DataError(f"is a PNG of {kind}, not 8-bit greyscale")
+        if (image.height, image.width) != size:
+            raise DataError(f"is {image.height}x{image.width}, not {size[0]}x{size[1]}")
+
+    if not data:
+        raise DataError("is empty")
+    return _decode(data, "PNG", check)
 
 
-def as_binary(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Turn a mask of {0, 255} into one of {0, 1}.
+def as_binary(mask: NDArray[Any], top: int = 255) -> NDArray[np.uint8]:
+    """Turn a mask of 0 and ``top`` into one of 0 and 1.
 
     Raises:
         DataError: It has other values.
     """
-    binary = grey >> np.uint8(7)
-    if not np.array_equal(binary * np.uint8(255), grey):
-        others = sorted({*np.unique(grey).tolist()} - {0, 255})
-        raise DataError(f"is no mask of 0 and 255: it has the values {others[:4]} as well")
+    binary: NDArray[np.uint8] = (mask == top).view(np.uint8)
+    if not np.array_equal(binary * np.uint8(top), mask):
+        others = sorted({*np.unique(mask).tolist()} - {0, top})
+        raise DataError(f"is no mask of 0 and {top}: it has the values {others[:4]} as well")
     return binary
 
 
@@ -168,12 +157,12 @@ def read_array(data: bytes) -> NDArray[Any]:
         raise DataError("is not a complete NumPy file") from error
 
 
-def _decode(data: bytes, kind: str, mask: bool) -> NDArray[Any]:
+def _decode(data: bytes, kind: str, check: Callable[[Image.Image], None]) -> NDArray[Any]:
     try:
         if kind == "PNG":
             _verify_checksums(data)
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
-            _check_mode(image, data, mask)
+            check(image)  # before anything is decompressed
             return np.asarray(image)
     except DataError:
         raise
@@ -184,7 +173,7 @@ def _decode(data: bytes, kind: str, mask: bool) -> NDArray[Any]:
 
 
 def _check_mode(image: Image.Image, data: bytes, mask: bool) -> None:
-    """Refuse, before decoding, pixels that Pillow would not return as they are stored."""
+    """Refuse pixels that Pillow would not return as they are stored."""
     if image.width * image.height > _LARGEST:
         raise DataError(f"claims {image.height}x{image.width} pixels, more than {_LARGEST}")
     if getattr(image, "n_frames", 1) > 1:

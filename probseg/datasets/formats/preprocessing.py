@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.functional import interpolate
 
 from probseg.errors import DataError, OptionError
 
@@ -28,27 +26,27 @@ def check_size(size: int | None) -> None:
 
 
 def resize_images(images: NDArray[Any], size: Size) -> NDArray[Any]:
-    """Resize by antialiased linear interpolation.
+    """Resize images (n, C, H, W) to (n, C, *size) float64 by antialiased linear interpolation.
 
-    Args:
-        images: (n, C, H, W).
-        size: Height and width of the result.
-
-    Returns:
-        (n, C, *size) float64, or the images themselves if they have that size.
+    Images that have that size are returned as they are.
     """
     if images.shape[-2:] == size:
         return images
-    pixels = torch.from_numpy(np.ascontiguousarray(images, np.float64))
-    return interpolate(pixels, size, mode="bilinear", antialias=True).numpy()
+    return _interpolate(images.astype(np.float64), size, mode="bilinear", antialias=True)
 
 
 def resize_masks(masks: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """Resize class indices (n, A, H, W) to (n, A, *size) by nearest neighbour."""
     if masks.shape[-2:] == size:
         return masks
-    pixels = torch.from_numpy(np.ascontiguousarray(masks))
-    return interpolate(pixels, size, mode="nearest-exact").numpy()
+    return _interpolate(masks, size, mode="nearest-exact")
+
+
+def _interpolate(pixels: NDArray[Any], size: Size, **options: Any) -> NDArray[Any]:
+    import torch  # takes seconds, which a process that resizes nothing need not spend
+
+    tensor = torch.from_numpy(np.ascontiguousarray(pixels))
+    return torch.nn.functional.interpolate(tensor, size, **options).numpy()
 
 
 def stretch(images: NDArray[Any]) -> NDArray[np.float16]:
@@ -72,17 +70,10 @@ def check_finite(image: NDArray[Any]) -> None:
 
 
 def as_labels(mask: NDArray[Any], classes: int = 2) -> NDArray[np.uint8]:
-    """Return a mask of classes 0 to ``classes`` - 1; of two classes, 255 may stand for 1.
+    """Return a mask of classes 0 to ``classes`` - 1, uint8; of two classes, 255 may stand for 1.
 
     >>> as_labels(np.array([[0.0, 255.0]])).tolist()
     [[0, 1]]
-
-    Args:
-        mask: Of any shape and real type.
-        classes: Number of classes, at most 256.
-
-    Returns:
-        The same shape, uint8.
 
     Raises:
         DataError: It has other values, however close to a class.

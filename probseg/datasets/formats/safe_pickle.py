@@ -23,10 +23,8 @@ def read_pickle(path: Path) -> Any:
     """Read a pickle of any protocol that holds plain data only.
 
     A pickle is a program: whatever else it asks for is refused before it is imported or called.
-    NumPy's own unpickling does not run either: an array is a view of bytes that are in the file.
-
-    Args:
-        path: The file; it is held in memory as a whole.
+    NumPy's own unpickling does not run either: an array is a view of bytes that are in the file,
+    which is held in memory as a whole.
 
     Raises:
         DataError: It asks for anything else and is unsafe, or it is damaged or no pickle.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from probseg.datasets.cache.dataset import PackedDataset
 from probseg.datasets.cache.packing import cache_root, open_or_pack
@@ -14,17 +13,16 @@ from probseg.datasets.cache.source import OnFault, Source
 from probseg.datasets.formats.files import Archive, FileTree, Folder
 from probseg.datasets.lidc.dicom import LidcDicom
 from probseg.datasets.lidc.pickle import LidcPickle
-from probseg.datasets.lidc.png import LidcCrops, LidcPngs, LidcSlices
+from probseg.datasets.lidc.png import PNG_LAYOUTS, LidcPngs
 from probseg.datasets.roots import find_root, is_packed, list_contents
 from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.options import check_choice, listing
 
 PACKED = "packed"
 LAYOUTS = ("crops", "dicom", "pickle", "slices", PACKED)
-_PNGS: dict[str, type[LidcPngs]] = {"crops": LidcCrops, "slices": LidcSlices}
 _OTHERS: dict[str, type[LidcDicom | LidcPickle]] = {"dicom": LidcDicom, "pickle": LidcPickle}
 _PICKLES = (".pickle", ".pkl")
-_DICOM_DEPTH = 5  # levels of folders above a series, as in TCIA's own downloads
+_DEPTHS = range(6)  # folders above a series; TCIA's own downloads have up to five
 
 
 def lidc(
@@ -62,92 +60,77 @@ def lidc(
     """
     wanted = f"a folder, zip file or pickle of it; layouts are {listing(LAYOUTS)}"
     path, caches = find_root(root, "lidc", wanted), cache_root(cache)
-    located = find_layout(path, layout, caches)
-    if located.layout == PACKED:
-        return PackedDataset(located.root.path)
-    source, folder = located.root.source(located.layout), located.root.cache(caches, layout)
-    return open_or_pack(source, folder, progress=progress, on_fault=on_fault)
-
-
-class LidcRoot:
-    """A folder or a file that holds LIDC, in any layout."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @cached_property
-    def tree(self) -> FileTree:
-        """The files below the folder or in the zip file that it is."""
-        return Folder(self.path, _may_enter) if self.path.is_dir() else Archive(self.path)
-
-    def source(self, layout: str) -> Source:
-        """Return the samples in a layout."""
-        return _PNGS[layout](self.tree) if layout in _PNGS else _OTHERS[layout](self.path)
-
-    def cache(self, caches: Path, layout: str | None) -> Path:
-        """Return the folder of its packed cache; a layout that the user named has its own."""
-        key = hashlib.blake2b(str(self.path).encode("utf-8", "replace"), digest_size=6).hexdigest()
-        return caches / "-".join(["lidc", *([layout] if layout else []), key])
+    if layout is not None:
+        check_choice("layout", layout, LAYOUTS)
+    if layout == PACKED or (layout is None and is_packed(path)):
+        return PackedDataset(path)
+    located = _find_layout(path, layout, caches)
+    folder = _cache(caches, located.path, layout)
+    return open_or_pack(located.source(), folder, progress=progress, on_fault=on_fault)
 
 
 class Located(NamedTuple):
-    """A layout and its root."""
+    """A layout and where it is."""
 
     layout: str
-    root: LidcRoot
+    path: Path
+    tree: FileTree | None = None  # the files there, if they were listed
+
+    def source(self) -> Source:
+        """Return the samples."""
+        if self.layout in PNG_LAYOUTS:
+            return LidcPngs(self.tree or _list_files(self.path), self.layout)
+        return _OTHERS[self.layout](self.path)
 
 
-def find_layout(given: Path, layout: str | None, caches: Path) -> Located:
-    """Return the one layout that is recognised at a root, or the one named.
+def _list_files(path: Path) -> FileTree:
+    return Folder(path, _may_enter) if path.is_dir() else Archive(path)
 
-    Args:
-        given: A folder or file.
-        layout: One of ``LAYOUTS``, or None to recognise it.
-        caches: The folder of packed caches, in which the layout of a packed zip file is kept.
+
+def _may_enter(folder: str) -> bool:
+    """Return whether a layout may go on below a folder; two of any name may be above it."""
+    in_layout = any(pngs.folder_pattern.fullmatch(folder) for pngs in PNG_LAYOUTS.values())
+    return folder.count("/") < 2 or in_layout
+
+
+def _cache(caches: Path, path: Path, layout: str | None) -> Path:
+    """Return the folder of a packed cache; a layout that the user named has its own."""
+    key = hashlib.blake2b(str(path).encode("utf-8", "replace"), digest_size=6).hexdigest()
+    return caches / "-".join(["lidc", *([layout] if layout else []), key])
+
+
+def _find_layout(given: Path, layout: str | None, caches: Path) -> Located:
+    """Return the one layout that is recognised in a folder or file, or the one named.
 
     Raises:
-        OptionError: There is no such layout, or several are at the root and none was named.
+        OptionError: Several are there and none was named.
         MissingDataError: No layout is recognised.
-        DataError: The root cannot be listed.
+        DataError: The folder or file cannot be listed.
     """
-    if layout is not None:
-        check_choice("layout", layout, LAYOUTS)
-    if layout == PACKED or (layout is None and is_packed(given)):
-        return Located(PACKED, LidcRoot(given))
     located = [one for one in _recognise(given, caches) if layout in (None, one.layout)]
-    if not located and layout:
-        return Located(layout, LidcRoot(given))  # its source says what is missing
     if len(located) == 1:
         return located[0]
-    raise _several(given, located) if located else _none(given)
-
-
-def describe_layouts() -> str:
-    """Return a description of each layout, one a line."""
-    descriptions = {layout: one.description for layout, one in {**_PNGS, **_OTHERS}.items()}
-    descriptions[PACKED] = "a folder that probseg packed before"
-    lines = [f"\n  {layout}: {descriptions[layout]}" for layout in sorted(LAYOUTS)]
-    return f"a folder or zip file in one of these layouts, or a folder with it:{''.join(lines)}"
+    if located:
+        lines = [f"\n  {one.layout}: {one.path}" for one in located]
+        raise OptionError(
+            f"{given} has LIDC more than once; choose with layout=, or give one as the root:"
+            f"{''.join(lines)}"
+        )
+    if layout:
+        return Located(layout, given)  # its source says what is missing
+    raise _nothing_known(given)
 
 
 def _recognise(given: Path, caches: Path) -> list[Located]:
-    files = _files(given) if given.is_dir() else [given]
-    located = [one for file in files for one in _in_file(file, caches)]
+    if not given.is_dir():
+        return _look_into(given, caches)
+    located = [one for file in _files(given) for one in _look_into(file, caches)]
     # PNG files beside a zip file of them are an unzipped copy, and not looked for.
-    if given.is_dir() and not any(one.layout in _PNGS for one in located):
-        located += _in_tree(LidcRoot(given), caches)
-    if not located and given.is_dir() and _has_dicom(given):
-        located.append(Located("dicom", LidcRoot(given)))
+    if not any(one.layout in PNG_LAYOUTS for one in located):
+        located += _look_into(given, caches)
+    if not located and any(any(given.glob(f"{'*/' * depth}*.[dD][cC][mM]")) for depth in _DEPTHS):
+        located.append(Located("dicom", given))
     return located
-
-
-def _has_dicom(folder: Path) -> bool:
-    for path, folders, files in os.walk(folder):
-        if any(name.lower().endswith(".dcm") for name in files):
-            return True
-        if len(Path(path).relative_to(folder).parts) >= _DICOM_DEPTH:
-            folders.clear()
-    return False
 
 
 def _files(folder: Path) -> list[Path]:
@@ -161,49 +144,37 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in files if "lidc" in path.name.lower()] or files
 
 
-def _in_file(path: Path, caches: Path) -> list[Located]:
-    if path.suffix.lower() in _PICKLES:
-        return [Located("pickle", LidcRoot(path))]
-    return _in_tree(LidcRoot(path), caches) if path.suffix.lower() == ".zip" else []
+def _look_into(path: Path, caches: Path) -> list[Located]:
+    """Return the layouts of a pickle, or of PNG files in a folder or zip file."""
+    if path.suffix.lower() in _PICKLES and path.is_file():
+        return [Located("pickle", path)]
+    if path.suffix.lower() != ".zip" and not path.is_dir():
+        return []
+    tree = _list_files(path)
+    if cached := _cached_layout(_cache(caches, path, None), tree):
+        return [Located(cached, path, tree)]
+    names = tree.names()
+    here = [layout for layout, pngs in PNG_LAYOUTS.items() if any(map(pngs.matches, names))]
+    return [Located(layout, path, tree) for layout in here]
 
 
-def _in_tree(root: LidcRoot, caches: Path) -> list[Located]:
-    if cached := _cached_layout(root, caches):
-        return [Located(cached, root)]
-    names = root.tree.names()
-    return [
-        Located(layout, root) for layout, pngs in _PNGS.items() if any(map(pngs.matches, names))
-    ]
-
-
-def _cached_layout(root: LidcRoot, caches: Path) -> str | None:
-    """Return the layout that was recognised when the root was packed in the same state."""
+def _cached_layout(cache: Path, tree: FileTree) -> str | None:
+    """Return the layout that was recognised when a tree was packed in the same state."""
     try:  # listing 70,000 members takes a hundred times as long
-        packed = PackedDataset(root.cache(caches, None)).source_state
+        packed = PackedDataset(cache).source_state
     except DataError:
         return None
-    same = all(packed.get(key) == value for key, value in root.tree.state.items())
+    same = all(packed.get(key) == value for key, value in tree.state.items())
     return str(packed.get("layout")) if same else None
 
 
-def _may_enter(folder: str) -> bool:
-    """Return whether a layout may go on below a folder; two of any name may be above it."""
-    in_layout = any(pngs.folder_pattern.fullmatch(folder) for pngs in _PNGS.values())
-    return folder.count("/") < 2 or in_layout
-
-
-def _none(given: Path) -> MissingDataError:
+def _nothing_known(given: Path) -> MissingDataError:
     packed = sorted(filter(is_packed, given.iterdir())) if given.is_dir() else []
     hint = f"; give a packed folder itself as the root: {packed[0]}" if packed else ""
+    layouts: dict[str, Any] = {**PNG_LAYOUTS, **_OTHERS}
+    lines = [f"\n  {layout}: {layouts[layout].description}" for layout in sorted(layouts)]
     return MissingDataError(
-        f"{given} has no LIDC, only {list_contents(given)}{hint}; the root of lidc is "
-        f"{describe_layouts()}"
-    )
-
-
-def _several(given: Path, located: list[Located]) -> OptionError:
-    lines = [f"\n  {one.layout}: {one.root.path}" for one in located]
-    return OptionError(
-        f"{given} has LIDC more than once; choose with layout=, or give one as the root:"
-        f"{''.join(lines)}"
+        f"{given} has no LIDC, only {list_contents(given)}{hint}; the root of lidc is a folder "
+        "that probseg packed before, or a folder or zip file in one of these layouts, or a folder "
+        f"with it:{''.join(lines)}\nThe scans are at cancerimagingarchive.net, collection LIDC-IDRI"
     )

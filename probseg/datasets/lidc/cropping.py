@@ -28,33 +28,20 @@ class Frame(NamedTuple):
     step: float  # between its pixels, in pixels of the slices
 
 
-class CropSlice(NamedTuple):
-    """One slice of a crop."""
-
-    number: int
-    z: float  # mm
-    files: list[str]  # more than one if there are copies
-
-
 class Crop(NamedTuple):
-    """One nodule to cut out of its slices."""
+    """One slice of a nodule, to cut out of its scan."""
 
     name: str
     nodule: Nodule
+    z: float  # mm
     frame: Frame
-    slices: list[CropSlice]
+    files: list[str]  # more than one if there are copies
 
 
 def plan_crops(
     scan: Scan, label: str, files: list[tuple[str, SliceHeader]], spacing: float | None
 ) -> tuple[list[Crop], list[str]]:
-    """Return the crops of a scan, and a fault if it lacks slices.
-
-    Args:
-        scan: The scan.
-        label: Its name, with which the crops' names begin.
-        files: The names and headers of its slices.
-        spacing: mm between the pixels of the crops; by default those of the scan.
+    """Return the crops of a scan, whose names begin with ``label``, and a fault if it lacks slices.
 
     Raises:
         DataError: The slices differ from each other or from the database, or are too small.
@@ -65,18 +52,16 @@ def plan_crops(
     for nodule in cluster(scan):
         if len(nodule.annotations) > READERS:
             continue
-        slices = []
+        small = nodule._replace(scan=scan._replace(annotations=[]))  # to send to a process
         for number, z in enumerate(sorted({contour.z for contour in _reference(nodule).contours})):
+            expected.add(z)
             near = np.flatnonzero(np.abs(positions - z) <= _NEAR)
             if len(near):
-                slices.append(CropSlice(number, z, sorted(files[row][0] for row in near)))
+                name = f"{label}/nodule-{nodule.number}/slice-{number}"
+                names = sorted(files[row][0] for row in near)
+                crops.append(Crop(name, small, z, frame_around(nodule, size, spacing), names))
             else:
                 missing.add(z)
-            expected.add(z)
-        if slices:
-            frame = frame_around(nodule, size, spacing)
-            small = nodule._replace(scan=scan._replace(annotations=[]))  # to send to a process
-            crops.append(Crop(f"{label}/nodule-{nodule.number}", small, frame, slices))
     faults = [
         f"{label}: lacks {len(missing)} of its {len(expected)} outlined slices, z = "
         f"{', '.join(f'{z:g}' for z in sorted(missing))} mm (series {scan.series})"
@@ -104,13 +89,9 @@ def _common_size(scan: Scan, files: list[tuple[str, SliceHeader]]) -> tuple[int,
 def frame_around(nodule: Nodule, size: tuple[int, int], spacing: float | None = None) -> Frame:
     """Return the square around a nodule, moved into the slice where it would leave it.
 
-    Its middle is the mean of all outline points of the reference reader, in whole pixels. The LIDC
-    slices that circulate as PNG files were measured to be cut this way.
-
-    Args:
-        nodule: The nodule.
-        size: Rows and columns of the scan's slices.
-        spacing: mm between the pixels of the square; by default those of the scan.
+    ``size`` is rows and columns of the slices, ``spacing`` the mm between the square's pixels (by
+    default the scan's own). Its middle is the mean of all outline points of the reference reader,
+    in whole pixels. The slices that circulate as PNG files were measured to be cut this way.
 
     Raises:
         DataError: The square is larger than the slices.
@@ -161,10 +142,8 @@ def check_crop_options(spacing: float | None, window: Window) -> None:
     """
     if spacing is not None:
         check_number("spacing", spacing)
-    if window == "crop":
-        return
     try:
-        low, high = map(float, window)
+        low, high = (0.0, 1.0) if window == "crop" else map(float, window)
     except (TypeError, ValueError):
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and high - low >= 1):

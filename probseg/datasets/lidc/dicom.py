@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.datasets.cache.dataset import PackedDataset
-from probseg.datasets.cache.packing import open_or_pack
-from probseg.datasets.cache.source import Block, OnFault
+from probseg.datasets.cache.dataset import MISSING, PackedDataset
+from probseg.datasets.cache.packing import check_replaceable, open_or_pack
+from probseg.datasets.cache.source import OnFault, Record
 from probseg.datasets.formats.dicom import read_hounsfield
-from probseg.datasets.formats.files import Folder, printable, shorten
+from probseg.datasets.formats.files import Folder, in_file, printable, shorten
 from probseg.datasets.lidc.cropping import (
     LUNG,
     SIZE,
@@ -30,7 +30,6 @@ from probseg.datasets.lidc.cropping import (
 )
 from probseg.datasets.lidc.nodules import (
     PROVENANCE,
-    READERS,
     draw_masks,
     find_database,
     list_series,
@@ -43,13 +42,11 @@ from probseg.datasets.lidc.series import (
     index_folder,
     result_key,
 )
-from probseg.datasets.roots import is_packed
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.utils.atomic_files import atomic_file
 
 logger = logging.getLogger(__name__)
-MISSING = "missing.txt"
 _VERSION = 1  # raised whenever crops of an older probseg must be made again
 _DEPTH = 8  # levels of folders below the root; TCIA's own downloads have four
 
@@ -91,6 +88,7 @@ def prepare_lidc(
         WriteError: ``out`` cannot be written.
     """
     root, target = Path(dicom).expanduser().resolve(), Path(out).expanduser().resolve()
+    check_crop_options(spacing, window)
     _check_target(root, target)
     parts = target.with_name(f"{target.name}.parts")
     source = LidcDicom(
@@ -98,17 +96,15 @@ def prepare_lidc(
     )
     dataset = open_or_pack(source, target, progress=progress, on_fault=on_fault, retry=True)
     if parts.exists():  # otherwise the data set was complete before
-        if source.absent:
-            _list_absent(source.absent, target / MISSING)
+        if absent := source.absent:
+            with atomic_file(target / MISSING) as temporary:
+                temporary.write_text("\n".join([*absent, ""]), encoding="utf-8")
+            logger.warning(
+                "%d scans of LIDC-IDRI are missing; see %s", len(absent), target / MISSING
+            )
         elif not dataset.skipped:
             shutil.rmtree(parts, ignore_errors=True)
     return dataset
-
-
-def _list_absent(absent: list[str], path: Path) -> None:
-    with atomic_file(path) as temporary:
-        temporary.write_text("\n".join([*absent, ""]), encoding="utf-8")
-    logger.warning("%d scans of LIDC-IDRI are missing; they are listed in %s", len(absent), path)
 
 
 class LidcDicom:
@@ -125,7 +121,6 @@ class LidcDicom:
 
     Raises:
         MissingDataError: There is no such folder, or no pylidc.
-        OptionError: An option is out of range.
     """
 
     name = "lidc"
@@ -145,7 +140,6 @@ class LidcDicom:
         parts: Path | None = None,
         progress: bool | None = None,
     ) -> None:
-        check_crop_options(spacing, window)
         if not root.is_dir():
             raise MissingDataError(f"there is no folder {root}; it should hold LIDC's DICOM files")
         self._database = find_database(database)
@@ -162,7 +156,7 @@ class LidcDicom:
         }
 
     def __len__(self) -> int:
-        return sum(len(crop.slices) for crop in self.chunks())
+        return len(self.items())
 
     @property
     def absent(self) -> list[str]:
@@ -171,25 +165,26 @@ class LidcDicom:
         lines = [f"{patient} {uid}" for uid, (_, patient) in self._scans.items() if uid not in here]
         return sorted(lines, key=natural)
 
-    def chunks(self) -> list[Crop]:
-        """Return the nodules of which there are slices."""
+    def items(self) -> list[Crop]:
+        """Return the slices of nodules that are there."""
         return self._plan[0]
 
     def faults(self) -> list[str]:
         """Return the faults of headers, and the slices that the scans lack."""
         return [*self._index.faults, *self._plan[1]]
 
-    def read(self, chunk: Crop) -> Block:
-        """Cut one nodule out of its slices, unless an earlier run has done it."""
-        files = [self._tree.root / name for *_, names in chunk.slices for name in names]
+    def read(self, item: Crop) -> list[Record]:
+        """Cut one slice of a nodule out of its scan, unless an earlier run has done it."""
         options = [(key, self.state[key]) for key in ("database", "spacing", "window", "version")]
-        key = result_key([chunk.name, chunk.frame, options], files)
-        faults: list[str] = []
+        files = [self._tree.root / name for name in item.files]
+        key = result_key([item.name, item.frame, options], files)
         if (arrays := self._partial.load(key)) is None:
-            arrays, faults = self._cut(chunk)
-            if not faults:
-                self._partial.save(key, arrays)
-        return _block(chunk, arrays, faults)
+            with in_file(item.name):
+                arrays = self._cut(item)
+            self._partial.save(key, arrays)
+        scan = item.nodule.scan
+        spacing = item.frame.step * scan.spacing
+        return [Record(item.name, scan.patient, arrays["image"], arrays["masks"], None, spacing)]
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("_scans", "_index", "_plan")}
@@ -230,23 +225,11 @@ class LidcDicom:
                 faults += lacking
         return sorted(crops, key=lambda crop: natural(crop.name)), faults
 
-    def _cut(self, crop: Crop) -> tuple[Arrays, list[str]]:
-        numbers, images, masks, faults = [], [], [], []
-        for number, z, names in crop.slices:
-            try:
-                slice_ = _read_copies(self._tree.root, names)
-            except DataError as error:
-                faults.append(f"{crop.name}/slice-{number}: {error}")
-                continue
-            numbers.append(number)
-            images.append(to_gray(cut(slice_, crop.frame), self._window))
-            masks.append(draw_masks(crop.nodule, z, crop.frame.origin, SIZE, crop.frame.step))
-        arrays: Arrays = {
-            "numbers": np.array(numbers, np.int64),
-            "images": np.array(images, np.uint8).reshape(-1, 1, SIZE, SIZE),
-            "masks": np.array(masks, np.uint8).reshape(-1, READERS, SIZE, SIZE),
-        }
-        return arrays, faults
+    def _cut(self, item: Crop) -> Arrays:
+        slice_ = _read_copies(self._tree.root, item.files)
+        image = to_gray(cut(slice_, item.frame), self._window)
+        masks = draw_masks(item.nodule, item.z, item.frame.origin, SIZE, item.frame.step)
+        return {"image": image[None], "masks": masks}
 
 
 def _read_copies(root: Path, names: list[str]) -> NDArray[np.float32]:
@@ -262,26 +245,9 @@ def _read_copies(root: Path, names: list[str]) -> NDArray[np.float32]:
     return slices[0]
 
 
-def _block(crop: Crop, arrays: Arrays, faults: list[str]) -> Block:
-    ids = [f"{crop.name}/slice-{number}" for number in arrays["numbers"]]
-    scan = crop.nodule.scan
-    return Block(
-        ids,
-        [scan.patient] * len(ids),
-        arrays["images"],
-        arrays["masks"].astype(np.uint8, copy=False),
-        spacing=np.full((len(ids), 2), crop.frame.step * scan.spacing),
-        faults=faults,
-    )
-
-
 def _check_target(root: Path, target: Path) -> None:
     if target == root or root in target.parents:
-        problem = f"inside of {root} that is read"
-    elif target in root.parents:
-        problem = f"which holds {root} that is read"
-    elif target.is_file() or (target.is_dir() and not is_packed(target) and any(target.iterdir())):
-        problem = "which is no packed data set and would be replaced"
-    else:
-        return
-    raise OptionError(f"out is {target}, {problem}; choose another folder")
+        raise OptionError(f"out is {target}, inside of {root} that is read; choose another folder")
+    if target in root.parents:
+        raise OptionError(f"out is {target}, which holds {root} that is read; choose another one")
+    check_replaceable(target)

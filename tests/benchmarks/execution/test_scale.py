@@ -21,11 +21,11 @@ from scale_toys import Deadly, descendants, is_alive, open_files
 
 from benchmarks.arguments import RunOptions
 from benchmarks.execution import estimate, ray_cluster
-from benchmarks.execution.attempts import Attempt, serial
-from benchmarks.execution.local import local_processes
+from benchmarks.execution.local import Attempt, Event, local_processes, serial
 from benchmarks.execution.progress import Progress
 from benchmarks.jobs.results import finished_result, read_result
-from benchmarks.run import main, make_parser, make_plan, options_of
+from benchmarks.run import COMMAND, main, make_plan, options_of
+from probseg.cli.command import make_parser
 from probseg.errors import OptionError
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
@@ -46,7 +46,7 @@ def arguments(suite_file: Path) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def cells(arguments, tmp_path: Path):
-    return make_plan(options_of(make_parser().parse_args(arguments(tmp_path)))).cells
+    return make_plan(options_of(make_parser(COMMAND).parse_args(arguments(tmp_path)))).cells
 
 
 @pytest.fixture(scope="module")
@@ -219,9 +219,9 @@ def test_the_view_shows_what_runs_and_how_far_it_is(cells, tmp_path: Path) -> No
     write_rounds(cells[0], tmp_path, steps=20, seconds=10.0)
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
     progress = Progress(console, tmp_path, cells)
-    progress.begin(cells[0])
-    progress.begin(cells[1])
-    progress.end(cells[2], failed=True)
+    progress.update(Event("started", cells[0]))
+    progress.update(Event("started", cells[1]))
+    progress.update(Event("ended", cells[2], error="it failed"))
     with console.capture() as capture:
         console.print(progress)
     told = capture.get()

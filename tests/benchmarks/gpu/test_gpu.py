@@ -1,4 +1,4 @@
-"""The command for a few minutes on a GPU: its time, what it keeps, and the page that it writes."""
+"""The command for a few minutes on a GPU: its time, what it keeps, and its page."""
 
 import json
 import random
@@ -6,14 +6,26 @@ import subprocess
 import sys
 import time
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from benchmarks import run as run_command
+from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import kit
-from benchmarks.gpu.__main__ import Run, RunOptions, _wait, main, make_parser
-from benchmarks.gpu.parts import PARTS, TOTAL, PartResults, read_results
-from benchmarks.gpu.report import summary
+from benchmarks.gpu.__main__ import (
+    Options,
+    Run,
+    Step,
+    main,
+    make_parser,
+    make_steps,
+    read_outcomes,
+    wait_or_end,
+)
+from benchmarks.speed import __main__ as speed
+from probseg.cli.parser import Parser
 
 ROOT = Path(__file__).parents[3]
 
@@ -21,13 +33,13 @@ ROOT = Path(__file__).parents[3]
 def run(tmp_path, *arguments):
     out = tmp_path / "out"
     out.mkdir(exist_ok=True)
-    return Run(RunOptions(**vars(make_parser().parse_args(["--out", str(out), *arguments]))))
+    return Run(Options(**vars(make_parser().parse_args(["--out", str(out), *arguments]))))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sampling", "step"], "no part is called 'step'"),
+        (["tests", "step"], "no step is called 'step'"),
         (["--minutes", "0"], "more than zero"),
         (["--kit", "nowhere"], "make gpu-kit"),
         (["--data-root", "nowhere"], "--data-root nowhere is no folder"),
@@ -41,63 +53,133 @@ def test_a_wrong_choice_is_named(capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
+STEPS = make_steps(Options(out=Path()))
+
+
+def limits(running, names, *, used=0.0):
+    """The limit of each step, where each uses a share of it."""
+    steps, limits = [STEPS[name] for name in names], []
+    for index, step in enumerate(steps):
+        limits.append(running._limit(step, steps[index + 1 :]))
+        running.end -= used * limits[-1]
+    return limits
+
+
 @pytest.mark.parametrize("minutes", [4, 8, 20])
-def test_the_training_takes_what_the_others_leave(tmp_path, minutes):
+def test_each_step_has_its_share_and_the_last_what_the_others_leave(tmp_path, minutes):
+    shares = [step.seconds * minutes / 8 for step in STEPS.values()]
+    assert sum(shares) == minutes * 60
+    limited = limits(run(tmp_path, "--minutes", str(minutes)), STEPS, used=1.0)
+    assert limited == pytest.approx(shares, abs=2)
     running = run(tmp_path, "--minutes", str(minutes))
-    names = list(PARTS)
-    seconds = running._seconds("train", names[names.index("train") + 1 :])
-    scores = PARTS["scores"].seconds * min(1, minutes * 60 / TOTAL)
-    assert seconds == pytest.approx(minutes * 60 - scores, abs=2)
-    assert all(
-        running._seconds(name, ()) <= PARTS[name].seconds for name in names if name != "train"
-    )
+    *_, last = limits(running, STEPS, used=0.5)
+    assert running.end - time.monotonic() == pytest.approx(
+        last / 2, abs=2
+    )  # it got all that was left
+    assert last > 1.5 * shares[-1]
+    (alone,) = limits(run(tmp_path, "--minutes", str(minutes)), ["train-paper"])
+    assert alone == pytest.approx(minutes * 60, abs=2)
 
 
-def test_no_part_begins_without_time(tmp_path, capsys):
+def test_no_step_begins_without_time(tmp_path, capsys):
     running = run(tmp_path, "--minutes", "0.01", "environment")
     assert running.run() == 0
     assert "environment: no time is left" in capsys.readouterr().out
 
 
-def test_a_finished_part_is_kept_and_a_training_goes_on(tmp_path, capsys, monkeypatch):
+def test_what_is_done_is_kept_and_the_rest_goes_on(tmp_path, capsys, monkeypatch):
     running = run(tmp_path)
-    for name in PARTS:
-        PartResults(running.out, name)["finished"] = True
+    outcomes = {name: {"outcome": "done", "seconds": 1} for name in STEPS}
+    outcomes["tests"]["outcome"], outcomes["train-paper"]["outcome"] = "failed", "stopped"
+    (running.options.out / "run.json").write_text(json.dumps(outcomes))
+    for name in STEPS:
+        (running.options.out / f"{name}.log").touch()
     begun = []
-    monkeypatch.setattr(running, "_run_part", lambda name, seconds: begun.append(name) or True)
+    monkeypatch.setattr(running, "_run_step", lambda name, *_: begun.append(name) or "done")
     assert running.run() == 0
-    assert begun == ["train", "scores"]
-    assert capsys.readouterr().out.count(": kept") == len(PARTS) - 2
+    assert begun == ["tests", "train-paper"]
+    assert capsys.readouterr().out.count(": kept") == len(STEPS) - 2
 
 
-def test_a_part_that_outlasts_its_time_is_ended_with_all_it_started():
+def test_a_step_that_outlasts_its_time_is_ended_with_all_it_started():
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
         began = time.monotonic()
-        assert _wait(process, 1) is None
+        assert wait_or_end(process, 1) is None
         assert time.monotonic() - began < 15
         assert process.poll() is not None
 
 
-def test_a_part_really_runs_and_leaves_its_page(tmp_path):
+def test_a_step_really_runs_and_leaves_its_page(tmp_path):
     command = [sys.executable, "-m", "benchmarks.gpu", "--small", "--out", str(tmp_path)]
     done = subprocess.run([*command, "environment"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    written = read_results(tmp_path, "environment")
-    assert written["finished"]
-    assert written["measured"]["fp32"] > 0
+    outcome = read_outcomes(tmp_path)["environment"]
+    assert outcome["outcome"] == "done" and "benchmarks.gpu.environment" in outcome["command"]
     page = (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert "A rehearsal" in page
-    assert written["provenance"]["versions"]["torch"] in page
+    assert f'"torch": "{version("torch")}"' in page
+
+
+def parsed(command, arguments):
+    parser = Parser()
+    command.configure(parser)
+    return parser.parse_args(arguments)
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_the_commands_of_the_steps_are_valid(small):
+    steps = make_steps(Options(out=Path(), small=small))
+    for name in ("speed-train", "speed-sample"):
+        _, module, *arguments = steps[name].arguments
+        assert module == "benchmarks.speed"
+        assert parsed(speed.COMMAND, arguments).gpu is not small
+    for name, batch in (("train-paper", 32), ("train-quick", 16)):
+        _, module, *arguments = steps[name].arguments
+        assert module == "benchmarks.run"
+        plan = run_command.make_plan(run_command.options_of(parsed(run_command.COMMAND, arguments)))
+        assert [cell.row for cell in plan.cells] == ["punet", "2p-planar", "csae"]
+        training = plan.cells[0].training
+        assert (training["max_steps"], training["batch_size"]) == (
+            (4, 2) if small else (1500, batch)
+        )
 
 
 @pytest.mark.slow
-def test_a_part_that_fails_is_named_and_costs_the_others_nothing(tmp_path, capfd, monkeypatch):
-    running = run(tmp_path, "--small", "scores", "environment")
-    assert running.run() == 1  # nothing was trained
-    assert "no model was trained yet" in capfd.readouterr().out
-    assert read_results(running.out, "environment")["finished"]
+def test_a_rehearsal_runs_through(tmp_path, capfd, monkeypatch):
+    monkeypatch.delenv("PROBSEG_DATA", raising=False)
+    steps = ["environment", "speed-sample", "train-paper"]  # of each kind one, save the tests
+    assert main(["--small", "--minutes", "30", "--out", str(tmp_path), *steps]) == 0
+    outcomes = read_outcomes(tmp_path)
+    assert [name for name in outcomes if name != "small"] == steps
+    assert {outcomes[name]["outcome"] for name in steps} == {"done"}
+    page = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    for part in ("from the image on", "textbook", "2p-planar", "GED"):
+        assert part in page
+    capfd.readouterr()
+    assert main(["--small", "--out", str(tmp_path), *steps]) == 0
+    assert capfd.readouterr().out.count(": kept") == len(steps)
+
+
+def test_a_step_that_fails_is_named_and_costs_the_others_nothing(tmp_path, capfd, monkeypatch):
+    failing = {"tests": Step("to fail", 10, ["-c", "raise SystemExit('no cheese')"])}
+    failing["environment"] = Step("to go well", 10, ["-c", "print('cheese')"])
+    running = run(tmp_path, "--small")
+    monkeypatch.setattr(command, "make_steps", lambda options: failing)
+    assert running.run() == 1
+    assert "no cheese" in capfd.readouterr().out
+    page = (running.options.out / "summary.md").read_text()
+    assert "failed after" in page and "no cheese" in page and "\ncheese" in page
+    assert read_outcomes(running.options.out)["environment"]["outcome"] == "done"
+
+
+def test_without_a_gpu_nothing_is_measured(tmp_path, monkeypatch):
+    steps = {"environment": Step("the machine", 10, ["-c", "1 / 0"]), "tests": STEPS["tests"]}
+    running = run(tmp_path)
+    monkeypatch.setattr(command, "make_steps", lambda options: steps)
+    assert running.run() == 1
+    assert "tests" not in read_outcomes(running.options.out)
 
 
 def test_a_rehearsal_and_real_figures_are_kept_apart(tmp_path, capsys):
@@ -112,14 +194,14 @@ def test_a_rehearsal_and_real_figures_are_kept_apart(tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
-def test_a_run_that_is_ended_takes_its_part_along(tmp_path):
-    command = [sys.executable, "-m", "benchmarks.gpu", "--small", "--out", str(tmp_path), "steps"]
+def test_a_run_that_is_ended_takes_its_step_along(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.gpu", "--small", "--out", str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert "steps" in process.stdout.readline()
+        assert "environment" in process.stdout.readline()
         began = time.monotonic()
         while not (children := _children(process.pid)) and time.monotonic() - began < 30:
             time.sleep(0.1)
-        time.sleep(1)  # the part has begun, and the command waits for it
+        time.sleep(1)  # the step has begun, and the command waits for it
         process.terminate()
         assert process.wait(30) == 143
     assert len(children) == 1
@@ -161,20 +243,18 @@ def parts_of_lidc(tmp_path):
     return kit, content
 
 
-def unpack(running):
-    process = running._begin_to_unpack()
-    running._finish_unpacking(process)
-    running._finish_unpacking(process)  # for the next part that needs the data
-
-
 def test_data_are_unpacked_once_and_found(tmp_path, parts_of_lidc):
     kit, content = parts_of_lidc
     running = run(tmp_path, "--kit", str(kit))
     (kit / "incoming").mkdir()  # of a run that was interrupted
-    unpack(running)
-    assert running._data_root() == kit / "data" / "lidc-0123"
-    assert (running._data_root() / "images.npy").read_bytes() == content
-    assert running._begin_to_unpack() is None
+    (kit / "lidc.tar.xz.json").write_text("{}")  # which older kits have
+    running._unpack()
+    folder = kit / "data" / "lidc-0123"
+    assert str(folder) in make_steps(running.options)["train-paper"].arguments
+    assert (folder / "images.npy").read_bytes() == content
+    (kit / "lidc.tar.xz.000").unlink()
+    running._unpack()
+    assert (folder / "images.npy").is_file()
 
 
 @pytest.mark.parametrize("part", range(5))
@@ -182,46 +262,15 @@ def test_a_missing_part_is_an_error(tmp_path, parts_of_lidc, part, capsys):
     kit, _ = parts_of_lidc
     (kit / f"lidc.tar.xz.{part:03}").unlink()
     running = run(tmp_path, "--kit", str(kit))
-    unpack(running)
-    assert running._data_root() is None
+    running._unpack()
+    assert not (kit / "data").exists()
     assert "is missing or damaged" in capsys.readouterr().out
 
 
 def test_a_kit_without_data_says_so(tmp_path, capsys):
     (tmp_path / "kit").mkdir()
-    assert run(tmp_path, "--kit", str(tmp_path / "kit"))._begin_to_unpack() is None
+    run(tmp_path, "--kit", str(tmp_path / "kit"))._unpack()
     assert "there is no lidc.tar.xz.000" in capsys.readouterr().out
-
-
-def test_a_file_is_whole_at_any_moment(tmp_path):
-    results = PartResults(tmp_path, "steps")
-    results["a"] = 1
-    results["b"] = {"c": [1, 2]}
-    assert json.loads((tmp_path / "steps.json").read_text()) == {"a": 1, "b": {"c": [1, 2]}}
-    assert [path.name for path in tmp_path.iterdir()] == ["steps.json"]
-    assert PartResults(tmp_path, "steps").has("b")
-    assert not PartResults(tmp_path, "steps", keep=False).has("b")
-
-
-def test_what_failed_or_was_measured_on_another_card_is_measured_again(tmp_path):
-    results = PartResults(tmp_path, "steps", device="H100")
-    results["32/textbook"] = {"seconds": 1.0}
-    results["32/csae, eager"] = {"error": "out of memory"}
-    again = PartResults(tmp_path, "steps", device="H100")
-    assert again.has("32/textbook") and not again.has("32/csae, eager")
-    assert not PartResults(tmp_path, "steps", device="H200").has("32/textbook")
-
-
-def test_the_page_has_ratios_to_the_textbook_and_what_failed(tmp_path):
-    results = PartResults(tmp_path, "steps")
-    results["size"] = 128
-    row = {"lowest": 0.01, "highest": 0.03, "calls": 7, "peak_mb": 1234.0}
-    results["32/textbook"] = row | {"seconds": 0.03}
-    results["32/csae, eager"] = row | {"seconds": 0.012}
-    results["256/csae, eager"] = {"error": "RuntimeError: no"}
-    page = summary(tmp_path)
-    assert "| csae, eager | 12.00 | 10.00 to 30.00 | 2.50 | 1,234 |" in page
-    assert "| csae, eager | – | RuntimeError: no |  |  |" in page
 
 
 def test_the_kit_brings_what_probseg_needs_and_gpu_machines_lack():

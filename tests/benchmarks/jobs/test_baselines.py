@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.jobs.predictors import BASELINES
+from benchmarks.jobs.predictors import baseline_predictor
 from benchmarks.jobs.scoring import score
 from probseg.errors import DataError
+from probseg.interfaces import Batch, Evaluation
 
 
 @pytest.fixture
@@ -20,6 +21,11 @@ def masks() -> torch.Tensor:
     drawn[1, :2] = 0
     drawn[2] = 0
     return drawn
+
+
+def predicted(baseline: str, masks: torch.Tensor) -> list[Evaluation]:
+    batch = Batch(torch.zeros(len(masks), 1, *masks.shape[2:]), masks)
+    return baseline_predictor(baseline, 2)(batch, 0)["base"]
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -43,7 +49,7 @@ def energy(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_always_empty_is_right_where_an_annotator_saw_nothing(masks) -> None:
-    scores = score(list(BASELINES["always-empty"](masks, 2)))
+    scores = score(predicted("always-empty", masks))
     present = (masks.flatten(2).sum(2) > 0).double().mean(1)
     torch.testing.assert_close(scores["w-iou"], present)
     torch.testing.assert_close(scores["w-dice"], present)
@@ -55,7 +61,7 @@ def test_always_empty_is_right_where_an_annotator_saw_nothing(masks) -> None:
 
 
 def test_annotators_equal_brute_force_over_who_is_left_out(masks) -> None:
-    scores = score(list(BASELINES["annotators"](masks, 2)))
+    scores = score(predicted("annotators", masks))
     for image, (w, ged) in enumerate(zip(scores["w-iou"], scores["ged"], strict=True)):
         everybody = masks[image].numpy()
         others = [np.delete(everybody, one, axis=0) for one in range(3)]
@@ -65,13 +71,13 @@ def test_annotators_equal_brute_force_over_who_is_left_out(masks) -> None:
 
 def test_annotators_ged_has_its_closed_form(masks) -> None:
     # with D the mean over pairs of different annotators: D / (A (A - 1))
-    scores = score(list(BASELINES["annotators"](masks, 2)))
+    scores = score(predicted("annotators", masks))
     pairs = torch.tensor([distances(m, m).sum() / 6 for m in masks.numpy()])
     torch.testing.assert_close(scores["ged"], pairs / 6)
 
 
 def test_one_annotator_equals_brute_force_against_the_others(masks) -> None:
-    scores = score(list(BASELINES["one-annotator"](masks, 2)))
+    scores = score(predicted("one-annotator", masks))
     for image, (w, ged) in enumerate(zip(scores["w-iou"], scores["ged"], strict=True)):
         everybody = masks[image].numpy()
         sides = [(everybody[[one]], np.delete(everybody, one, axis=0)) for one in range(3)]
@@ -81,4 +87,4 @@ def test_one_annotator_equals_brute_force_against_the_others(masks) -> None:
 
 def test_leaving_one_out_needs_two(masks) -> None:
     with pytest.raises(DataError, match="two"):
-        list(BASELINES["annotators"](masks[:, :1], 2))
+        predicted("annotators", masks[:, :1])

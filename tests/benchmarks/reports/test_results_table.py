@@ -10,8 +10,8 @@ from rich.console import Console
 
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.results import Result
-from benchmarks.reports.results_table import results_table, summarise, values_table
-from benchmarks.tables import to_csv, to_markdown, to_terminal
+from benchmarks.reports.results_table import results_table, summarise, values_csv
+from benchmarks.tables import to_markdown, to_terminal
 
 GED = {"punet": [0.31, 0.27, 0.35], "csae": [0.25, 0.29, 0.24], "always-empty": [0.1]}
 
@@ -55,7 +55,7 @@ def test_mean_and_sample_standard_deviation_over_folds(scores) -> None:
 
 
 def test_csv_carries_full_precision(scores) -> None:
-    lines = list(csv.DictReader(io.StringIO(to_csv(values_table([scores])))))
+    lines = list(csv.DictReader(io.StringIO(values_csv([scores]))))
     assert [line["row"] for line in lines] == list(GED)
     assert [float(line["mean"]) for line in lines] == [np.mean(v).item() for v in GED.values()]
     assert [int(line["cells"]) for line in lines] == [3, 3, 1]

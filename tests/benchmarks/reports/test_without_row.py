@@ -11,7 +11,7 @@ from benchmarks.jobs.cells import plan_cells
 from benchmarks.jobs.results import read_result
 from benchmarks.run import main
 from benchmarks.suite.definition import read_suite
-from probseg.models.deterministic import deterministic
+from probseg.models.deterministic import DeterministicModel
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def plain():
 
         More of it.
         """
-        return deterministic(in_channels=in_channels, classes=classes, backbone=backbone)
+        return DeterministicModel(in_channels=in_channels, classes=classes, backbone=backbone)
 
     yield "plain"
     probseg.models.unregister("plain")
@@ -39,7 +39,7 @@ def test_rows_that_there_are_stay_and_others_take_the_settings_of_their_model(pl
         suite.models
     )
     assert row.build == plain and row.description == "Build a model without a latent"
-    assert row.takes == ("backbone",)  # its patience is no setting of training
+    assert row.takes == ["backbone"]  # its patience is no setting of training
 
 
 def test_its_cell_builds_it_with_the_profiles_settings(plain) -> None:

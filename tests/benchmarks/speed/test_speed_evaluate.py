@@ -40,7 +40,7 @@ def evaluation() -> Evaluation:
 @pytest.mark.slow
 def test_every_table_names_who_is_missing_and_what_the_others_took():
     settings = Settings(machine=Machine({}, 1e9, 1e9, 1e9), rounds=1, small=True)
-    tables = comparisons(settings)
+    tables = list(comparisons(settings))
     assert [len(table.rows) + len(table.missing) for table in tables] == [2, 2, 2, 1]
     assert all(table.floor for table in tables)
     assert ("MONAI" in tables[2].missing) == (find_spec("monai") is None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 import torch
 
@@ -13,7 +11,6 @@ from benchmarks.speed.textbook import TextbookPUNet, copy_weights
 from benchmarks.speed.timing import Machine
 
 MACHINE = Machine(description={}, fp32=1e11, bf16=1e11, bandwidth=1e10)
-PEER = importlib.util.find_spec("lightning_uq_box") is not None
 
 pytestmark = pytest.mark.usefixtures("quick_starts")
 
@@ -68,7 +65,14 @@ def test_another_network_is_noticed():
 def test_decoders_agree_in_processes_of_their_own():
     settings = Settings(machine=MACHINE, rounds=1, small=True)
     table = sample._decoding(settings, batch=2, count=3)
-    names = [row.name for row in table.rows]
-    assert names[:3] == ["probseg", "probseg, one by one", "textbook loop"]
-    assert all(row.agreement.startswith("to ") for row in table.rows[1:])
-    assert ("lightning-uq-box loop" in table.missing) != PEER
+    assert [row.name for row in table.rows] == ["probseg", "textbook loop"]
+    assert table.row("textbook loop").agreement.startswith("to ")
+
+
+def test_samples_from_the_image_on_are_measured_in_bf16_too():
+    settings = Settings(machine=MACHINE, rounds=1, small=True)
+    table = sample._whole(settings, batch=2, count=3)
+    assert [row.name for row in table.rows] == ["probseg", "probseg, bf16", "textbook"]
+    for make in (sample.Sampling, sample.TextbookSampling):
+        samples = make(batch=2, size=16, device="cpu", count=3).answer()
+        assert samples.shape == (3, 2, 2, 16, 16)

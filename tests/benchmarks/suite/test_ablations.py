@@ -7,9 +7,10 @@ import torch
 
 import probseg
 from benchmarks.jobs.results import read_result
-from benchmarks.run import main, make_parser, make_plan, options_of
+from benchmarks.run import COMMAND, main, make_plan, options_of
 from benchmarks.suite.definition import read_suite
 from benchmarks.suite.files import find, suites
+from probseg.cli.command import make_parser
 
 ABLATIONS = [name for name in suites() if name != "suite"]
 TINY = [
@@ -24,7 +25,7 @@ TINY = [
 def test_a_plan_has_every_row_once_and_no_two_are_the_same_experiment(name: str, capsys) -> None:
     command = ["--suite", name, "--datasets", "contours", "--profile", "quick"]
     assert main([*command, "--dry-run"]) == 0
-    suite, _, cells = make_plan(options_of(make_parser().parse_args(command)))
+    suite, _, cells = make_plan(options_of(make_parser(COMMAND).parse_args(command)))
     assert suite.file.data["description"]
     trained = [cell for cell in cells if cell.trained]
     assert tuple(cell.row for cell in trained) == suite.all.models
@@ -36,7 +37,7 @@ def test_a_plan_has_every_row_once_and_no_two_are_the_same_experiment(name: str,
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_row_has_a_finite_loss(name: str) -> None:
     command = ["--suite", name, "--datasets", "contours", "--profile", "quick", "--set", *TINY]
-    cells = make_plan(options_of(make_parser().parse_args(command))).cells
+    cells = make_plan(options_of(make_parser(COMMAND).parse_args(command))).cells
     torch.manual_seed(0)
     image, label = torch.randn(2, 1, 32, 32), torch.randint(2, (2, 32, 32))
     for cell in cells:

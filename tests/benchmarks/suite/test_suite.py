@@ -93,7 +93,7 @@ def test_all_is_tables_1_and_2() -> None:
     suite = read_suite()
     assert set(suite.all.datasets) == {row["dataset"] for row in TABLE_4}
     assert suite.all.models == ("punet", "2p-planar", "csae")
-    assert suite.profiles["paper"].folds == (0, 1, 2)
+    assert suite.profiles["paper"].folds == [0, 1, 2]
 
 
 def test_a_suite_can_say_every_training_setting_and_no_other() -> None:

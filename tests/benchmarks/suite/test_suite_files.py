@@ -6,9 +6,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.run import main, make_parser, make_plan, options_of
+from benchmarks.run import COMMAND, main, make_plan, options_of
 from benchmarks.suite.definition import read_suite
 from benchmarks.suite.files import DEFAULT_SUITE, find, lay_over, suites
+from probseg.cli.command import make_parser
 from probseg.errors import OptionError
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "my-suite.toml"
@@ -66,7 +67,8 @@ def test_a_part_is_replaced_with_all_its_options() -> None:
 
 def test_what_makes_a_row_wins_over_the_command_line(write, tmp_path: Path, capsys) -> None:
     command = ["--suite", "weights", "--datasets", "contours", "--profile", "quick"]
-    options = options_of(make_parser().parse_args([*command, "--set", "beta=7", "latent_dim=3"]))
+    command += ["--set", "beta=7", "latent_dim=3"]
+    options = options_of(make_parser(COMMAND).parse_args(command))
     models = {cell.row: cell.model for cell in make_plan(options).cells if cell.trained}
     assert {model["latent_dim"] for model in models.values()} == {3}
     assert {(model["beta"], model["gamma"]) for model in models.values()} == {

@@ -19,12 +19,12 @@ from torch.utils.data import DataLoader
 from probseg.datasets.cache import packing
 from probseg.datasets.cache.dataset import PackedDataset
 from probseg.datasets.cache.packing import ArrayWriter, cache_root, open_or_pack
-from probseg.datasets.cache.source import Block
+from probseg.datasets.cache.source import Record
 from probseg.errors import DataError, ProbsegError
 
 
 class RandomSource:
-    """Random samples in blocks of uneven lengths."""
+    """Random samples in items of uneven lengths."""
 
     name = "random"
     provenance = "random numbers"
@@ -45,7 +45,7 @@ class RandomSource:
     def __len__(self) -> int:
         return sum(self.lengths)
 
-    def chunks(self) -> list[list[int]]:
+    def items(self) -> list[list[int]]:
         self.made += 1
         ends = list(accumulate(self.lengths))
         return [list(range(end - n, end)) for end, n in zip(ends, self.lengths, strict=True)]
@@ -53,9 +53,8 @@ class RandomSource:
     def faults(self) -> list[str]:
         return []
 
-    def read(self, rows: list[int]) -> Block:
-        ids, groups = [f"s{row}" for row in rows], [f"g{row // 2}" for row in rows]
-        return Block(ids, groups, self.images[rows], self.masks[rows])
+    def read(self, rows: list[int]) -> list[Record]:
+        return [Record(f"s{r}", f"g{r // 2}", self.images[r], self.masks[r]) for r in rows]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -175,7 +174,7 @@ def test_a_copied_cache_is_verified_and_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt, DataError])
 def test_an_interruption_leaves_nothing(error: type[BaseException], tmp_path: Path) -> None:
     class Interrupted(RandomSource):
-        def read(self, rows: list[int]) -> Block:
+        def read(self, rows: list[int]) -> list[Record]:
             if rows[0]:
                 raise error
             return super().read(rows)

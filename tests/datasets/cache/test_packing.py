@@ -20,13 +20,13 @@ import pytest
 from probseg.datasets.cache import packing
 from probseg.datasets.cache.dataset import ARRAYS
 from probseg.datasets.cache.packing import open_or_pack
-from probseg.datasets.cache.source import Block
+from probseg.datasets.cache.source import Record
 from probseg.errors import DataError, OptionError
 from probseg.utils.atomic_files import WriteError
 
 
 class Rows:
-    """Samples in blocks of ten, drawn from their number; some are faulty or unannotated."""
+    """Samples drawn from their number; some are faulty or unannotated."""
 
     name, classes, provenance = "rows", 2, "random numbers"
 
@@ -43,30 +43,24 @@ class Rows:
     def __len__(self) -> int:
         return self.count
 
-    def chunks(self) -> list[range]:
-        return [range(k, min(k + 10, self.count)) for k in range(0, self.count, 10)]
+    def items(self) -> range:
+        return range(self.count)
 
     def faults(self) -> list[str]:
         return ["s-1: was never there"] if self.faulty else []
 
-    def read(self, rows: range) -> Block:
+    def read(self, row: int) -> list[Record]:
         if self.log:
             with self.log.open("a") as file:
-                file.write(f"{rows.start}\n")
-        good = [row for row in rows if row not in self.faulty]
-        random = [np.random.default_rng(row) for row in good]
-        present = np.array([[row not in self.unseen, row % 3 == 0] for row in good]).reshape(-1, 2)
-        present[[row in self.unseen for row in good]] = False
-        masks = np.array([r.integers(0, 2, (2, 8, 9), np.uint8) for r in random])
-        return Block(
-            [f"s{row}" for row in good],
-            [f"g{row // 4}" for row in good],
-            np.array([r.integers(0, 256, (1, 8, 9), np.uint8) for r in random]),
-            masks.reshape(-1, 2, 8, 9) * present[:, :, None, None].astype(np.uint8),
-            present,
-            np.array([[0.5, row] for row in good]).reshape(-1, 2),
-            [f"s{row}: is torn" for row in rows if row in self.faulty],
-        )
+                file.write(f"{row}\n")
+        if row in self.faulty:
+            raise DataError(f"s{row}: is torn")
+        random = np.random.default_rng(row)
+        image = random.integers(0, 256, (1, 8, 9), np.uint8)
+        present = np.array([True, row % 3 == 0]) & (row not in self.unseen)
+        masks = random.integers(0, 2, (2, 8, 9), np.uint8) * present[:, None, None]
+        spacing = np.array([0.5, row])
+        return [Record(f"s{row}", f"g{row // 4}", image, masks, present, spacing)]
 
 
 def contents(folder: Path) -> list[bytes]:
@@ -142,7 +136,7 @@ def test_several_processes_write_what_one_writes(
     one = open_or_pack(source, tmp_path / "one", on_fault="skip")
     assert contents(many.folder) == contents(one.folder)
     assert many.fingerprint == one.fingerprint and many.skipped == one.skipped
-    assert len(log.read_text().splitlines()) == 101
+    assert len(log.read_text().splitlines()) == 1005
 
 
 @pytest.mark.slow
@@ -152,7 +146,7 @@ def test_two_processes_at_once_pack_once(tmp_path: Path) -> None:
         start = time.time() + 3  # when both are up
         made = [pool.submit(_pack_at, start, source.log, tmp_path / "rows") for _ in range(2)]
         assert len({future.result() for future in made}) == 1
-    assert len((tmp_path / "log").read_text().splitlines()) == len(source.chunks())
+    assert len((tmp_path / "log").read_text().splitlines()) == len(source)
     assert names(tmp_path) == ["log", "rows", "rows.lock"]
 
 
@@ -170,11 +164,11 @@ def test_a_kill_in_the_middle_leaves_nothing_that_is_taken_for_a_cache(tmp_path:
         from pathlib import Path
 
         class Slow(t.Rows):
-            def read(self, rows):
-                if rows.start == 20:
+            def read(self, row):
+                if row == 20:
                     print("half", flush=True)
                     time.sleep(60)
-                return super().read(rows)
+                return super().read(row)
 
         t.open_or_pack(Slow(), Path({str(tmp_path)!r}) / "rows")
     """

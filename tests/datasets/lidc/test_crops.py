@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,10 @@ FAULTS: dict[str, tuple[str, Spoil, str]] = {
     "cut in its header": (MASK, lambda data: data[:20], "not a complete PNG"),
     "empty": (MASK, lambda _: b"", "is empty"),
     "text": (IMAGE, lambda _: b"not a picture, but long enough to be one", "not a complete PNG"),
-    "16 bit": (IMAGE, lambda _: png(np.zeros(SIZE, np.uint16)), "16-bit greyscale"),
-    "colour": (IMAGE, lambda _: png(np.zeros((*SIZE, 3), np.uint8)), "8-bit colour"),
-    "one bit": (MASK, lambda _: png(np.zeros(SIZE, np.bool_)), "1-bit greyscale"),
-    "with alpha": (IMAGE, lambda _: png(np.zeros((*SIZE, 2), np.uint8)), "greyscale with alpha"),
+    "16 bit": (IMAGE, lambda _: png(np.zeros(SIZE, np.uint16)), "16-bit, mode"),
+    "colour": (IMAGE, lambda _: png(np.zeros((*SIZE, 3), np.uint8)), "mode 'RGB', not 8-bit"),
+    "one bit": (MASK, lambda _: png(np.zeros(SIZE, np.bool_)), "1-bit, mode '1'"),
+    "with alpha": (IMAGE, lambda _: png(np.zeros((*SIZE, 2), np.uint8)), "mode 'LA'"),
     "other size": (IMAGE, lambda _: png(np.zeros((128, 128), np.uint8)), "128x128, not 64x64"),
     "mask of another size": (MASK, lambda _: png(np.zeros((64, 63), np.uint8)), "64x63, not 64x64"),
     "other values": (MASK, lambda _: png(np.full(SIZE, 7, np.uint8)), "[7]"),
@@ -77,7 +78,8 @@ def test_a_crop_that_is_there_twice_is_refused(copy: str, tmp_path: Path) -> Non
 def test_an_image_that_claims_to_be_huge_is_never_opened(tmp_path: Path) -> None:
     huge = bytearray(png(np.zeros(SIZE, np.uint8)))
     huge[16:24] = (60_000).to_bytes(4, "big") * 2
+    huge[29:33] = zlib.crc32(huge[12:29]).to_bytes(4, "big")
     files = crops_files(random_cases(1, 64))
     write_files(tmp_path / "in", {**files, next(iter(files)): bytes(huge)})
-    with pytest.raises(DataError, match="60000x60000, not 180x180"):
+    with pytest.raises(DataError, match="claims far too many pixels"):
         lidc(tmp_path / "in", cache=tmp_path / "cache")

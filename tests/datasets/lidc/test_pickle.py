@@ -107,7 +107,7 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "three masks": (changed(masks=[np.zeros((128, 128))] * 3), "has 3 masks, not 4"),
     "five masks": (changed(masks=[np.zeros((128, 128))] * 5), "has 5 masks, not 4"),
     "masks as text": (changed(masks="four"), "no list of masks"),
-    "mask of 255": (mask(np.full((128, 128), 255, np.uint8)), "mask 3 is not of 0 and 1"),
+    "mask of 255": (mask(np.full((128, 128), 255, np.uint8)), "mask 3: is no mask of 0 and 1"),
     "mask of NaN": (mask(np.full((128, 128), np.nan)), "[nan]"),
     "mask of another size": (mask(np.zeros((127, 128))), "mask 3 is 127x128"),
     "mask of complex": (mask(None), "mask 3 is a NoneType"),

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis import analyse
 from benchmarks.reports.analysis.claims import claims
-from benchmarks.reports.analysis.training_curves import volatility
+from benchmarks.reports.analysis.rules import volatility
 
 KERNELS = ("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy")
 ORDER = {"csae": 0, "2p-planar": 1, "punet": 2}

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.reports.analysis.bootstrap import coefficient
-from benchmarks.reports.analysis.correlation import correlations
-from benchmarks.reports.analysis.dataset_results import by_dataset
+from benchmarks.reports.analysis.correlation import coefficient, correlations
+from benchmarks.reports.dataset_results import by_dataset
 
 
 def test_values_are_scipys(rng) -> None:

@@ -10,9 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from benchmarks.reports.analysis.bootstrap import draws, mean_interval
-from benchmarks.reports.analysis.dataset_results import by_dataset, by_image
-from benchmarks.reports.analysis.paired import compare, holm, paired_tests, rank_biserial
+from benchmarks.reports.analysis.paired import (
+    compare,
+    draws,
+    holm,
+    mean_interval,
+    paired_tests,
+    rank_biserial,
+)
+from benchmarks.reports.dataset_results import by_dataset, by_image
 
 VALUES = st.floats(-4, 4).map(lambda v: round(v, 2))
 PAIRS = st.integers(2, 30).flatmap(lambda n: arrays(float, (2, n), elements=VALUES))

@@ -177,21 +177,6 @@ def test_everything_is_reached_by_the_tabulator_and_shows_its_focus(page) -> Non
     assert wanted <= reached
 
 
-def test_pointing_at_a_curve_and_moving_the_slider_read_it_out(page) -> None:
-    chart = page.locator(".chart").first
-    told = chart.locator(".time")
-    assert told.inner_text() == "100 %"
-    last = chart.locator("td").all_inner_texts()
-    chart.get_by_label("Training time").press("Home")
-    assert told.inner_text() == "0 %"
-    assert chart.locator("td").all_inner_texts() == ["–"] * 3  # before the first record
-    plot = chart.locator(".plot")
-    size = plot.bounding_box()
-    plot.hover(position={"x": 0.5 * size["width"], "y": 0.5 * size["height"]})
-    assert 30 < int(told.inner_text().split()[0]) < 60
-    assert chart.locator("td").all_inner_texts() not in (last, ["–"] * 3)
-
-
 def test_the_page_follows_the_system_until_the_button_decides(visit, report) -> None:
     page = visit(report, color_scheme="dark")
     paper = "getComputedStyle(document.body).backgroundColor"
@@ -244,19 +229,6 @@ def test_axe_finds_nothing(visit, report, scheme: str) -> None:
     page.evaluate(Path(AXE).read_text(encoding="utf-8"))
     faults = page.evaluate("axe.run().then(found => found.violations)")
     assert [(fault["id"], fault["nodes"][0]["html"]) for fault in faults] == []
-
-
-def test_two_runs_side_by_side_sort_too(visit, make_run, tmp_path) -> None:
-    from benchmarks.compare import main
-
-    runs = [str(make_run(("lidc",), ("csae",), seed=seed).folder) for seed in (1, 2)]
-    out = tmp_path / "compare.html"
-    assert main([*runs, "--out", str(out)]) == 0
-    page = visit(out, viewport=PHONE)
-    page.locator("table[aria-labelledby=table-1] thead button").nth(2).click()
-    values = numbers(column(page, "table-1", 2))
-    assert len(values) == 7 and values == sorted(values)
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 def test_two_hundred_images_open_and_how_fast(visit, make_report, record_property) -> None:

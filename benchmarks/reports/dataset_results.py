@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.jobs.results import Result
+
+if TYPE_CHECKING:
+    from probseg.plots import Curve
 
 Values = NDArray[np.float64]
 Groups = NDArray[np.str_]
@@ -39,6 +43,11 @@ class DatasetResults:
         """The rows with a model that was trained."""
         return tuple(row for row, results in self.rows.items() if results[0].cell.trained)
 
+    def curves(self, row: str) -> Mapping[Training, Curve]:
+        """Return fold and seed to the Gini index over one training of a row."""
+        by_training = {training_of(r): gini_curve(r) for r in self.rows.get(row, ())}
+        return {training: curve for training, curve in by_training.items() if training and curve}
+
     def paired(
         self,
         first: tuple[str, str],
@@ -46,12 +55,9 @@ class DatasetResults:
         *,
         variants: tuple[str, str] = ("base", "base"),
     ) -> Paired | None:
-        """Return what two rows scored on the images where both have a value.
+        """Return what two rows, each with a metric, scored on the images where both have a value.
 
-        Args:
-            first: A row and a metric.
-            second: Another row, metric or both.
-            variants: Which prior of either was sampled.
+        The variants say which prior of either was sampled.
         """
         one, other = shared_trainings(self.rows.get(first[0], ()), self.rows.get(second[0], ()))
         a, b = by_image(one, first[1], variants[0]), by_image(other, second[1], variants[1])
@@ -108,3 +114,21 @@ def _scores(result: Result, metric: str, variant: str) -> dict[int, float]:
     values = result.scores.get(variant, {}).get(metric, ())
     pairs = zip(result.images.index, values, strict=bool(values))
     return {image: value for image, value in pairs if value is not None}
+
+
+def gini_curve(result: Result) -> Curve | None:
+    """Return steps, and the Gini index of the prior at each, if the model has a prior."""
+    pairs = [(record["step"], record.get("prior/gini")) for record in result.history]
+    defined = [(step, gini) for step, gini in pairs if step is not None and gini is not None]
+    return ([step for step, _ in defined], [gini for _, gini in defined]) if defined else None
+
+
+def gini_panels(results: Iterable[Result]) -> dict[str, dict[str, list[Curve]]]:
+    """Return data set to row to one curve a cell, of the rows whose prior has a Gini index."""
+    panels: dict[str, dict[str, list[Curve]]] = {}
+    for result in results:
+        curve = gini_curve(result)
+        if curve:
+            panel = panels.setdefault(result.cell.dataset, {})
+            panel.setdefault(result.cell.row, []).append(curve)
+    return panels

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from benchmarks.reports.analysis.training_curves import gini_panels
+from benchmarks.reports.dataset_results import gini_panels
 
 
 def test_results_without_a_prior_have_no_curve(make) -> None:

@@ -1,10 +1,11 @@
-"""The published models, each a choice of parts for the one latent-variable model."""
+"""Recipes of the published models, each a choice of parts for the one latent-variable model."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple, TypeGuard
 
 from probseg.errors import OptionError
@@ -68,12 +69,7 @@ class Choices:
     reduction: str = "pixel-sum"
 
     def __post_init__(self) -> None:
-        """Check what no part checks.
-
-        Raises:
-            OptionError: A size below one, an unknown choice, a negative weight, or a weight
-                without a divergence.
-        """
+        """Check what no part checks."""
         for option, low in {"in_channels": 1, "classes": 2, "latent_dim": 1}.items():
             check_integer(option, getattr(self, option), low=low)
         for option, choices in _CHOICES.items():
@@ -88,26 +84,15 @@ class Choices:
 
 
 class Recipe:
-    """A model as a named point among all choices; calling it builds the model.
-
-    Args:
-        name: The name in ``probseg.models``.
-        summary: One sentence on the model, with its source.
-        defaults: What is chosen where the user does not say.
-    """
+    """A model as a named point among all choices; calling it builds the model."""
 
     def __init__(self, name: str, summary: str, defaults: Choices) -> None:
         self.name = name
         self.defaults = defaults
-        _, _, options = inspect.getdoc(Choices).partition("Args:")  # type: ignore[union-attr]
+        _, _, options = str(inspect.getdoc(Choices)).partition("Args:")
         self.__doc__ = f"{summary}\n\nArgs:{options}"
-        self.__signature__ = inspect.signature(Choices).replace(
-            parameters=[
-                parameter.replace(default=getattr(defaults, name))
-                for name, parameter in inspect.signature(Choices).parameters.items()
-            ],
-            return_annotation=inspect.Signature.empty,
-        )
+        signature = inspect.signature(partial(Choices, **vars(defaults)))
+        self.__signature__ = signature.replace(return_annotation=inspect.Signature.empty)
 
     def __call__(self, **options: Any) -> LatentVariableModel:
         """Build the model with ``options`` in place of the recipe's defaults.
@@ -121,34 +106,21 @@ class Recipe:
                 f"the divergence of {self.name} has the weight gamma=0 and would not be used; "
                 "pass gamma too"
             )
-        return compose(self.name, replace(self.defaults, **options))
+        choices = replace(self.defaults, **options)
+        if _is_pair(choices.projector):
+            choices = replace(choices, shared_flow=False)  # equal or not, two were asked for
+        parts, networks = _networks(choices)
+        penalties, divergences = _penalties(choices)
+        return LatentVariableModel(
+            parts,
+            penalties,
+            flow_context=choices.flow_context,
+            spec={"name": self.name, **vars(choices), **networks, **divergences},
+        )
 
     def __repr__(self) -> str:
         """The recipe's name."""
         return f"<recipe {self.name}>"
-
-
-def compose(name: str, choices: Choices) -> LatentVariableModel:
-    """Make the parts that ``choices`` name and put them together.
-
-    Args:
-        name: What the model's description calls it.
-        choices: Everything that is chosen.
-
-    Raises:
-        UnknownNameError: No part has that name.
-        OptionError: A part cannot be made from its options.
-    """
-    if _is_pair(choices.projector):
-        choices = replace(choices, shared_flow=False)  # equal or not, two were asked for
-    parts, networks = _networks(choices)
-    penalties, divergences = _penalties(choices)
-    return LatentVariableModel(
-        parts,
-        penalties,
-        flow_context=choices.flow_context,
-        spec={"name": name, **vars(choices), **networks, **divergences},
-    )
 
 
 def _networks(c: Choices) -> tuple[Parts, Spec]:
@@ -197,10 +169,9 @@ class PartPair(NamedTuple):
     @property
     def spec(self) -> Spec:
         """One description where one describes both."""
-        if self.prior.spec == self.posterior.spec:
-            spec: Spec = self.prior.spec
-            return spec
-        return {"prior": self.prior.spec, "posterior": self.posterior.spec}
+        prior: Spec = self.prior.spec
+        posterior: Spec = self.posterior.spec
+        return prior if prior == posterior else {"prior": prior, "posterior": posterior}
 
 
 def _projectors(c: Choices, encoders: PartPair) -> PartPair:

@@ -1,6 +1,6 @@
 """Each row of the benchmark has a colour of its own."""
 
-from benchmarks.reports.colours import COLOURS
+from benchmarks.reports.figures import COLOURS
 
 
 def test_colours_are_distinct() -> None:

@@ -1,4 +1,8 @@
-"""Figures: sheets of images with segmentations, and curves of the prior's Gini index."""
+"""Figures: contact sheets, samples beside annotations, the prior's Gini index over training time.
+
+Every function returns a ``matplotlib.figure.Figure`` that belongs to no window; save it with
+``figure.savefig(path)``.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
+
+from probseg.utils.imports import require
+
+require("matplotlib", extra="plot", for_="probseg.plots")  # before it is imported
+
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.lines import Line2D  # noqa: E402
 
 Array = NDArray[np.floating]
 Labels = NDArray[np.integer]
@@ -88,20 +97,23 @@ def _sheet_grid(*, rows: int, width: int, title: str) -> tuple[Figure, NDArray[n
     left, right, top, bottom, gap = 0.45, 0.05, 0.62, 0.05, 0.12  # inches
     size = left + right + _PANEL * (width + 3) + gap, top + bottom + _PANEL * rows
     figure = Figure(figsize=size)
-    ratios = [1] * (width + 1) + [gap / _PANEL, 1, 1]
-    grid = figure.add_gridspec(
+    grid = figure.subplots(
         rows,
         width + 4,
-        width_ratios=ratios,
-        left=left / size[0],
-        right=1 - right / size[0],
-        bottom=bottom / size[1],
-        top=1 - top / size[1],
-        wspace=0.04,
-        hspace=0.04,
+        squeeze=False,
+        width_ratios=[1] * (width + 1) + [gap / _PANEL, 1, 1],
+        gridspec_kw={
+            "left": left / size[0],
+            "right": 1 - right / size[0],
+            "bottom": bottom / size[1],
+            "top": 1 - top / size[1],
+            "wspace": 0.04,
+            "hspace": 0.04,
+        },
     )
-    columns = [*range(width + 1), width + 2, width + 3]
-    panels = np.array([[figure.add_subplot(grid[r, c]) for c in columns] for r in range(rows)])
+    for spacer in grid[:, -3]:
+        spacer.remove()
+    panels = np.delete(grid, -3, axis=1)
     headings = {0: "outlines", 1: "one by one", -2: "mean, 0 to 1", -1: "s. d., 0 to ½"}
     for column, heading in headings.items():
         panels[0, column].set_title(heading, fontsize=8, color=MUTED, pad=4, loc="left")
@@ -116,16 +128,37 @@ def _draw_block(
         panel.set_xticks([])
         panel.set_yticks([])
         panel.spines[:].set_visible(False)
-    show_image(row[0], grey)
+    _draw_overview(row[[0, -2, -1]], grey, block, colours)
     for index, labels in enumerate(block.labels):
-        colour = colours[index % len(colours)]
-        draw_outline(row[0], labels, colour=colour, width=0.9)
         show_image(row[index + 1], grey)
+        colour = colours[index % len(colours)]
         draw_outline(row[index + 1], labels, colour=colour, width=1.1, fill=0.28)
     for panel in row[len(block.labels) + 1 : -2]:
         panel.set_visible(False)
-    row[-2].imshow(block.mean, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
-    row[-1].imshow(block.sd, cmap="magma", vmin=0, vmax=0.5, interpolation="nearest")
+
+
+def _draw_overview(
+    panels: NDArray[np.object_], grey: Array, block: Block, colours: Sequence[str]
+) -> None:
+    show_image(panels[0], grey)
+    for index, labels in enumerate(block.labels):
+        draw_outline(panels[0], labels, colour=colours[index % len(colours)], width=0.9)
+    panels[1].imshow(block.mean, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
+    panels[2].imshow(block.sd, cmap="magma", vmin=0, vmax=0.5, interpolation="nearest")
+
+
+def sample_overview(grey: Array, block: Block, *, title: str = "") -> Figure:
+    """Draw the outlines of samples over an image (H, W), beside their mean and deviation."""
+    height, width = grey.shape
+    figure = Figure(figsize=(10, 10 / 3 * height / width + 0.8), layout="constrained")
+    panels = figure.subplots(1, 3)
+    _draw_overview(panels, grey, block, ANNOTATOR)
+    titles = (f"{len(block.labels)} samples", "mean, 0 to 1", "s. d., 0 to ½")
+    for panel, heading in zip(panels, titles, strict=True):
+        panel.set_axis_off()
+        panel.set_title(heading, fontsize=8, color=MUTED, loc="left")
+    figure.suptitle(title, fontsize=10, color=INK)
+    return figure
 
 
 class Annotated(NamedTuple):

@@ -4,14 +4,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import html5lib
 import numpy as np
 import pytest
 from scipy import stats
 
 from benchmarks.compare import main
 from benchmarks.jobs.results import means, result_path, write_result
-from benchmarks.reports.run_comparison import changed_settings, compare_runs, read_run
+from benchmarks.reports.run_comparison import changed_settings, compare_runs, rows_of
+from benchmarks.reports.runs import load
 from probseg.errors import OptionError
 
 
@@ -36,8 +36,12 @@ def second(make_run, first):
     return run
 
 
+def rows(run):
+    return rows_of(load(run.folder))
+
+
 def lines(first, second):
-    return compare_runs(read_run(first.folder), read_run(second.folder))
+    return compare_runs(rows(first), rows(second))
 
 
 def test_rows_of_the_same_name_are_matched(first, second) -> None:
@@ -52,8 +56,8 @@ def test_a_difference_is_that_of_the_paired_images(first, second) -> None:
         np.mean([r.scores["base"]["w-iou"] for r in run.results if r.cell.row == "csae"], axis=0)
         for run in (second, first)
     ]
-    assert line.paired.difference == pytest.approx(np.mean(sides[0] - sides[1]))
-    assert line.paired.p == pytest.approx(stats.wilcoxon(*sides).pvalue)
+    assert line.test.difference == pytest.approx(np.mean(sides[0] - sides[1]))
+    assert line.test.p == pytest.approx(stats.wilcoxon(*sides).pvalue)
     assert line.change == pytest.approx(-0.1, abs=0.01)
     assert line.outcome == "better"
 
@@ -66,7 +70,7 @@ def test_better_turns_to_worse_when_the_runs_change_sides(first, second) -> None
     assert back["w-iou"].outcome == "worse"
     for metric, line in there.items():
         assert back[metric].change == pytest.approx(-line.change)
-        assert back[metric].paired.low == pytest.approx(-line.paired.high, abs=5e-3)
+        assert back[metric].test.low == pytest.approx(-line.test.high, abs=5e-3)
 
 
 def test_a_metric_that_is_better_high_is_compared_too(first, make_run) -> None:
@@ -85,7 +89,7 @@ def test_a_metric_that_is_better_high_is_compared_too(first, make_run) -> None:
 def test_a_run_equals_itself(first) -> None:
     found = lines(first, first)
     assert all(line.change == 0 and line.outcome == "" for line in found)
-    assert changed_settings(read_run(first.folder), read_run(first.folder)) == []
+    assert changed_settings(rows(first), rows(first)) == []
 
 
 def test_other_data_are_not_paired(first, make_run) -> None:
@@ -93,33 +97,42 @@ def test_other_data_are_not_paired(first, make_run) -> None:
     for result in other.results:
         moved = replace(result, data=replace(result.data, fingerprint="6" * 64))
         write_result(result_path(result.cell, other.folder), moved)
-    assert all(line.paired is None and line.outcome == "" for line in lines(first, other))
+    assert all(line.test is None and line.outcome == "" for line in lines(first, other))
 
 
-def test_settings_that_differ_are_listed_with_their_rows(first, second) -> None:
-    (setting,) = changed_settings(read_run(first.folder), read_run(second.folder))
-    assert (setting.name, setting.first, setting.second) == ("model.beta", "10", "3")
-    assert setting.rows == ["lidc · csae"]
+def test_settings_that_differ_are_listed(first, second) -> None:
+    assert changed_settings(rows(first), rows(second)) == ["model.beta: 10 → 3"]
 
 
-def test_the_command_prints_and_writes_a_page(first, second, tmp_path: Path, capsys) -> None:
-    out = tmp_path / "compare.html"
+def test_a_setting_that_differs_in_some_rows_names_them(first) -> None:
+    changed = dict(rows(first))
+    key = next(key for key in changed if key[2] == "csae")
+    changed[key] = [replace(r, data=replace(r.data, provenance="elsewhere")) for r in changed[key]]
+    (told,) = changed_settings(rows(first), changed)
+    assert told.startswith("data.provenance: ")
+    assert told.endswith(' → "elsewhere" (lidc · csae)')
+
+
+def test_the_command_prints_and_writes_markdown(first, second, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "difference.md"
     assert main([str(first.folder), str(second.folder), "--out", str(out)]) == 0
     told = capsys.readouterr().out
     assert "better" in told and "differs: model.beta: 10 → 3" in told
     text = out.read_text(encoding="utf-8")
-    html5lib.HTMLParser(strict=True).parse(text)
-    assert "model.beta" in text and "B's is better in 1 and worse in 0" in text
+    head, _, *body = [line for line in text.splitlines() if line.startswith("|")]
+    assert head.endswith("| B is | 95 % interval | p (Holm) | images |")
+    assert len(body) == 7 and body[0].startswith("| csae | Ŵ 1−IoU ↓ |")
+    assert "**better**" in body[0] and body[0].endswith("| 12 |")
+    assert "- differs: model.beta: 10 → 3" in text
 
 
-def test_an_unreadable_result_is_named_and_left_out(make_run, capsys, tmp_path) -> None:
+def test_an_unreadable_result_is_named_and_left_out(make_run, capsys) -> None:
     run = make_run(("lidc",), ("csae",), pictures=0)
     path = result_path(run.results[0].cell, run.folder)
     path.write_text(json.dumps({"schema": 99}), encoding="utf-8")
-    out = str(tmp_path / "compare.html")
-    assert main([str(run.folder), str(run.folder), "--out", out]) == 0
+    assert main([str(run.folder), str(run.folder)]) == 0
     assert "schema 99" in capsys.readouterr().out
-    assert len(read_run(run.folder).rows) == 1
+    assert len(rows(run)) == 1
 
 
 def test_folders_without_results_and_runs_without_a_common_row_are_refused(

@@ -14,7 +14,7 @@ from benchmarks.jobs.results import Result, result_path, write_result
 from benchmarks.reports.analysis import analyse
 from benchmarks.reports.html.report_page import write_report as page
 from benchmarks.reports.results_table import results_table, summarise
-from benchmarks.reports.runs import Run
+from benchmarks.reports.runs import RunResults
 from benchmarks.suite.definition import read_suite
 
 METRICS = ("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy", "gini", "ged", "hungarian-iou")
@@ -102,7 +102,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory):
 
 def report(results, folder: Path, out: Path, *, competing=MODELS, notes=None) -> Path:
     """Write the report of results whose pictures lie in a folder, and return its path."""
-    run = Run(results, competing, notes or {})
+    run = RunResults(results, competing, notes or {})
     scores = summarise(results, competing=competing, notes=notes)
     return page(run, map(results_table, scores), analyse(results), out, folder=folder)
 

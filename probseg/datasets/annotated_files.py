@@ -1,0 +1,224 @@
+"""Samples that lie in files: an image, and a mask of it by each annotator."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probseg.datasets.cache.source import Record
+from probseg.datasets.formats.files import FileTree, in_file
+from probseg.datasets.formats.images import Picture
+from probseg.datasets.formats.preprocessing import (
+    as_labels,
+    check_finite,
+    resize_images,
+    resize_masks,
+    stretch,
+)
+from probseg.datasets.splits import natural
+from probseg.errors import DataError
+
+
+@dataclass
+class SampleFiles:
+    """The names of the files found for one sample; two files for one purpose are refused."""
+
+    images: list[str] = field(default_factory=list)
+    masks: dict[Any, list[str]] = field(default_factory=dict)  # by annotator
+    unclear: list[str] = field(default_factory=list)  # files of no known kind or purpose
+
+    def add(self, file: str, annotator: Any = None) -> None:
+        """Add an annotator's mask, or an image."""
+        (self.images if annotator is None else self.masks.setdefault(annotator, [])).append(file)
+
+
+class ImageKind(NamedTuple):
+    """What all images must have in common."""
+
+    channels: int
+    eight_bit: bool
+    size: tuple[int, int]  # height, width
+
+
+class AnnotatedFiles(ABC):
+    """The samples of a file tree, in natural order of their names; a source for the packed cache.
+
+    Args:
+        tree: The files.
+        size: Edge of the samples; None leaves images as they are, if they are all of one size.
+    """
+
+    name: str
+    provenance: str
+    state: dict[str, Any]
+    classes = 2
+    volumes = False  # whether an image is a volume, whose annotated slices are the samples
+    keeps_bytes = False  # whether 8-bit images are kept; others are stretched to [0, 1]
+
+    def __init__(self, tree: FileTree, size: int | None = None) -> None:
+        self.tree, self.size = tree, size
+
+    @abstractmethod
+    def collect(self, samples: defaultdict[str, SampleFiles]) -> None:
+        """Collect the files of each sample (or volume).
+
+        Raises:
+            MissingDataError: The tree has another layout.
+        """
+
+    @abstractmethod
+    def lacking(self, name: str) -> str:
+        """Return what a sample lacks, or nothing."""
+
+    @abstractmethod
+    def open(self, file: str, image: Picture | None = None) -> Picture:
+        """Read an image, or the mask of one.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+
+    def slots(self, name: str) -> Sequence[Any]:
+        """Return the annotators of a sample in the order of its masks."""
+        return self.annotators
+
+    def group(self, name: str) -> str:
+        """Return the group of a sample."""
+        return name
+
+    @cached_property
+    def annotators(self) -> list[Any]:
+        """All annotators, in natural order of their names."""
+        return sorted({a for files in self.files.values() for a in files.masks}, key=natural)
+
+    @cached_property
+    def files(self) -> dict[str, SampleFiles]:
+        """The files of each sample.
+
+        Raises:
+            MissingDataError: The tree has another layout.
+            DataError: A sample has two images, or two masks of one annotator.
+        """
+        samples: defaultdict[str, SampleFiles] = defaultdict(SampleFiles)
+        self.collect(samples)
+        for files in samples.values():
+            for names in (files.images, *files.masks.values()):
+                if len(names) > 1:
+                    raise DataError(
+                        f"{self.tree.root}: {names[0]} is there twice, also as {names[1]}"
+                    )
+        return {name: samples[name] for name in sorted(samples, key=natural)}
+
+    @cached_property
+    def kind(self) -> ImageKind:
+        """Kind of the first image that can be read."""
+        for name in self.items():
+            try:
+                return _kind_of(self.open(self.files[name].images[0]))
+            except DataError:
+                continue  # is reported when it is read
+        raise DataError(f"{self.tree.root}: no image of {self.name} can be read")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def items(self) -> list[str]:
+        """Return the names of the complete samples."""
+        return [name for name in self.files if not self.lacking(name)]
+
+    def faults(self) -> list[str]:
+        """Return what the incomplete samples lack."""
+        lacking = ((name, self.lacking(name)) for name in self.files)
+        return [f"{name}: {reason}" for name, reason in lacking if reason]
+
+    def read(self, item: str) -> list[Record]:
+        """Read one sample, or the annotated slices of a volume."""
+        files, slots = self.files[item], self.slots(item)
+        image = self._image(files.images[0])
+        pixels = _slices(image)
+        native = pixels.shape[2:]
+        masks = np.zeros((len(pixels), len(slots), *native), np.uint8)
+        for annotator, names in files.masks.items():
+            masks[:, slots.index(annotator)] = self._mask(names[0], image)
+        ids = [item]
+        if self.volumes:
+            kept = np.flatnonzero(masks.any((1, 2, 3)))
+            ids = [f"{item}/slice-{index}" for index in kept]
+            pixels, masks = pixels[kept], masks[kept]
+        size = (self.size, self.size) if self.size else (native[0], native[1])
+        images, masks = self._scaled(resize_images(pixels, size)), resize_masks(masks, size)
+        present = np.array([annotator in files.masks for annotator in slots])
+        spacing = image.spacing * native / size
+        return [
+            Record(name, self.group(item), image_, mask, present, spacing)
+            for name, image_, mask in zip(ids, images, masks, strict=True)
+        ]
+
+    def _scaled(self, images: NDArray[Any]) -> NDArray[Any]:
+        if not (self.keeps_bytes and self.kind.eight_bit):
+            return stretch(images)
+        return images if images.dtype == np.uint8 else np.rint(images).astype(np.uint8)
+
+    def _image(self, file: str) -> Picture:
+        with in_file(file):
+            image = self.open(file)
+            self.check(_kind_of(image))
+            return image
+
+    def check(self, kind: ImageKind) -> None:
+        """Check that an image is of the same kind as the first.
+
+        Raises:
+            DataError: It is not.
+        """
+        first = self.kind
+        if kind.channels != first.channels:
+            raise DataError(f"has {kind.channels} channels, the first image {first.channels}")
+        if self.keeps_bytes and kind.eight_bit != first.eight_bit:
+            depths = ("not 8-bit", "8-bit")
+            raise DataError(
+                f"is {depths[kind.eight_bit]}, the first image {depths[first.eight_bit]}"
+            )
+        if self.size is None and kind.size != first.size:
+            sizes = ["x".join(map(str, one.size)) for one in (kind, first)]
+            raise DataError(f"is {sizes[0]}, the first image {sizes[1]}; pass size= to resize all")
+
+    def _mask(self, file: str, image: Picture) -> NDArray[np.uint8]:
+        with in_file(file):
+            mask, pixels = _slices(self.open(file, image)), _slices(image)
+            if mask.shape[1] > 1:
+                raise DataError(f"has {mask.shape[1]} channels; a mask has one")
+            if mask.shape != (len(pixels), 1, *pixels.shape[2:]):
+                raise DataError(f"is {_extent(mask)}, its image {_extent(pixels)}")
+            return self.labels(mask[:, 0])
+
+    def labels(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the classes of a mask.
+
+        Raises:
+            DataError: It has other values.
+        """
+        return as_labels(mask, self.classes)
+
+
+def _kind_of(image: Picture) -> ImageKind:
+    check_finite(image.pixels)
+    channels, height, width = image.pixels.shape[-3:]
+    return ImageKind(channels, image.pixels.dtype == np.uint8, (height, width))
+
+
+def _slices(image: Picture) -> NDArray[Any]:
+    """Return the pixels of a picture or volume as (n, C, H, W)."""
+    return image.pixels.reshape(-1, *image.pixels.shape[-3:])
+
+
+def _extent(pixels: NDArray[Any]) -> str:
+    slices, _, height, width = pixels.shape
+    return f"{height}x{width}" if slices == 1 else f"{slices} slices of {height}x{width}"
