@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,10 +10,10 @@ from torch import Tensor
 
 import probseg
 from benchmarks.jobs.pictures import Picture
-from probseg.datasets.annotators import complete
 from probseg.errors import InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.evaluation import evaluate
+from probseg.metrics.model_evaluation import batches
 from probseg.utils.devices import to_float64
 
 # Variant ("base", or "projected" prior) to the evaluations whose scores are averaged.
@@ -80,19 +80,6 @@ def score(evaluations: Sequence[Evaluation]) -> dict[str, Tensor]:
     chosen = metrics(latent=evaluations[0].prior is not None)
     values = [evaluate(evaluation, chosen) for evaluation in evaluations]
     return {name: torch.stack([v[name] for v in values]).mean(0) for name in chosen}
-
-
-def batches(dataset: Dataset, size: int) -> Iterator[tuple[int, Batch]]:
-    """Yield a data set in order, with the index of each batch's first image.
-
-    Everybody annotated the images of a batch, which is shorter where the number of annotators
-    changes: metrics and baselines compare the annotators that there are.
-    """
-    for start in range(0, len(dataset), size):
-        read = dataset.__getitems__(range(start, min(start + size, len(dataset))))
-        for batch in complete(read):
-            yield start, batch
-            start += len(batch.image)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ COMMAND = Command(
 def run(options: argparse.Namespace) -> int:
     """Print the scores, and write them if there is a file to write to."""
     if not 2 <= options.classes <= 256:
-        raise OptionError(f"--classes must be 2 to 256, the background included, not {options.classes}")
+        raise OptionError(f"--classes must be 2 to 256 with the background, not {options.classes}")
     from rich.console import Console
 
     from probseg.datasets.folder import read_groups

@@ -33,14 +33,20 @@ def mean_interval(
     >>> mean_interval(np.array([1.0, 3.0]), ["p1", "p2"])
     (1.0, 3.0)
     """
-    member = np.unique(groups, return_inverse=True)[1]
+    member = members(groups)
     sums, counts = np.bincount(member, values), np.bincount(member)
     if len(counts) < 2:
         return float("nan"), float("nan")
     weights = draws(len(counts))
-    ends = (1 - confidence) / 2, (1 + confidence) / 2
-    low, high = np.quantile(weights @ sums / (weights @ counts), ends)
+    tail = round((1 - confidence) / 2, 12)
+    low, high = np.quantile(weights @ sums / (weights @ counts), (tail, 1 - tail))
     return float(low), float(high)
+
+
+def members(groups: Sequence[Any] | NDArray[Any]) -> NDArray[np.intp]:
+    """Return the index of each image's group (N,)."""
+    numbers: NDArray[np.intp] = np.unique(groups, return_inverse=True)[1]
+    return numbers
 
 
 @lru_cache(maxsize=8)

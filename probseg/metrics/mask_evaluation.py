@@ -57,7 +57,8 @@ def evaluate_masks(
     counts = set()
     with progress_bar("scoring", len(ids), show=None if progress else False) as advance:
         for batch in _batches(samples, annotations, ids):
-            predicted, drawn = (torch.from_numpy(np.stack(side)) for side in zip(*batch, strict=True))
+            sides = zip(*batch, strict=True)
+            predicted, drawn = (torch.from_numpy(np.stack(side)) for side in sides)
             counts.add(predicted.shape[1])
             collector.add(Evaluation(_one_hot(predicted, samples.classes), drawn))
             advance(len(batch))

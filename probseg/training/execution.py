@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import torch.utils.deterministic
 
-from probseg.errors import OptionError
 from probseg.training.settings import TrainingSettings
+from probseg.utils.devices import choose_device
 
 # Instructions that multiply bf16 matrices; without them oneDNN emulates bf16, slower than float32.
 _FAST_ON_CPU = ("amx_bf16", "avx512_bf16")
@@ -40,7 +40,7 @@ def choose_execution(settings: TrainingSettings) -> Execution:
     Raises:
         OptionError: The device asked for is not on this machine.
     """
-    device = _choose_device(settings.device, settings.devices)
+    device = choose_device(settings.device, settings.devices)
     fast = has_fast_bf16(device)
     bf16 = fast if settings.precision == "auto" else settings.precision == "bf16"
     # On CPUs it takes a third off a step in float32 too; on GPUs it needs tensor cores to pay.
@@ -129,28 +129,3 @@ def deterministic(device: torch.device | str) -> Iterator[None]:
     finally:
         torch.set_deterministic_debug_mode(before[0])
         memory.fill_uninitialized_memory = before[1]
-
-
-def _choose_device(name: str, count: int) -> torch.device:
-    cuda = torch.cuda.is_available()
-    device = torch.device(("cuda" if cuda else "cpu") if name == "auto" else name)
-    present = {"cpu": count, "cuda": torch.cuda.device_count() if cuda else 0}
-    present["mps"] = int(torch.backends.mps.is_available())
-    if (device.index or 0) + count > present[device.type]:
-        many = f"{count} of " if count > 1 else ""
-        raise OptionError(
-            f"{many}device {name!r} is not on this machine, which has "
-            f"{present['cuda']} CUDA device(s){_why_no_cuda(device)}; ask for 'auto' or 'cpu'"
-        )
-    return device
-
-
-def _why_no_cuda(device: torch.device) -> str:
-    """Return torch's reason for not using CUDA: no driver, one too old, built without."""
-    if device.type != "cuda" or torch.cuda.is_available():
-        return ""
-    try:
-        torch.cuda.init()
-    except (RuntimeError, AssertionError) as error:
-        return f" ({str(error).splitlines()[0].rstrip('.')})"
-    return ""

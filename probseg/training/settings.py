@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
 from probseg.datasets.annotators import Annotator, check_annotator
 from probseg.errors import OptionError
-from probseg.options import check_choice, check_integer, check_number, did_you_mean
+from probseg.options import check_choice, check_integer, check_number
 
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["auto", "bf16", "fp32"]
@@ -94,12 +93,8 @@ class TrainingSettings:
         _check_devices(self.device, self.devices, self.batch_size)
 
 
-def _check_devices(device: object, count: int, batch_size: int) -> None:
-    if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-        hint = did_you_mean(device, ["auto", "cpu", "cuda", "mps"])
-        raise OptionError(
-            f"device must be 'auto', 'cpu', 'cuda', 'cuda:<number>' or 'mps', not {device!r}{hint}"
-        )
+def _check_devices(device: str, count: int, batch_size: int) -> None:
+    check_device_name(device)
     if count > batch_size:
         raise OptionError(
             f"devices={count} needs a batch of at least {count} images, but batch_size is "

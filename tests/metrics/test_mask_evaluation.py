@@ -33,9 +33,7 @@ def _expected(samples, annotations, classes):
     rows = {name: [] for name in METRICS}
     for name, drawn in annotations.items():
         one_hot = functional.one_hot(torch.from_numpy(samples[name]).long(), classes)
-        evaluation = Evaluation(
-            one_hot.movedim(-1, 1).float()[None], torch.from_numpy(drawn)[None]
-        )
+        evaluation = Evaluation(one_hot.movedim(-1, 1).float()[None], torch.from_numpy(drawn)[None])
         for metric, value in evaluate(evaluation, METRICS).items():
             rows[metric].append(value.item())
     return rows
@@ -81,7 +79,7 @@ def test_folders_that_do_not_match_are_named(tmp_path):
     _write(tmp_path / "s", {"a": 2, "b": 2})
     _write(tmp_path / "a", {"a": 2, "b": 2, "c": 2, "d": 2})
     samples, annotations = MaskFolders(tmp_path / "s"), MaskFolders(tmp_path / "a")
-    with pytest.raises(DataError, match="2 images of .* have no samples in .*: c, d; .*--common"):
+    with pytest.raises(DataError, match=r"2 images of .* have no samples in .*: c, d; .*--common"):
         evaluate_masks(samples, annotations, progress=False)
     with pytest.raises(DataError, match="have no annotations in"):
         evaluate_masks(annotations, samples, progress=False)

@@ -10,13 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from benchmarks.reports.analysis.paired import INTERVAL, RESAMPLES, draws, members
 from benchmarks.reports.analysis.paper import ROWS as PAPER_ROWS
 from benchmarks.reports.analysis.paper import metric_name
 from benchmarks.reports.dataset_results import DatasetResults, Groups, Paired, Values
 from benchmarks.tables import Column, TableCell, interval, number
+from probseg.metrics.intervals import RESAMPLES, draws, members
 
 KERNELS = ("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy")
+INTERVAL = (0.025, 0.975)
 FEWEST = 4  # points of a correlation; three lie on a line too easily
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial, reduce
+from functools import partial, reduce
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.reports.analysis.paper import ROWS as PAPER_ROWS
@@ -16,13 +15,12 @@ from benchmarks.reports.analysis.paper import metric_name
 from benchmarks.reports.dataset_results import DatasetResults, Groups, Values
 from benchmarks.reports.results_table import COLUMNS
 from benchmarks.tables import Best, Column, TableCell, interval, number
+from probseg.metrics.intervals import mean_interval
 
 BEST: Mapping[str, Best] = {c.name: c.best for c in COLUMNS} | {"ncc": "high"}
 # Hungarian-matched IoU is 1 − Ŵ (1 − IoU): a test of it would only repeat that one.
 TESTED = tuple(metric for metric, best in BEST.items() if best and metric != "hungarian-iou")
 LEVEL = 0.05
-RESAMPLES = 2000
-INTERVAL = (0.025, 0.975)
 FEW = 13  # images, of which scipy's test is exact with ties too, but takes seconds
 
 
@@ -100,36 +98,6 @@ def compare(first: Values, second: Values, groups: Groups) -> Comparison:
         rank_biserial=rank_biserial(differences),
         p=signed_rank(differences),
     )
-
-
-def mean_interval(values: Values, groups: Groups) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of values (N,), NaN for a single group.
-
-    It is the percentile interval of the cluster bootstrap, which resamples whole groups (N,).
-
-    References:
-        Davison and Hinkley, "Bootstrap methods and their application", 1997, section 3.8.
-    """
-    member = members(groups)
-    sums, counts = np.bincount(member, values), np.bincount(member)
-    if len(counts) < 2:
-        return float("nan"), float("nan")
-    weights = draws(len(counts))
-    low, high = np.quantile(weights @ sums / (weights @ counts), INTERVAL)
-    return float(low), float(high)
-
-
-def members(groups: Groups) -> NDArray[np.intp]:
-    """Return the index of each image's group (N,)."""
-    numbers: NDArray[np.intp] = np.unique(groups, return_inverse=True)[1]
-    return numbers
-
-
-@lru_cache(maxsize=8)
-def draws(groups: int) -> Values:
-    """Return how often each resample draws each group (B, G), the same at every call."""
-    share = np.full(groups, 1 / groups)
-    return np.random.default_rng(0).multinomial(groups, share, size=RESAMPLES).astype(float)
 
 
 def signed_rank(differences: Values) -> float:
