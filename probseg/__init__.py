@@ -15,6 +15,8 @@ from probseg.registry import registry
 from probseg.registry.specs import build
 
 if TYPE_CHECKING:
+    from probseg.interfaces import Dataset
+    from probseg.metrics.scores import Scores
     from probseg.models.base import ProbabilisticModel
 
 backbones = registry("backbones")
@@ -54,6 +56,29 @@ def from_pretrained(
     return cast("ProbabilisticModel", load_folder(pretrained_model_name_or_path, **options))
 
 
+def evaluate(model: Any, data: Dataset, n: int = 16, **options: Any) -> Scores:
+    """Sample a model for every image of a data set, and score the samples with every metric.
+
+    Args:
+        model: A model of probseg, or anything with its ``sample``.
+        data: The images and their annotations.
+        n: Samples of each image.
+        **options: Those of :func:`probseg.metrics.model_evaluation.evaluate`: ``metrics``,
+            ``device``, ``batch_size``, ``seed``, ``progress``.
+
+    Returns:
+        A value for each metric and image, with ``mean()``, ``summary()`` and ``to_csv(path)``.
+
+    Raises:
+        InputError: The model was built for other channels or classes.
+        OptionError: An option is out of range.
+        UnknownNameError: No metric has that name.
+    """
+    from probseg.metrics.model_evaluation import evaluate as evaluate_model
+
+    return evaluate_model(model, data, n, **options)
+
+
 __all__ = [
     "__version__",
     "backbones",
@@ -62,6 +87,7 @@ __all__ = [
     "decoders",
     "divergences",
     "encoders",
+    "evaluate",
     "from_pretrained",
     "load",
     "metrics",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from probseg._version import __version__
-from probseg.cli import check, describe, list, new_plugin, predict, show
+from probseg.cli import check, describe, list, new_plugin, predict, score, show
 from probseg.cli.command import Group, command_of, run_program
 
 EXAMPLES = """
@@ -21,6 +21,7 @@ examples:
   probseg new-plugin radial --kind projector    a package of your own, with tests that pass
   probseg describe csae --set latent_dim=8      parameters and FLOPs of a model, part by part
   probseg predict model.safetensors scan.png --out predicted
+  probseg score --samples predicted --annotations my-data/masks
 
 A kind is a model, backbone, encoder, projector, divergence, decoder, dataset or metric, in the
 singular or in the plural. probseg COMMAND --help explains each command. Completion of commands,
@@ -32,7 +33,7 @@ Exit status: 0 done, 1 something does not hold or cannot be read, 2 the argument
 PROBSEG = Group(
     name="probseg",
     summary="probabilistic segmentation models, and the parts that they are composed of",
-    commands=tuple(map(command_of, (list, show, check, new_plugin, describe, predict))),
+    commands=tuple(map(command_of, (list, show, check, new_plugin, describe, predict, score))),
     examples=EXAMPLES,
     version=f"probseg {__version__}",
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from probseg.cli.command import Command
 from probseg.cli.parser import Parser
 from probseg.errors import OptionError
 
+SUMMARY = "score masks of any program against annotations, without a model"
 EXAMPLES = """
 examples:
   %(prog)s --samples predicted --annotations my-data/masks
@@ -42,15 +42,6 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="write each image's values to a CSV file"
     )
-
-
-COMMAND = Command(
-    name="score",
-    summary="score masks of any program against annotations, without a model",
-    add_arguments=add_arguments,
-    run="probseg.cli.score:run",
-    examples=EXAMPLES,
-)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import io
 import os
 import re
 from collections import defaultdict
+from pathlib import Path
 from unicodedata import normalize
 
 from probseg.datasets.annotated_files import AnnotatedFiles, SampleFiles
@@ -155,25 +156,39 @@ def _read_groups(tree: FileTree) -> dict[str, str]:
     files = [name for name in tree.names() if _TABLE.fullmatch(name)]
     if len(files) > 1:
         raise DataError(f"{tree.root}: {files[0]} is there twice, also as {files[1]}")
-    return _parse(tree, files[0]) if files else {}
+    if not files:
+        return {}
+    return _parse_groups(tree.read(files[0], _LARGEST_TABLE), f"{tree.root}/{files[0]}")
 
 
-def _parse(tree: FileTree, file: str) -> dict[str, str]:
+def read_groups(file: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the group of each id from a CSV file headed ``id,group``.
+
+    Raises:
+        DataError: There is no such file, it is no such table, or an id is in it twice.
+    """
     try:
-        text = tree.read(file, _LARGEST_TABLE).decode("utf-8-sig")
+        return _parse_groups(Path(file).read_bytes(), str(file))
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror})") from error
+
+
+def _parse_groups(data: bytes, file: str) -> dict[str, str]:
+    try:
+        text = data.decode("utf-8-sig")
         rows = list(csv.reader(io.StringIO(normalize("NFC", text), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{tree.root}/{file} is no CSV file in UTF-8 ({error})") from error
+        raise DataError(f"{file} is no CSV file in UTF-8 ({error})") from error
     head, *rows = [[cell.strip() for cell in row] for row in rows if any(row)] or [[]]
     wrong = [row for row in rows if len(row) != 2 or not all(row)]
     if head != ["id", "group"] or wrong:
         row = head if head != ["id", "group"] else wrong[0]
         raise DataError(
-            f"{tree.root}/{file} must have two columns, headed id,group and separated by commas; "
+            f"{file} must have two columns, headed id,group and separated by commas; "
             f"it has the row {','.join(row)!r}"
         )
     groups: dict[str, str] = {}
     for name, group in rows:
         if groups.setdefault(name, group) != group:
-            raise DataError(f"{tree.root}/{file} gives {name} two groups")
+            raise DataError(f"{file} gives {name} two groups")
     return groups

@@ -8,6 +8,7 @@ from typing import Literal
 from probseg.datasets.annotators import Annotator, check_annotator
 from probseg.errors import OptionError
 from probseg.options import check_choice, check_integer, check_number
+from probseg.utils.devices import check_device_name
 
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["auto", "bf16", "fp32"]

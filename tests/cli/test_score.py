@@ -1,0 +1,49 @@
+"""`probseg score`: two folders of masks in, a table and a CSV file out."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of random masks of the same four images."""
+    random = np.random.default_rng(0)
+    for side, count in (("samples", 4), ("annotations", 3)):
+        for index in range(4):
+            folder = tmp_path / side / f"case{index}"
+            folder.mkdir(parents=True)
+            for number in range(count):
+                mask = random.integers(2, size=(16, 16), dtype=np.uint8)
+                Image.fromarray(mask * np.uint8(255)).save(folder / f"{number}.png")
+    return ["--samples", str(tmp_path / "samples"), "--annotations", str(tmp_path / "annotations")]
+
+
+def test_a_table_and_each_images_values(command, folders, tmp_path):
+    groups = tmp_path / "groups.csv"
+    groups.write_text("id,group\n" + "".join(f"case{i},patient{i % 2}\n" for i in range(4)))
+    more = ["--metrics", "ged", "hungarian-iou", "--groups", str(groups)]
+    status, output, _ = command("score", *folders, *more, "--out", str(tmp_path / "scores.csv"))
+    assert status == 0 and "4 images of 2 groups, 4 samples each" in output
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == [f"case{index}" for index in range(4)]
+    assert [row["group"] for row in rows] == ["patient0", "patient1"] * 2
+    mean = np.mean([float(row["ged"]) for row in rows])
+    assert f"{mean:.3f}" in output
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "message"),
+    [
+        (["--classes", "1"], 2, "--classes must be 2 to 256"),
+        (["--metrics", "gedd"], 2, "did you mean 'ged'"),
+        (["--groups", "none.csv"], 1, "none.csv cannot be read"),
+        (["--samples", "nowhere"], 1, "there is no folder nowhere"),
+    ],
+)
+def test_what_makes_no_sense_is_told(command, folders, more, status, message):
+    got, _, error = command("score", *folders, *more)
+    assert got == status and message in error
