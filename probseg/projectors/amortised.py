@@ -79,7 +79,7 @@ class Amortised(nn.Module):
     def forward(self, base: Distribution, context: Tensor) -> Distribution:
         """Return the density of f(z) for z from ``base``; the context is (B, c)."""
         parameters = self.network(context).chunk(self.steps, dim=-1)
-        steps = [_SinglePrecision(self._step(values)) for values in parameters]
+        steps: list[Transform] = [_SinglePrecision(self._step(values)) for values in parameters]
         return TransformedDistribution(base, steps, validate_args=False)  # that waits for a device
 
     def _step(self, values: Tensor) -> Transform:
