@@ -221,9 +221,11 @@ class Run:
     def run(self) -> int:
         """Run the steps and return the exit status."""
         self._install()
-        self._unpack()
-        steps = make_steps(self.options)
-        chosen = [name for name in steps if name in self.options.steps or not self.options.steps]
+        names = self.options.steps or list(make_steps(self.options))
+        if any(name.startswith("train") for name in names):
+            self._unpack()
+        steps = make_steps(self.options)  # once the data lie where the trainings look for them
+        chosen = [name for name in steps if name in names]
         failed = False
         for index, name in enumerate(chosen):
             later = [steps[other] for other in chosen[index + 1 :]]
@@ -260,7 +262,7 @@ class Run:
         left = self.end - time.monotonic()
         share = self.options.minutes / 8
         reserved = sum(other.seconds for other in later) * share
-        return min(left, max(step.seconds * share, left - reserved))
+        return min(left, max(step.seconds * share, left - reserved, SHORTEST))
 
     def _run_step(self, name: str, step: Step, seconds: float) -> str:
         """Run a step and return its outcome: "done", "failed" or "stopped" by its time."""
@@ -314,13 +316,15 @@ class Run:
         shutil.rmtree(incoming, ignore_errors=True)  # of an interrupted run
         incoming.mkdir()
         unpack = f"cat {ARCHIVE}.[0-9]* | tar -xJ -C incoming"
-        status = subprocess.run(unpack, shell=True, cwd=kit, check=False).returncode
+        process = subprocess.Popen(unpack, shell=True, cwd=kit, start_new_session=True)
+        status = wait_or_end(process, self.end - time.monotonic())
         if status == 0:
             incoming.rename(kit / "data")
             return
-        self._print(  # tar said what
-            f"cannot unpack LIDC: a part of {kit}/{ARCHIVE}.* is missing or damaged (tar ended "
-            f"with {status}); copy all of them again"
+        ended = "its time was over" if status is None else f"tar ended with {status}"
+        self._print(
+            f"cannot unpack LIDC: a part of {kit}/{ARCHIVE}.* is missing or damaged ({ended}); "
+            "copy all of them again"
         )
 
     def _print(self, text: str) -> None:

@@ -11,11 +11,15 @@ import subprocess
 import sys
 from importlib.metadata import distributions
 
+import torch
+
 from benchmarks.jobs import provenance
 
 
 def main(device: str) -> None:
-    """Print them."""
+    """Print them, or end with status 1 and a message."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("torch sees no CUDA device here; --small rehearses on the CPU")
     print(json.dumps(provenance.collect(device).to_json(), indent=1))
     print(*sorted(f"{package.name}=={package.version}" for package in distributions()))
     if shutil.which("nvidia-smi") is not None:

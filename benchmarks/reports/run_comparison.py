@@ -105,7 +105,8 @@ def _settings(results: Sequence[Result]) -> dict[str, str]:
     config = {key: value for key, value in content["config"].items() if key not in _ROW_KEYS}
     trainings = sorted({(r.cell.fold, r.cell.seed) for r in results}, key=str)
     source = {"data": content["data"], "provenance": content["provenance"]}
-    return dict(_flat({**config, "folds and seeds": trainings, **source}))
+    # both have "data": the settings, and what they gave
+    return dict([*_flat({**config, "folds and seeds": trainings}), *_flat(source)])
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.speed.timing import Machine
-from benchmarks.speed.workers import NotInstalledError, Worker, Workload
+from benchmarks.speed.workers import NotInstalledError, Worker, Workload, WorkloadError
 from probseg.errors import ProbsegError
 
 OURS = "probseg"
@@ -131,7 +131,7 @@ def compare(
 
     Raises:
         Disagreement: An answer differs from the first candidate's by more than its bound.
-        WorkloadError: A candidate failed.
+        WorkloadError: The first candidate could not be made, or one failed while measured.
     """
     workers = {c.name: Worker(c.make, c.options, c.environment) for c in candidates}
     with ExitStack() as stack:
@@ -158,13 +158,19 @@ def compare(
 
 
 def _wait_until_ready(workers: Mapping[str, Worker]) -> dict[str, str]:
-    """Return the workers that lack a package, with the remedy."""
+    """Return the workers that could not be made, save the first one, and why.
+
+    Raises:
+        WorkloadError: The first failed, which the others are compared with.
+    """
     missing: dict[str, str] = {}
     for name, worker in workers.items():
         try:
             worker.wait_until_ready()
-        except NotInstalledError as error:
-            missing[name] = str(error)
+        except WorkloadError as error:  # such as a package that lacks, a compiler, memory
+            if not isinstance(error, NotInstalledError) and worker is next(iter(workers.values())):
+                raise
+            missing[name] = str(error).strip().splitlines()[-1]  # which ends a traceback
     return missing
 
 

@@ -67,9 +67,13 @@ def _check_class_prior(option: str, value: object) -> None:
 
 
 def _check_integer_or(option: str, value: object, *, words: Collection[str], low: int) -> None:
-    if isinstance(value, str):
-        check_choice(option, value, words)
-    else:
+    if isinstance(value, str) and value not in words:
+        known = ", ".join(map(repr, sorted(words)))
+        raise OptionError(
+            f"{option} must be {known} or an integer of at least {low}, "
+            f"not {value!r}{did_you_mean(value, words)}"
+        )
+    if not isinstance(value, str):
         check_integer(option, value, low=low)
 
 

@@ -96,10 +96,16 @@ def _help(command: Command | Group) -> dict[str, Any]:
     }
 
 
-def run_program(program: Command | Group, arguments: Sequence[str] | None = None) -> int:
-    """Run a program with arguments (default: those of this process); return its exit status."""
+def make_parser(program: Command | Group) -> Parser:
+    """Return the parser of a program."""
     parser = Parser(prog=program.name, **_help(program))
     program.configure(parser)
+    return parser
+
+
+def run_program(program: Command | Group, arguments: Sequence[str] | None = None) -> int:
+    """Run a program with arguments (default: those of this process); return its exit status."""
+    parser = make_parser(program)
     if "_ARGCOMPLETE" in os.environ:  # the shell asks what could come next
         import argcomplete
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from probseg.cli.output import print_json, print_rows
 from probseg.cli.parser import Parser, add_json, add_set, complete, parse_assignments
+from probseg.errors import OptionError
 from probseg.options import check_integer
 from probseg.registry import registry
 
@@ -59,6 +60,10 @@ def _read_spec(model: str) -> dict[str, Any]:
     """Return the spec in a checkpoint or its folder, or that of a model by its name."""
     path = Path(model)
     if path.suffix != ".safetensors" and not path.is_dir():
+        if path.is_file():
+            raise OptionError(
+                f"{model} is no checkpoint (.safetensors); give one, or a name and --set OPTION=…"
+            )
         return {"name": model}
     from probseg.sharing.checkpoint import read_description
 

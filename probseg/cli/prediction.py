@@ -82,7 +82,9 @@ def parse_window(window: str | None) -> Scaling:
     except ValueError:
         low = high = np.nan
     if not -np.inf < low < high < np.inf:
-        raise OptionError(f"--window must be LOW,HIGH, such as -1000,400, not {window!r}")
+        raise OptionError(
+            f"--window must be LOW,HIGH with the lower first, such as -1000,400, not {window!r}"
+        )
     return Scaling((low, high))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probseg.datasets.cache.source import Record
-from probseg.datasets.formats.files import FileTree, in_file
+from probseg.datasets.formats.files import FileTree, in_file, printable
 from probseg.datasets.formats.images import Picture
 from probseg.datasets.formats.preprocessing import (
     as_labels,
@@ -111,9 +111,8 @@ class AnnotatedFiles(ABC):
         for files in samples.values():
             for names in (files.images, *files.masks.values()):
                 if len(names) > 1:
-                    raise DataError(
-                        f"{self.tree.root}: {names[0]} is there twice, also as {names[1]}"
-                    )
+                    one, other = map(printable, names[:2])
+                    raise DataError(f"{self.tree.root}: {one} is there twice, also as {other}")
         return {name: samples[name] for name in sorted(samples, key=natural)}
 
     @cached_property

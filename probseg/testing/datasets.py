@@ -92,8 +92,8 @@ def _some(dataset: Dataset) -> list[int]:
 
 
 def _expect_equal(actual: Sample | Batch, expected: Sample | Batch, what: str) -> None:
-    equal = all(_equal(*fields) for fields in zip(actual, expected, strict=True))
-    expect(equal, f"{what} to be equal", "a difference")
+    for field, one, other in zip(actual._fields, actual, expected, strict=True):
+        expect(_equal(one, other), f"{what} to be equal", f"another {field}")
 
 
 def _equal(actual: Any, expected: Any) -> bool:

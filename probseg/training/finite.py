@@ -21,7 +21,7 @@ class FiniteWatch:
 
     ``fit`` has one, and a training loop of your own can have one. On a CPU each step is checked at
     once. To read an accelerator's values waits for all of its work, so they are checked every
-    ``every`` steps.
+    ``every`` steps; call :meth:`check` after the last one.
 
     >>> FiniteWatch(1e-4).note(7, {"kl": torch.tensor(9.0), "divergence": torch.tensor(torch.inf)})
     Traceback (most recent call last):

@@ -180,7 +180,7 @@ def test_a_bad_image_costs_only_itself(command, checkpoint, pixels, tmp_path):
         (["scan.png", "-n", "0"], "-n must be an integer of at least 1, not 0"),
         (["scan.png", "--seed", "-1"], "--seed must be an integer of at least 0, not -1"),
         (["scan.png", "--window", "5"], "LOW,HIGH"),
-        (["scan.png", "--window", "5,1"], "LOW,HIGH, such as -1000,400, not '5,1'"),
+        (["scan.png", "--window", "5,1"], "with the lower first, such as -1000,400, not '5,1'"),
         (["scan.png", "--device", "abacus"], "--device abacus cannot be used"),
     ],
 )

@@ -101,6 +101,22 @@ def test_identical_sets_are_best_and_higher_is_better_says_which_way(name, best)
     assert ((imperfect < perfect) == metric.higher_is_better).all()
 
 
+@pytest.mark.parametrize("name", ["diversity", "annotator-diversity"])
+def test_more_diversity_is_better(name):
+    assert probseg.metrics.create(name).higher_is_better
+
+
+@pytest.mark.parametrize("classes", [2, 3, 256, 257])
+def test_the_label_is_the_most_probable_class_and_the_lowest_of_ties(classes):
+    probabilities = torch.zeros(1, 1, classes, 1, 3)
+    last = classes - 1
+    probabilities[0, 0, [last, 0, last], 0, [0, 1, 1]] = torch.tensor([1.0, 0.5, 0.5])
+    probabilities[0, 0, 1, 0, 2] = 1
+    labels = SharedEvaluation.of(Evaluation(probabilities, torch.zeros(1, 1, 1, 3).long())).labels
+    assert labels.tolist() == [[[[last, 0, 1]]]]
+    assert labels.dtype == (torch.uint8 if classes <= 256 else torch.int64)
+
+
 def test_evaluate_gives_what_each_metric_gives():
     evaluation = example()
     values = evaluate(evaluation, NAMES)

@@ -73,6 +73,25 @@ def test_the_figures_are_the_closed_forms():
     assert collapse_warnings(health) == {}
 
 
+class Following(Known):
+    """A prior N((0, 100 i), 10² I); the posterior of image i is 0.5 i further, so 0.05 i scales."""
+
+    def prior(self, image: Tensor) -> Distribution:
+        mean = torch.stack([torch.zeros(len(image)), 100.0 * torch.arange(len(image))], dim=1)
+        return Independent(Normal(mean, torch.full_like(mean, 10.0)), 1)
+
+    def posterior(self, image: Tensor, label: Tensor) -> Distribution:
+        mean = torch.stack([torch.zeros(len(image)), 100.5 * torch.arange(len(image))], dim=1)
+        return Independent(Normal(mean, torch.full_like(mean, 10.0)), 1)
+
+
+def test_a_unit_is_active_where_the_posterior_moves_by_scales_of_the_prior():
+    assert latent_statistics(Following(), probe(3)).active_units == 0
+    assert latent_statistics(Following(), probe(20)).active_units == 1
+    assert latent_statistics(Known(), probe(2)).active_units == 1
+    assert latent_statistics(Known(), probe(1)).active_units is None  # nothing can move
+
+
 def test_absent_annotators_do_not_count():
     batch = probe(2)
     present = torch.tensor([[True, True, True, True], [True, False, True, False]])
@@ -131,6 +150,11 @@ SOUND: dict[str, Any] = {
             {"flow_context": "own", "kl_on": "base"},
             {"diversity": r"the annotators' 0\.35\).*larger beta.*flow_context='image' .*'own'"},
         ),
+        # no advice on the context where it is the image's, unknown, or the flow is penalised
+        ({"diversity": 0.0}, {"flow_context": "image", "kl_on": "base"}, {"diversity": r"does$"}),
+        ({"diversity": 0.0}, {"kl_on": "base"}, {"diversity": r"does$"}),
+        ({"diversity": 0.0}, {"flow_context": "own"}, {"diversity": r"does$"}),
+        ({"diversity": 0.05, "annotator_diversity": None}, {}, {}),
         (
             {"diversity": 0.0, "active_units": 0, "annotator_diversity": None},
             {},

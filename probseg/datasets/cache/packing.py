@@ -68,8 +68,12 @@ def check_replaceable(folder: Path) -> None:
     if folder.is_file():
         raise OptionError(f"{folder} is a file; give a folder")
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-    if names and not {META} <= names <= {META, *ARRAYS, MISSING}:
-        raise OptionError(f"{folder} holds other files, which would be replaced; give a new folder")
+    others = sorted(names - ({META, *ARRAYS, MISSING} if META in names else set()))
+    if others:
+        raise OptionError(
+            f"{folder} holds other files ({shorten(others, ', ')}), which would be replaced; "
+            "give a new folder"
+        )
 
 
 def open_or_pack(
@@ -223,7 +227,7 @@ class _Block(NamedTuple):
 
 def _read_all(source: Source) -> Iterator[_Block]:
     """Read the items in order, in as many processes as there are cores if that is worth it."""
-    chunks = chunked(source.items(), _CHUNK)
+    chunks = chunked(source.items(), 1 if getattr(source, "volumes", False) else _CHUNK)
     if len(source) < _WORTH_PROCESSES or len(chunks) < 2:
         yield from (_read_chunk(source, chunk) for chunk in chunks)
         return

@@ -21,6 +21,10 @@ SUFFIXES = (".nii.gz", ".nii", ".npy", ".png", ".tiff", ".tif")
 _PICTURES = {".png": "PNG", ".tiff": "TIFF", ".tif": "TIFF"}
 _LARGEST = 1 << 26  # pixels
 _CHANNELS = 16  # more are a volume's slices
+_COLOURS = {  # by mode
+    **dict.fromkeys(("1", "L", "I", "I;16"), "greyscale"),
+    **{"LA": "greyscale with alpha", "P": "palette", "RGB": "colour", "RGBA": "colour with alpha"},
+}
 _BITS = 258  # TIFF's tag BitsPerSample
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"  # the first bytes of a PNG
 
@@ -92,8 +96,10 @@ def read_grayscale(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
 
     def check(image: Image.Image) -> None:
         if image.mode != "L" or _bits(image, data) != 8:
-            kind = f"{_bits(image, data)}-bit, mode {image.mode!r}"
-            raise DataError(f"is a PNG of {kind}, not 8-bit greyscale")
+            colours = _COLOURS.get(image.mode, image.mode)
+            raise DataError(f"is a PNG in {_bits(image, data)}-bit {colours}, not 8-bit greyscale")
+        if getattr(image, "n_frames", 1) > 1:
+            raise DataError("has several pages; save them one by one")
         if (image.height, image.width) != size:
             raise DataError(f"is {image.height}x{image.width}, not {size[0]}x{size[1]}")
 
@@ -197,6 +203,8 @@ def _bits(image: Image.Image, data: bytes) -> int:
 
 def _verify_checksums(data: bytes) -> None:
     """Compare every chunk of a PNG with its checksum, which Pillow does not do while decoding."""
+    if not data.startswith(_SIGNATURE):
+        raise DataError("is not a complete PNG file")
     start, kind, view = len(_SIGNATURE), b"", memoryview(data)
     while kind != b"IEND":
         if start + 12 > len(data):

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import run as run_command
 from benchmarks.gpu import __main__ as command
@@ -172,6 +173,14 @@ def test_a_step_that_fails_is_named_and_costs_the_others_nothing(tmp_path, capfd
     page = (running.options.out / "summary.md").read_text()
     assert "failed after" in page and "no cheese" in page and "\ncheese" in page
     assert read_outcomes(running.options.out)["environment"]["outcome"] == "done"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_machine_without_a_gpu_is_told_so():
+    command = [sys.executable, "-m", "benchmarks.gpu.environment", "cuda"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "no CUDA device here; --small rehearses on the CPU" in done.stderr
 
 
 def test_without_a_gpu_nothing_is_measured(tmp_path, monkeypatch):

@@ -104,6 +104,15 @@ def test_settings_that_differ_are_listed(first, second) -> None:
     assert changed_settings(rows(first), rows(second)) == ["model.beta: 10 → 3"]
 
 
+def test_settings_of_the_data_are_told_beside_what_they_gave(first) -> None:
+    changed = {
+        key: [replace(r, cell=replace(r.cell, data={**r.cell.data, "crop": 48})) for r in results]
+        for key, results in rows(first).items()
+    }
+    (told,) = changed_settings(rows(first), changed)
+    assert told.startswith("data.crop: ") and told.endswith(" → 48")
+
+
 def test_a_setting_that_differs_in_some_rows_names_them(first) -> None:
     changed = dict(rows(first))
     key = next(key for key in changed if key[2] == "csae")

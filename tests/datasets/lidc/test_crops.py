@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lidc_written import crops_files, png, random_cases, write_files, write_zip
+from PIL import Image
 
 from probseg.datasets.lidc import lidc
 from probseg.errors import DataError
@@ -20,16 +22,24 @@ IMAGE = next(name for name in NAMES if "_c3.png" in name)
 MASK = next(name for name in NAMES if "_c3_l1.png" in name)
 SIZE = (64, 64)
 
+
+def _animated() -> bytes:
+    first, second = (Image.fromarray(np.full(SIZE, shade, np.uint8)) for shade in (0, 255))
+    first.save(file := io.BytesIO(), "PNG", save_all=True, append_images=[second])
+    return file.getvalue()
+
+
 Spoil = Callable[[bytes], bytes | None]
 FAULTS: dict[str, tuple[str, Spoil, str]] = {
     "truncated": (IMAGE, lambda data: data[: len(data) // 2], "not a complete PNG"),
     "cut in its header": (MASK, lambda data: data[:20], "not a complete PNG"),
     "empty": (MASK, lambda _: b"", "is empty"),
     "text": (IMAGE, lambda _: b"not a picture, but long enough to be one", "not a complete PNG"),
-    "16 bit": (IMAGE, lambda _: png(np.zeros(SIZE, np.uint16)), "16-bit, mode"),
-    "colour": (IMAGE, lambda _: png(np.zeros((*SIZE, 3), np.uint8)), "mode 'RGB', not 8-bit"),
-    "one bit": (MASK, lambda _: png(np.zeros(SIZE, np.bool_)), "1-bit, mode '1'"),
-    "with alpha": (IMAGE, lambda _: png(np.zeros((*SIZE, 2), np.uint8)), "mode 'LA'"),
+    "16 bit": (IMAGE, lambda _: png(np.zeros(SIZE, np.uint16)), "16-bit greyscale, not"),
+    "colour": (IMAGE, lambda _: png(np.zeros((*SIZE, 3), np.uint8)), "8-bit colour, not 8-bit"),
+    "one bit": (MASK, lambda _: png(np.zeros(SIZE, np.bool_)), "1-bit greyscale"),
+    "with alpha": (IMAGE, lambda _: png(np.zeros((*SIZE, 2), np.uint8)), "greyscale with alpha"),
+    "animated": (IMAGE, lambda _: _animated(), "has several pages"),
     "other size": (IMAGE, lambda _: png(np.zeros((128, 128), np.uint8)), "128x128, not 64x64"),
     "mask of another size": (MASK, lambda _: png(np.zeros((64, 63), np.uint8)), "64x63, not 64x64"),
     "other values": (MASK, lambda _: png(np.full(SIZE, 7, np.uint8)), "[7]"),
