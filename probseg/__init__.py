@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, cast
 from probseg._version import __version__
 from probseg.registry import registry
 from probseg.registry.specs import build
+from probseg.utils.imports import lazy_names
 
 if TYPE_CHECKING:
-    from probseg.interfaces import Dataset
+    from probseg.datasets.views import Parts
+    from probseg.interfaces import Dataset, Evaluation
     from probseg.metrics.scores import Scores
     from probseg.models.base import ProbabilisticModel
+    from probseg.training import FitResult
 
 backbones = registry("backbones")
 encoders = registry("encoders")
@@ -56,6 +59,47 @@ def from_pretrained(
     return cast("ProbabilisticModel", load_folder(pretrained_model_name_or_path, **options))
 
 
+def split(dataset: Dataset, **options: Any) -> Parts:
+    """Split a data set into training, validation and test set, so that no group is in two.
+
+    >>> train, validation, test = split(datasets.create("ambiguous-shapes", samples=10))
+    >>> len(train), len(validation), len(test)
+    (5, 3, 2)
+
+    Args:
+        dataset: Images in groups, such as patients.
+        **options: Those of :func:`probseg.datasets.splits.split`: ``fold``, ``folds``, ``seed``,
+            ``by``, ``test``.
+
+    Raises:
+        OptionError: An option is unknown or out of range, or there are too few groups.
+    """
+    from probseg.datasets.views import split_dataset
+
+    return split_dataset(dataset, **options)
+
+
+def fit(model: Any, train: Dataset, validation: Dataset, **options: Any) -> FitResult:
+    """Train a model, and leave its best weights in it.
+
+    Args:
+        model: A model of probseg; it ends on the CPU, in evaluation mode.
+        train: Images to learn from.
+        validation: Images that decide when to stop and which weights are best.
+        **options: ``out``, the folder of the run, from which an interrupted one goes on; those of
+            :class:`probseg.training.TrainingSettings`, such as ``batch_size`` and ``max_steps``;
+            the others of :func:`probseg.training.fit`.
+
+    Raises:
+        InputError: The model does not take the data's channels or classes.
+        OptionError: An option is unknown or out of range.
+        ProbsegError: See :func:`probseg.training.fit`.
+    """
+    from probseg.training import fit as fit_model
+
+    return fit_model(model, train, validation, **options)
+
+
 def evaluate(model: Any, data: Dataset, n: int = 16, **options: Any) -> Scores:
     """Sample a model for every image of a data set, and score the samples with every metric.
 
@@ -79,7 +123,10 @@ def evaluate(model: Any, data: Dataset, n: int = 16, **options: Any) -> Scores:
     return evaluate_model(model, data, n, **options)
 
 
+__getattr__, __dir__ = lazy_names(__name__, {"Evaluation": "interfaces"})
+
 __all__ = [
+    "Evaluation",
     "__version__",
     "backbones",
     "build",
@@ -88,9 +135,11 @@ __all__ = [
     "divergences",
     "encoders",
     "evaluate",
+    "fit",
     "from_pretrained",
     "load",
     "metrics",
     "models",
     "projectors",
+    "split",
 ]

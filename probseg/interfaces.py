@@ -121,7 +121,7 @@ class Sample(NamedTuple):
     group: str
     """Patient or case."""
     present: Tensor | None = None
-    """(A,) bool, who annotated it; None if all did."""
+    """(A,) bool, who annotated it; None if all did, which torch's own collation does not take."""
 
 
 class Batch(NamedTuple):
@@ -160,7 +160,7 @@ class Dataset(Protocol):
     def __getitem__(self, index: int, /) -> Sample:
         """Return one image with all its annotations."""
 
-    def __getitems__(self, indices: Sequence[int], /) -> Batch:
+    def batch(self, indices: Sequence[int], /) -> Batch:
         """Return several images at once."""
 
 

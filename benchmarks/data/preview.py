@@ -98,7 +98,7 @@ def draw(
     from probseg.plots import Annotated, contact_sheet
 
     view = CentreCrop(dataset, crop) if crop else dataset
-    image, masks, present = view.__getitems__(indices)
+    image, masks, present = view.batch(indices)
     if present is None:
         present = masks.new_ones(masks.shape[:2]).bool()
     names = [sample_name(dataset, index) for index in indices]

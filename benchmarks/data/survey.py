@@ -51,7 +51,7 @@ def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None
     """Read a data set once; ``advance`` gets the number of images of each batch that is done."""
     parts, digests = [], []
     for indices in chunked(range(len(dataset)), BATCH):
-        batch = dataset.__getitems__(indices)
+        batch = dataset.batch(indices)
         parts.append(measure(batch, dataset.classes))
         images = [image.contiguous().numpy().tobytes() for image in batch.image]
         digests += [hashlib.blake2b(image, digest_size=16).digest() for image in images]

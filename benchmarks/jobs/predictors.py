@@ -97,7 +97,7 @@ class ModelPredictor:
     def _prior_of_others(self, start: int, count: int) -> Distribution:
         assert self.others is not None
         indices = [index % len(self.others) for index in range(start, start + count)]
-        images = self.others.__getitems__(indices).image.to(self.execution.device)
+        images = self.others.batch(indices).image.to(self.execution.device)
         density: Distribution = self.model.prior(images.contiguous(memory_format=self.layout))
         return density
 

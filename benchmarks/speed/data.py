@@ -112,7 +112,7 @@ def open_packed(folder: Path) -> Opened:
     from probseg.datasets.cache.dataset import PackedDataset
 
     dataset = PackedDataset(folder)
-    return Opened(len(dataset), dataset.__getitems__)
+    return Opened(len(dataset), dataset.batch)
 
 
 def open_archive(path: Path) -> Opened:

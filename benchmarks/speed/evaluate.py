@@ -273,7 +273,7 @@ def evaluations(dataset: Dataset, images: int, *, size: int, samples: int) -> It
     """
     random = np.random.default_rng(0)
     for indices in chunked(range(images), size):
-        for part in complete(dataset.__getitems__(indices)):
+        for part in complete(dataset.batch(indices)):
             drawn = [_samples(masks, samples, random) for masks in part.masks.numpy()]
             yield Evaluation(_two_classes(np.stack(drawn)), part.masks)
 

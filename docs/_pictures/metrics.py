@@ -69,7 +69,7 @@ def few_samples() -> Figure:
 def perfect(count: int) -> tuple[Tensor, Tensor]:
     """Return samples (B, N, H, W) and annotations (B, 4, H, W) of one and the same distribution."""
     options = {"samples": IMAGES, "annotators": count + ANNOTATORS}
-    masks = probseg.datasets.create("ambiguous-shapes", **options).__getitems__(range(IMAGES)).masks
+    masks = probseg.datasets.create("ambiguous-shapes", **options).batch(range(IMAGES)).masks
     return masks[:, :count], masks[:, count:]
 
 

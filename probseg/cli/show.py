@@ -104,8 +104,7 @@ def _calls(protocol: type) -> dict[str, str]:
     return {
         spelling.get(name, f"part.{name}(…)"): plain(" ".join((inspect.getdoc(one) or "").split()))
         for name, one in vars(protocol).items()
-        if inspect.isfunction(one)
-        and (not name.startswith("_") or name in (*spelling, "__getitems__"))
+        if inspect.isfunction(one) and (not name.startswith("_") or name in spelling)
     }
 
 

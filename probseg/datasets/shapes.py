@@ -75,10 +75,11 @@ class AmbiguousShapes:
         return len(self.groups)
 
     def __getitem__(self, index: int) -> Sample:
-        batch = self.__getitems__([index])
-        return Sample(batch.image[0], batch.masks[0], self.groups[index])
+        batch = self.batch([index])
+        everybody = torch.ones(self.annotators, dtype=torch.bool)
+        return Sample(batch.image[0], batch.masks[0], self.groups[index], everybody)
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def batch(self, indices: Sequence[int]) -> Batch:
         """Return a batch: (B, 1, H, W) images in [0, 1] and (B, A, H, W) masks."""
         drawings = [self._draw(index) for index in indices]
         core, lobes = self._regions(drawings)

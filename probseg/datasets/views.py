@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 
-from probseg.datasets.annotators import Annotator, annotation, check_annotator
+from probseg.datasets.annotators import Annotator, annotation, check_annotator, presence
+from probseg.datasets.splits import split
 from probseg.errors import OptionError
 from probseg.interfaces import Batch, Dataset, Sample
+from probseg.options import check_options
 
 
 class View:
@@ -36,13 +39,13 @@ class View:
         return len(self.groups)
 
     def __getitem__(self, index: int) -> Sample:
-        batch = self.__getitems__([index])
-        present = None if batch.present is None else batch.present[0]
-        return Sample(batch.image[0], batch.masks[0], self.groups[index], present)
+        batch = self.batch([index])
+        present = presence(batch.masks, batch.present)
+        return Sample(batch.image[0], batch.masks[0], self.groups[index], present[0])
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def batch(self, indices: Sequence[int]) -> Batch:
         """Return a batch of samples."""
-        return self.dataset.__getitems__(indices)
+        return self.dataset.batch(indices)
 
 
 class Subset(View):
@@ -58,9 +61,9 @@ class Subset(View):
         super().__init__(dataset, f"samples {self.indices}")
         self.groups = [dataset.groups[index] for index in self.indices]
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def batch(self, indices: Sequence[int]) -> Batch:
         """Return a batch of samples."""
-        return self.dataset.__getitems__([self.indices[index] for index in indices])
+        return self.dataset.batch([self.indices[index] for index in indices])
 
 
 class CentreCrop(View):
@@ -80,9 +83,9 @@ class CentreCrop(View):
             raise OptionError(f"size must be at least 1 pixel, not {self.size}")
         super().__init__(dataset, f"centre {self.size}")
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def batch(self, indices: Sequence[int]) -> Batch:
         """Return a batch of samples."""
-        image, masks, present = self.dataset.__getitems__(indices)
+        image, masks, present = self.dataset.batch(indices)
         return Batch(self._crop(image), self._crop(masks), present)
 
     def _crop(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -122,9 +125,9 @@ class Annotated(View):
         self.annotators = 1
         self._annotations: dict[int, bytes] = {}  # compressed to about the size of the outlines
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def batch(self, indices: Sequence[int]) -> Batch:
         """Return a batch of samples, with masks (B, 1, H, W)."""
-        batch = self.dataset.__getitems__(indices)
+        batch = self.dataset.batch(indices)
         new = [row for row, index in enumerate(indices) if index not in self._annotations]
         if new:
             present = None if batch.present is None else batch.present[new]
@@ -139,3 +142,27 @@ class Annotated(View):
 def subset(dataset: Dataset, indices: Sequence[int]) -> Subset:
     """Return the samples ``indices`` of ``dataset``."""
     return Subset(dataset, indices)
+
+
+class Parts(NamedTuple):
+    """The three parts of a data set."""
+
+    train: Subset
+    validation: Subset
+    test: Subset
+
+
+def split_dataset(dataset: Dataset, **options: Any) -> Parts:
+    """Split a data set into training, validation and test set.
+
+    Args:
+        dataset: Images in groups, such as patients; a group is in one part.
+        **options: Those of :func:`probseg.datasets.splits.split`: ``fold``, ``folds``, ``seed``,
+            ``by``, ``test``.
+
+    Raises:
+        OptionError: An option is unknown or out of range, or there are too few groups.
+    """
+    check_options(split, {"groups": [], **options}, owner="split")
+    chosen = split(dataset.groups, **options)
+    return Parts(*(Subset(dataset, getattr(chosen, part)) for part in Parts._fields))

@@ -93,7 +93,7 @@ def batches(data: Dataset, size: int) -> Iterator[tuple[int, Batch]]:
     changes, since metrics compare the annotators that there are.
     """
     for start in range(0, len(data), size):
-        read = data.__getitems__(range(start, min(start + size, len(data))))
+        read = data.batch(range(start, min(start + size, len(data))))
         for batch in complete(read):
             yield start, batch
             start += len(batch.image)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probseg.errors import OptionError, ProbsegError
 from probseg.options import named_parameters
 from probseg.registry import Constructor, Registry, registry
+
+if TYPE_CHECKING:
+    from probseg.interfaces import Dataset
 
 Part = Any  # a name, a mapping {"name": ..., **options} or a ready object
 Spec = dict[str, Any]
@@ -24,7 +27,7 @@ class StoredWeights(str):
     __slots__ = ()
 
 
-def build(name: str, **options: Any) -> Any:
+def build(name: str, *, like: Dataset | None = None, **options: Any) -> Any:
     """Build a model from its name and the choices that differ from its defaults.
 
     Each part is a name, a mapping ``{"name": ..., **options}`` or a ready object;
@@ -32,6 +35,7 @@ def build(name: str, **options: Any) -> Any:
 
     Args:
         name: One of ``probseg.models``.
+        like: A data set whose channels and classes the model is for.
         **options: What ``probseg.models[name]`` takes, such as ``in_channels``, ``backbone``.
 
     Returns:
@@ -47,6 +51,8 @@ def build(name: str, **options: Any) -> Any:
         >>> model.spec["backbone"]["name"]
         'unet'
     """
+    if like is not None:
+        options = {"in_channels": like.channels, "classes": like.classes, **options}
     return registry("models").create(name, **options)
 
 

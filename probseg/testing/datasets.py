@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from probseg.datasets.annotators import presence
 from probseg.datasets.splits import split
 from probseg.interfaces import Batch, Dataset, Sample
 from probseg.registry.specs import lacking
@@ -62,15 +63,15 @@ def same_index_same_sample(make: Make) -> None:
 
 @contract
 def batches_are_their_samples(make: Make) -> None:
-    """``__getitems__`` gives, in order, what ``[i]`` gives one by one."""
+    """``batch(indices)`` gives, in order, what ``[i]`` gives one by one."""
     dataset: Dataset = make()
     indices = _some(dataset)[::-1]
     samples = [dataset[index] for index in indices]
     images, masks = (torch.stack(x) for x in list(zip(*samples, strict=True))[:2])
-    presence = [sample.present for sample in samples if sample.present is not None]
-    present = torch.stack(presence) if len(presence) == len(samples) else None
-    expected = Batch(images, masks, present)
-    _expect_equal(dataset.__getitems__(indices), expected, f"samples {indices}")
+    present = torch.cat([presence(s.masks[None], _batched(s.present)) for s in samples])
+    batch = dataset.batch(indices)
+    batch = batch._replace(present=presence(batch.masks, batch.present))
+    _expect_equal(batch, Batch(images, masks, present), f"samples {indices}")
 
 
 @contract
@@ -94,6 +95,10 @@ def _some(dataset: Dataset) -> list[int]:
 def _expect_equal(actual: Sample | Batch, expected: Sample | Batch, what: str) -> None:
     for field, one, other in zip(actual._fields, actual, expected, strict=True):
         expect(_equal(one, other), f"{what} to be equal", f"another {field}")
+
+
+def _batched(present: Tensor | None) -> Tensor | None:
+    return None if present is None else present[None]
 
 
 def _equal(actual: Any, expected: Any) -> bool:

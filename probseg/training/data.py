@@ -85,16 +85,26 @@ def _permutation(seed: int, count: int, number: int) -> Tensor:
 def _make_loader(dataset: Dataset, batches: Sequence[list[int]]) -> DataLoader[Batch]:
     """Load in this process: one vectorised read is quicker than to pass a batch between two."""
 
-    def check(batch: Any) -> Batch:  # not a list of samples: __getitems__ gives batches
+    def check(batch: Any) -> Batch:
         _check_batch(batch, dataset)
         return Batch(*batch)
 
     return DataLoader(
-        dataset,  # type: ignore[arg-type]  # has the methods, not the base class
+        _Batches(dataset),  # type: ignore[arg-type]  # has the methods, not the base class
         batch_sampler=batches,
         collate_fn=check,
         pin_memory=torch.cuda.is_available(),
     )
+
+
+class _Batches:
+    """A data set as torch's loader reads it, a batch at a time and not sample by sample."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.__getitems__ = dataset.batch
+
+    def __len__(self) -> int:
+        raise TypeError("batches are chosen by their indices")
 
 
 def _check_batch(batch: Batch, dataset: Dataset) -> None:

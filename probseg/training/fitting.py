@@ -15,8 +15,9 @@ from lightning.pytorch import Callback
 from torch import nn
 
 from probseg.datasets.views import Annotated
-from probseg.errors import InputError
+from probseg.errors import InputError, OptionError
 from probseg.interfaces import Dataset
+from probseg.options import check_options
 from probseg.training.checkpoints import (
     CODE,
     MONITOR,
@@ -73,11 +74,12 @@ def fit(
     model: nn.Module,
     train: Dataset,
     validation: Dataset,
-    settings: TrainingSettings,
+    settings: TrainingSettings | None = None,
     *,
     out: str | Path | None = None,
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
+    **options: Any,
 ) -> FitResult:
     """Minimise the sum of the model's loss terms, and leave its best weights in it.
 
@@ -92,14 +94,16 @@ def fit(
         model: A :class:`probseg.interfaces.Model`; it ends on the CPU, in evaluation mode.
         train: Images to learn from.
         validation: Images that decide when to stop and which weights are best.
-        settings: How to train.
+        settings: How to train; by default as :class:`TrainingSettings` is made of ``options``.
         out: Folder for ``best.safetensors``, ``last.ckpt``, ``history.json``, ``run.json`` (what
             was trained, how and on what) and TensorBoard's log; None keeps nothing.
         progress: Whether to show a progress bar where the output is a terminal.
         callbacks: More of Lightning's, such as :class:`probseg.training.LatentHealth`; what they
             log is part of the history's records.
+        **options: Those of :class:`TrainingSettings`: ``batch_size``, ``max_steps``, …
 
     Raises:
+        OptionError: An option is unknown or out of range, or there are settings as well.
         InputError: The model does not take the data's channels or classes.
         DataError: A data set is empty, or holds NaN or unknown classes.
         NonFiniteError: The loss or its gradient became NaN or infinite.
@@ -107,6 +111,7 @@ def fit(
         CheckpointError: ``out`` holds another run, or a corrupt checkpoint.
         WriteError: ``out`` cannot be written.
     """
+    settings = _settings(settings, options)
     for dataset in (train, validation):
         _check_fits(model, dataset)
     if settings.annotator != "random":
@@ -127,6 +132,17 @@ def fit(
             run = read_run(folder, identity)  # other processes kept theirs in their own memory
         best = load_best(model.eval(), folder)
         return _result(run, settings, best if out else None)
+
+
+def _settings(settings: TrainingSettings | None, options: dict[str, Any]) -> TrainingSettings:
+    if settings is None:
+        check_options(TrainingSettings, options, owner="fit")
+        return TrainingSettings(**options)
+    if options:
+        raise OptionError(
+            f"fit takes settings or {', '.join(options)}, not both; put them into the settings"
+        )
+    return settings
 
 
 def _train(

@@ -112,4 +112,4 @@ def _some(dataset: Dataset, images: int) -> Batch:
     if not count:
         raise OptionError(f"data set {dataset.name!r} holds no image to measure")
     indices = torch.linspace(0, count - 1, min(images, count)).round().long().tolist()
-    return Batch(*dataset.__getitems__(indices))
+    return Batch(*dataset.batch(indices))

@@ -56,7 +56,7 @@ class Kept:
     def __getitem__(self, index: int) -> Sample:
         raise NotImplementedError
 
-    def __getitems__(self, indices: Any) -> Batch:
+    def batch(self, indices: Any) -> Batch:
         return Batch(*(None if x is None else x[list(indices)] for x in self.batch))
 
 
@@ -206,7 +206,7 @@ def test_an_annotated_view_gives_each_image_its_one_annotation(annotator: Any) -
     view = Annotated(Kept(batch), annotator)
     wanted = annotation(batch, annotator)
     for indices in ([3, 1, 3], [8, 1, 0], [3]):
-        found = view.__getitems__(indices)
+        found = view.batch(indices)
         assert found.masks.equal(wanted[indices][:, None]) and found.present is None
     loaded = pickle.loads(pickle.dumps(view))
     assert loaded[8].masks.equal(wanted[[8]]) and loaded.annotators == 1

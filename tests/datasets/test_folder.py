@@ -66,7 +66,7 @@ def test_every_kind_of_file_gives_what_was_written(suffix: str, tmp_path: Path) 
     assert dataset.ids == dataset.groups == [f"scan {number}é" for number in range(11)]
     assert (dataset.name, dataset.channels, dataset.annotators) == ("folder", 1, 2)
     assert dataset.source_state["annotators"] == ["Ann", "Bob"]
-    batch = dataset.__getitems__(range(11))
+    batch = dataset.batch(range(11))
     assert_array_equal((batch.image[3, 0] * 255).round(), grey(9, 7, seed=3))
     assert_array_equal(batch.masks[3, 0], drawn(9, 7, seed=3 + 30 + 65))
     assert_array_equal(batch.masks[3, 1], drawn(9, 7, seed=3 + 30 + 66))

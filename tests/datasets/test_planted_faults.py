@@ -125,7 +125,7 @@ def check_samples(tree: Tree, on_fault: str, dataset: PackedDataset) -> None:
     cases = [name.rsplit("/slice-")[0] if tree.volumes else name for name in dataset.ids]
     places = [place for place, case in enumerate(cases) if case not in unseen]
     assert [dataset.ids[place] for place in places] == list(expected)
-    batch = dataset.__getitems__(places)
+    batch = dataset.batch(places)
     for index, (place, row) in enumerate(zip(places, expected.values(), strict=True)):
         assert dataset.groups[place] == row.group
         np.testing.assert_allclose(batch.image[index], row.image, rtol=0, atol=tree.tolerance)

@@ -193,7 +193,7 @@ def test_a_volume_gives_its_annotated_slices(tmp_path: Path) -> None:
     dataset = load(tmp_path, "pancreas")
     assert dataset.ids == ["case1-1/slice-1", "case1-1/slice-3"]
     assert dataset.groups == ["case1-1"] * 2
-    batch = dataset.__getitems__([0, 1])
+    batch = dataset.batch([0, 1])
     assert_array_equal(batch.masks[:, 0], first[[1, 3]] // 255)
     assert_array_equal(batch.masks[:, 1], second[[1, 3]] // 255)
     assert (batch.image[0].min(), batch.image[0].max()) == (0, 1)
@@ -318,7 +318,7 @@ def test_real_brain_growth(data_root: Path, tmp_path: Path) -> None:
     parts = [name.split("/")[0] for name in dataset.ids]
     assert (parts.count("Training"), parts.count("Validation")) == (34, 5)
     assert dataset.annotators == 7 and dataset.present.all()
-    masks = dataset.__getitems__(range(39)).masks.bool().numpy()
+    masks = dataset.batch(range(39)).masks.bool().numpy()
     pairs = [(m[a], m[b]) for m in masks for a, b in combinations(range(7), 2)]
     assert np.mean([(a & b).sum() / (a | b).sum() for a, b in pairs]) == pytest.approx(
         0.75, abs=0.005

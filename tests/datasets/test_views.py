@@ -16,7 +16,7 @@ def test_a_subset_has_the_samples_in_their_order() -> None:
     part = subset(whole, [7, 2, 2])
     assert isinstance(part, Dataset)
     assert part.groups == ["shape-7", "shape-2", "shape-2"]
-    assert part.__getitems__([2, 0]).image.equal(whole.__getitems__([2, 7]).image)
+    assert part.batch([2, 0]).image.equal(whole.batch([2, 7]).image)
     assert part[0].group == "shape-7" and part[-1].masks.equal(whole[2].masks)
     assert len(list(part)) == 3
 

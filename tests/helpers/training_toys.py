@@ -83,7 +83,7 @@ class Discs:
         present = None if self.present is None else self.present[index]
         return Sample(self.images[index], self.masks[index], self.groups[index], present)
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def batch(self, indices: Sequence[int]) -> Batch:
         chosen = list(indices)
         present = None if self.present is None else self.present[chosen]
         return Batch(self.images[chosen], self.masks[chosen], present)

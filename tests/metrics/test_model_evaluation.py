@@ -53,7 +53,7 @@ class _Absent:
     def __getitem__(self, index):
         return SimpleNamespace(image=self.image[index])
 
-    def __getitems__(self, indices):
+    def batch(self, indices):
         rows = list(indices)
         return Batch(self.image[rows], self.masks[rows], self.present[rows])
 
@@ -71,7 +71,7 @@ def test_values_are_those_of_a_loop_written_out(shapes, punet):
     punet.eval()
     expected = {"ged": [], "ncc": []}
     for start in (0, 4, 8):
-        batch = shapes.__getitems__(range(start, min(start + 4, 10)))
+        batch = shapes.batch(range(start, min(start + 4, 10)))
         generator = torch.Generator().manual_seed(5 * 1_000_003 + start)
         samples = punet.sample(batch.image, 3, generator=generator).transpose(0, 1)
         for name, value in score(Evaluation(samples, batch.masks), list(expected)).items():

@@ -28,7 +28,7 @@ gini_curves({"shapes": {"punet": [([1, 2], [0.5, 0.6])]}}).savefig("gini.png")
 """
 DATA = """
 from probseg.datasets.annotators import staple
-masks = data.__getitems__([0, 1]).masks
+masks = data.batch([0, 1]).masks
 assert staple(masks).shape == masks[:, 0].shape
 assert len(probseg.datasets.create("contours", progress=False)) > 0
 """

@@ -28,7 +28,7 @@ class Sound:
             image, (image > torch.tensor([0.4, 0.6])[:, None, None]).byte(), self.groups[index]
         )
 
-    def __getitems__(self, indices):
+    def batch(self, indices):
         image, masks, *_ = zip(*(self[i] for i in indices), strict=True)
         return Batch(torch.stack(image), torch.stack(masks))
 
@@ -41,8 +41,8 @@ class SomeAbsent(Sound):
         masks = sample.masks * torch.tensor([1, 0], dtype=torch.uint8)[:, None, None]
         return sample._replace(masks=masks, present=torch.tensor([True, False]))
 
-    def __getitems__(self, indices):
-        batch = super().__getitems__(indices)
+    def batch(self, indices):
+        batch = super().batch(indices)
         return batch._replace(present=torch.tensor([[True, False]] * len(indices)))
 
 
@@ -151,13 +151,13 @@ class AugmentsByItself(Sound):
 
 
 class SortedBatches(Sound):
-    def __getitems__(self, indices):
-        return super().__getitems__(sorted(indices))
+    def batch(self, indices):
+        return super().batch(sorted(indices))
 
 
 class BatchesWithoutPresence(SomeAbsent):
-    def __getitems__(self, indices):
-        return super().__getitems__(indices)._replace(present=None)
+    def batch(self, indices):
+        return super().batch(indices)._replace(present=None)
 
 
 class FewerGroups(Sound):

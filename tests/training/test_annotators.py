@@ -32,9 +32,7 @@ def test_a_model_learns_from_the_annotator_that_the_settings_name(annotator):
     train, validation = Discs(22), Discs(6, seed=1)
     model = Recorder()
     fit(model, train, validation, quick(annotator=annotator, augment=False))
-    wanted = [
-        annotation(side.__getitems__(range(len(side))), annotator) for side in (train, validation)
-    ]
+    wanted = [annotation(side.batch(range(len(side))), annotator) for side in (train, validation)]
     assert model.areas == areas(wanted[0]) | areas(wanted[1])
 
 

@@ -26,11 +26,11 @@ class Interrupted(Discs):
 
     batches = 7
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def batch(self, indices: Sequence[int]) -> Batch:
         self.batches -= 1
         if self.batches < 0:
             raise KeyboardInterrupt
-        return super().__getitems__(indices)
+        return super().batch(indices)
 
 
 class Exploding(ToyModel):

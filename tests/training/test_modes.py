@@ -22,9 +22,9 @@ class Drawn(View):
 
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(dataset, "drawn")
-        self.all = dataset.__getitems__(range(len(dataset)))
+        self.all = dataset.batch(range(len(dataset)))
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def batch(self, indices: Sequence[int]) -> Batch:
         return Batch(self.all.image[indices], self.all.masks[indices])
 
 
@@ -76,7 +76,7 @@ def settings(steps: int, **changes: Any) -> TrainingSettings:
 
 def sampled_frequencies(model: Any, shapes: AmbiguousShapes) -> Tensor:
     """The mean over 100 images that were not trained on, 100 samples each."""
-    images = shapes.__getitems__(range(100)).image
+    images = shapes.batch(range(100)).image
     samples = model.sample(images, 100, generator=torch.Generator().manual_seed(0)).argmax(2)
     each = [mode_frequencies(samples[:, index], shapes.modes(index)) for index in range(100)]
     return torch.stack(each).mean(0)

@@ -138,7 +138,7 @@ def test_it_learns_the_distribution_of_ambiguous_shapes(tmp_path):
     first, last = (result.history[i]["validation/loss"] for i in (0, -1))
     assert result.best_validation_loss <= last < first
     again = probseg.load(result.best_path)
-    batch = validation.__getitems__(range(20))
+    batch = validation.batch(range(20))
     samples = again.sample(batch.image, 16).transpose(0, 1)
     ged = probseg.metrics.create("ged")
     evaluations = [probseg.interfaces.Evaluation(p, batch.masks) for p in (samples, samples[:, :1])]

@@ -83,7 +83,7 @@ class PackedDataset:
         image, masks, present = (array[0] for array in self._tensors([index]))
         return Sample(image, masks, self.groups[index], present)
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def batch(self, indices: Sequence[int]) -> Batch:
         """Return a batch: (B, C, H, W) float32 images in [0, 1], (B, A, H, W) uint8 masks."""
         from probseg.interfaces import Batch
 

@@ -105,7 +105,7 @@ def test_prepare_packs_what_the_data_set_holds(slices, tmp_path, capsys):
     assert main(command) == 0
     packed, dataset = PackedDataset(out), Source(slices).open("lidc")
     assert list(packed.groups) == list(dataset.groups)
-    found, expected = (data.__getitems__(range(6)) for data in (packed, dataset))
+    found, expected = (data.batch(range(6)) for data in (packed, dataset))
     assert torch.equal(found.masks, expected.masks) and torch.equal(found.image, expected.image)
     assert "6 samples" in capsys.readouterr().out
     assert main(command) == 0  # again, onto what is there

@@ -39,7 +39,7 @@ class Memory:
     def __getitem__(self, index: int) -> Sample:
         return Sample(self.image[index], self.masks[index], self.groups[index])
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def batch(self, indices: Sequence[int]) -> Batch:
         rows = list(indices)
         present = None if self.present is None else self.present[rows]
         return Batch(self.image[rows], self.masks[rows], present)
@@ -148,10 +148,10 @@ def test_a_survey_reads_every_sample_once_and_few_at_a_time(faulty):
     sizes: list[int] = []
 
     class Watched(Memory):
-        def __getitems__(self, indices):
+        def batch(self, indices):
             asked.extend(indices)
             sizes.append(len(indices))
-            return super().__getitems__(indices)
+            return super().batch(indices)
 
     told: list[int] = []
     survey(Watched(faulty.image, faulty.masks, faulty.groups), told.append)

@@ -17,7 +17,7 @@ def dataset() -> AmbiguousShapes:
 
 
 def test_images_are_chosen_by_quantiles_of_disagreement(dataset) -> None:
-    masks = dataset.__getitems__(range(21)).masks.float()
+    masks = dataset.batch(range(21)).masks.float()
     share = masks.mean(1)
     disagreement = (share * (1 - share)).sum((1, 2)) / share.sum((1, 2)).sqrt()
     order = disagreement.argsort(stable=True)

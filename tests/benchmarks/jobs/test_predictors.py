@@ -15,7 +15,7 @@ from probseg.training.execution import choose_execution
 from probseg.training.settings import TrainingSettings
 
 SHAPES = AmbiguousShapes(size=16, samples=12)
-BATCH = SHAPES.__getitems__(range(4, 8))
+BATCH = SHAPES.batch(range(4, 8))
 
 
 def answers(model, **options):
@@ -49,7 +49,7 @@ def test_latents_of_other_images_come_from_those_images(model) -> None:
     from probseg.datasets.views import Subset
 
     found = answers(model, latents=["swapped"], others=Subset(SHAPES, [11, 0, 2]))
-    others = SHAPES.__getitems__([0, 2, 11, 0]).image  # places 4 to 7, round and round
+    others = SHAPES.batch([0, 2, 11, 0]).image  # places 4 to 7, round and round
     normal = (model.prior(BATCH.image), model.prior(others))
     with torch.no_grad():
         own, other = (density.base_dist for density in normal)

@@ -34,7 +34,7 @@ class Partial:
             self.images[index], self.masks[index], self.groups[index], self.present[index]
         )
 
-    def __getitems__(self, indices) -> Batch:
+    def batch(self, indices) -> Batch:
         rows = list(indices)
         return Batch(self.images[rows], self.masks[rows], self.present[rows])
 

@@ -71,7 +71,7 @@ def test_what_is_packed_is_read(
     source = RandomSource(lengths, shape, classes, dtype)
     dataset = open_or_pack(source, tmp_path_factory.mktemp("packed") / "random")
     rows = np.random.default_rng(seed).integers(-len(dataset), len(dataset), 6)
-    batch = dataset.__getitems__(rows.tolist())
+    batch = dataset.batch(rows.tolist())
     scale = 255 if dtype is np.uint8 else 1
     expected = torch.from_numpy(source.images[rows].astype(np.float32)) / scale
     torch.testing.assert_close(batch.image, expected)
@@ -82,7 +82,7 @@ def test_what_is_packed_is_read(
 def test_samples_equal_batches(tmp_path: Path) -> None:
     dataset = open_or_pack(RandomSource(), tmp_path / "random")
     image, masks, group, _ = dataset[-1]
-    batch = dataset.__getitems__([7])
+    batch = dataset.batch([7])
     assert image.equal(batch.image[0]) and masks.equal(batch.masks[0]) and group == "g3"
     assert len(list(dataset)) == len(dataset) == 8
     with pytest.raises(IndexError):
@@ -232,7 +232,7 @@ def test_a_data_loader_takes_whole_batches(tmp_path: Path) -> None:
     dataset = open_or_pack(RandomSource(), tmp_path / "random")
     batches = list(DataLoader(dataset, batch_size=3, collate_fn=lambda batch: batch))
     assert [len(batch.image) for batch in batches] == [3, 3, 2]
-    assert batches[2].masks.equal(dataset.__getitems__([6, 7]).masks)
+    assert batches[2].masks.equal(dataset.batch([6, 7]).masks)
 
 
 def test_where_caches_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

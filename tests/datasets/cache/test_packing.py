@@ -73,7 +73,7 @@ def names(folder: Path) -> list[str]:
 
 def test_presence_and_spacing_are_kept(tmp_path: Path) -> None:
     dataset = open_or_pack(Rows(), tmp_path / "rows")
-    batch = dataset.__getitems__([5, 3])
+    batch = dataset.batch([5, 3])
     assert batch.present is not None and batch.present.tolist() == [[True, False], [True, True]]
     assert dataset[5].present is not None and dataset[5].present.tolist() == [True, False]
     assert not batch.masks[0, 1].any() and batch.masks[1, 1].any()
@@ -89,7 +89,7 @@ def test_faulty_samples_are_left_out_with_their_reasons(tmp_path: Path) -> None:
     assert len(dataset.skipped) == 12
     whole = open_or_pack(Rows(), tmp_path / "whole")
     rows = [int(name[1:]) for name in wanted]
-    assert dataset.__getitems__(range(29)).masks.equal(whole.__getitems__(rows).masks)
+    assert dataset.batch(range(29)).masks.equal(whole.batch(rows).masks)
 
 
 def test_a_cache_with_samples_left_out_is_refused_unless_that_is_allowed(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def test_the_data_set(small_database: Path, tmp_path: Path, scans: list[Scan]) -
     assert (dataset.name, dataset.annotators, dataset.classes) == ("contours", 4, 2)
     assert "rendered images, real annotations" in dataset.provenance
     assert len(set(dataset.ids)) == len(dataset)
-    batch = dataset.__getitems__(range(len(dataset)))
+    batch = dataset.batch(range(len(dataset)))
     assert batch.image.shape == (len(dataset), 1, 128, 128)
     assert batch.masks.flatten(2).any(dim=2).any(dim=0).all()  # some nodule had four readers
     nodule = next(

@@ -60,7 +60,7 @@ def test_a_faulty_crop_is_refused_or_left_out(fault: str, zipped: bool, tmp_path
         lidc(root, cache=tmp_path / "cache")
     assert why in str(caught.value) and "_c3" in str(caught.value)
     dataset = lidc(root, cache=tmp_path / "cache", on_fault="skip")
-    batch = dataset.__getitems__(range(len(dataset)))
+    batch = dataset.batch(range(len(dataset)))
     others = [0, 1, 2, 4, 5]
     np.testing.assert_array_equal((batch.image[:, 0] * 255).round().numpy(), CASES.images[others])
     np.testing.assert_array_equal(batch.masks.numpy(), CASES.masks[others])

@@ -61,7 +61,7 @@ def prepare(root: Path, database: Path, tmp_path: Path) -> Callable[..., PackedD
 
 
 def pixels(dataset: PackedDataset, index: int = 0) -> tuple[NDArray, NDArray]:
-    batch = dataset.__getitems__([index])
+    batch = dataset.batch([index])
     return np.round(255 * batch.image[0, 0].numpy()).astype(int), batch.masks[0].numpy()
 
 

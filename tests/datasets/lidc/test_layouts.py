@@ -28,7 +28,7 @@ from probseg.errors import DataError, MissingDataError, OptionError
 
 
 def holds(dataset: PackedDataset, cases: Cases) -> None:
-    batch = dataset.__getitems__(range(len(dataset)))
+    batch = dataset.batch(range(len(dataset)))
     assert list(dataset.groups) == cases.patients
     assert_array_equal(
         batch.image[:, 0].numpy(), cases.images.astype(np.float32) * np.float32(1 / 255)

@@ -24,7 +24,7 @@ THIRD = f"{CASES.patients[2]}_crop2"
 def test_images_of_255_steps_are_exact(kind: Any, tmp_path: Path) -> None:
     path = write_pickle(tmp_path / "lidc.pkl", entries(CASES, kind))
     dataset = lidc(path, cache=tmp_path / "cache")
-    images = dataset.__getitems__(range(4)).image
+    images = dataset.batch(range(4)).image
     assert torch.equal(images[:, 0], torch.from_numpy(CASES.images) * (1 / 255))
 
 
@@ -46,7 +46,7 @@ def test_masks_are_of_any_type(kind: Any, tmp_path: Path) -> None:
         entry["masks"] = [mask.astype(kind) for mask in entry["masks"]]
     content[THIRD]["masks"] = np.stack(content[THIRD]["masks"])
     dataset = lidc(write_pickle(tmp_path / "a.pickle", content), cache=tmp_path / "cache")
-    assert torch.equal(dataset.__getitems__(range(4)).masks, torch.from_numpy(CASES.masks))
+    assert torch.equal(dataset.batch(range(4)).masks, torch.from_numpy(CASES.masks))
 
 
 def test_the_patient_is_in_the_key_or_known_by_the_series(
@@ -126,7 +126,7 @@ def test_a_faulty_entry_is_refused_or_left_out(fault: str, tmp_path: Path) -> No
     assert why in str(caught.value) and THIRD in str(caught.value)
     dataset = lidc(path, cache=tmp_path / "cache", on_fault="skip")
     others = [0, 1, 3]
-    batch = dataset.__getitems__(range(len(dataset)))
+    batch = dataset.batch(range(len(dataset)))
     np.testing.assert_array_equal((batch.image[:, 0] * 255).round().numpy(), CASES.images[others])
     np.testing.assert_array_equal(batch.masks.numpy(), CASES.masks[others])
     (line,) = dataset.skipped
@@ -151,7 +151,7 @@ def test_several_processes_read_the_same(tmp_path: Path, monkeypatch: pytest.Mon
     cases = random_cases(40)
     path = write_pickle(tmp_path / "a.pickle", entries(cases))
     dataset = lidc(path, cache=tmp_path / "cache")
-    batch = dataset.__getitems__(range(40))
+    batch = dataset.batch(range(40))
     np.testing.assert_array_equal((batch.image[:, 0] * 255).round().numpy(), cases.images)
     np.testing.assert_array_equal(batch.masks.numpy(), cases.masks)
 

@@ -24,7 +24,7 @@ MASK, IMAGE = (
 
 
 def equals(dataset: PackedDataset, tree: Any) -> None:
-    batch = dataset.__getitems__(range(len(tree.ids)))
+    batch = dataset.batch(range(len(tree.ids)))
     assert dataset.ids == tree.ids
     assert dataset.groups == [name.split("/")[0] for name in tree.ids]
     assert_array_equal((batch.image[:, 0] * 255).round().numpy(), tree.images)
@@ -266,7 +266,7 @@ def test_real_slices(data_root: Path, tmp_path: Path) -> None:
             if name.startswith("LIDC-IDRI-0001/"):
                 part.writestr(name, real.read(name))
     dataset = lidc(tmp_path / "part.zip", cache=tmp_path / "cache")
-    batch = dataset.__getitems__(range(len(dataset)))
+    batch = dataset.batch(range(len(dataset)))
     assert len(dataset) == sum(n.startswith("LIDC-IDRI-0001/nodule-0/images") for n in names)
     assert (batch.image.amin((1, 2, 3)) == 0).all()  # each crop is stretched to its own range
     assert (batch.image.amax((1, 2, 3)) == 1).all()
