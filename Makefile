@@ -81,13 +81,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(call stamp,%): pyproject.toml | $(BIN)/python
-	$(PIP) uv && $(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[$*]' \
+	$(PIP) uv && $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[$*]' \
 		|| $(PIP) --editable '.[$*]'
 	@touch $@
 
 # The bound of torchvision, which others need, keeps torch at its own.
 $(OLDEST)/.probseg-oldest: pyproject.toml $(call stamp,dev)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(OLDEST)
-	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(OLDEST)/bin/python --resolution lowest-direct \
 		--editable '.[dev]' 'torchvision>=0.21'
 	@touch $@
