@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
 from torch import Generator, Tensor, nn
 
 from probseg.errors import InputError
 from probseg.options import check_integer
 from probseg.sharing import checkpoint, hub
 from probseg.utils.seeding import seeded
-from probseg.utils.tensors import checked_image, checked_label
+from probseg.utils.tensors import checked_image, checked_label, cropped, padded
 
 
-class ProbabilisticModel(nn.Module, ABC):
+class ProbabilisticModel(nn.Module):
     """A segmentation model with a description, which checks its inputs and can be saved.
+
+    A subclass defines :meth:`terms` and :meth:`draw`, which get the features of its ``backbone``.
+    Inputs are checked, padded to the backbone's stride and cropped again, and all random numbers
+    come from the caller's generator. It may define :meth:`loss` and :meth:`sample` instead.
 
     Args:
         spec: Plain data such that ``build(**spec)`` gives the same architecture.
@@ -36,15 +40,59 @@ class ProbabilisticModel(nn.Module, ABC):
         self.in_channels: int = check_integer("in_channels", spec["in_channels"])
         self.classes: int = check_integer("classes", spec["classes"], low=2)
 
-    @abstractmethod
+    def features(self, image: Tensor) -> Tensor:
+        """Return the backbone's features (B, F, H, W) of a checked image (B, C, H, W) of any size.
+
+        A model without a ``backbone`` returns here what :meth:`terms` and :meth:`draw` are to get.
+        """
+        backbone: Any = self.backbone
+        return cropped(backbone(padded(image, backbone.stride)), image)
+
+    def terms(self, features: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Return weighted scalar terms, whose sum is minimised, given a label (B, H, W)."""
+        raise NotImplementedError(f"{type(self).__name__} must define terms(features, label)")
+
+    def draw(self, features: Tensor, n: int) -> Tensor:
+        """Return probabilities (n, B, K, H, W) of n segmentations of each image."""
+        raise NotImplementedError(f"{type(self).__name__} must define draw(features, n)")
+
     def loss(
         self, image: Tensor, label: Tensor, *, generator: Generator | None = None
     ) -> dict[str, Tensor]:
-        """Return weighted scalar terms, whose sum is minimised."""
+        """Return the weighted scalar terms of the training objective; their sum is minimised.
 
-    @abstractmethod
+        Args:
+            image: (B, C, H, W) floating, of any H and W.
+            label: (B, H, W) integer classes, one annotation of each image.
+            generator: Makes random numbers reproducible.
+
+        Raises:
+            InputError: The image or the label is not what the model was built for.
+        """
+        image = self._image(image, values=False)
+        label = self._label(label, image)
+        with self._networks_seeded(generator, image):
+            features = self.features(image)
+        with seeded(generator, image.device):
+            return self.terms(features, label)
+
+    @torch.no_grad()
     def sample(self, image: Tensor, n: int, *, generator: Generator | None = None) -> Tensor:
-        """Return probabilities (n, B, K, H, W) of n segmentations of each image."""
+        """Return probabilities (n, B, K, H, W) of n segmentations of each image, without gradients.
+
+        Args:
+            image: (B, C, H, W) floating, of any H and W.
+            n: Samples of each image.
+            generator: Makes the samples reproducible.
+
+        Raises:
+            InputError: The image is not what the model was built for.
+        """
+        image, count = self._image(image, values=True), checked_count(n)
+        with self._networks_seeded(generator, image):
+            features = self.features(image)
+        with seeded(generator, image.device):
+            return self.draw(features, count)
 
     def forward(
         self, image: Tensor, label: Tensor, *, generator: Generator | None = None

@@ -62,7 +62,7 @@ def test_the_loss_is_the_likelihood_that_the_integral_has():
     image, label = torch.rand(1, 1, 1, 1), torch.ones(1, 1, 1, dtype=torch.long)
     with torch.no_grad():
         found = model.loss(image, label)["negative_log_likelihood"]
-        density = model.logits(image)
+        density = model.logits(model.features(image))
     of_torch = _of_torch(density)
     contrast = torch.tensor([-1.0, 1.0])
     mean = of_torch.mean[0] @ contrast
@@ -81,9 +81,9 @@ def test_the_loss_sums_over_pixels_and_averages_over_images():
     torch.nn.init.zeros_(model.factor.bias)
     image, label = torch.rand(2, 1, 9, 7), torch.randint(3, (2, 9, 7))
     with torch.no_grad():
-        density = model.logits(image)
+        density = model.logits(model.features(image))
         density.scale.zero_()
-        model._density = lambda image: density
+        model.logits = lambda features: density
         found = model.loss(image, label)["negative_log_likelihood"]
     wanted = torch.nn.functional.cross_entropy(density.mean, label, reduction="sum") / 2
     torch.testing.assert_close(found, wanted)

@@ -6,17 +6,16 @@ import math
 from typing import Any
 
 import torch
-from torch import Generator, Size, Tensor, nn
+from torch import Size, Tensor, nn
 
 from probseg.backbones.blocks import set_class_prior
 from probseg.errors import OptionError
 from probseg.interfaces import Backbone
-from probseg.models.base import ProbabilisticModel, checked_count
+from probseg.models.base import ProbabilisticModel
 from probseg.models.cross_entropy import cross_entropies
 from probseg.options import check_integer, check_number
 from probseg.registry.specs import Part, build_part
-from probseg.utils.seeding import seeded
-from probseg.utils.tensors import cropped, padded, probabilities
+from probseg.utils.tensors import in_single_precision, probabilities
 from probseg_ssn.density import LowRankLogits
 
 _INITIAL_FACTOR = 0.1  # times the usual initial weights, for the covariance
@@ -50,61 +49,29 @@ class StochasticSegmentationNetwork(ProbabilisticModel):
         if spec["class_prior"] is not None:
             set_class_prior(self.mean, spec["class_prior"])
 
-    def loss(
-        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
-    ) -> dict[str, Tensor]:
+    def terms(self, features: Tensor, label: Tensor) -> dict[str, Tensor]:
         r"""Return the negative log-likelihood, summed over pixels and averaged over the batch.
 
         .. math:: -\log \frac{1}{S} \sum_s \exp \sum_i \log p(y_i | \eta^{(s)}_i)
 
         Half of the S samples mirror the other half about the mean, as in the authors' code.
-
-        Args:
-            image: (B, C, H, W) floating, of any H and W.
-            label: (B, H, W) integer classes, one annotation of each image.
-            generator: Makes the samples reproducible.
-
-        Raises:
-            InputError: The image or the label is not what the model was built for.
         """
-        image = self._image(image, values=False)
-        label = self._label(label, image, values=False)
-        with self._networks_seeded(generator, image):
-            density = self._density(image)
-        with seeded(generator, image.device):
-            deviations = density.deviations(Size([self.samples // 2]))
+        density = self.logits(features)
+        deviations = density.deviations(Size([self.samples // 2]))
         logits = density.mean + torch.cat([deviations, -deviations])
         log_likelihood = _log_likelihoods(logits, label).logsumexp(0) - math.log(self.samples)
         return {"negative_log_likelihood": -log_likelihood.mean()}
 
-    @torch.no_grad()
-    def sample(self, image: Tensor, n: int, *, generator: Generator | None = None) -> Tensor:
-        """Return segmentations (n, B, K, H, W) of an image (B, C, H, W), without gradients.
+    def draw(self, features: Tensor, n: int) -> Tensor:
+        """Return n segmentations (n, B, K, H, W)."""
+        return probabilities(self.logits(features).rsample((n,)))
 
-        Raises:
-            InputError: The image is not what the model was built for.
-        """
-        image = self._image(image, values=True)
-        count = checked_count(n)
-        with self._networks_seeded(generator, image):
-            density = self._density(image)
-        with seeded(generator, image.device):
-            return probabilities(density.rsample((count,)))
-
-    def logits(self, image: Tensor) -> LowRankLogits:
-        """Return the density of the logits, batch (B,) and event (K, H, W).
-
-        Raises:
-            InputError: The image is not what the model was built for.
-        """
-        return self._density(self._image(image, values=True))
-
-    def _density(self, image: Tensor) -> LowRankLogits:
-        features = cropped(self.backbone(padded(image, self.backbone.stride)), image)
-        with torch.autocast(image.device.type, enabled=False):  # densities need full precision
+    def logits(self, features: Tensor) -> LowRankLogits:
+        """Return the density of the logits given features; batch (B,), event (K, H, W)."""
+        with torch.autocast(features.device.type, enabled=False):  # densities need full precision
             features = features.to(self.mean.weight.dtype)
             maps = (head(features) for head in (self.mean, self.factor, self.log_scale))
-            mean, factor, raw = (m.to(torch.promote_types(m.dtype, torch.float32)) for m in maps)
+            mean, factor, raw = map(in_single_precision, maps)
             log_scale = self.log_scale_bound * torch.tanh(raw / self.log_scale_bound)
             return LowRankLogits(mean, factor.unflatten(1, (self.rank, -1)), log_scale.exp())
 

@@ -1,0 +1,83 @@
+"""A model of an author's: terms and draw over features that are checked, padded and seeded."""
+
+import pytest
+import torch
+from torch import nn
+
+import probseg
+from probseg.errors import InputError
+from probseg.models.base import ProbabilisticModel
+
+
+class Noisy(ProbabilisticModel):
+    """One convolution, and noise of the logits."""
+
+    def __init__(self, stride=4):
+        super().__init__({"name": "noisy", "in_channels": 1, "classes": 2})
+        self.backbone = nn.Conv2d(1, 2, 3, padding=1)
+        self.backbone.stride = stride
+        self.seen = []
+
+    def terms(self, features, label):
+        self.seen.append(tuple(features.shape))
+        return {"noise": (features + torch.randn_like(features)).mean() + label.float().mean()}
+
+    def draw(self, features, n):
+        return (features + torch.randn(n, *features.shape)).softmax(2)
+
+
+def _inputs(height=13, width=10):
+    image = torch.rand(2, 1, height, width)
+    return image, (image[:, 0] > 0.5).long()
+
+
+def test_any_size_is_padded_and_cropped_again():
+    model, (image, label) = Noisy(), _inputs()
+    model.loss(image, label)
+    assert model.seen == [(2, 2, 13, 10)]
+    samples = model.sample(image, 3)
+    assert samples.shape == (3, 2, 2, 13, 10) and not samples.requires_grad
+
+
+def test_a_generator_makes_both_reproducible_and_leaves_the_global_state():
+    model, (image, label) = Noisy(), _inputs()
+    calls = (
+        lambda generator: model.loss(image, label, generator=generator)["noise"],
+        lambda generator: model.sample(image, 2, generator=generator),
+    )
+    before = torch.get_rng_state()
+    for call in calls:
+        first, second, other = (call(torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+        assert torch.equal(first, second) and not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_gradients_flow_and_inputs_are_checked():
+    model, (image, label) = Noisy(), _inputs()
+    model.loss(image, label)["noise"].backward()
+    assert model.backbone.weight.grad.abs().sum() > 0
+    for call in (
+        lambda: model.loss(image.expand(-1, 3, -1, -1), label),
+        lambda: model.loss(image, label[:, :5]),
+        lambda: model.sample(image, 0),
+    ):
+        with pytest.raises(InputError):
+            call()
+
+
+def test_what_an_author_forgot_is_named():
+    class Empty(Noisy):
+        terms = ProbabilisticModel.terms
+        draw = ProbabilisticModel.draw
+
+    image, label = _inputs()
+    with pytest.raises(NotImplementedError, match=r"Empty must define terms\(features, label\)"):
+        Empty().loss(image, label)
+    with pytest.raises(NotImplementedError, match=r"Empty must define draw\(features, n\)"):
+        Empty().sample(image, 1)
+
+
+def test_the_package_scores_such_a_model():
+    shapes = probseg.datasets.create("ambiguous-shapes", samples=6, size=16)
+    scores = probseg.evaluate(Noisy(), shapes, n=4, metrics=["ged"])
+    assert len(scores["ged"]) == 6 and (scores["ged"] > 0).all()
