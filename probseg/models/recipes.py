@@ -11,9 +11,12 @@ from typing import Any, NamedTuple, TypeGuard
 from probseg.errors import OptionError
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
 from probseg.models.latent import FlowContext, LatentVariableModel, Parts, Penalty, Space
-from probseg.options import check_choice, check_integer, check_number
+from probseg.options import check_choice, check_integer, check_number, listing, unknown
 from probseg.registry.specs import BuiltPart, Part, Spec, build_part
 
+# Options that stand for two penalties, "kl" and "divergence"; ``penalties`` stands for any.
+_SHORT = ("kl", "kl_on", "beta", "divergence", "gamma")
+_OF_PENALTY = ("divergence", "weight", "on")
 _CHOICES = {
     "project": ("posterior", "both"),
     "kl_on": ("base", "projected"),
@@ -44,6 +47,8 @@ class Choices:
         beta: Its weight.
         divergence: The divergence on the projected space that ``gamma`` weighs.
         gamma: Its weight.
+        penalties: All divergences between posterior and prior, in place of the five options above:
+            the name of each loss term to ``{"divergence": part, "weight": number, "on": space}``.
         flow_context: Whose context conditions the projectors: ``"image"``, ``"own"`` or
             ``"posterior"``.
         shared_flow: One projector for both densities.
@@ -64,6 +69,7 @@ class Choices:
     beta: float = 10.0
     divergence: Part = None
     gamma: float = 0.0
+    penalties: Mapping[str, Mapping[str, Any]] | None = None
     flow_context: FlowContext = "image"
     shared_flow: bool = True
     reduction: str = "pixel-sum"
@@ -76,11 +82,16 @@ class Choices:
             check_choice(option, getattr(self, option), choices)
         for option in ("beta", "gamma"):
             check_number(option, getattr(self, option), positive=False)
+        if self.penalties is not None and not isinstance(self.penalties, Mapping):
+            raise OptionError(f"penalties must map names to penalties, not {self.penalties!r}")
         if self.gamma and self.divergence is None:
             raise OptionError(
                 f"gamma={self.gamma} has no divergence to weight; pass one too, such as "
                 "divergence='sinkhorn'"
             )
+
+
+_WITHOUT_SHORT = {"divergence": None, "gamma": 0.0}  # whatever a recipe's defaults are
 
 
 class Recipe:
@@ -101,6 +112,13 @@ class Recipe:
             UnknownNameError: No part has that name.
             OptionError: An option is unknown, of the wrong type or out of range.
         """
+        if options.get("penalties") is not None:
+            if short := [option for option in _SHORT if option in options]:
+                raise OptionError(
+                    f"{self.name} takes penalties or {listing(short)}, not both; write all of them "
+                    "as penalties"
+                )
+            options = {**_WITHOUT_SHORT, **options}
         if options.get("divergence") and "gamma" not in options and not self.defaults.gamma:
             raise OptionError(
                 f"the divergence of {self.name} has the weight gamma=0 and would not be used; "
@@ -110,12 +128,14 @@ class Recipe:
         if _is_pair(choices.projector):
             choices = replace(choices, shared_flow=False)  # equal or not, two were asked for
         parts, networks = _networks(choices)
-        penalties, divergences = _penalties(choices)
+        penalties, described = _penalties(choices)
+        left_out = ("penalties",) if choices.penalties is None else _SHORT
+        spec = {name: value for name, value in vars(choices).items() if name not in left_out}
         return LatentVariableModel(
             parts,
             penalties,
             flow_context=choices.flow_context,
-            spec={"name": self.name, **vars(choices), **networks, **divergences},
+            spec={"name": self.name, **spec, **networks, **described},
         )
 
     def __repr__(self) -> str:
@@ -150,6 +170,11 @@ def _networks(c: Choices) -> tuple[Parts, Spec]:
 
 
 def _penalties(c: Choices) -> tuple[dict[str, Penalty], Spec]:
+    """Return the penalties, and the options that describe them."""
+    if c.penalties is not None:
+        built = {name: _penalty(name, given) for name, given in c.penalties.items()}
+        described = {name: spec for name, (_, spec) in built.items()}
+        return {name: penalty for name, (penalty, _) in built.items()}, {"penalties": described}
     kl = build_part("divergences", c.kl, Divergence)
     penalties = {"kl": Penalty(kl.part, c.beta, on=c.kl_on)}
     divergence = BuiltPart(None, None)
@@ -158,6 +183,24 @@ def _penalties(c: Choices) -> tuple[dict[str, Penalty], Spec]:
         penalties["divergence"] = Penalty(divergence.part, c.gamma, on="projected")
     weighed = {name: penalty for name, penalty in penalties.items() if penalty.weight}
     return weighed, {"kl": kl.spec, "divergence": divergence.spec}
+
+
+def _penalty(name: str, given: object) -> tuple[Penalty, Spec]:
+    if name == "cross_entropy":
+        raise OptionError("a penalty cannot be called 'cross_entropy', as the other term is")
+    if not isinstance(given, Mapping):
+        raise OptionError(f"penalties[{name!r}] must have {listing(_OF_PENALTY)}, not {given!r}")
+    for key in given:
+        if key not in _OF_PENALTY:
+            raise OptionError(unknown(f"option of penalties[{name!r}]", key, _OF_PENALTY))
+    if missing := [key for key in _OF_PENALTY if key not in given]:
+        raise OptionError(f"penalties[{name!r}] lacks {listing(missing)}")
+    weight, on = given["weight"], given["on"]
+    check_number(f"the weight of penalties[{name!r}]", weight)
+    check_choice(f"on of penalties[{name!r}]", on, _CHOICES["kl_on"])
+    divergence = build_part("divergences", given["divergence"], Divergence)
+    spec = {"divergence": divergence.spec, "weight": weight, "on": on}
+    return Penalty(divergence.part, weight, on=on), spec
 
 
 class PartPair(NamedTuple):

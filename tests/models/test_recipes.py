@@ -9,6 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from small_models import RECIPES, batch, generator, shaken, small, total
 from torch.nn import functional
 
+import probseg
 from probseg.interfaces import LatentModel, Model
 from probseg.models.deterministic import DeterministicModel
 
@@ -451,3 +452,60 @@ def test_networks_that_draw_in_evaluation_mode_follow_the_generator():
     samples = [model.sample(image, 2, generator=generator(seed)) for seed in (1, 1, 2)]
     assert torch.equal(samples[0], samples[1]) and not torch.equal(samples[0], samples[2])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+KL = {"divergence": "kl", "weight": 10.0, "on": "base"}
+TRANSPORT = {"divergence": {"name": "sinkhorn", "samples": 4}, "weight": 10.0, "on": "projected"}
+
+
+def test_penalties_say_what_beta_and_gamma_say():
+    image, label = torch.rand(2, 1, 16, 16), torch.zeros(2, 16, 16).long()
+    losses = []
+    for options in (
+        {"penalties": {"kl": KL, "divergence": TRANSPORT}},
+        {"beta": 10.0, "gamma": 10.0, "divergence": TRANSPORT["divergence"]},
+    ):
+        torch.manual_seed(0)
+        model = probseg.build("csae", **options)
+        losses.append(model.loss(image, label, generator=torch.Generator().manual_seed(1)))
+    assert losses[0].keys() == losses[1].keys() == {"cross_entropy", "kl", "divergence"}
+    for name, value in losses[0].items():
+        assert torch.equal(value, losses[1][name])
+
+
+def test_any_number_of_penalties_is_built_described_and_loaded(tmp_path):
+    exact = {"divergence": "exact-ot", "weight": 0.5, "on": "base"}
+    penalties = {"kl": KL, "ot": TRANSPORT, "third": exact}
+    model = probseg.build("csae", penalties=penalties)
+    terms = model.loss(torch.rand(2, 1, 16, 16), torch.zeros(2, 16, 16).long())
+    assert terms.keys() == {"cross_entropy", *penalties}
+    assert model.spec["penalties"]["third"]["divergence"]["name"] == "exact-ot"
+    assert not {"beta", "gamma", "kl", "kl_on", "divergence"} & set(model.spec)
+    model.save(tmp_path / "model.safetensors")
+    again = probseg.load(tmp_path / "model.safetensors")
+    assert again.spec == model.spec and again.penalties.keys() == penalties.keys()
+    alone = probseg.build("csae", penalties={})
+    assert alone.loss(torch.rand(2, 1, 16, 16), torch.zeros(2, 16, 16).long()).keys() == {
+        "cross_entropy"
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"penalties": {"kl": KL}, "beta": 1.0}, "takes penalties or beta, not both"),
+        ({"penalties": {"kl": {**KL, "wieght": 1}}}, r"penalties\['kl'\].*did you mean 'weight'"),
+        ({"penalties": {"kl": {"divergence": "kl"}}}, "lacks weight and on|lacks weight, on"),
+        ({"penalties": {"kl": {**KL, "on": "bass"}}}, "on of penalties.*did you mean 'base'"),
+        ({"penalties": {"kl": {**KL, "weight": -1}}}, "the weight of penalties.*positive"),
+        ({"penalties": {"kl": {**KL, "divergence": "kll"}}}, "did you mean 'kl'"),
+        ({"penalties": {"cross_entropy": KL}}, "cannot be called 'cross_entropy'"),
+        ({"penalties": {"kl": 3}}, "must have divergence, weight"),
+        ({"penalties": 3}, "penalties"),
+    ],
+)
+def test_penalties_that_make_no_sense_are_named(options, message):
+    with pytest.raises(
+        (probseg.errors.OptionError, probseg.errors.UnknownNameError), match=message
+    ):
+        probseg.build("csae", **options)
