@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probseg._version import __version__
+from probseg.cli.evaluate import checkpoint_of
 from probseg.cli.parser import Parser
 from probseg.errors import DataError, InputError, OptionError, ProbsegError
 from probseg.options import check_integer
@@ -123,7 +124,7 @@ def _load_model(path: Path, device: str) -> Any:
 
     from probseg.sharing.checkpoint import load
 
-    model: Any = load(path / "model.safetensors" if path.is_dir() else path)
+    model: Any = load(checkpoint_of(path))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

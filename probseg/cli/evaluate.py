@@ -1,0 +1,75 @@
+"""``probseg evaluate``: score a trained model on a data set."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from probseg.cli.opening import add_data, add_sections, open_data, parse_sections
+from probseg.cli.parser import Parser
+from probseg.options import check_integer
+
+SUMMARY = "score a trained model on data that several people annotated"
+EXAMPLES = """
+examples:
+  %(prog)s run --data my-data
+  %(prog)s model.safetensors --data contours --part test --metrics ged hungarian-iou -n 100
+
+MODEL is a checkpoint, a folder of save_pretrained, or the folder of probseg train. A group, such as
+a patient, is the unit of the intervals.
+"""
+PARTS = ("all", "train", "validation", "test")
+CHECKPOINTS = ("model.safetensors", "best.safetensors")
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of ``evaluate``."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a checkpoint or its folder")
+    add_data(parser)
+    parser.add_argument(
+        "--part", choices=PARTS, default="test", help="of the split of probseg train (test)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of split and samples (0)")
+    parser.add_argument("-n", type=int, default=16, metavar="N", help="samples an image (16)")
+    parser.add_argument(
+        "--metrics", nargs="+", metavar="NAME", help="see probseg list metrics (default: the usual)"
+    )
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write each image's values to a CSV file"
+    )
+    add_sections(parser, ("data",))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the scores, and write them if there is a file to write to."""
+    check_integer("--seed", options.seed, low=0)
+    check_integer("-n", options.n)
+    given = parse_sections(options.set, ("data",))
+    from rich.console import Console
+
+    import probseg
+
+    model = probseg.load(checkpoint_of(options.model))
+    data = open_data(options.data, options.root, given["data"])
+    if options.part != "all":
+        data = getattr(probseg.split(data, seed=options.seed), options.part)
+    scores = probseg.evaluate(
+        model,
+        data,
+        n=options.n,
+        metrics=options.metrics,
+        device=options.device,
+        seed=options.seed,
+    )
+    console = Console()
+    console.print(scores)
+    if options.out:
+        scores.to_csv(options.out)
+        console.print(f"every image's values are in {options.out}", highlight=False, markup=False)
+    return 0
+
+
+def checkpoint_of(path: Path) -> Path:
+    """Return the checkpoint in a folder, or the path itself."""
+    return next((path / name for name in CHECKPOINTS if (path / name).is_file()), path)
