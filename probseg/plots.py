@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from probseg.utils.imports import require
 
-require("matplotlib", extra="plot", for_="probseg.plots")  # before it is imported
+# The imports below (E402) follow this call, whose error names the extra that is missing.
+require("matplotlib", extra="plot", for_="probseg.plots")
 
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402

@@ -152,7 +152,11 @@ def samples_at_once_equal_samples_one_by_one(make: Make) -> None:
 def logits_ignore_the_batch(make: Make) -> None:
     """An image's logits read its own features and its own latent sample only."""
     decoder, latent = _decoder(make), _latent(2).transpose(0, 1)  # (B, n, L)
-    read = lambda features, z: decoder(features, z.transpose(0, 1)).transpose(0, 1)  # noqa: E731
+
+    def read(features: Tensor, z: Tensor) -> Tensor:
+        logits: Tensor = decoder(features, z.transpose(0, 1))
+        return logits.transpose(0, 1)
+
     expect_separate_images(read, _features(), latent, tolerance=1e-8)
 
 

@@ -147,6 +147,13 @@ def test_the_commands_of_the_steps_are_valid(small):
         )
 
 
+def test_the_tests_step_runs_every_file_with_tests_for_a_gpu():
+    arguments = make_steps(Options(out=Path()))["tests"].arguments
+    files = {Path(one).relative_to(ROOT).as_posix() for one in arguments if one.endswith(".py")}
+    assert {"tests/devices/test_gpu_models.py", "tests/devices/test_transfer.py"} <= files
+    assert "tests/metrics/test_kernels.py" in files and "tests/metrics/test_ged.py" not in files
+
+
 @pytest.mark.slow
 def test_a_rehearsal_runs_through(tmp_path, capfd, monkeypatch):
     monkeypatch.delenv("PROBSEG_DATA", raising=False)
