@@ -21,6 +21,7 @@ from mkdocs.structure.files import File, Files
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
+from rich.text import Text
 
 _SECONDS = 600  # of a cell; a busy machine takes several times as long as an idle one
 
@@ -76,7 +77,7 @@ def _convert(name: str, notebook: NotebookNode) -> Iterator[tuple[str, str | byt
                 text.append(f"![{cell.metadata.alt}]({file})")
                 yield file, b64decode(picture)
             else:
-                shown = output.get("text") or output.data["text/plain"]
+                shown = Text.from_ansi(output.get("text") or output.data["text/plain"]).plain
                 text.append(f"```text\n{shown.rstrip()}\n```")
     text.append(f"[Download this page as a notebook]({name}.ipynb).")
     yield f"{name}.ipynb", nbformat.writes(notebook)

@@ -36,8 +36,8 @@ contact_sheet(panels, ["1", "2", "3", "4"])
 # %% [markdown]
 # ## Model and training
 #
-# `like=data` takes the channels and the classes from the data. The network is small, so that this page trains it in
-# half a minute on a CPU. `class_prior` says how many of the pixels are foreground, roughly: training then starts from there.
+# `like=data` takes the channels and the classes from the data. The network is small, so that a CPU trains it while you
+# read. `class_prior` says how many of the pixels are foreground, roughly: training then starts from there.
 
 # %%
 small = {"channels": [8, 16], "convolutions": 1, "norm": "batch"}

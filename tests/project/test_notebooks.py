@@ -27,6 +27,7 @@ def build(root, tmp_path):
     config = MkDocsConfig()
     config.load_dict({"site_name": "x", "docs_dir": str(tmp_path), "site_dir": str(tmp_path / "s")})
     config.validate()
+    config.plugins._current_plugin = None  # which MkDocs itself sets
 
     def build(text):
         file = tmp_path / "notebooks/one.py"
