@@ -119,12 +119,11 @@ def make_scorecard(model: Any, dataset: Dataset, options: argparse.Namespace) ->
         DataError: The model was built for other channels or classes.
     """
     from benchmarks.jobs import provenance
-    from benchmarks.jobs.predictors import ModelPredictor
+    from benchmarks.jobs.predictors import ModelPredictor, make_sampler
     from benchmarks.jobs.results import SCHEMA_VERSION, finite, means
     from benchmarks.jobs.scoring import score_dataset
     from probseg.training.execution import choose_execution
     from probseg.training.settings import TrainingSettings
-    from probseg.utils.progress import progress_bar
 
     for name, needed in {"channels": model.in_channels, "classes": model.classes}.items():
         if needed != (there := getattr(dataset, name)):
@@ -134,20 +133,9 @@ def make_scorecard(model: Any, dataset: Dataset, options: argparse.Namespace) ->
     execution = choose_execution(TrainingSettings(device=options.device))
     if options.projected and model.spec.get("flow_context") not in ("image", "own"):
         raise OptionError("--projected needs a model with a projected prior, and this one has none")
-    predict = ModelPredictor(
-        model,
-        options.samples,
-        execution=execution,
-        seed=options.seed,
-        projected=options.projected,
-    )
-    with progress_bar("evaluating", len(dataset)) as advance:
-        scores = score_dataset(
-            predict,
-            dataset,
-            batch=options.batch,
-            watch=lambda start, batch, answers: advance(len(batch.image)),
-        )
+    sampler = make_sampler(model, options.samples, execution=execution, seed=options.seed)
+    predict = ModelPredictor(sampler, projected=options.projected)
+    scores = score_dataset(predict, dataset, batch=options.batch, progress=True)
     return {
         "schema": SCHEMA_VERSION,
         "model": model.spec,
