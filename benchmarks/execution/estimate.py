@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from benchmarks.arguments import RunOptions
 from benchmarks.jobs.cells import Cell
 from benchmarks.suite.settings import DataSettings, EvaluationSettings
+from probseg.utils.progress import progress_bar
 
 StepTimes = Mapping[str, float]  # kind of cell to seconds a step
 
@@ -116,8 +117,16 @@ def estimate_all(options: RunOptions, cells: Iterable[Cell]) -> dict[str, Estima
     Each is measured in a new process, whose memory is then its own.
     """
     kinds = {kind(cell): cell for cell in cells if cell.trained}
-    with ProcessPoolExecutor(1, START, max_tasks_per_child=1) as pool:
-        return {k: pool.submit(estimate, options, cell).result() for k, cell in kinds.items()}
+    found = {}
+    with (
+        ProcessPoolExecutor(1, START, max_tasks_per_child=1) as pool,
+        progress_bar("estimating", len(kinds)) as advance,
+    ):
+        for key, cell in kinds.items():
+            advance(0, cell.label)
+            found[key] = pool.submit(estimate, options, cell).result()
+            advance(1)
+    return found
 
 
 def estimate(options: RunOptions, cell: Cell) -> Estimate | str:

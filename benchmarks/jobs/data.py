@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.results import DataSummary
 from benchmarks.suite.settings import FOLDS, DataSettings
 from probseg.datasets.splits import Split, split
-from probseg.datasets.views import CentreCrop, Subset
-from probseg.interfaces import Dataset
 from probseg.options import named_parameters
+
+if TYPE_CHECKING:  # torch takes seconds, which a plan need not spend
+    from probseg.interfaces import Dataset
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ def forget_datasets() -> None:
 
 def prepare(dataset: Dataset, settings: DataSettings, fold: int | None) -> Data:
     """Crop and split a data set by the settings of a cell."""
+    from probseg.datasets.views import CentreCrop, Subset
+
     seed = settings.split_seed
     sides = split(dataset.groups, fold=fold or 0, folds=FOLDS, seed=seed, by=settings.split)
     view = dataset if settings.crop is None else CentreCrop(dataset, settings.crop)
