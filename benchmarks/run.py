@@ -123,7 +123,7 @@ def _show(plan: Plan, options: RunOptions, *, estimated: bool) -> int:
     from benchmarks.execution.progress import show_plan
     from benchmarks.execution.remaining import find_remaining
 
-    remaining, estimates = find_remaining(plan.cells, options), None
+    remaining, estimates = find_remaining(plan.cells, options, pack=estimated), None
     if estimated:
         from benchmarks.execution.estimate import estimate_all
         from benchmarks.execution.runner import ready

@@ -49,29 +49,36 @@ class Data:
 
 
 def open_dataset(
-    name: str, options: Mapping[str, Any] | None = None, *, root: Path | None = None
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    root: Path | None = None,
+    pack: bool = True,
 ) -> Dataset:
     """Open a data set from its name and options; one that lies on the disk gets the data root.
 
     Raises:
         MissingDataError: It is not on this disk; the message says how to get it.
+        NotPackedError: It is not packed, and ``pack`` is false.
         DataError: It is incomplete or damaged.
     """
-    given = dict(options or {})
-    if root is not None and "root" in named_parameters(probseg.datasets[name]):
+    given, takes = dict(options or {}), named_parameters(probseg.datasets[name])
+    if root is not None and "root" in takes:
         given["root"] = root / given["root"] if "root" in given else root
+    if not pack and "pack" in takes:
+        given["pack"] = False
     dataset: Dataset = probseg.datasets.create(name, **given)
     return dataset
 
 
 @cache
-def _open_cached(name: str, options: str, root: Path | None) -> Dataset:
-    return open_dataset(name, json.loads(options), root=root)
+def _open_cached(name: str, options: str, root: Path | None, pack: bool) -> Dataset:
+    return open_dataset(name, json.loads(options), root=root, pack=pack)
 
 
-def dataset_of(cell: Cell, root: Path | None) -> Dataset:
+def dataset_of(cell: Cell, root: Path | None, *, pack: bool = True) -> Dataset:
     """Return the data set of a cell, which this process opens once; see :func:`open_dataset`."""
-    return _open_cached(cell.dataset, json.dumps(cell.dataset_options), root)
+    return _open_cached(cell.dataset, json.dumps(cell.dataset_options), root, pack)
 
 
 def forget_datasets() -> None:

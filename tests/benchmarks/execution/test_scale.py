@@ -252,17 +252,24 @@ def test_an_estimate_without_data_says_so(arguments, tmp_path: Path, capsys) -> 
 
 
 @pytest.mark.usefixtures("quick_starts")
-def test_a_plan_and_an_estimate_pack_data_at_most_once(
-    arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_plan_packs_nothing_and_an_estimate_packs_what_the_run_then_reads(
+    arguments, tmp_path: Path, capsys
 ) -> None:
     folder, cache = tmp_path / "data", tmp_path / "cache"
     write_folder(folder)
     more = ["--datasets", "folder", "--data-root", str(folder)]
     assert main(arguments(tmp_path / "out", *more, "--dry-run")) == 0
-    packed = {path: path.stat().st_mtime_ns for path in cache.glob("folder-*/*")}
-    assert packed
+    assert "3 to run, 0 finished" in capsys.readouterr().out
+    assert not list(cache.glob("folder-*/*"))
     assert main(arguments(tmp_path / "out", *more, "--estimate")) == 0
-    assert packed == {path: path.stat().st_mtime_ns for path in cache.glob("folder-*/*")}
+    assert "3 to run, 0 finished; at most" in capsys.readouterr().out
+    (packed,) = cache.glob("folder-*/meta.json")
+    made = packed.stat().st_mtime_ns
+    assert main(arguments(tmp_path / "out", *more, "--dry-run")) == 0
+    assert main(arguments(tmp_path / "out", *more)) == 0
+    assert packed.stat().st_mtime_ns == made
+    assert main(arguments(tmp_path / "out", *more, "--dry-run")) == 0
+    assert "0 to run, 3 finished" in capsys.readouterr().out
 
 
 def write_folder(root: Path) -> None:
