@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+import probseg
 from benchmarks.arguments import RunOptions
 from benchmarks.execution import estimate
 from benchmarks.execution.estimate import StepTimes
@@ -22,7 +23,8 @@ from benchmarks.execution.local import Event
 from benchmarks.execution.remaining import Remaining
 from benchmarks.jobs.cells import Cell, Plan
 from benchmarks.jobs.results import result_path
-from probseg.errors import MissingDataError, ProbsegError
+from probseg.errors import ProbsegError
+from probseg.options import named_parameters
 
 SHOWN = 12  # running cells; a cluster may have hundreds
 LOGGERS = ("benchmarks", "probseg.training")
@@ -183,17 +185,17 @@ def show_unavailable(
     console: Console, unavailable: Mapping[str, ProbsegError], options: RunOptions
 ) -> None:
     """Print which data sets cannot run, and what it takes to run them."""
-    rooted = options.data_root is not None
+    rootless = [name for name in unavailable if _lacks_root(name, options)]
     for name, error in unavailable.items():
-        if rooted or not isinstance(error, MissingDataError):
+        if name not in rootless:
             say(console, f"not run: {name}: {error}", "yellow")
-    missing = [name for name, error in unavailable.items() if isinstance(error, MissingDataError)]
-    if not missing:
-        return
-    if not rooted:
-        say(console, f"not run, for their data are not here: {', '.join(missing)}", "yellow")
-    root = options.data_root if rooted else "DIR"
-    check = f"python -m benchmarks.data check {' '.join(missing)} --data-root {root}"
-    say(console, f"to see what has to be where: {check}")
-    rest = "the same command" + ("" if rooted else f" with --data-root {root}")
-    say(console, f"to run them once they are there: {rest}; what is finished is kept")
+    if rootless:
+        say(console, f"not run, as their data are not here: {', '.join(rootless)}", "yellow")
+        check = f"python -m benchmarks.data check {' '.join(rootless)} --data-root DIR"
+        say(console, f"  what to get, and where it belongs: {check}")
+        say(console, "  then: the same command with --data-root DIR; what is finished is kept")
+
+
+def _lacks_root(name: str, options: RunOptions) -> bool:
+    """Return whether a data set is read from files, and nobody said where they are."""
+    return options.data_root is None and "root" in named_parameters(probseg.datasets[name])

@@ -223,7 +223,7 @@ def test_all_on_a_fresh_machine_runs_what_is_there_and_says_how_to_run_the_rest(
     assert main(run) == 0
     told = capsys.readouterr().out
     assert len(results(tmp_path / "out")) == 2
-    assert "not run, for their data are not here: lidc, qubiq-kidney" in told
+    assert "not run, as their data are not here: lidc, qubiq-kidney" in told
     assert "with --data-root DIR" in told
     assert main([*run, "--dry-run"]) == 0
     told = capsys.readouterr().out

@@ -109,6 +109,7 @@ def open_or_pack(
     complete = retry or on_fault == "refuse"
     if (dataset := _open_current(folder, source.state, complete)) is None:
         if not pack:
+            _first_faults(source, on_fault)
             raise NotPackedError(f"{source.name} is not packed; pack=True packs it into {folder}")
         with _lock(folder):
             if (dataset := _open_current(folder, source.state, complete, warn=True)) is None:
@@ -132,15 +133,13 @@ def pack_source(
         DataError: The source cannot be read or has no samples; nothing is left then.
         WriteError: The cache cannot be written.
     """
-    origin = f"{source.name} ({source.state.get('path', 'no file')})"
-    faults = Faults(origin, on_fault)
-    faults.add(source.faults(), last=True)
+    faults = _first_faults(source, on_fault)
     with atomic_folder(folder) as temporary:
         ids, groups = _write_arrays(source, temporary, faults, progress)
         faults.add([], last=True)
         if not ids:
             reasons = f"\n  {shorten(faults.lines)}" if faults.lines else ""
-            raise DataError(f"there are no samples to pack in {origin}{reasons}")
+            raise DataError(f"there are no samples to pack in {faults.origin}{reasons}")
         meta = {
             "schema": SCHEMA,
             "name": source.name,
@@ -155,7 +154,14 @@ def pack_source(
         }
         write_json(temporary / META, meta)
     if faults.lines:
-        logger.warning("%s: left out:\n  %s", origin, shorten(faults.lines))
+        logger.warning("%s: left out:\n  %s", faults.origin, shorten(faults.lines))
+
+
+def _first_faults(source: Source, on_fault: OnFault) -> Faults:
+    """Return the faults that show before any pixel is read."""
+    faults = Faults(f"{source.name} ({source.state.get('path', 'no file')})", on_fault)
+    faults.add(source.faults(), last=True)
+    return faults
 
 
 def _write_arrays(

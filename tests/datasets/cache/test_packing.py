@@ -123,6 +123,8 @@ def test_what_is_not_to_be_packed_is_opened_or_refused(tmp_path: Path) -> None:
     log = tmp_path / "read"
     with pytest.raises(NotPackedError, match="rows is not packed"):
         open_or_pack(Rows(log=log), tmp_path / "rows", pack=False)
+    with pytest.raises(DataError, match="s-1: was never there"):
+        open_or_pack(Rows(faulty=frozenset([3])), tmp_path / "rows", pack=False)
     assert not list(tmp_path.iterdir())
     packed = open_or_pack(Rows(log=log), tmp_path / "rows")
     read = log.read_bytes()
