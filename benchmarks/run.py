@@ -108,14 +108,16 @@ def run(parsed: argparse.Namespace) -> int:
     plan = make_plan(options)
     with suppress(ValueError):  # SIGTERM does what Ctrl-C does, where this is the main thread
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    shown = parsed.dry_run or parsed.estimate
     try:
-        if parsed.dry_run or parsed.estimate:
+        if shown:
             return _show(plan, options, estimated=parsed.estimate)
         from benchmarks.execution.runner import run_plan
 
         return run_plan(plan, options)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        resume = "begins anew" if shown else "goes on from here"
+        print(f"\ninterrupted; the same command {resume}", file=sys.stderr)
         return 130
 
 

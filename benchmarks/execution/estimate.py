@@ -12,14 +12,13 @@ import statistics
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from math import ceil
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.arguments import RunOptions
+from benchmarks.execution.local import pools, threads
 from benchmarks.jobs.cells import Cell
 from benchmarks.suite.settings import DataSettings, EvaluationSettings
 from probseg.utils.progress import progress_bar
@@ -27,7 +26,6 @@ from probseg.utils.progress import progress_bar
 StepTimes = Mapping[str, float]  # kind of cell to seconds a step
 
 STEPS = 5  # that are timed, after as many others
-START = get_context("spawn")  # a fork would begin with the memory of this process
 
 
 class Estimate(NamedTuple):
@@ -118,20 +116,17 @@ def estimate_all(options: RunOptions, cells: Iterable[Cell]) -> dict[str, Estima
     """
     kinds = {kind(cell): cell for cell in cells if cell.trained}
     found = {}
-    with (
-        ProcessPoolExecutor(1, START, max_tasks_per_child=1) as pool,
-        progress_bar("estimating", len(kinds)) as advance,
-    ):
+    with progress_bar("estimating", len(kinds)) as advance:
         for key, cell in kinds.items():
             advance(0, cell.label)
-            found[key] = pool.submit(estimate, options, cell).result()
+            with pools(1) as ((pool,), _):
+                found[key] = pool.submit(estimate, options, cell).result()
             advance(1)
     return found
 
 
 def estimate(options: RunOptions, cell: Cell) -> Estimate | str:
     """Train a cell for a few steps, predict a batch of its test images, and keep nothing."""
-    from benchmarks.execution.local import threads
     from probseg.errors import ProbsegError
 
     try:

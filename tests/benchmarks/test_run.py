@@ -239,7 +239,7 @@ def test_ctrl_c_ends_a_plan_in_one_line(
 
     monkeypatch.setattr("benchmarks.execution.remaining.dataset_of", interrupt)
     assert one_cell(how) == 130
-    assert capsys.readouterr().err == "\ninterrupted; the same command goes on from here\n"
+    assert capsys.readouterr().err == "\ninterrupted; the same command begins anew\n"
 
 
 @pytest.mark.parametrize(
