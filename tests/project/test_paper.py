@@ -60,12 +60,10 @@ def test_the_papers_results_are_those_of_the_reference():
 
 def test_the_papers_settings_are_those_of_the_suite():
     suite = tomllib.loads((ROOT / "benchmarks/suite/suite.toml").read_text(encoding="utf-8"))
-    shown = {
-        row[0].split("`")[0]: [float(v) for v in row[1:]] for row in rows("The paper's setting")
-    }
-    common = re.search(
-        r"L = (\d+) .* N_OT = (\d+) .* size (\d+), .*rate (\S+) .*decay (\S+),", TEXT
-    )
+    table = rows("The paper's setting")
+    shown = {name.split("`")[0]: [float(value) for value in own] for name, *own in table}
+    numbers = r"L = (\d+) .* N_OT = (\d+) .* size (\d+), .*rate (\S+) .*decay (\S+),"
+    common = re.search(numbers, " ".join(REPRODUCE.split()))
     assert common
     for name, settings in suite["profiles"]["paper"]["datasets"].items():
         own = [settings[key] for key in ("beta", "gamma", "patience", "n_eval")]
