@@ -18,6 +18,7 @@ from benchmarks.jobs.scoring import Answers, Predictor
 from probseg.datasets.annotators import choose_annotator
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Evaluation
+from probseg.metrics.model_evaluation import latent_densities
 from probseg.training.execution import Execution
 from probseg.utils.seeding import seeded
 
@@ -102,10 +103,8 @@ class ModelPredictor:
         return density
 
     def _latents(self, image: Tensor, masks: Tensor, start: int) -> dict[str, Any]:
-        if not hasattr(self.model, "prior"):
-            return {}
         label = choose_annotator(masks, self._generator(start)).long()
-        return {"prior": self.model.prior(image), "posterior": self.model.posterior(image, label)}
+        return latent_densities(self.model, image, label)
 
     def _generator(self, start: int) -> torch.Generator:
         mixed = self.seed * 1_000_003 + start

@@ -12,7 +12,7 @@ import probseg
 from benchmarks.jobs.pictures import Picture
 from probseg.errors import InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
-from probseg.metrics.evaluation import evaluate
+from probseg.metrics.evaluation import SharedEvaluation
 from probseg.metrics.model_evaluation import batches
 from probseg.utils.devices import to_float64
 
@@ -76,10 +76,24 @@ def score_dataset(
 
 
 def score(evaluations: Sequence[Evaluation]) -> dict[str, Tensor]:
-    """Return each metric's value per image (B,), averaged over the evaluations."""
+    """Return each metric's value per image (B,), averaged over the evaluations.
+
+    It is NaN where the metric refuses the densities, as the Gini index does for a Student-t.
+    """
     chosen = metrics(latent=evaluations[0].prior is not None)
-    values = [evaluate(evaluation, chosen) for evaluation in evaluations]
-    return {name: torch.stack([v[name] for v in values]).mean(0) for name in chosen}
+    shared = [SharedEvaluation.of(evaluation) for evaluation in evaluations]
+    return {
+        name: torch.stack([_value(metric, one) for one in shared]).mean(0)
+        for name, metric in chosen.items()
+    }
+
+
+@torch.no_grad()
+def _value(metric: Metric, evaluation: Evaluation) -> Tensor:
+    try:
+        return metric(evaluation)
+    except InputError:
+        return torch.full((len(evaluation.annotations),), torch.nan, dtype=torch.float64)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.nn import functional
 
 from probseg.datasets.annotators import choose_annotator, complete
@@ -138,10 +139,18 @@ def _draw(
 ) -> Evaluation:
     image, masks = batch.image.to(device), batch.masks.to(device)
     samples = _probabilities(model.sample(image, n, generator=generator), image, n, model)
-    if not hasattr(model, "prior"):
-        return Evaluation(samples, masks)
     label = choose_annotator(masks, generator).long()
-    return Evaluation(samples, masks, model.prior(image), model.posterior(image, label))
+    return Evaluation(samples, masks, **latent_densities(model, image, label))
+
+
+def latent_densities(model: Any, image: Tensor, label: Tensor) -> dict[str, Distribution]:
+    """Return the prior and the posterior of an :class:`Evaluation`, of those that a model has."""
+    densities = {}
+    if hasattr(model, "prior"):
+        densities["prior"] = model.prior(image)
+    if hasattr(model, "posterior"):
+        densities["posterior"] = model.posterior(image, label)
+    return densities
 
 
 def _probabilities(samples: Tensor, image: Tensor, n: int, model: Any) -> Tensor:

@@ -13,11 +13,16 @@ from probseg.registry.specs import build
 from probseg.testing.contract import (
     Contract,
     Make,
+    as_fitted,
+    autocast,
+    channels_last,
     evaluating,
     expect,
     expect_close,
     expect_gradients,
     expect_shape,
+    expect_spread,
+    expect_success,
     perturbed,
 )
 
@@ -29,12 +34,12 @@ STEPS, RATE = 60, 2e-3  # enough for a network of any size to learn one batch by
 
 @contract
 def loss_terms_are_finite_scalars(make: Make) -> None:
-    """Each term is a finite scalar, for any image size, and for one image."""
+    """Each term is a finite scalar, for any image size, and for one image; also in validation."""
     model = _model(make)
     for batch, height, width in ((2, 32, 32), (1, 33, 47)):
-        for name, term in model.loss(*_batch(batch, height, width)).items():
-            expect_shape(term, (), f"the term {name!r}")
-            expect(term.isfinite(), f"a finite term {name!r}", term.detach())
+        _expect_terms(model.loss(*_batch(batch, height, width)))
+    with torch.no_grad(), expect_success("a loss in evaluation mode, without gradients"):
+        _expect_terms(evaluating(model).loss(*_batch()))
 
 
 @contract
@@ -42,6 +47,19 @@ def loss_reaches_every_parameter(make: Make) -> None:
     """The sum of the terms depends on every parameter."""
     model = _model(make)
     expect_gradients(model, _total(model, *_batch()))
+
+
+@contract
+def it_is_trained_as_fit_runs_it(make: Make) -> None:
+    """Under bf16 autocast, images and weights in channels-last, terms and gradients are finite."""
+    model, (image, label) = as_fitted(_model(make)), _batch()
+    with autocast():
+        terms = model.loss(channels_last(image), label)
+        samples = evaluating(model).sample(channels_last(image), 3).float()
+    _expect_terms(terms)
+    total = samples.sum(dim=2)
+    expect_close(total, torch.ones_like(total), "samples that sum to one", tolerance=0.02)
+    expect_gradients(model, _sum(terms))
 
 
 @contract
@@ -74,6 +92,25 @@ def latent_samples_differ(make: Make) -> None:
     if isinstance(model, LatentModel):
         spread = model.sample(image, 8).std(dim=0).max().item()
         expect(spread > 0, "samples that differ", f"a largest standard deviation of {spread}")
+
+
+@contract
+def latent_space_is_measured(make: Make) -> None:
+    """What ``prior`` and ``posterior`` return has a mean and a spread, batch (B,) and event (L,).
+
+    A model whose latent space has neither calls them something else, and is scored by its samples.
+    """
+    model, (image, label) = evaluating(_model(make)), _batch()
+    if not hasattr(model, "prior"):
+        return
+    with autocast():  # where fit measures it
+        densities = {"the prior": model.prior(image)}
+        if hasattr(model, "posterior"):
+            densities["the posterior"] = model.posterior(image, label)
+        for name, density in densities.items():
+            shapes = (tuple(density.batch_shape), len(density.event_shape))
+            expect(shapes == ((len(image),), 1), f"batch (B,), event (L,) of {name}", shapes)
+            expect_spread(density, of=f"of {name}")
 
 
 @contract
@@ -128,9 +165,18 @@ def _batch(batch: int = 2, height: int = 32, width: int = 32) -> tuple[Tensor, T
     return image, label
 
 
+def _expect_terms(terms: dict[str, Tensor]) -> None:
+    for name, term in terms.items():
+        expect_shape(term, (), f"the term {name!r}")
+        expect(term.isfinite(), f"a finite term {name!r}", term.detach())
+
+
 def _total(model: Any, image: Tensor, label: Tensor) -> Tensor:
-    terms: list[Tensor] = list(model.loss(image, label).values())
-    return torch.stack(terms).sum()
+    return _sum(model.loss(image, label))
+
+
+def _sum(terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack([term.float() for term in terms.values()]).sum()
 
 
 def _generator() -> Generator:
