@@ -29,7 +29,8 @@ from probseg.testing.contract import (
 contract = Contract("model")
 
 CHANNELS, CLASSES = 2, 3
-STEPS, RATE = 60, 2e-3  # enough for a network of any size to learn one batch by heart
+# enough for a network of any size to learn one batch by heart, which some do in a few steps
+STEPS, LOOK, RATE, ENOUGH = 160, 20, 2e-3, 0.6
 
 
 @contract
@@ -139,17 +140,20 @@ def description_rebuilds_the_model(make: Make) -> None:
 
 @contract
 def learns_one_batch(make: Make) -> None:
-    """A few steps of Adam on one batch, and samples give most of the probability to its label."""
+    """Steps of Adam on one batch, and samples give most of the probability to its label."""
     model, (image, label) = _model(make), _batch(2, 16, 16)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-    for _ in range(STEPS):
+    for step in range(1, STEPS + 1):
         optimizer.zero_grad()
-        torch.autograd.backward(_total(model, image, label))
+        torch.autograd.backward(_total(model.train(), image, label))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 100.0)
         optimizer.step()
-    mean = evaluating(model).sample(image, 8).mean(dim=0)  # (B, K, H, W)
-    right = mean.gather(1, label[:, None]).mean().item()
-    expect(right > 0.6, "a probability above 0.6 of what was learnt", f"{right:.3f}")
+        if step % LOOK == 0:
+            mean = evaluating(model).sample(image, 8).mean(dim=0)  # (B, K, H, W)
+            right = mean.gather(1, label[:, None]).mean().item()
+            if right > ENOUGH:
+                return
+    expect(False, f"a probability above {ENOUGH} of what was learnt", f"{right:.3f}")
 
 
 def _model(make: Make) -> Any:
