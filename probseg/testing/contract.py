@@ -16,6 +16,10 @@ from probseg.registry import KINDS, registry
 Part = str | Mapping[str, Any] | Callable[..., Any]
 """A registered name, a mapping ``{"name": ..., **options}`` or a constructor."""
 
+PRECISELY = (
+    "in float32 under bf16 autocast, computed within torch.autocast(device_type, enabled=False)"
+)
+
 Make = Callable[..., Any]  # takes the options that a model gives, returns the part
 Check = Callable[[Part], None]
 
@@ -92,8 +96,7 @@ def expect_precision(tensors: Mapping[str, Tensor]) -> None:
     """Fail the running check unless all are finite, in single precision or double."""
     for name, tensor in tensors.items():
         precise = tensor.dtype in (torch.float32, torch.float64)
-        remedy = "compute it within torch.autocast(device_type, enabled=False), from wide inputs"
-        expect(precise, f"{name} in float32 under bf16 autocast; {remedy}", tensor.dtype)
+        expect(precise, f"{name} {PRECISELY}", tensor.dtype)
         expect(tensor.isfinite().all(), f"{name} that is finite", "NaN or infinity")
 
 

@@ -86,17 +86,15 @@ def projector_weights_are_all_there_is(make: Make) -> None:
 
 @projectors
 def projected_as_fit_runs_it(make: Make) -> None:
-    """Under bf16 autocast samples and log-probabilities of a float32 base are in float32.
-
-    Samples are drawn under autocast, and with it switched off: divergences are computed so.
-    """
+    """Under bf16 autocast samples and log-probabilities of a float32 base are in float32."""
     projector = as_fitted(make(features=LATENT, context_features=CONTEXT))
     with autocast():
         projected = projector(_normal(_mean().float()), _context().float())
-        drawn = projected.rsample()
-    for sample in (drawn, projected.rsample((2,))):
-        expect_precision({"a sample": sample, "log_prob": projected.log_prob(sample)})
-    expect_gradients(projector, drawn.square().sum() + projected.log_prob(drawn).sum())
+        sample = projected.rsample()
+    log_prob = projected.log_prob(sample)
+    apart = projected.rsample((2,))  # as divergences draw, with autocast switched off
+    expect_precision({"a sample": sample, "log_prob": log_prob, "another sample": apart})
+    expect_gradients(projector, sample.square().sum() + log_prob.sum())
 
 
 @projectors
@@ -222,7 +220,8 @@ def _expect_exact(
     logdet = torch.linalg.slogdet(torch.stack(rows, dim=1)).logabsdet
     expected = base.log_prob(repeatable(base.rsample)) - logdet
     # nflows' splines move a knot by 1e-6 while they look for the bin
-    expect_close(actual, expected, "log p(z) - log |det J| of the sample", tolerance=1e-5)
+    told = "log p(z) - log |det J| of the sample, where log p is the base's own log_prob"
+    expect_close(actual, expected, told, tolerance=1e-5)
 
 
 def _context(batch: int = BATCH) -> Tensor:

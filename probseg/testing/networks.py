@@ -17,6 +17,7 @@ from torch.distributions import Distribution
 
 from probseg.registry import registry
 from probseg.testing.contract import (
+    PRECISELY,
     Contract,
     Make,
     as_fitted,
@@ -144,7 +145,10 @@ def density_reaches_every_parameter(make: Make) -> None:
     """A sample of the density and the context depend on every parameter."""
     encoder = make(in_channels=CHANNELS, latent_dim=LATENT)
     density, context = encoder(torch.rand(2, CHANNELS, 16, 16))
-    expect_gradients(encoder, _rsample(density).square().sum() + context.square().sum())
+    advice = "give a mixture one by the straight-through Gumbel-softmax"
+    with expect_success(f"a density with rsample, through which gradients flow; {advice}"):
+        sample = density.rsample()
+    expect_gradients(encoder, sample.square().sum() + context.square().sum())
 
 
 @encoders
@@ -172,8 +176,9 @@ def density_is_learnt_as_fit_runs_it(make: Make) -> None:
     encoder = as_fitted(make(in_channels=CHANNELS, latent_dim=LATENT))
     with autocast():
         density, context = encoder(channels_last(torch.rand(2, CHANNELS, 16, 24)))
-        sample = _rsample(density)
-    log_prob = density.log_prob(sample)
+    with expect_success(f"samples {PRECISELY}"):
+        sample = density.rsample()
+        log_prob = density.log_prob(sample)
     expect_precision({"a context": context, "a sample": sample, "log_prob": log_prob})
     expect_gradients(encoder, sample.square().sum() + log_prob.sum() + context.square().sum())
 
@@ -270,12 +275,6 @@ def _density(encoder: Any, images: Tensor) -> Tensor:
     density, context = encoder(images)
     at_zero = density.log_prob(images.new_zeros(len(images), LATENT))
     return torch.cat([at_zero[:, None], context], dim=-1)
-
-
-def _rsample(density: Distribution) -> Tensor:
-    advice = "give a mixture one by the straight-through Gumbel-softmax"
-    with expect_success(f"a density with rsample, through which gradients flow; {advice}"):
-        return density.rsample()
 
 
 def _decoder(make: Make) -> Any:
