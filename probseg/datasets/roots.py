@@ -25,8 +25,8 @@ def find_root(root: str | os.PathLike[str] | None, name: str, wanted: str) -> Pa
     given = root or os.environ.get("PROBSEG_DATA")
     if not given:
         raise MissingDataError(
-            f"{name} needs a data root: give root= (of a command, --root), or the environment "
-            f"variable PROBSEG_DATA: {wanted}"
+            f"{name} needs a data root: pass root=, or set the environment variable PROBSEG_DATA, "
+            f"to {wanted}"
         )
     path = Path(os.path.realpath(Path(given).expanduser()))
     if not path.exists():

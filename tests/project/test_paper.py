@@ -60,13 +60,16 @@ def test_the_papers_results_are_those_of_the_reference():
 
 def test_the_papers_settings_are_those_of_the_suite():
     suite = tomllib.loads((ROOT / "benchmarks/suite/suite.toml").read_text(encoding="utf-8"))
-    keys = ("beta", "gamma", "batch_size", "learning_rate", "weight_decay", "patience")
-    keys += ("latent_dim", "n_ot", "n_eval")
-    profile = suite["profiles"]["paper"]
-    shown = dict((row[0].split("`")[0], row[1:]) for row in rows("The paper's setting"))
-    for name, settings in profile["datasets"].items():
-        group = re.sub(r"-\d$", "-1", name)
-        assert [float(v) for v in shown[group]] == [settings[key] for key in keys], name
+    table = rows("The paper's setting")
+    shown = {name.split("`")[0]: [float(value) for value in own] for name, *own in table}
+    numbers = r"L = (\d+) .* N_OT = (\d+) .* size (\d+), .*rate (\S+) .*decay (\S+),"
+    common = re.search(numbers, " ".join(REPRODUCE.split()))
+    assert common
+    for name, settings in suite["profiles"]["paper"]["datasets"].items():
+        own = [settings[key] for key in ("beta", "gamma", "patience", "n_eval")]
+        same = ("latent_dim", "n_ot", "batch_size", "learning_rate", "weight_decay")
+        assert shown[re.sub(r"-\d$", "-1", name)] == own, name
+        assert [float(value) for value in common.groups()] == [settings[key] for key in same], name
 
 
 def test_the_papers_augmentation_is_what_is_drawn():

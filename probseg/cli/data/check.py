@@ -99,6 +99,7 @@ def _report(data: str, dataset: Dataset) -> bool:
         dataset.verify()
     with progress_bar(f"checking {data}", len(dataset)) as advance:
         result = survey(dataset, advance)
+    print_line(f"{data} · {dataset.provenance}", "bold")
     _print_facts(result)
     _print_annotators(result)
     _print_findings(result)
@@ -125,9 +126,7 @@ def paper_numbers() -> dict[str, Mapping[str, Any]]:
 
 
 def _print_facts(survey: Survey) -> None:
-    name = survey.dataset.name
-    paper = paper_numbers().get(name, {})
-    print_line(survey.dataset.provenance, "bold")
+    paper = paper_numbers().get(survey.dataset.name, {})
     facts = list(_table3_facts(survey, paper))
     if paper:
         print_rows(facts, ("what", "value", "paper, Table 3", ""))

@@ -44,8 +44,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the sheet and return exit status 0."""
-    import random
-
+    from probseg.datasets.splits import thin
     from probseg.utils.atomic_files import atomic_file
     from probseg.utils.imports import require
 
@@ -61,13 +60,12 @@ def run(options: argparse.Namespace) -> int:
     dataset = open_data(options.data, options.root, given, on_fault="skip")
     if channel not in range(dataset.channels):
         raise OptionError(f"--channel is {channel}, but there are {dataset.channels}, from 0")
-    count = min(options.images, len(dataset))
-    indices = sorted(random.Random(options.seed).sample(range(len(dataset)), count))
+    indices = thin(range(len(dataset)), options.images, seed=options.seed)
     title = f"{dataset.name} (seed {options.seed})"
     figure = draw(dataset, indices, title=title, crop=options.crop, channel=channel)
     with atomic_file(out) as temporary:
         figure.savefig(temporary, dpi=_DOTS_PER_INCH, facecolor="white", format="png")
-    print_line(f"{count} of {len(dataset):,} images are in {out}")
+    print_line(f"{len(indices)} of {len(dataset):,} images are in {out}")
     if skipped := getattr(dataset, "skipped", ()):
         print_line(f"{len(skipped):,} were left out; probseg data check says why", "yellow")
     return 0
