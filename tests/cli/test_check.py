@@ -9,7 +9,9 @@ from probseg.projectors.planar import planar
 
 def detached(features, context_features, *, steps: int = 2):
     flow = planar(features, context_features, steps=steps)
-    return lambda base, context: flow(base, context.detach())
+    forward = flow.forward
+    flow.forward = lambda base, context: forward(base, context.detach())
+    return flow
 """
 
 

@@ -19,7 +19,9 @@ from probseg.projectors.planar import planar
 
 def detached(features, context_features):
     flow = planar(features, context_features)
-    return lambda base, context: flow(base, context.detach())
+    forward = flow.forward
+    flow.forward = lambda base, context: forward(base, context.detach())
+    return flow
 
 
 def raising(features, context_features):
