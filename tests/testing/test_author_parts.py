@@ -139,7 +139,7 @@ def test_the_benchmark_takes_what_is_accepted(precision, registered, tmp_path):
     out = tmp_path / "out"
     run = ("--all", "--suite", tmp_path / "suite.toml", "--profile", "quick", "--device", "cpu")
     assert main([*map(str, run), "--out", str(out)]) == 0
-    results = [json.loads(file.read_text()) for file in out.glob("cells/**/result.json")]
+    results = [json.loads(file.read_text()) for file in out.rglob("result.json")]
     assert len(results) == len(registered)
     assert all(result["means"]["base"]["ged"] is not None for result in results)
 
