@@ -130,6 +130,7 @@ def pack(
     origin = f"{source.name} ({source.state.get('path', 'no file')})"
     faults = Faults(origin, on_fault)
     faults.add(source.faults(), last=True)
+    classes = source.classes  # which may be counted, before other processes get the source
     with atomic_folder(folder) as temporary:
         ids, groups = _write_arrays(source, temporary, faults, progress)
         faults.add([], last=True)
@@ -139,7 +140,7 @@ def pack(
         meta = {
             "schema": SCHEMA,
             "name": source.name,
-            "classes": source.classes,
+            "classes": classes,
             "provenance": source.provenance,
             "fingerprint": fingerprint(temporary, ids, groups),
             "stamp": source.state,
