@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from probseg.cli.opening import add_data, add_sections, open_data, parse_sections
+from probseg.cli.opening import add_data, add_sections, open_data, parse_sections, split_data
 from probseg.cli.parser import Parser
 from probseg.options import check_integer
 
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     model = probseg.load(checkpoint_of(options.model))
     data = open_data(options.data, options.root, given["data"])
     if options.part != "all":
-        data = getattr(probseg.split(data, seed=options.seed), options.part)
+        data = getattr(split_data(data, options.seed), options.part)
     scores = probseg.evaluate(
         model,
         data,

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probseg.cli.parser import Parser, add_set, parse_assignments
-from probseg.errors import OptionError
+from probseg.errors import DataError, OptionError, ProbsegError
 from probseg.options import listing, unknown
 from probseg.registry import registry
 
 if TYPE_CHECKING:
+    from probseg.datasets.views import Parts
     from probseg.interfaces import Dataset
+
+_FEWEST_GROUPS = 4  # three folds and a test set
+_OPTION = re.compile(r"""\b(root|cache|size|classes|on_fault|out)=(?:"(\w+)")?(?=[ ;,.)]|$)""")
 
 
 def add_data(parser: Parser) -> None:
@@ -57,11 +63,49 @@ def open_data(data: str, root: Path | None, options: Mapping[str, Any]) -> Datas
         ProbsegError: It cannot be opened.
     """
     datasets = registry("datasets")
-    if data in datasets:
-        where = {} if root is None else {"root": root}
-        dataset: Dataset = datasets.create(data, **where, **options)
-        return dataset
-    if not Path(data).exists():
+    named = data in datasets
+    if not named and not Path(data).exists():
         raise OptionError(f"--data {data} is no folder; {unknown('data set', data, datasets)}")
-    dataset = datasets.create("folder", root=data, **options)
+    where = root if named else data
+    given = options if where is None else {"root": where, **options}
+    with as_typed("data", root="--root" if named else "--data", cache="$PROBSEG_CACHE"):
+        dataset: Dataset = datasets.create(data if named else "folder", **given)
     return dataset
+
+
+def split_data(data: Dataset, seed: int) -> Parts:
+    """Split a data set as ``probseg train`` does.
+
+    Raises:
+        DataError: It has too few groups.
+    """
+    from probseg.datasets.views import split_dataset
+
+    groups = len(set(data.groups))
+    if groups < _FEWEST_GROUPS:
+        raise DataError(
+            f"{data.name} has {len(data)} images of {groups} groups, such as patients; training, "
+            f"validation and test need {_FEWEST_GROUPS} groups or more, as each is in one part only"
+        )
+    return split_dataset(data, seed=seed)
+
+
+@contextmanager
+def as_typed(section: str, **arguments: str) -> Iterator[None]:
+    """Name options in an error's message as they are typed: ``size=`` is ``--set data.size=``.
+
+    Args:
+        section: That of ``--set`` where options are set.
+        **arguments: Options that have another argument of the command.
+    """
+
+    def typed(match: re.Match[str]) -> str:
+        name, quoted = match.groups()
+        word = arguments.get(name, f"--set {section}.{name}=")
+        return f"{word}{quoted or ''}"
+
+    try:
+        yield
+    except ProbsegError as error:
+        error.args = (_OPTION.sub(typed, str(error)), *error.args[1:])
+        raise

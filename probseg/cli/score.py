@@ -15,9 +15,9 @@ examples:
   %(prog)s --samples predicted --annotations my-data/masks --metrics ged hungarian-iou
   %(prog)s --samples predicted --annotations my-data/masks --groups patients.csv --out scores.csv
 
-Each folder has a folder of masks for each image, DIR/ID/*.png (or .tif, .npy, .nii.gz); folders of
-one name belong together. A mask has the classes 0, 1, …; of two classes, 255 may stand for 1. What
-probseg predict wrote can be scored as it is.
+Each folder has a folder of masks for each image, DIR/ID/*.png (or .tif, .npy, .npz, .nii.gz);
+folders of one name belong together. A mask has the classes 0, 1, …; of two classes, 255 may stand
+for 1. What probseg predict wrote can be scored as it is.
 """
 
 
