@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from probseg.cli.opening import add_data, add_sections, open_data, parse_sections, split_data
+from probseg.cli.opening import (
+    add_data,
+    add_sections,
+    check_file,
+    checkpoint_of,
+    open_data,
+    parse_sections,
+    split_data,
+)
 from probseg.cli.parser import Parser
 from probseg.options import check_integer
 
@@ -19,7 +27,6 @@ MODEL is a checkpoint, a folder of save_pretrained, or the folder of probseg tra
 a patient, is the unit of the intervals.
 """
 PARTS = ("all", "train", "validation", "test")
-CHECKPOINTS = ("model.safetensors", "best.safetensors")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -45,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the scores, and write them if there is a file to write to."""
     check_integer("--seed", options.seed, low=0)
     check_integer("-n", options.n)
+    check_file(options.out)
     given = parse_sections(options.set, ("data",))
     from rich.console import Console
 
@@ -68,8 +76,3 @@ def run(options: argparse.Namespace) -> int:
         scores.to_csv(options.out)
         console.print(f"every image's values are in {options.out}", highlight=False, markup=False)
     return 0
-
-
-def checkpoint_of(path: Path) -> Path:
-    """Return the checkpoint in a folder, or the path itself."""
-    return next((path / name for name in CHECKPOINTS if (path / name).is_file()), path)

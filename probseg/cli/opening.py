@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probseg.cli.parser import Parser, add_set, parse_assignments
-from probseg.errors import DataError, OptionError, ProbsegError
+from probseg.errors import CheckpointError, DataError, OptionError, ProbsegError
 from probseg.options import listing, unknown
 from probseg.registry import registry
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from probseg.datasets.views import Parts
     from probseg.interfaces import Dataset
 
+CHECKPOINTS = ("model.safetensors", "best.safetensors")
 _FEWEST_GROUPS = 4  # three folds and a test set
 _OPTION = re.compile(r"""\b(root|cache|size|classes|on_fault|out)=(?:"(\w+)")?(?=[ ;,.)]|$)""")
 
@@ -84,10 +85,43 @@ def split_data(data: Dataset, seed: int) -> Parts:
     groups = len(set(data.groups))
     if groups < _FEWEST_GROUPS:
         raise DataError(
-            f"{data.name} has {len(data)} images of {groups} groups, such as patients; training, "
+            f"{data.name} has {counted(data)}, such as patients; training, "
             f"validation and test need {_FEWEST_GROUPS} groups or more, as each is in one part only"
         )
     return split_dataset(data, seed=seed)
+
+
+def counted(data: Dataset) -> str:
+    """Return how many images and groups there are: ``"12 images of 1 group"``."""
+    counts = {"image": len(data), "group": len(set(data.groups))}
+    return " of ".join(f"{n} {one}{'' if n == 1 else 's'}" for one, n in counts.items())
+
+
+def check_file(out: Path | None) -> None:
+    """Check, before any work is done, that a file can be written.
+
+    Raises:
+        OptionError: It is a folder.
+    """
+    if out is not None and out.is_dir():
+        raise OptionError(f"--out {out} is a folder; give a file, such as {out / 'scores.csv'}")
+
+
+def checkpoint_of(path: Path) -> Path:
+    """Return the checkpoint in a folder of a run or of a model, or the path itself.
+
+    Raises:
+        CheckpointError: The folder has none.
+    """
+    if not path.is_dir():
+        return path
+    for name in CHECKPOINTS:
+        if (path / name).is_file():
+            return path / name
+    why = f"holds no {' or '.join(CHECKPOINTS)}; give a checkpoint or its folder"
+    if (path / "run.json").is_file():
+        why = "is a run without a validation round; its command of probseg train goes on with it"
+    raise CheckpointError(f"{path} {why}")
 
 
 @contextmanager

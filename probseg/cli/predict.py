@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probseg._version import __version__
-from probseg.cli.evaluate import checkpoint_of
+from probseg.cli.opening import checkpoint_of
 from probseg.cli.parser import Parser
 from probseg.errors import DataError, InputError, OptionError, ProbsegError
 from probseg.options import check_integer
@@ -150,6 +150,11 @@ def _predict(
     from probseg.cli.prediction import predict_at, read_image, write_prediction
 
     image = read_image(file, scaling)
+    if len(image.values) != model.in_channels:
+        raise DataError(
+            f"{file} has {len(image.values)} channels, but the model was trained on images of "
+            f"{model.in_channels}; convert it, or give a model of such images"
+        )
     try:
         prediction = predict_at(
             model, image.values, options.n, seed=options.seed, size=options.size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from probseg.cli.opening import as_typed, check_file
 from probseg.cli.parser import Parser
 from probseg.errors import OptionError
 
@@ -48,19 +49,21 @@ def run(options: argparse.Namespace) -> int:
     """Print the scores, and write them if there is a file to write to."""
     if not 2 <= options.classes <= 256:
         raise OptionError(f"--classes must be 2 to 256 with the background, not {options.classes}")
+    check_file(options.out)
     from rich.console import Console
 
     from probseg.datasets.folder import read_groups
     from probseg.datasets.mask_folders import MaskFolders
     from probseg.metrics.mask_evaluation import evaluate_masks
 
-    scores = evaluate_masks(
-        MaskFolders(options.samples, classes=options.classes),
-        MaskFolders(options.annotations, classes=options.classes),
-        metrics=options.metrics,
-        groups=read_groups(options.groups) if options.groups else None,
-        common=options.common,
-    )
+    with as_typed("data", classes="--classes"):
+        scores = evaluate_masks(
+            MaskFolders(options.samples, classes=options.classes),
+            MaskFolders(options.annotations, classes=options.classes),
+            metrics=options.metrics,
+            groups=read_groups(options.groups) if options.groups else None,
+            common=options.common,
+        )
     console = Console()
     console.print(scores)
     if options.out:

@@ -16,13 +16,14 @@ from probseg.cli.opening import (
     add_data,
     add_sections,
     as_typed,
+    counted,
     open_data,
     parse_sections,
     split_data,
 )
 from probseg.cli.parser import Parser
 from probseg.errors import OptionError
-from probseg.options import check_integer, check_options, named_parameters
+from probseg.options import check_given, check_integer, check_options, named_parameters
 from probseg.registry import registry
 from probseg.utils.imports import require
 
@@ -68,10 +69,9 @@ def run(options: argparse.Namespace) -> int:
     """Train, score and draw; say what was chosen, and what to type next."""
     check_integer("--seed", options.seed, low=0)
     check_integer("-n", options.n)
-    if options.model not in registry("models"):
-        registry("models")[options.model]  # raises with the nearest name
     _check_folder(options.out)
     given = parse_sections(options.set, SECTIONS)
+    _check_model(options.model, given["model"])
     require("matplotlib", extra="plot", for_="probseg train")  # before any work is done
     from rich.console import Console
 
@@ -98,6 +98,19 @@ def run(options: argparse.Namespace) -> int:
     for command in _next_commands(options, data, parts):
         print(f"  {shlex.join(command)}")
     return 0
+
+
+def _check_model(name: str, given: Mapping[str, Any]) -> None:
+    """Check that there is a model of a name, and that it takes options.
+
+    Raises:
+        UnknownNameError: There is none.
+        OptionError: It does not take one, or two places say what only one should.
+    """
+    constructor = registry("models")[name]
+    if given.keys() & {"name", "like"}:
+        raise OptionError(f"the model is the first argument, {name}; leave model.name out of --set")
+    check_given(constructor, given, owner=f"model {name!r}")
 
 
 def _check_folder(out: Path) -> None:
@@ -218,7 +231,7 @@ def _tell(
         if (value := getattr(settings, field.name)) != field.default or field.name == "seed"
     }
     print(
-        f"data: {data.provenance}, {len(data)} images of {len(set(data.groups))} groups, "
+        f"data: {data.provenance}, {counted(data)}, "
         f"{size[0]}x{size[1]} pixels, {data.channels} channels, {data.classes} classes, "
         f"up to {data.annotators} annotators",
         f"parts: {sizes}; a group is in one part only",

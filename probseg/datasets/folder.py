@@ -12,9 +12,11 @@ from contextlib import suppress
 from functools import cached_property
 from itertools import count
 from pathlib import Path
+from typing import Any
 from unicodedata import normalize
 
 import numpy as np
+from numpy.typing import NDArray
 
 from probseg.datasets.annotated_files import AnnotatedFiles, SampleFiles
 from probseg.datasets.cache.dataset import PackedDataset
@@ -22,7 +24,7 @@ from probseg.datasets.cache.packing import cache_folder, open_or_pack
 from probseg.datasets.cache.source import OnFault
 from probseg.datasets.formats.files import FileTree, printable
 from probseg.datasets.formats.images import SUFFIXES, Picture, read_picture, stem_and_suffix
-from probseg.datasets.formats.preprocessing import check_size
+from probseg.datasets.formats.preprocessing import as_own_labels, check_size
 from probseg.datasets.roots import find_root, is_packed, list_contents, open_root
 from probseg.errors import DataError, MissingDataError, OptionError
 
@@ -152,6 +154,10 @@ class FolderSource(AnnotatedFiles):
     def open(self, file: str, image: Picture | None = None) -> Picture:
         """Read an image, or the mask of one."""
         return read_picture(self.tree.read(file, _LARGEST), stem_and_suffix(file)[1], image)
+
+    def labels(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the classes of a mask."""
+        return as_own_labels(mask, self.classes)
 
     def group(self, name: str) -> str:
         """Return the group in the table, or else the name."""

@@ -21,7 +21,7 @@ from probseg.datasets.formats.images import (
     read_picture,
     stem_and_suffix,
 )
-from probseg.datasets.formats.preprocessing import as_labels
+from probseg.datasets.formats.preprocessing import as_own_labels
 from probseg.datasets.roots import list_contents
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError
@@ -85,12 +85,12 @@ class MaskFolders:
             data, suffix = self._tree.read(file, _LARGEST), _split(file)[1]
             if suffix in (".npy", ".npz"):
                 array = read_array(data if suffix == ".npy" else _only_member(data))
-                return as_labels(_stack(array), self.classes)
+                return as_own_labels(_stack(array), self.classes)
             nifti = suffix.startswith(".nii")
             pixels = read_picture(data, suffix, None if nifti else _A_PICTURE).pixels
             if len(pixels) > 1 and not nifti:
                 raise DataError(f"has {len(pixels)} channels; a mask has one")
-            return as_labels(pixels, self.classes)
+            return as_own_labels(pixels, self.classes)
 
     def _find(self) -> dict[str, list[str]]:
         files: dict[str, list[str]] = {}
