@@ -106,25 +106,33 @@ def run(parsed: argparse.Namespace) -> int:
         return 0
     options = options_of(parsed)
     plan = make_plan(options)
-    if parsed.dry_run or parsed.estimate:
-        from benchmarks.execution.progress import show_plan
-
-        estimates = None
-        if parsed.estimate:
-            from benchmarks.execution.runner import estimate_plan
-
-            estimates = estimate_plan(plan, options)
-        show_plan(plan, options, estimates)
-        return 0
+    with suppress(ValueError):  # SIGTERM does what Ctrl-C does, where this is the main thread
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    shown = parsed.dry_run or parsed.estimate
     try:
-        with suppress(ValueError):  # SIGTERM does what Ctrl-C does, where this is the main thread
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if shown:
+            return _show(plan, options, estimated=parsed.estimate)
         from benchmarks.execution.runner import run_plan
 
         return run_plan(plan, options)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        resume = "begins anew" if shown else "goes on from here"
+        print(f"\ninterrupted; the same command {resume}", file=sys.stderr)
         return 130
+
+
+def _show(plan: Plan, options: RunOptions, *, estimated: bool) -> int:
+    from benchmarks.execution.progress import show_plan
+    from benchmarks.execution.remaining import find_remaining
+
+    remaining, estimates = find_remaining(plan.cells, options, pack=estimated), None
+    if estimated:
+        from benchmarks.execution.estimate import estimate_all
+        from benchmarks.execution.runner import ready
+
+        estimates = estimate_all(ready(plan.cells, options), remaining.to_run)
+    show_plan(plan, options, remaining, estimates)
+    return 0
 
 
 def make_plan(options: RunOptions) -> Plan:

@@ -31,6 +31,10 @@ class MissingDataError(DataError):
     """A data set whose files are not on this disk."""
 
 
+class NotPackedError(DataError):
+    """A data set that is here but not packed, which was not to be packed either."""
+
+
 class CheckpointError(ProbsegError, ValueError):
     """A checkpoint that is corrupt or belongs to another model."""
 

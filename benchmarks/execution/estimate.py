@@ -12,21 +12,20 @@ import statistics
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from math import ceil
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.arguments import RunOptions
+from benchmarks.execution.local import pools, threads
 from benchmarks.jobs.cells import Cell
 from benchmarks.suite.settings import DataSettings, EvaluationSettings
+from probseg.utils.progress import progress_bar
 
 StepTimes = Mapping[str, float]  # kind of cell to seconds a step
 
 STEPS = 5  # that are timed, after as many others
-START = get_context("spawn")  # a fork would begin with the memory of this process
 
 
 class Estimate(NamedTuple):
@@ -116,13 +115,18 @@ def estimate_all(options: RunOptions, cells: Iterable[Cell]) -> dict[str, Estima
     Each is measured in a new process, whose memory is then its own.
     """
     kinds = {kind(cell): cell for cell in cells if cell.trained}
-    with ProcessPoolExecutor(1, START, max_tasks_per_child=1) as pool:
-        return {k: pool.submit(estimate, options, cell).result() for k, cell in kinds.items()}
+    found = {}
+    with progress_bar("estimating", len(kinds)) as advance:
+        for key, cell in kinds.items():
+            advance(0, cell.label)
+            with pools(1) as ((pool,), _):
+                found[key] = pool.submit(estimate, options, cell).result()
+            advance(1)
+    return found
 
 
 def estimate(options: RunOptions, cell: Cell) -> Estimate | str:
     """Train a cell for a few steps, predict a batch of its test images, and keep nothing."""
-    from benchmarks.execution.local import threads
     from probseg.errors import ProbsegError
 
     try:

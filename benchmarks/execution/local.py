@@ -89,14 +89,14 @@ def local_processes(
     One that dies loses only its own cell, whose training goes on from its last validation round.
     """
     count = min(count, len(cells))
-    with _pools(count) as (pools, start):
+    with pools(count) as (workers, start):
         idle, waiting, tries = list(range(count)), deque(cells), Counter[str]()
         running: dict[Future[Event], tuple[int, Cell]] = {}
         while waiting or running:
             while waiting and idle:
                 number, cell = idle.pop(), waiting.popleft()
                 tries[cell.key] += 1
-                running[pools[number].submit(_on_gpu(attempt, number), cell)] = number, cell
+                running[workers[number].submit(_on_gpu(attempt, number), cell)] = number, cell
                 if tries[cell.key] == 1:
                     yield Event("started", cell)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -105,7 +105,7 @@ def local_processes(
                 if not isinstance(future.exception(), BrokenProcessPool):
                     yield future.result()
                     continue
-                pools[number] = start()
+                workers[number] = start()
                 if tries[cell.key] < attempts:
                     waiting.appendleft(cell)
                     yield Event("retried", cell)
@@ -114,16 +114,16 @@ def local_processes(
 
 
 @contextmanager
-def _pools(count: int) -> Iterator[tuple[list[Pool], Callable[[], Pool]]]:
+def pools(count: int) -> Iterator[tuple[list[Pool], Callable[[], Pool]]]:
     """Yield pools of one, and what starts another; they end when the block or this process does."""
     lifeline, held = START.Pipe(duplex=False)
     start = partial(Pool, 1, START, initializer=_begin, initargs=(lifeline,))
-    pools = [start() for _ in range(count)]
+    started = [start() for _ in range(count)]
     try:
-        yield pools, start
+        yield started, start
     finally:
         held.close()
-        for pool in pools:
+        for pool in started:
             pool.shutdown(cancel_futures=True)
         lifeline.close()
 

@@ -8,17 +8,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+import probseg
 from benchmarks.arguments import RunOptions
 from benchmarks.execution import estimate
+from benchmarks.execution.estimate import StepTimes
 from benchmarks.execution.local import Event
+from benchmarks.execution.remaining import Remaining
 from benchmarks.jobs.cells import Cell, Plan
-from benchmarks.jobs.results import finished_result, result_path
+from benchmarks.jobs.results import result_path
+from probseg.errors import ProbsegError
+from probseg.options import named_parameters
 
 SHOWN = 12  # running cells; a cluster may have hundreds
 LOGGERS = ("benchmarks", "probseg.training")
@@ -114,7 +120,10 @@ def warnings_on(console: Console) -> Iterator[None]:
 
 
 def show_plan(
-    plan: Plan, options: RunOptions, estimates: Mapping[str, estimate.Estimate | str] | None = None
+    plan: Plan,
+    options: RunOptions,
+    remaining: Remaining,
+    estimates: Mapping[str, estimate.Estimate | str] | None = None,
 ) -> None:
     """Print which cells there are, what is done of each and what it takes.
 
@@ -123,10 +132,8 @@ def show_plan(
     out, values = options.out, (estimates or {}).values()
     measured = {k: e for k, e in (estimates or {}).items() if isinstance(e, estimate.Estimate)}
     times = {k: e.step for k, e in measured.items()} | estimate.step_times(plan.cells, out)
-    states = {cell.key: state(cell, out) for cell in plan.cells}
-    left = [cell for cell in plan.cells if states[cell.key] != "finished"]
     title = f"profile {plan.profile.name}: {plan.profile.description}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     headings = ["data set", "row", "fold", "seed", "steps", "key", "state"]
     headings += ["at most"] * bool(times) + ["memory"] * bool(estimates)
     for heading in headings:
@@ -134,26 +141,37 @@ def show_plan(
     for cell in plan.cells:
         numbers = (cell.fold, cell.seed, (cell.training or {}).get("max_steps"))
         shown = ["–" if number is None else str(number) for number in numbers]
-        row = [cell.dataset, cell.row, *shown, cell.key, states[cell.key]]
+        row = [cell.dataset, cell.row, *shown, cell.key, _state(cell, out, remaining)]
         kind, longest = estimate.kind(cell), "–"
-        if kind in times and cell in left:
+        if kind in times and cell in remaining.to_run:
             longest = estimate.duration(estimate.steps_left(cell, out) * times[kind])
         memory = f"{measured[kind].memory / 2**30:.1f} GiB" if kind in measured else "–"
         table.add_row(*row, *[longest] * bool(times), *[memory] * bool(estimates))
     console = Console()
     console.print(table)
-    text = f"{len(plan.cells)} cells in {out}, {len(left)} to run"
-    if seconds := estimate.seconds_left(left, out, times, at_once=options.workers):
-        by = f" by {options.workers} at once" if options.workers > 1 else ""
-        text += f", at most {estimate.duration(seconds)}{by}; early stopping ends sooner"
-    say(console, text)
+    say(console, _counts(plan, options, remaining, times))
     for reason in dict.fromkeys(value for value in values if isinstance(value, str)):
         say(console, f"no estimate: {reason}", "yellow")
+    show_unavailable(console, remaining.unavailable, options)
 
 
-def state(cell: Cell, out: Path) -> str:
-    """Return "finished", "failed", "to resume" or "to run"."""
-    if finished_result(cell, out) is not None:
+def _counts(plan: Plan, options: RunOptions, remaining: Remaining, times: StepTimes) -> str:
+    done, left = len(remaining.finished), len(remaining.to_run)
+    lacking = len(plan.cells) - done - left
+    counts = f"{left} to run, {done} finished" + (f", {lacking} without data" * bool(lacking))
+    text = f"{len(plan.cells)} cells in {options.out}: {counts}"
+    seconds = estimate.seconds_left(remaining.to_run, options.out, times, at_once=options.workers)
+    if not seconds:
+        return text
+    by = f" by {options.workers} at once" if options.workers > 1 else ""
+    return f"{text}; at most {estimate.duration(seconds)}{by}, less where training stops early"
+
+
+def _state(cell: Cell, out: Path, remaining: Remaining) -> str:
+    """Return "no data", "finished", "failed", "to resume" or "to run"."""
+    if cell.dataset in remaining.unavailable:
+        return "no data"
+    if cell.key in remaining.finished:
         return "finished"
     if result_path(cell, out).exists():
         return "failed"
@@ -161,3 +179,23 @@ def state(cell: Cell, out: Path) -> str:
     if records:
         return f"to resume at step {int(records[-1]['step'])}"
     return "to resume" if (cell.folder(out) / "training").exists() else "to run"
+
+
+def show_unavailable(
+    console: Console, unavailable: Mapping[str, ProbsegError], options: RunOptions
+) -> None:
+    """Print which data sets cannot run, and what it takes to run them."""
+    rootless = [name for name in unavailable if _lacks_root(name, options)]
+    for name, error in unavailable.items():
+        if name not in rootless:
+            say(console, f"not run: {name}: {error}", "yellow")
+    if rootless:
+        say(console, f"not run, as their data are not here: {', '.join(rootless)}", "yellow")
+        check = f"python -m benchmarks.data check {' '.join(rootless)} --data-root DIR"
+        say(console, f"  what to get, and where it belongs: {check}")
+        say(console, "  then: the same command with --data-root DIR; what is finished is kept")
+
+
+def _lacks_root(name: str, options: RunOptions) -> bool:
+    """Return whether a data set is read from files, and nobody said where they are."""
+    return options.data_root is None and "root" in named_parameters(probseg.datasets[name])

@@ -11,17 +11,16 @@ from rich.console import Console
 from rich.text import Text
 
 from benchmarks.arguments import RunOptions
-from benchmarks.execution.estimate import Estimate, estimate_all
 from benchmarks.execution.local import Attempt, Event, Executor, local_processes, serial
-from benchmarks.execution.progress import Progress, say, warnings_on
+from benchmarks.execution.progress import Progress, say, show_unavailable, warnings_on
+from benchmarks.execution.remaining import find_remaining
 from benchmarks.jobs.cells import Cell, Plan
-from benchmarks.jobs.data import dataset_of, forget_datasets
+from benchmarks.jobs.data import forget_datasets
 from benchmarks.jobs.output_folder import REPORT, held
-from benchmarks.jobs.results import Result, finished_result
-from probseg.errors import ProbsegError
+from benchmarks.jobs.results import Result
 from probseg.training.execution import choose_execution
 from probseg.training.settings import TrainingSettings
-from probseg.utils.atomic_files import WriteError, sweep
+from probseg.utils.atomic_files import sweep
 
 
 def run_plan(plan: Plan, options: RunOptions) -> int:
@@ -35,30 +34,25 @@ def run_plan(plan: Plan, options: RunOptions) -> int:
     """
     import_module("benchmarks.reports")  # names a missing package before the training
     console = Console()
-    options = _ready(plan.cells, options)
+    options = ready(plan.cells, options)
     plan.suite.check_options()
-    forget_datasets()
     profile = plan.profile
     heading = f"profile [bold]{profile.name}[/] on {options.device}: {profile.description}"
     if profile.overrides:
         heading += "; with " + ", ".join(f"{k}={v}" for k, v in profile.overrides.items())
     console.print(heading, highlight=False)
-    runner = Runner(plan.cells, options, console)
+    forget_datasets()
     with warnings_on(console):
-        runner.run(choose_executor(options))
+        remaining = find_remaining(plan.cells, options)
+        runner = Runner(plan.cells, options, console, remaining.finished)
+        runner.run(remaining.to_run, choose_executor(options))
     if runner.results:
         _report(plan, options, runner.results, console)
         console.print(f"\ntables and pictures are in {options.out}", highlight=False, markup=False)
-    for name, message in runner.unavailable.items():
-        say(console, f"not run: {name}: {message}", "yellow")
+    show_unavailable(console, remaining.unavailable, options)
     for name, message in runner.failed.items():
         say(console, f"failed: {name}: {message}", "red")
     return int(bool(runner.failed) or not runner.results)
-
-
-def estimate_plan(plan: Plan, options: RunOptions) -> dict[str, Estimate | str]:
-    """Return what each kind of cell takes on this machine; errors are those of a run."""
-    return estimate_all(_ready(plan.cells, options), plan.cells)
 
 
 def choose_executor(options: RunOptions) -> Executor:
@@ -76,14 +70,13 @@ def choose_executor(options: RunOptions) -> Executor:
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs the cells of a plan that have no result yet, and collects what came of each."""
+    """Runs cells of a plan, and collects what came of each."""
 
     cells: Sequence[Cell]
     options: RunOptions
     console: Console
-    finished: dict[str, Result] = field(default_factory=dict)  # by key
+    finished: dict[str, Result]  # by key
     failed: dict[str, str] = field(default_factory=dict)  # label of a cell to its error
-    unavailable: dict[str, str] = field(default_factory=dict)  # data set to how to get it
     _busy: list[Cell] = field(default_factory=list)  # which another run does
 
     @property
@@ -91,35 +84,20 @@ class Runner:
         """The results, in the order of the plan."""
         return [self.finished[cell.key] for cell in self.cells if cell.key in self.finished]
 
-    def run(self, executor: Executor) -> None:
-        """Run the cells of each data set that is there; a failure of one stops no other.
+    def run(self, waiting: Sequence[Cell], executor: Executor) -> None:
+        """Run cells; a failure of one stops no other.
 
         Raises:
             WriteError: The disk is full or read-only, which no other cell would survive.
         """
-        waiting = [cell for cell in self.cells if self._is_to_do(cell)]
+        for cell in self.cells:
+            if cell.key in self.finished:
+                say(self.console, f"{self._name(cell)}: kept")
         progress = Progress(self.console, self.options.out, waiting)
         with progress.shown():
             for cells, wait in ((waiting, False), (self._busy, True)):
                 for event in executor(Attempt(self.options, wait), cells) if cells else ():
                     self._record(event, progress)
-
-    def _is_to_do(self, cell: Cell) -> bool:
-        """Return whether the data of a cell are there, but no result; one that is there is kept."""
-        if cell.dataset in self.unavailable:
-            return False
-        try:
-            dataset = dataset_of(cell, self.options.data_root)
-        except WriteError:
-            raise
-        except ProbsegError as error:
-            self.unavailable[cell.dataset] = str(error)
-            return False
-        kept = finished_result(cell, self.options.out, dataset.fingerprint)
-        if kept is not None:
-            self.finished[cell.key] = kept
-            say(self.console, f"{self._name(cell)}: kept")
-        return kept is None
 
     def _record(self, event: Event, progress: Progress) -> None:
         cell, name = event.cell, self._name(event.cell)
@@ -150,7 +128,7 @@ def _summary(result: Result) -> str:
     return f"{' · '.join(values)} · {seconds:.0f} s"
 
 
-def _ready(cells: Sequence[Cell], options: RunOptions) -> RunOptions:
+def ready(cells: Sequence[Cell], options: RunOptions) -> RunOptions:
     """Check the settings of every training before the first one, and resolve device and paths.
 
     Paths become absolute, since another process may be in another folder.

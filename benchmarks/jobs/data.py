@@ -7,18 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 import probseg
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.results import DataSummary
 from benchmarks.suite.settings import FOLDS, DataSettings
-from probseg.datasets.splits import Split, split
-from probseg.datasets.views import CentreCrop, Subset
-from probseg.interfaces import Dataset
+from probseg.datasets.splits import Split, split, thin
 from probseg.options import named_parameters
+
+if TYPE_CHECKING:  # torch takes seconds, which a plan need not spend
+    from probseg.interfaces import Dataset
 
 
 @dataclass(frozen=True)
@@ -48,29 +47,36 @@ class Data:
 
 
 def open_dataset(
-    name: str, options: Mapping[str, Any] | None = None, *, root: Path | None = None
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    root: Path | None = None,
+    pack: bool = True,
 ) -> Dataset:
     """Open a data set from its name and options; one that lies on the disk gets the data root.
 
     Raises:
         MissingDataError: It is not on this disk; the message says how to get it.
+        NotPackedError: It is not packed, and ``pack`` is false.
         DataError: It is incomplete or damaged.
     """
-    given = dict(options or {})
-    if root is not None and "root" in named_parameters(probseg.datasets[name]):
+    given, takes = dict(options or {}), named_parameters(probseg.datasets[name])
+    if root is not None and "root" in takes:
         given["root"] = root / given["root"] if "root" in given else root
+    if not pack and "pack" in takes:
+        given["pack"] = False
     dataset: Dataset = probseg.datasets.create(name, **given)
     return dataset
 
 
 @cache
-def _open_cached(name: str, options: str, root: Path | None) -> Dataset:
-    return open_dataset(name, json.loads(options), root=root)
+def _open_cached(name: str, options: str, root: Path | None, pack: bool) -> Dataset:
+    return open_dataset(name, json.loads(options), root=root, pack=pack)
 
 
-def dataset_of(cell: Cell, root: Path | None) -> Dataset:
+def dataset_of(cell: Cell, root: Path | None, *, pack: bool = True) -> Dataset:
     """Return the data set of a cell, which this process opens once; see :func:`open_dataset`."""
-    return _open_cached(cell.dataset, json.dumps(cell.dataset_options), root)
+    return _open_cached(cell.dataset, json.dumps(cell.dataset_options), root, pack)
 
 
 def forget_datasets() -> None:
@@ -80,6 +86,8 @@ def forget_datasets() -> None:
 
 def prepare(dataset: Dataset, settings: DataSettings, fold: int | None) -> Data:
     """Crop and split a data set by the settings of a cell."""
+    from probseg.datasets.views import CentreCrop, Subset
+
     seed = settings.split_seed
     sides = split(dataset.groups, fold=fold or 0, folds=FOLDS, seed=seed, by=settings.split)
     view = dataset if settings.crop is None else CentreCrop(dataset, settings.crop)
@@ -92,15 +100,3 @@ def prepare(dataset: Dataset, settings: DataSettings, fold: int | None) -> Data:
         test=Subset(view, test),
         test_index=test,
     )
-
-
-def thin(indices: Sequence[int], limit: int | None, *, seed: int) -> list[int]:
-    """Return at most ``limit`` of the indices, drawn without replacement, in ascending order.
-
-    >>> thin([3, 5, 8], None, seed=0)
-    [3, 5, 8]
-    """
-    if limit is None or limit >= len(indices):
-        return list(indices)
-    chosen = np.random.default_rng(seed).choice(len(indices), size=limit, replace=False)
-    return [indices[i] for i in np.sort(chosen)]

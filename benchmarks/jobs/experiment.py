@@ -14,17 +14,20 @@ import torch
 import probseg
 from benchmarks.arguments import RunOptions
 from benchmarks.jobs import pictures, provenance, results
+from benchmarks.jobs.card import card_of
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.data import Data, dataset_of, prepare
 from benchmarks.jobs.output_folder import held, set_aside
-from benchmarks.jobs.predictors import ModelPredictor, baseline_predictor
-from benchmarks.jobs.scoring import PictureRecorder, Predictor, choose_images, score_dataset
+from benchmarks.jobs.predictors import ModelPredictor, baseline_predictor, make_sampler
+from benchmarks.jobs.scoring import PictureRecorder, choose_images, score_dataset
 from benchmarks.suite.settings import DataSettings, EvaluationSettings
 from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset
+from probseg.metrics.model_evaluation import Predictor
+from probseg.sharing.cards import FACTS
 from probseg.sharing.checkpoint import save
 from probseg.training.execution import choose_execution, deterministic
-from probseg.training.fitting import FitResult, fit
+from probseg.training.fitting import FitResult
 from probseg.training.settings import TrainingSettings
 from probseg.utils.atomic_files import WriteError, sweep, write_json
 
@@ -71,7 +74,10 @@ def _run(cell: Cell, dataset: Dataset, options: RunOptions) -> results.Result:
     sweep(path.parent)
     try:
         with deterministic(options.device):
-            return results.write_result(path, _result(cell, dataset, options))
+            result = _result(cell, dataset, options)
+            if result.training:
+                card_of(result).write(path.with_name(FACTS))
+            return results.write_result(path, result)
     except WriteError:
         raise
     except Exception as error:
@@ -91,7 +97,7 @@ def _result(cell: Cell, dataset: Dataset, options: RunOptions) -> results.Result
     evaluating = time.monotonic()
     recorder = PictureRecorder(choose_images(data.test))
     batch = EvaluationSettings(**cell.evaluation).evaluation_batch
-    scores = score_dataset(predictor, data.test, batch=batch, watch=recorder.watch)
+    scores = score_dataset(recorder.recording(predictor), data.test, batch=batch)
     pictures.save(folder / pictures.FILE, recorder.pictures)
     return results.Result(
         cell=cell,
@@ -120,11 +126,9 @@ def make_predictor(cell: Cell, data: Data, trained: Trained | None) -> Predictor
         return baseline_predictor(cell.baseline, data.source.classes)
     assert cell.seed is not None
     settings = EvaluationSettings(**cell.evaluation)
+    execution = choose_execution(trained.settings)
     return ModelPredictor(
-        trained.model,
-        settings.n_eval,
-        execution=choose_execution(trained.settings),
-        seed=cell.seed,
+        make_sampler(trained.model, settings.n_eval, execution=execution, seed=cell.seed),
         projected=settings.projected,
         latents=settings.latents,
         others=data.validation,
@@ -151,7 +155,9 @@ def train(cell: Cell, data: Data, options: RunOptions) -> Trained:
 def _train(cell: Cell, data: Data, settings: TrainingSettings, out: Path) -> Trained:
     model = build_model(cell, data.source)
     # the progress of the run stands where that of the training would
-    done = fit(model, data.train, data.validation, settings, out=out, progress=False)
+    done = probseg.fit(
+        model, data.train, data.validation, settings=settings, out=out, progress=False
+    )
     return Trained(model, done, settings)
 
 
@@ -159,8 +165,7 @@ def build_model(cell: Cell, dataset: Dataset) -> Any:
     """Return a cell's model before training, for the channels and classes of a data set."""
     assert cell.model is not None and cell.seed is not None
     torch.manual_seed(cell.seed)  # of the initial weights
-    shape = {"in_channels": dataset.channels, "classes": dataset.classes}
-    return probseg.build(**{**shape, **cell.model})
+    return probseg.build(like=dataset, **cell.model)
 
 
 def training_settings(cell: Cell, options: RunOptions) -> TrainingSettings:

@@ -1,4 +1,4 @@
-"""Predictors: what predicts for a batch of images, a trained model or a baseline.
+"""Predictors of the benchmark: a trained model with its variants, and baselines.
 
 A baseline needs no training. It turns the annotations (B, A, H, W) of some images into evaluations,
 over which every metric is averaged.
@@ -7,6 +7,7 @@ over which every metric is averaged.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,102 +15,74 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 from torch.nn import functional
 
-from benchmarks.jobs.scoring import Answers, Predictor
-from probseg.datasets.annotators import choose_annotator
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Evaluation
+from probseg.metrics.model_evaluation import Predictions, Predictor, Sampler
 from probseg.training.execution import Execution
 from probseg.utils.seeding import seeded
 
 
-class ModelPredictor:
-    """Samples a model under the precision and memory format it was trained in.
+def make_sampler(model: Any, n: int, *, execution: Execution, seed: int) -> Sampler:
+    """Return what samples a model, now moved to the device, as it was trained."""
+    layout = torch.channels_last if execution.channels_last else torch.contiguous_format
+    model.to(device=execution.device, memory_format=layout).eval()
+    return Sampler(model, n, seed=seed, **execution._asdict())
 
-    Args:
-        model: A ``probseg.interfaces.Model``; it is moved to the device.
-        samples: Samples an image, N_eval.
-        execution: Device, precision and memory format.
-        seed: Of the samples; those of a batch follow from it and the index of its first image.
-        projected: Whether to sample the projected prior as well.
-        latents: What else to decode in place of the prior's samples, to see whether the model uses
-            them: "noise" of N(0, I), "swapped" for those of another image's prior.
-        others: Where the other images come from.
+
+@dataclass(frozen=True)
+class ModelPredictor:
+    """Samples a model: its prior ("base"), and whatever else is asked for.
 
     Raises:
         OptionError: Latents are to be replaced, and the model decodes none that it is given.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        samples: int,
-        *,
-        execution: Execution,
-        seed: int,
-        projected: bool = False,
-        latents: Collection[str] = (),
-        others: Dataset | None = None,
-    ) -> None:
-        self.execution = execution
-        self.layout = torch.channels_last if execution.channels_last else torch.contiguous_format
-        self.model = model.to(device=execution.device, memory_format=self.layout).eval()
-        self.samples = samples
-        self.seed = seed
-        self.variants = {"base": {}, **({"projected": {"projected": True}} if projected else {})}
-        self.latents = latents
-        self.others = others
-        if latents and not hasattr(model, "decode"):
+    sampler: Sampler
+    projected: bool = False  # whether to sample the projected prior as well
+    # What else to decode in place of the prior's samples, to see whether the model uses them:
+    # "noise" of N(0, I), "swapped" for those of another image's prior.
+    latents: Collection[str] = ()
+    others: Dataset | None = None  # where the other images come from
+
+    def __post_init__(self) -> None:
+        model = self.sampler.model
+        if self.latents and not hasattr(model, "decode"):
             raise OptionError(f"{model.spec['name']} decodes no latents, so none can be replaced")
 
     @torch.no_grad()
-    def __call__(self, batch: Batch, start: int) -> Answers:
+    def __call__(self, batch: Batch, start: int) -> Predictions:
         """Return one evaluation for each variant."""
-        device = self.execution.device
-        image = batch.image.to(device).contiguous(memory_format=self.layout)
-        masks = batch.masks.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.execution.bf16):
-            latents = self._latents(image, masks, start)
-            answers = {
-                variant: [Evaluation(self._sample(image, start, options), masks, **latents)]
-                for variant, options in self.variants.items()
-            }
+        batch = self.sampler.place(batch)
+        with self.sampler.autocast():
+            base = self.sampler(batch, start)
+            predictions = {"base": [base]}
+            if self.projected:
+                samples = self.sampler.sample(batch.image, start, projected=True)
+                predictions["projected"] = [replace(base, probabilities=samples)]
             for name in self.latents:  # the prior did not draw these, so it is no part of them
-                answers[name] = [Evaluation(self._decode(name, image, start), masks)]
-            return answers
-
-    def _sample(self, image: Tensor, start: int, options: dict[str, bool]) -> Tensor:
-        generator = self._generator(start)
-        samples: Tensor = self.model.sample(image, self.samples, generator=generator, **options)
-        return samples.transpose(0, 1).float()
+                samples = self._decode(name, batch.image, start)
+                predictions[name] = [Evaluation(samples, batch.masks)]
+        return predictions
 
     def _decode(self, name: str, image: Tensor, start: int) -> Tensor:
         """Return what is decoded from other latents, drawn with the numbers of the base prior's."""
+        model = self.sampler.model
         if name == "noise":
-            location = image.new_zeros(len(image), self.model.latent_dim)
+            location = image.new_zeros(len(image), model.latent_dim)
             density: Distribution = Independent(Normal(location, torch.ones_like(location)), 1)
         else:
             density = self._prior_of_others(start, len(image))
-        with seeded(self._generator(start), self.execution.device):
-            latents = density.sample((self.samples,))
-        samples: Tensor = self.model.decode(image, latents)
+        with seeded(self.sampler.generator(start), self.sampler.device):
+            latents = density.sample((self.sampler.n,))
+        samples: Tensor = model.decode(image, latents)
         return samples.transpose(0, 1).float()
 
     def _prior_of_others(self, start: int, count: int) -> Distribution:
         assert self.others is not None
         indices = [index % len(self.others) for index in range(start, start + count)]
-        images = self.others.batch(indices).image.to(self.execution.device)
-        density: Distribution = self.model.prior(images.contiguous(memory_format=self.layout))
+        images = self.sampler.place(self.others.batch(indices)).image
+        density: Distribution = self.sampler.model.prior(images)
         return density
-
-    def _latents(self, image: Tensor, masks: Tensor, start: int) -> dict[str, Any]:
-        if not hasattr(self.model, "prior"):
-            return {}
-        label = choose_annotator(masks, self._generator(start)).long()
-        return {"prior": self.model.prior(image), "posterior": self.model.posterior(image, label)}
-
-    def _generator(self, start: int) -> torch.Generator:
-        mixed = self.seed * 1_000_003 + start
-        return torch.Generator(self.execution.device).manual_seed(mixed)
 
 
 def baseline_predictor(name: str, classes: int) -> Predictor:

@@ -22,7 +22,8 @@ from probseg.utils.atomic_files import write_json
 SCHEMA_VERSION = 2  # raise it with the keys, and where a score of a name means another thing
 _ADDED = ("schema", "status", "key", "config", "digest")  # in JSON, beside the fields of the record
 
-Scores = Mapping[str, Mapping[str, Sequence[float | None]]]  # variant to metric to one an image
+# Variant, such as "base", to metric to one value an image; None is undefined.
+VariantScores = Mapping[str, Mapping[str, Sequence[float | None]]]
 
 
 class ResultError(DataError):
@@ -89,7 +90,7 @@ class Result:
     training: TrainingSummary | None = None
     history: Sequence[Mapping[str, float | None]] = ()  # one record a validation round
     images: TestImages = TestImages()
-    scores: Scores = field(default_factory=dict)  # None is undefined
+    scores: VariantScores = field(default_factory=dict)
     means: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)  # over images
 
     @property
@@ -240,7 +241,7 @@ def mean(values: Sequence[float | None]) -> float | None:
     return math.fsum(defined) / len(defined) if defined else None
 
 
-def means(scores: Scores) -> dict[str, dict[str, float | None]]:
+def means(scores: VariantScores) -> dict[str, dict[str, float | None]]:
     """Return variant to metric to the mean over images."""
     return {
         variant: {name: mean(values) for name, values in metrics.items()}

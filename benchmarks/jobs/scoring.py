@@ -1,8 +1,9 @@
-"""Scoring: every metric of every test image, batch by batch, and the pictures on the way."""
+"""Scoring a test set: the metrics of the benchmark, and the pictures on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,16 +11,14 @@ from torch import Tensor
 
 import probseg
 from benchmarks.jobs.pictures import Picture
+from benchmarks.jobs.results import VariantScores
 from probseg.errors import InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
-from probseg.metrics.evaluation import evaluate
-from probseg.metrics.model_evaluation import batches
+from probseg.metrics.model_evaluation import Predictions, Predictor, batches, collect_scores
+from probseg.metrics.score_collector import choose_metrics
 from probseg.utils.devices import to_float64
 
-# Variant ("base", or "projected" prior) to the evaluations whose scores are averaged.
-Answers = Mapping[str, Sequence[Evaluation]]
-Predictor = Callable[[Batch, int], Answers]  # a batch and the index of its first image
-Scores = dict[str, dict[str, list[float]]]  # variant to metric to one value an image
+logger = logging.getLogger(__name__)
 
 QUANTILES = (0.95, 0.8, 0.65, 0.5)  # of the disagreement: from much to the median
 SHOWN_SAMPLES = 8
@@ -30,11 +29,10 @@ OF_SAMPLES = (
 OF_LATENTS = ("gini", "effective-rank", "latent-kl")
 
 
-def metrics(*, latent: bool) -> dict[str, Metric]:
-    """Return the metrics of the benchmark, those of a latent space if there is one."""
-    chosen = {name: probseg.metrics.create(name) for name in OF_SAMPLES}
+def metrics(latent: bool) -> dict[str, Metric]:
+    """Return the metrics of the benchmark, with those of a latent space if there is one."""
+    chosen = choose_metrics(OF_SAMPLES + OF_LATENTS * latent, latent=latent)
     if latent:
-        chosen |= {name: probseg.metrics.create(name) for name in OF_LATENTS}
         chosen["gini-variance"] = probseg.metrics.create("gini", of="variance")
         chosen["prior-scale"] = PriorScale()
     return chosen
@@ -54,32 +52,20 @@ class PriorScale:
 
 
 def score_dataset(
-    predict: Predictor,
-    dataset: Dataset,
-    *,
-    batch: int,
-    watch: Callable[[int, Batch, Answers], None] = lambda start, batch, answers: None,
-) -> Scores:
-    """Return the scores of every image; ``watch`` sees each batch and the index of its first one.
+    predict: Predictor, dataset: Dataset, *, batch: int, progress: bool = False
+) -> VariantScores:
+    """Return the scores of every image.
 
     Samples are seeded by batch, so the size of a batch belongs to the config.
     """
-    scores: Scores = {}
-    for start, images in batches(dataset, batch):
-        answers = predict(images, start)
-        for variant, evaluations in answers.items():
-            kept = scores.setdefault(variant, {})
-            for name, value in score(evaluations).items():
-                kept.setdefault(name, []).extend(value.tolist())
-        watch(start, images, answers)
-    return scores
-
-
-def score(evaluations: Sequence[Evaluation]) -> dict[str, Tensor]:
-    """Return each metric's value per image (B,), averaged over the evaluations."""
-    chosen = metrics(latent=evaluations[0].prior is not None)
-    values = [evaluate(evaluation, chosen) for evaluation in evaluations]
-    return {name: torch.stack([v[name] for v in values]).mean(0) for name in chosen}
+    collected = collect_scores(predict, dataset, metrics, batch_size=batch, progress=progress)
+    for variant, scores in collected.items():
+        for name, problem in scores.problems.items():
+            logger.warning("%s of %s has no value on some images: %s", name, variant, problem)
+    return {
+        variant: {name: values.tolist() for name, values in scores.values().items()}
+        for variant, scores in collected.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -89,9 +75,17 @@ class PictureRecorder:
     indices: Sequence[int]  # into the test set
     pictures: dict[int, Picture] = field(default_factory=dict)  # what was kept, by index
 
-    def watch(self, start: int, batch: Batch, answers: Answers) -> None:
-        """Keep the chosen images of a batch that begins at ``start``."""
-        probabilities = answers["base"][0].probabilities
+    def recording(self, predict: Predictor) -> Predictor:
+        """Return a predictor that keeps the chosen images of what it predicts."""
+
+        def recorded(batch: Batch, start: int) -> Predictions:
+            predictions = predict(batch, start)
+            self._keep(batch, start, predictions["base"][0].probabilities)
+            return predictions
+
+        return recorded
+
+    def _keep(self, batch: Batch, start: int, probabilities: Tensor) -> None:
         for index in self.indices:
             if start <= index < start + len(batch.image):
                 image, masks = batch.image[index - start], batch.masks[index - start]

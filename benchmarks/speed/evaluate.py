@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter, shift
 from torch import Tensor
 
 from benchmarks.jobs.data import open_dataset, prepare
-from benchmarks.jobs.scoring import OF_SAMPLES, score
+from benchmarks.jobs.scoring import OF_SAMPLES
 from benchmarks.speed import peer_metrics
 from benchmarks.speed.comparison import (
     OURS,
@@ -34,7 +34,7 @@ from probseg.datasets.annotators import complete
 from probseg.datasets.cache.source import chunked
 from probseg.errors import MissingDataError
 from probseg.interfaces import Dataset, Evaluation
-from probseg.metrics.evaluation import SharedEvaluation
+from probseg.metrics.evaluation import SharedEvaluation, compute_metrics
 from probseg.metrics.ged import generalised_energy_distance
 from probseg.metrics.hausdorff import hausdorff_cost
 from probseg.metrics.matching import hungarian_iou
@@ -135,9 +135,9 @@ def _notes(comparison: Comparison, task: Task, images: int, dataset: Dataset) ->
         )
     if task.peers is DISTANCES:
         notes.append(
-            f"{', '.join(SURFACES)} measure between surfaces, eq. 16 between all foreground "
-            "pixels, so that some distances differ. Pairs with an empty mask are not given to "
-            "others, which raise or return inf, nan or 0."
+            f"{', '.join(SURFACES)} measure between surfaces, eq. (16) of docs/method.md between "
+            "all foreground pixels, so that some distances differ. Pairs with an empty mask are "
+            "not given to others, which raise or return inf, nan or 0."
         )
     return notes
 
@@ -223,7 +223,8 @@ class TestSet(Workload):
 
     def run(self) -> Scores:
         """Return the mean scores of all images."""
-        each = [torch.stack(list(score([batch]).values()), dim=1) for batch in self.batches]
+        values = (compute_metrics(batch, OF_SAMPLES).values() for batch in self.batches)
+        each = [torch.stack(list(scores), dim=1) for scores in values]
         means: Scores = torch.cat(each).mean(0).cpu().numpy()
         return means
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from probseg.cli.parser import Parser, add_set, parse_assignments
 from probseg.errors import CheckpointError, DataError, OptionError, ProbsegError
-from probseg.options import listing, unknown
+from probseg.options import listing, named_parameters, unknown
 from probseg.registry import registry
 
 if TYPE_CHECKING:
@@ -22,14 +22,12 @@ _FEWEST_GROUPS = 4  # three folds and a test set
 _OPTION = re.compile(r"""\b(root|cache|size|classes|on_fault|out)=(?:"(\w+)")?(?=[ ;,.)]|$)""")
 
 
-def add_data(parser: Parser) -> None:
-    """Add ``--data`` and ``--root``."""
-    parser.add_argument(
-        "--data",
-        required=True,
-        metavar="FOLDER|NAME",
-        help="a folder of images/ and masks/, or the name of a data set (probseg list datasets)",
-    )
+def add_data(parser: Parser, name: str = "--data", **options: Any) -> None:
+    """Add ``--data``, or an argument of another ``name`` for the same, and ``--root``."""
+    if name.startswith("-"):
+        options["required"] = True
+    either = "a folder of images/ and masks/, or the name of a data set (probseg list datasets)"
+    parser.add_argument(name, metavar="FOLDER|NAME", help=either, **options)
     parser.add_argument(
         "--root", type=Path, metavar="DIR", help="where a named data set lies (or $PROBSEG_DATA)"
     )
@@ -56,22 +54,44 @@ def parse_sections(assignments: list[str], names: tuple[str, ...]) -> dict[str, 
     return {name: dict(given.get(name, {})) for name in names}
 
 
-def open_data(data: str, root: Path | None, options: Mapping[str, Any]) -> Dataset:
+def open_data(data: str, root: Path | None, options: Mapping[str, Any], **defaults: Any) -> Dataset:
     """Open the data set of a name, or of a folder.
+
+    Args:
+        data: The name or the folder.
+        root: Where a named data set lies.
+        options: Those of the data set.
+        **defaults: Options that are given to a data set that takes them.
 
     Raises:
         OptionError: It is neither.
         ProbsegError: It cannot be opened.
     """
+    check_data(data, root)
     datasets = registry("datasets")
-    named = data in datasets
-    if not named and not Path(data).exists():
-        raise OptionError(f"--data {data} is no folder; {unknown('data set', data, datasets)}")
-    where = root if named else data
-    given = options if where is None else {"root": where, **options}
-    with as_typed("data", root="--root" if named else "--data", cache="$PROBSEG_CACHE"):
-        dataset: Dataset = datasets.create(data if named else "folder", **given)
+    name = data if data in datasets else "folder"
+    if name != data:
+        defaults["root"] = data
+    elif root is not None:
+        defaults["root"] = root
+    takes = named_parameters(datasets[name])
+    chosen = {option: value for option, value in defaults.items() if option in takes}
+    with as_typed("data", root="--data" if name != data else "--root", cache="$PROBSEG_CACHE"):
+        dataset: Dataset = datasets.create(name, **{**chosen, **options})
     return dataset
+
+
+def check_data(data: str, root: Path | None) -> None:
+    """Check that there is a data set of a name, or a folder, and that the root exists.
+
+    Raises:
+        OptionError: They do not.
+    """
+    if data not in registry("datasets") and not Path(data).exists():
+        names = registry("datasets")
+        raise OptionError(f"there is no folder {data}, and {unknown('data set', data, names)}")
+    if root is not None and not root.exists():
+        raise OptionError(f"--root {root} does not exist; give the folder of the data sets")
 
 
 def split_data(data: Dataset, seed: int) -> Parts:

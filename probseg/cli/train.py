@@ -22,6 +22,7 @@ from probseg.cli.opening import (
     split_data,
 )
 from probseg.cli.parser import Parser
+from probseg.cli.share import card_of
 from probseg.errors import OptionError
 from probseg.options import check_given, check_integer, check_options, named_parameters
 from probseg.registry import registry
@@ -76,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     import probseg
+    from probseg.sharing.cards import FACTS
 
     _settings({"seed": options.seed, **given["training"]})  # mistakes show before data are read
     data = open_data(options.data, options.root, given["data"])
@@ -90,6 +92,7 @@ def run(options: argparse.Namespace) -> int:
     )
     Console().print(scores)
     scores.to_csv(options.out / "scores.csv")
+    card_of(scores, parts, _changed(settings)).write(options.out / FACTS)
     _draw(model, parts.test, options.out / "samples.png", name=options.model)
     print(
         f"\n{options.out} has the model (best.safetensors), each image's values (scores.csv) and a "
@@ -225,11 +228,6 @@ def _tell(
     size = tuple(data[0].image.shape[-2:])
     weights = sum(parameter.numel() for parameter in model.parameters())
     sizes = ", ".join(f"{len(part)} {name}" for name, part in parts._asdict().items())
-    changed = {
-        field.name: value
-        for field in fields(settings)
-        if (value := getattr(settings, field.name)) != field.default or field.name == "seed"
-    }
     print(
         f"data: {data.provenance}, {counted(data)}, "
         f"{size[0]}x{size[1]} pixels, {data.channels} channels, {data.classes} classes, "
@@ -237,13 +235,20 @@ def _tell(
         f"parts: {sizes}; a group is in one part only",
         f"model: {model.spec['name']}, {weights:,} parameters; {_as_set('model', chosen)}",
         f"training: {execution.device}, {'bf16' if execution.bf16 else 'float32'}; "
-        f"{_as_set('training', changed)}",
+        f"{_as_set('training', _changed(settings))}",
         f"A {'CPU gets a small network and few steps' if cpu else 'GPU gets a large network'}; "
         "--set changes any of these.",
         sep="\n",
     )
     if cpu and prod(size) > 2 * _USUAL_PIXELS:
         print(f"A CPU takes long on images of this size; --set data.size={_USUAL_SIZE} is quicker.")
+
+
+def _changed(settings: TrainingSettings) -> dict[str, Any]:
+    """Return the seed, and the settings that are not the library's own."""
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    defaults = {field.name: field.default for field in fields(settings) if field.name != "seed"}
+    return {name: value for name, value in values.items() if value != defaults.get(name)}
 
 
 def _as_set(section: str, options: Mapping[str, Any]) -> str:

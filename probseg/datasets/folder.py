@@ -48,6 +48,7 @@ def folder(
     cache: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     on_fault: OnFault = "refuse",
+    pack: bool = True,
 ) -> PackedDataset:
     """Return your own images with all their annotations, packed at the first use.
 
@@ -72,11 +73,13 @@ def folder(
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
         on_fault: ``"refuse"`` to raise at faulty files, ``"skip"`` to leave their samples out.
+        pack: Whether to pack data that are not packed yet, which may take minutes.
 
     Raises:
         OptionError: The size or the number of classes is out of range.
         MissingDataError: There is no such data.
         DataError: The data are incomplete or damaged; the message names the files.
+        NotPackedError: They are not packed, and ``pack`` is false.
         WriteError: The cache cannot be written.
     """
     check_size(size)
@@ -88,7 +91,7 @@ def folder(
     tree = open_root(path, _may_enter, "folder", _WANTED)
     source = FolderSource(tree, size=size, classes=classes)
     target = cache_folder(cache, "folder", path, size, classes)
-    return open_or_pack(source, target, progress=progress, on_fault=on_fault)
+    return open_or_pack(source, target, progress=progress, on_fault=on_fault, pack=pack)
 
 
 class FolderSource(AnnotatedFiles):

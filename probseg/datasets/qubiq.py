@@ -58,6 +58,7 @@ def qubiq(
     cache: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     on_fault: OnFault = "refuse",
+    pack: bool = True,
 ) -> PackedDataset:
     """Return one structure of one subset of QUBIQ 2021, packed at the first use.
 
@@ -80,12 +81,14 @@ def qubiq(
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
         on_fault: ``"refuse"`` to raise at faulty files, ``"skip"`` to leave their cases out.
+        pack: Whether to pack data that are not packed yet, which may take minutes.
 
     Raises:
         OptionError: There is no such subset, task or size.
         MissingDependencyError: nibabel is not installed.
         MissingDataError: There is no such data.
         DataError: The data are incomplete or damaged; the message names the files.
+        NotPackedError: They are not packed, and ``pack`` is false.
         WriteError: The cache cannot be written.
 
     References:
@@ -100,7 +103,7 @@ def qubiq(
     tree = open_root(path, _entering(chosen), f"qubiq-{subset}", _WANTED)
     source = QubiqSource(tree, chosen, task=task, size=size)
     folder = cache_folder(cache, source.name, path, size)
-    return open_or_pack(source, folder, progress=progress, on_fault=on_fault)
+    return open_or_pack(source, folder, progress=progress, on_fault=on_fault, pack=pack)
 
 
 def _subset(name: str, task: int) -> Subset:

@@ -72,7 +72,7 @@ def split(
         folds: Number of folds.
         seed: Seed of the assignment to folds; the test set does not depend on it.
         by: ``"patient"``, so that a group is on one side only, or ``"image"``, which mixes the
-            images of a patient, as the paper's words taken literally.
+            images of a patient.
         test: Share of the groups (images) in the test set: the first in natural order of their
             names, which sorts p2 before p10 (the first in the data set's order).
 
@@ -92,6 +92,18 @@ def split(
     training = [unit for k, part in enumerate(parts) if k != fold for unit in part]
     train, validation, tested = map(_indices, (training, parts[fold], units[:held_out]))
     return Split(train, validation, tested, fold, folds, seed, by)
+
+
+def thin(indices: Sequence[int], limit: int | None, *, seed: int) -> list[int]:
+    """Return at most ``limit`` of the indices, drawn without replacement, in ascending order.
+
+    >>> thin([3, 5, 8], None, seed=0)
+    [3, 5, 8]
+    """
+    if limit is None or limit >= len(indices):
+        return list(indices)
+    chosen = np.random.default_rng(seed).choice(len(indices), size=limit, replace=False)
+    return [indices[i] for i in np.sort(chosen)]
 
 
 def _units(groups: Sequence[str], by: str) -> list[list[int]]:

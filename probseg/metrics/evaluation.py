@@ -18,7 +18,7 @@ from probseg.utils.tensors import check_probabilities
 Value = TypeVar("Value")
 
 
-def evaluate(
+def compute_metrics(
     evaluation: Evaluation, metrics: Mapping[str, Metric] | Iterable[str]
 ) -> dict[str, Tensor]:
     """Score every image with every metric; pairwise costs that metrics share are computed once.
@@ -36,7 +36,7 @@ def evaluate(
         UnknownNameError: No metric is registered under a name.
 
     >>> samples = torch.eye(2)[torch.tensor([[[[0, 1]], [[1, 1]]]])].movedim(-1, 2)
-    >>> evaluate(Evaluation(samples, torch.tensor([[[[0, 1]]]])), ["w-iou", "diversity"])
+    >>> compute_metrics(Evaluation(samples, torch.tensor([[[[0, 1]]]])), ["w-iou", "diversity"])
     {'w-iou': tensor([0.2500], dtype=torch.float64),
      'diversity': tensor([0.2500], dtype=torch.float64)}
     """
@@ -75,7 +75,7 @@ class SharedEvaluation(Evaluation):
 
 
 def shared(evaluation: Evaluation, function: Callable[[Evaluation], Value]) -> Value:
-    """Return ``function(evaluation)``, once for all metrics of one :func:`evaluate`.
+    """Return ``function(evaluation)``, once for all metrics of one :func:`compute_metrics`.
 
     Functions that compare equal, as frozen dataclasses with equal options do, share a value.
     """

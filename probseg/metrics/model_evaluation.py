@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.nn import functional
 
 from probseg.datasets.annotators import choose_annotator, complete
@@ -18,6 +20,10 @@ from probseg.metrics.scores import Scores
 from probseg.options import check_integer
 from probseg.utils.devices import choose_device
 from probseg.utils.progress import progress_bar
+
+# Names, such as "base" for samples of the prior, to evaluations whose scores are averaged.
+Predictions = Mapping[str, Sequence[Evaluation]]
+Predictor = Callable[[Batch, int], Predictions]  # of a batch and the index of its first image
 
 _MEMORY = 256 << 20  # bytes that the samples of a batch may take
 _MOST_IMAGES = 16
@@ -66,13 +72,15 @@ def evaluate(
     _check_fits(model, data)
     chosen = choose_metrics(metrics, latent=hasattr(model, "prior"))
     size = batch_size or _batch_size(data, n)
-    collected = ScoreCollector(chosen)
     with _evaluating(model, choose_device(device)) as where:
-        with progress_bar("evaluating", len(data), show=None if progress else False) as advance:
-            for start, batch in batches(data, check_integer("batch_size", size)):
-                generator = torch.Generator(where).manual_seed(seed * 1_000_003 + start)
-                collected.add(_draw(model, batch, n, where, generator))
-                advance(len(batch.image))
+        sampler = Sampler(model, n, device=where, seed=seed)
+        collected = collect_scores(
+            lambda batch, start: {"base": [sampler(batch, start)]},
+            data,
+            lambda latent: chosen,
+            batch_size=check_integer("batch_size", size),
+            progress=progress,
+        )["base"]
     return Scores(
         per_image=collected.values(),
         groups=list(data.groups),
@@ -86,6 +94,34 @@ def evaluate(
     )
 
 
+def collect_scores(
+    predict: Predictor,
+    data: Dataset,
+    choose: Callable[[bool], Mapping[str, Metric]],
+    *,
+    batch_size: int,
+    progress: bool = True,
+) -> dict[str, ScoreCollector]:
+    """Score what is predicted for every image of a data set, batch by batch.
+
+    Args:
+        predict: Predicts for the images of a batch.
+        data: The images and their annotations.
+        choose: Returns the metrics, given whether there are densities of a latent space.
+        batch_size: Images at a time.
+        progress: Whether to show a progress bar where the output is a terminal.
+    """
+    collected: dict[str, ScoreCollector] = {}
+    with progress_bar("evaluating", len(data), show=None if progress else False) as advance:
+        for start, batch in batches(data, batch_size):
+            for name, evaluations in predict(batch, start).items():
+                if name not in collected:
+                    collected[name] = ScoreCollector(choose(evaluations[0].prior is not None))
+                collected[name].add(*evaluations)
+            advance(len(batch.image))
+    return collected
+
+
 def batches(data: Dataset, size: int) -> Iterator[tuple[int, Batch]]:
     """Yield a data set in order, with the index of each batch's first image.
 
@@ -97,6 +133,50 @@ def batches(data: Dataset, size: int) -> Iterator[tuple[int, Batch]]:
         for batch in complete(read):
             yield start, batch
             start += len(batch.image)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Samples a model, which is in evaluation mode on a device, for one batch after another.
+
+    The samples of a batch follow from the seed and the index of the batch's first image.
+    """
+
+    model: Any
+    n: int  # samples of each image
+    device: torch.device
+    seed: int = 0
+    bf16: bool = False  # under autocast
+    channels_last: bool = False  # in memory
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, start: int) -> Evaluation:
+        """Return the samples and, of a model with a latent space, its densities."""
+        image, masks, _ = self.place(batch)
+        with self.autocast():
+            samples = self.sample(image, start)
+            label = choose_annotator(masks, self.generator(start)).long()
+            densities = _densities(self.model, image, label)
+        return Evaluation(samples, masks, **densities)
+
+    def place(self, batch: Batch) -> Batch:
+        """Return a batch on the device."""
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        image = batch.image.to(self.device).contiguous(memory_format=layout)
+        return batch._replace(image=image, masks=batch.masks.to(self.device))
+
+    def sample(self, image: Tensor, start: int, **options: Any) -> Tensor:
+        """Return samples (B, n, K, H, W) of images on the device."""
+        samples = self.model.sample(image, self.n, generator=self.generator(start), **options)
+        return _probabilities(samples, image, self.n, self.model)
+
+    def generator(self, start: int) -> torch.Generator:
+        """Return the random numbers of a batch."""
+        return torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + start)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Let networks compute in the precision."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
 
 def _check_fits(model: Any, data: Dataset) -> None:
@@ -132,16 +212,14 @@ def _evaluating(model: Any, device: torch.device) -> Iterator[torch.device]:
         model.to(before).train(training)
 
 
-@torch.no_grad()
-def _draw(
-    model: Any, batch: Batch, n: int, device: torch.device, generator: torch.Generator
-) -> Evaluation:
-    image, masks = batch.image.to(device), batch.masks.to(device)
-    samples = _probabilities(model.sample(image, n, generator=generator), image, n, model)
-    if not hasattr(model, "prior"):
-        return Evaluation(samples, masks)
-    label = choose_annotator(masks, generator).long()
-    return Evaluation(samples, masks, model.prior(image), model.posterior(image, label))
+def _densities(model: Any, image: Tensor, label: Tensor) -> dict[str, Distribution]:
+    """Return the prior and the posterior, if the model has them."""
+    densities = {}
+    if hasattr(model, "prior"):
+        densities["prior"] = model.prior(image)
+    if hasattr(model, "posterior"):
+        densities["posterior"] = model.posterior(image, label)
+    return densities
 
 
 def _probabilities(samples: Tensor, image: Tensor, n: int, model: Any) -> Tensor:

@@ -45,15 +45,19 @@ class ScoreCollector:
         self.problems: dict[str, str] = {}
         self._values: dict[str, list[Tensor]] = {name: [] for name in metrics}
 
-    def add(self, evaluation: Evaluation) -> None:
-        """Score the images of a batch."""
-        shared = SharedEvaluation.of(evaluation)
+    @torch.no_grad()
+    def add(self, *evaluations: Evaluation) -> None:
+        """Score the images of a batch; several evaluations of them are averaged."""
+        shared = [SharedEvaluation.of(evaluation) for evaluation in evaluations]
         for name, metric in self.metrics.items():
             try:
-                value = metric(shared).cpu()
+                value = torch.stack([metric(evaluation) for evaluation in shared]).mean(0).cpu()
+            except (MemoryError, torch.OutOfMemoryError):
+                raise  # fewer images at a time would do
             except Exception as error:  # one metric, perhaps a plugin's, must not cost the others
                 self.problems.setdefault(name, f"{type(error).__name__}: {error}")
-                value = torch.full((len(shared.annotations),), torch.nan, dtype=torch.float64)
+                images = len(shared[0].annotations)
+                value = torch.full((images,), torch.nan, dtype=torch.float64)
             self._values[name].append(value)
 
     def values(self) -> dict[str, Values]:

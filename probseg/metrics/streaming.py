@@ -99,7 +99,7 @@ def streaming_collection(names: Iterable[str], **options: Any) -> torchmetrics.M
     """Return the metrics of these names as one torchmetrics collection.
 
     Each is updated separately; where speed matters more than accumulation,
-    :func:`probseg.metrics.evaluation.evaluate` computes shared costs once.
+    :func:`probseg.metrics.evaluation.compute_metrics` computes shared costs once.
 
     Args:
         names: Registered names; the metrics have their default options.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from forks import forked
 
-from benchmarks.execution import estimate, local
+from benchmarks.execution import local
 from benchmarks.speed.workers import Worker
 
 SUITE = """
@@ -97,4 +97,3 @@ def quick_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     context = forked()
     monkeypatch.setattr(Worker, "START", "forkserver")
     monkeypatch.setattr(local, "START", context)
-    monkeypatch.setattr(estimate, "START", context)

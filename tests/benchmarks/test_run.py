@@ -60,8 +60,7 @@ def test_a_run_leaves_results_tables_and_pictures(finished_run: Path) -> None:
     assert len(done) == 4 + 3
     names = {path.name for path in finished_run.iterdir()} - {"cells"}
     sheets = {f"samples-ambiguous-shapes-{n}.png" for n in range(1, 4)}
-    statistics = {"verdicts.md", "verdicts.csv", "statistics.md"}
-    statistics |= {"paired-tests.csv", "correlations.csv"}
+    statistics = {"statistics.md", "paired-tests.csv", "correlations.csv"}
     assert names == {
         "run.json",
         "table.md",
@@ -170,10 +169,12 @@ def test_a_corrupt_checkpoint_is_set_aside_and_training_begins_anew(
     assert "last.ckpt cannot be read" in capsys.readouterr().out
 
 
-def test_results_on_other_data_are_set_aside(one_cell, ran: Path) -> None:
+def test_results_on_other_data_are_set_aside(one_cell, ran: Path, capsys) -> None:
     (path,) = results(ran)
     result = read_result(path)
     write_result(path, replace(result, data=replace(result.data, fingerprint="feedbeef00")))
+    assert one_cell("--dry-run") == 0
+    assert "1 to run, 0 finished" in capsys.readouterr().out
     assert one_cell() == 0
     assert read_result(path).data.fingerprint != "feedbeef00"
     assert len(results(ran)) == 1
@@ -207,6 +208,39 @@ def test_missing_data_is_listed_with_the_remedy_and_the_rest_runs(
     assert len(results(tmp_path)) == 1
 
 
+def test_all_on_a_fresh_machine_runs_what_is_there_and_says_how_to_run_the_rest(
+    suite_file: Path, tmp_path: Path, capsys
+) -> None:
+    suite = tmp_path / "suite.toml"
+    chosen = 'datasets = ["lidc", "qubiq-kidney", "ambiguous-shapes"]\nmodels = ["always-empty"]'
+    suite.write_text(f'extends = "{suite_file}"\n[all]\n{chosen}\nbaselines = ["annotators"]\n')
+    run = command(suite, tmp_path / "out", "--all")
+    assert main([*run, "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "2 to run, 0 finished, 4 without data" in told
+    assert not (tmp_path / "out").exists()
+    assert main(run) == 0
+    told = capsys.readouterr().out
+    assert len(results(tmp_path / "out")) == 2
+    assert "not run, as their data are not here: lidc, qubiq-kidney" in told
+    assert "with --data-root DIR" in told
+    assert main([*run, "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "0 to run, 2 finished, 4 without data" in told
+
+
+@pytest.mark.parametrize("how", ["--dry-run", "--estimate"])
+def test_ctrl_c_ends_a_plan_in_one_line(
+    one_cell, how: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmarks.execution.remaining.dataset_of", interrupt)
+    assert one_cell(how) == 130
+    assert capsys.readouterr().err == "\ninterrupted; the same command begins anew\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -227,7 +261,7 @@ def test_missing_data_is_listed_with_the_remedy_and_the_rest_runs(
         (["--all", "--set", "max_steps"], "--set takes KEY=VALUE"),
         (["--all", "--set", "annotator=stapel"], "did you mean 'staple'"),
         (["--all", "--out", __file__], "is a file"),
-        (["--al", "--nonsense"], "unrecognized arguments"),
+        (["--al", "--nonsense"], "no option is called '--nonsense'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(arguments, told, capsys) -> None:
@@ -262,11 +296,8 @@ def test_help_mistakes_and_the_plan_import_no_torch(suite_file: Path, tmp_path: 
     plan = command(suite_file, tmp_path, "--all", "--dry-run")
     script = f"""
 import sys
-from benchmarks import evaluate, run
-for main, arguments in [(run.main, ["--help"]), (run.main, ["--list"]),
-                        (evaluate.main, ["--help"]), (run.main, {plan!r}),
-                        (run.main, ["--datasets", "contour", "--dry-run"]),
-                        (evaluate.main, ["x", "--dataset", "contour"])]:
+from benchmarks.run import main
+for arguments in (["--help"], ["--list"], {plan!r}, ["--datasets", "contour", "--dry-run"]):
     try:
         main(arguments)
     except SystemExit:
@@ -278,3 +309,4 @@ assert "torch" not in sys.modules
     assert done.returncode == 0, done.stderr
     assert "7 cells" not in done.stdout
     assert "5 cells" in done.stdout
+    assert "5 to run" in done.stdout

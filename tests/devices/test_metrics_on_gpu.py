@@ -20,7 +20,7 @@ import probseg
 from probseg.errors import InputError
 from probseg.interfaces import Evaluation
 from probseg.metrics import kernels
-from probseg.metrics.evaluation import evaluate
+from probseg.metrics.evaluation import compute_metrics
 from probseg.metrics.hausdorff import hausdorff_cost
 from probseg.metrics.streaming import streaming_collection
 from probseg.utils import devices
@@ -80,8 +80,8 @@ def test_every_metric_is_the_cpus(name, classes, device):
 
 def test_together_they_are_the_cpus_in_single_precision(device):
     evaluation = example(dtype=torch.float32)
-    wanted = evaluate(evaluation, NAMES)
-    for name, found in evaluate(moved(evaluation, device), NAMES).items():
+    wanted = compute_metrics(evaluation, NAMES)
+    for name, found in compute_metrics(moved(evaluation, device), NAMES).items():
         atol = 1e-6 if name in ROUNDED else 0  # logarithms of float32
         torch.testing.assert_close(found.cpu(), wanted[name], rtol=0, atol=atol)
 
@@ -104,9 +104,9 @@ def test_wrong_labels_are_named(device):
             cost(good, there)
     evaluation = Evaluation(torch.full((2, 3, 2, 8, 8), 0.5).to(device), there)
     with pytest.raises(InputError, match=r"annotations must .* not values from 0 to 255"):
-        evaluate(evaluation, ["w-cross-entropy"])
+        compute_metrics(evaluation, ["w-cross-entropy"])
     with pytest.raises(InputError, match="NaN"):
-        evaluate(Evaluation(evaluation.probabilities * torch.nan, good), ["ncc"])
+        compute_metrics(Evaluation(evaluation.probabilities * torch.nan, good), ["ncc"])
 
 
 def test_streams_are_the_cpus(device):
@@ -142,7 +142,7 @@ class Copies(TorchFunctionMode):
 
 def copies(evaluation: Evaluation, names: list[str]) -> list[int]:
     with Copies() as noted:
-        evaluate(evaluation, names)
+        compute_metrics(evaluation, names)
     return noted.bytes
 
 
@@ -164,6 +164,6 @@ def test_a_batch_of_a_hundred_samples_is_computed_a_part_at_a_time():
     names = [name for name in NAMES if name not in ("gini", "effective-rank", "latent-kl")]
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    values = evaluate(evaluation, names)
+    values = compute_metrics(evaluation, names)
     assert all(value.is_cuda for value in values.values())
     assert torch.cuda.max_memory_allocated() - before < 512 << 20  # in double precision: 840 MB

@@ -31,7 +31,7 @@ from probseg.errors import InputError
 from probseg.interfaces import Batch, Evaluation
 from probseg.metrics import collapse, hausdorff, kernels, latent, matching, ncc
 from probseg.metrics import ged as energy
-from probseg.metrics.evaluation import evaluate, shared
+from probseg.metrics.evaluation import compute_metrics, shared
 from probseg.metrics.streaming import StreamingMetric, streaming_collection
 from probseg.training.augmentation import apply, draw
 from probseg.utils import devices, tensors
@@ -39,7 +39,7 @@ from probseg.utils import devices, tensors
 CALLS: dict[str, Callable[[Evaluation], Any]] = {
     "generalised_energy_distance": lambda e: energy.generalised_energy_distance(*maps(e)),
     "sample_diversity": lambda e: energy.sample_diversity(e.annotations),
-    "evaluate": lambda e: evaluate(e, list(probseg.metrics)),
+    "compute_metrics": lambda e: compute_metrics(e, list(probseg.metrics)),
     "shared": lambda e: shared(e, kernels.CrossEntropyCost()),
     "hausdorff_cost": lambda e: hausdorff.hausdorff_cost(*maps(e)),
     "iou_cost": lambda e: kernels.iou_cost(*maps(e)),
@@ -185,7 +185,7 @@ def test_bad_tensors_are_named_as_anywhere():
         "predictions must be .* annotations, cpu, not on mps:0": lambda: kernels.iou_cost(
             labels, labels.cpu()
         ),
-        "NaN": lambda: evaluate(Evaluation(good.probabilities * torch.nan, labels), ["ged"]),
+        "NaN": lambda: compute_metrics(Evaluation(good.probabilities * torch.nan, labels), ["ged"]),
         "finite and non-negative": lambda: latent.gini(good.posterior.mean),
     }
     for message, call in cases.items():
@@ -218,7 +218,7 @@ def test_a_collection_moves():
     collection = streaming_collection(probseg.metrics).to("mps")
     for metric in collection.values():
         stream(metric, on_device(evaluation))
-    wanted = evaluate(evaluation, list(probseg.metrics))
+    wanted = compute_metrics(evaluation, list(probseg.metrics))
     same(collection.compute(), {name: value.mean() for name, value in wanted.items()})
 
 

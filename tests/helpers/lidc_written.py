@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from probseg.datasets.cache.packing import pack
+from probseg.datasets.cache.packing import pack_source
 from probseg.datasets.cache.source import Record
 
 
@@ -134,7 +134,7 @@ def write_pickle(path: Path, content: Any, protocol: int = 4) -> Path:
 
 
 def _write_packed(folder: Path, cases: Cases) -> Path:
-    pack(_Arrays(cases), folder)
+    pack_source(_Arrays(cases), folder)
     return folder
 
 

@@ -13,7 +13,7 @@ from probseg.errors import InputError, OptionError, UnknownNameError
 from probseg.interfaces import Evaluation, Metric
 from probseg.metrics import ged as energy
 from probseg.metrics import kernels, matching
-from probseg.metrics.evaluation import SharedEvaluation, evaluate, shared
+from probseg.metrics.evaluation import SharedEvaluation, compute_metrics, shared
 from probseg.metrics.kernels import PairCost, iou_cost
 
 NAMES = [
@@ -117,18 +117,18 @@ def test_the_label_is_the_most_probable_class_and_the_lowest_of_ties(classes):
     assert labels.dtype == (torch.uint8 if classes <= 256 else torch.int64)
 
 
-def test_evaluate_gives_what_each_metric_gives():
+def test_compute_metrics_gives_what_each_metric_gives():
     evaluation = example()
-    values = evaluate(evaluation, NAMES)
+    values = compute_metrics(evaluation, NAMES)
     assert list(values) == NAMES
     for name, value in values.items():
         expected = probseg.metrics.create(name)(evaluation)
         torch.testing.assert_close(value, expected, rtol=0, atol=0)
 
 
-def test_evaluate_takes_ready_metrics_under_any_name():
+def test_compute_metrics_takes_ready_metrics_under_any_name():
     hausdorff = matching.w_hausdorff(one_empty=1.0)
-    values = evaluate(example(), {"mine": hausdorff, "energy": energy.GED()})
+    values = compute_metrics(example(), {"mine": hausdorff, "energy": energy.GED()})
     assert list(values) == ["mine", "energy"]
 
 
@@ -142,10 +142,10 @@ def test_pairwise_costs_are_computed_once(monkeypatch):
     kernel = PairCost(counting)
     metrics = {str(i): matching.Wasserstein(PairCost(counting)) for i in range(3)}
     both = SharedEvaluation.of(example(samples=5, annotators=4))
-    evaluate(both, metrics)
+    compute_metrics(both, metrics)
     shared(both, kernel)
     assert calls == {(5, 4): 1}
-    evaluate(example(samples=5, annotators=4), metrics)
+    compute_metrics(example(samples=5, annotators=4), metrics)
     assert calls == {(5, 4): 2}  # nothing outlives an evaluation
 
 
@@ -154,15 +154,17 @@ def test_options_are_not_confused_by_sharing():
         torch.tensor([[[[[1.0, 1.0]], [[0.0, 0.0]]]]]), torch.tensor([[[[1, 1]]]])
     )
     near, far = matching.w_hausdorff(one_empty=1.0), matching.w_hausdorff(one_empty=2.0)
-    values = evaluate(evaluation, {"near": near, "far": far})
+    values = compute_metrics(evaluation, {"near": near, "far": far})
     assert (values["near"].item(), values["far"].item()) == (1, 2)
 
 
-def test_evaluate_records_no_gradient():
+def test_compute_metrics_records_no_gradient():
     scale = torch.ones(3, 6, requires_grad=True)
     plain = example()
     prior = Independent(Normal(torch.zeros(3, 6), scale), 1)
-    values = evaluate(Evaluation(plain.probabilities, plain.annotations, prior), ["gini", "ged"])
+    values = compute_metrics(
+        Evaluation(plain.probabilities, plain.annotations, prior), ["gini", "ged"]
+    )
     assert not any(value.requires_grad for value in values.values())
     assert kernels.EPSILON == torch.finfo(torch.float32).eps
 
@@ -199,7 +201,7 @@ BAD = {
 @pytest.mark.parametrize("message", BAD)
 def test_bad_input_is_named_with_its_remedy(message):
     with pytest.raises(InputError, match=message):
-        evaluate(Evaluation(*BAD[message]), ["w-iou"])
+        compute_metrics(Evaluation(*BAD[message]), ["w-iou"])
     with pytest.raises(InputError, match=message):
         kernels.cross_entropy_cost(*BAD[message])
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from probseg.datasets.mask_folders import MaskFolders
 from probseg.errors import DataError, MissingDataError
 from probseg.interfaces import Evaluation
-from probseg.metrics.evaluation import evaluate
+from probseg.metrics.evaluation import compute_metrics
 from probseg.metrics.mask_evaluation import evaluate_masks
 from tests.helpers.mask_scores import mask_scores
 
@@ -35,7 +35,7 @@ def _expected(samples, annotations, classes):
     for name, drawn in annotations.items():
         one_hot = functional.one_hot(torch.from_numpy(samples[name]).long(), classes)
         evaluation = Evaluation(one_hot.movedim(-1, 1).float()[None], torch.from_numpy(drawn)[None])
-        for metric, value in evaluate(evaluation, METRICS).items():
+        for metric, value in compute_metrics(evaluation, METRICS).items():
             rows[metric].append(value.item())
     return rows
 

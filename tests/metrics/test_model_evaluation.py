@@ -14,7 +14,7 @@ import probseg
 from probseg.datasets.views import subset
 from probseg.errors import DataError, InputError, OptionError, UnknownNameError
 from probseg.interfaces import Batch, Evaluation
-from probseg.metrics.evaluation import evaluate as score
+from probseg.metrics.evaluation import compute_metrics
 from probseg.metrics.intervals import mean_interval
 from probseg.metrics.model_evaluation import evaluate
 from probseg.metrics.scores import Scores
@@ -74,7 +74,9 @@ def test_values_are_those_of_a_loop_written_out(shapes, punet):
         batch = shapes.batch(range(start, min(start + 4, 10)))
         generator = torch.Generator().manual_seed(5 * 1_000_003 + start)
         samples = punet.sample(batch.image, 3, generator=generator).transpose(0, 1)
-        for name, value in score(Evaluation(samples, batch.masks), list(expected)).items():
+        for name, value in compute_metrics(
+            Evaluation(samples, batch.masks), list(expected)
+        ).items():
             expected[name] += value.tolist()
     assert list(scores) == ["ged", "ncc"] and scores.groups == list(shapes.groups)
     for name, values in expected.items():
@@ -89,7 +91,7 @@ def test_each_image_is_compared_with_those_who_annotated_it():
         masks = data.masks[index][data.present[index]][None]
         samples = _Threshold().sample(data.image[index : index + 1], 4).transpose(0, 1)
         one_hot = torch.nn.functional.one_hot(samples, 2).movedim(-1, 2).float()
-        for name, value in score(Evaluation(one_hot, masks), list(scores)).items():
+        for name, value in compute_metrics(Evaluation(one_hot, masks), list(scores)).items():
             assert scores[name][index] == value.item()
 
 

@@ -37,7 +37,7 @@ from probseg.datasets.cache.source import (
     chunked,
 )
 from probseg.datasets.formats.files import shorten
-from probseg.errors import DataError, OptionError
+from probseg.errors import DataError, NotPackedError, OptionError
 from probseg.options import check_choice
 from probseg.utils.atomic_files import WriteError, atomic_folder, leftovers, write_json
 from probseg.utils.progress import progress_bar
@@ -83,6 +83,7 @@ def open_or_pack(
     progress: bool | None = None,
     on_fault: OnFault = "refuse",
     retry: bool = False,
+    pack: bool = True,
 ) -> PackedDataset:
     """Open the cache of ``source`` at ``folder``; pack it first if it is missing or out of date.
 
@@ -96,25 +97,30 @@ def open_or_pack(
             leaves it out and keeps the reason in the cache's ``skipped``. A cache that left
             samples out is packed again under ``"refuse"``.
         retry: Pack such a cache again under ``"skip"`` too.
+        pack: Whether to pack data that are not packed yet, which may take minutes.
 
     Raises:
         DataError: The source cannot be read; no cache is left then.
+        NotPackedError: They are not packed, and ``pack`` is false.
         WriteError: The cache cannot be written.
         OptionError: ``on_fault`` is neither of the two.
     """
     check_choice("on_fault", on_fault, ON_FAULT)
     complete = retry or on_fault == "refuse"
     if (dataset := _open_current(folder, source.state, complete)) is None:
+        if not pack:
+            _first_faults(source, on_fault)
+            raise NotPackedError(f"{source.name} is not packed; pack=True packs it into {folder}")
         with _lock(folder):
             if (dataset := _open_current(folder, source.state, complete, warn=True)) is None:
                 for leftover in leftovers(folder):  # nobody else writes here while we hold the lock
                     shutil.rmtree(leftover, ignore_errors=True)
-                pack(source, folder, progress=progress, on_fault=on_fault)
+                pack_source(source, folder, progress=progress, on_fault=on_fault)
                 dataset = PackedDataset(folder)
     return dataset
 
 
-def pack(
+def pack_source(
     source: Source,
     folder: Path,
     *,
@@ -127,16 +133,14 @@ def pack(
         DataError: The source cannot be read or has no samples; nothing is left then.
         WriteError: The cache cannot be written.
     """
-    origin = f"{source.name} ({source.state.get('path', 'no file')})"
-    faults = Faults(origin, on_fault)
-    faults.add(source.faults(), last=True)
+    faults = _first_faults(source, on_fault)
     classes = source.classes  # which may be counted, before other processes get the source
     with atomic_folder(folder) as temporary:
         ids, groups = _write_arrays(source, temporary, faults, progress)
         faults.add([], last=True)
         if not ids:
             reasons = f"\n  {shorten(faults.lines)}" if faults.lines else ""
-            raise DataError(f"there are no samples to pack in {origin}{reasons}")
+            raise DataError(f"there are no samples to pack in {faults.origin}{reasons}")
         meta = {
             "schema": SCHEMA,
             "name": source.name,
@@ -151,7 +155,14 @@ def pack(
         }
         write_json(temporary / META, meta)
     if faults.lines:
-        logger.warning("%s: left out:\n  %s", origin, shorten(faults.lines))
+        logger.warning("%s: left out:\n  %s", faults.origin, shorten(faults.lines))
+
+
+def _first_faults(source: Source, on_fault: OnFault) -> Faults:
+    """Return the faults that show before any pixel is read."""
+    faults = Faults(f"{source.name} ({source.state.get('path', 'no file')})", on_fault)
+    faults.add(source.faults(), last=True)
+    return faults
 
 
 def _write_arrays(

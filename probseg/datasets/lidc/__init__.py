@@ -32,6 +32,7 @@ def lidc(
     cache: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     on_fault: OnFault = "refuse",
+    pack: bool = True,
 ) -> PackedDataset:
     """Return LIDC-IDRI as crops of nodules with four masks each, packed at the first use.
 
@@ -47,11 +48,13 @@ def lidc(
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
         on_fault: ``"refuse"`` to raise at faulty files, ``"skip"`` to leave their samples out.
+        pack: Whether to pack data that are not packed yet, which may take minutes.
 
     Raises:
         MissingDataError: There is no such data.
         DataError: The data are incomplete, damaged or unsafe; the message names the files.
         OptionError: There is no such layout, or the root has several.
+        NotPackedError: They are not packed, and ``pack`` is false.
         WriteError: The cache cannot be written.
 
     References:
@@ -66,7 +69,7 @@ def lidc(
         return PackedDataset(path)
     located = _find_layout(path, layout, caches)
     folder = _cache(caches, located.path, layout)
-    return open_or_pack(located.source(), folder, progress=progress, on_fault=on_fault)
+    return open_or_pack(located.source(), folder, progress=progress, on_fault=on_fault, pack=pack)
 
 
 class Located(NamedTuple):

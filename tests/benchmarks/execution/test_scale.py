@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves the folder out
@@ -235,7 +237,7 @@ def test_an_estimate_is_measured_and_leaves_nothing(arguments, tmp_path: Path, c
     assert main(arguments(tmp_path / "out", "--estimate")) == 0
     told = capsys.readouterr().out
     assert "GiB" in told
-    assert "3 to run, at most" in told
+    assert "3 to run, 0 finished; at most" in told
     assert not (tmp_path / "out").exists()
 
 
@@ -244,7 +246,44 @@ def test_an_estimate_without_data_says_so(arguments, tmp_path: Path, capsys) -> 
     (tmp_path / "data").mkdir()
     more = ["--data-root", str(tmp_path / "data"), "--estimate", "--datasets", "lidc"]
     assert main(arguments(tmp_path / "out", *more)) == 0
-    assert "no estimate: " in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "0 to run, 0 finished, 3 without data" in told
+    assert "not run: lidc: " in told
+
+
+@pytest.mark.usefixtures("quick_starts")
+def test_a_plan_packs_nothing_and_an_estimate_packs_what_the_run_then_reads(
+    arguments, tmp_path: Path, capsys
+) -> None:
+    folder, cache = tmp_path / "data", tmp_path / "cache"
+    write_folder(folder)
+    more = ["--datasets", "folder", "--data-root", str(folder)]
+    assert main(arguments(tmp_path / "out", *more, "--dry-run")) == 0
+    assert "3 to run, 0 finished" in capsys.readouterr().out
+    assert not list(cache.glob("folder-*/*"))
+    assert main(arguments(tmp_path / "out", *more, "--estimate")) == 0
+    assert "3 to run, 0 finished; at most" in capsys.readouterr().out
+    (packed,) = cache.glob("folder-*/meta.json")
+    made = packed.stat().st_mtime_ns
+    assert main(arguments(tmp_path / "out", *more, "--dry-run")) == 0
+    assert main(arguments(tmp_path / "out", *more)) == 0
+    assert packed.stat().st_mtime_ns == made
+    assert main(arguments(tmp_path / "out", *more, "--dry-run")) == 0
+    assert "0 to run, 3 finished" in capsys.readouterr().out
+
+
+def write_folder(root: Path) -> None:
+    for number in range(12):
+        rows, columns = np.mgrid[:16, :16]
+        for annotator in range(2):
+            disc = (rows - 8) ** 2 + (columns - 6 - annotator) ** 2 < number + 4
+            for kind, name, values in (
+                ("images", f"{number}.png", 200 * disc),
+                ("masks", f"{number}/{annotator}.png", disc),
+            ):
+                path = root / kind / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(values.astype(np.uint8)).save(path)
 
 
 def test_started_cells_come_in_the_order_of_the_plan(cells, tmp_path: Path) -> None:

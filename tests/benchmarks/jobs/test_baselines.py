@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from benchmarks.jobs.predictors import baseline_predictor
-from benchmarks.jobs.scoring import score
+from benchmarks.jobs.scoring import metrics
 from probseg.errors import DataError
 from probseg.interfaces import Batch, Evaluation
+from probseg.metrics.score_collector import ScoreCollector
 
 
 @pytest.fixture
@@ -26,6 +27,12 @@ def masks() -> torch.Tensor:
 def predicted(baseline: str, masks: torch.Tensor) -> list[Evaluation]:
     batch = Batch(torch.zeros(len(masks), 1, *masks.shape[2:]), masks)
     return baseline_predictor(baseline, 2)(batch, 0)["base"]
+
+
+def score(evaluations: list[Evaluation]) -> dict[str, torch.Tensor]:
+    collector = ScoreCollector(metrics(latent=False))
+    collector.add(*evaluations)
+    return {name: torch.from_numpy(values) for name, values in collector.values().items()}
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -35,7 +35,7 @@ def test_a_recorder_keeps_the_chosen_images_whatever_the_batch(dataset, tmp_path
 
     for size in (4, 21):
         recorder = PictureRecorder([5, 13])
-        score_dataset(predict, dataset, batch=size, watch=recorder.watch)
+        score_dataset(recorder.recording(predict), dataset, batch=size)
         path = tmp_path / f"{size}.npz"
         pictures.save(path, recorder.pictures)
         kept = pictures.load(path)

@@ -5,7 +5,7 @@ import torch
 
 import probseg
 from benchmarks.jobs.cells import Cell
-from benchmarks.jobs.predictors import ModelPredictor
+from benchmarks.jobs.predictors import ModelPredictor, make_sampler
 from benchmarks.jobs.provenance import GitState, Provenance
 from benchmarks.jobs.results import DataSummary, Result
 from benchmarks.reports.results_table import summarise
@@ -20,7 +20,7 @@ BATCH = SHAPES.batch(range(4, 8))
 
 def answers(model, **options):
     execution = choose_execution(TrainingSettings(device="cpu", precision="fp32"))
-    predict = ModelPredictor(model, 5, execution=execution, seed=3, **options)
+    predict = ModelPredictor(make_sampler(model, 5, execution=execution, seed=3), **options)
     return {name: found[0] for name, found in predict(BATCH, 4).items()}
 
 

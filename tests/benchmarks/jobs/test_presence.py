@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from benchmarks.jobs.predictors import baseline_predictor
-from benchmarks.jobs.scoring import PictureRecorder, choose_images, score, score_dataset
+from benchmarks.jobs.scoring import OF_SAMPLES, PictureRecorder, choose_images, score_dataset
 from probseg.interfaces import Batch, Evaluation, Sample
+from probseg.metrics.evaluation import compute_metrics
 
 
 class Partial:
@@ -56,20 +57,22 @@ def test_scores_are_those_of_each_image_with_the_annotators_it_has(who: str, siz
     predictor = predict if who == "model" else baseline_predictor(who, 2)
     scores = score_dataset(predictor, dataset, batch=size)["base"]
     for index in range(10):
-        answers = predictor(alone(dataset, index), index)["base"]
-        for name, value in score(list(answers)).items():
-            wanted = torch.tensor(value.item(), dtype=torch.float64)
+        predicted = predictor(alone(dataset, index), index)["base"]
+        each = [compute_metrics(evaluation, OF_SAMPLES) for evaluation in predicted]
+        for name in OF_SAMPLES:
+            wanted = torch.cat([values[name] for values in each]).mean()
             found = torch.tensor(scores[name][index], dtype=torch.float64)
             torch.testing.assert_close(found, wanted, equal_nan=True)
 
 
-def test_the_scorer_says_where_each_batch_begins() -> None:
+def test_the_predictor_is_told_where_each_batch_begins() -> None:
     dataset, starts = Partial(), []
 
-    def watch(start: int, batch: Batch, answers: object) -> None:
+    def noting(batch: Batch, start: int):
         starts.append((start, len(batch.image)))
+        return predict(batch, start)
 
-    score_dataset(predict, dataset, batch=4, watch=watch)
+    score_dataset(noting, dataset, batch=4)
     assert starts == [(0, 2), (2, 1), (3, 1), (4, 2), (6, 1), (7, 1), (8, 2)]
 
 
@@ -79,6 +82,6 @@ def test_pictures_show_the_annotators_that_there_are() -> None:
     spread = [float((s * (1 - s)).sum() / s.sum().sqrt()) for s in shares]
     assert choose_images(dataset, (1.0,)) == [max(range(10), key=spread.__getitem__)]
     recorder = PictureRecorder([2, 5])
-    score_dataset(predict, dataset, batch=4, watch=recorder.watch)
+    score_dataset(recorder.recording(predict), dataset, batch=4)
     for index in (2, 5):
         assert (recorder.pictures[index]["masks"] == alone(dataset, index).masks[0].numpy()).all()

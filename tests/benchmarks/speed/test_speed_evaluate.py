@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.jobs.scoring import score
+from benchmarks.jobs.scoring import OF_SAMPLES
 from benchmarks.speed import peer_metrics
 from benchmarks.speed.comparison import Disagreement, Settings
 from benchmarks.speed.evaluate import (
@@ -22,7 +22,7 @@ from benchmarks.speed.evaluate import (
 from benchmarks.speed.peer_metrics import DISTANCES, OVERLAPS
 from benchmarks.speed.timing import Machine
 from probseg.interfaces import Evaluation
-from probseg.metrics.evaluation import SharedEvaluation
+from probseg.metrics.evaluation import SharedEvaluation, compute_metrics
 from probseg.metrics.hausdorff import hausdorff_cost
 from probseg.metrics.kernels import iou_cost
 
@@ -97,4 +97,4 @@ def test_a_test_set_is_scored_batch_by_batch():
 
 
 def _scores(batch: Evaluation) -> list[torch.Tensor]:
-    return list(score([batch]).values())
+    return list(compute_metrics(batch, OF_SAMPLES).values())

@@ -89,9 +89,9 @@ def test_the_paper_profile_is_table_4(row: dict[str, str], model: str) -> None:
     assert (settings["augment"], settings["clip"]) == (True, 1)  # Table 5, appendix B
 
 
-def test_all_is_tables_1_and_2() -> None:
+def test_all_is_tables_1_and_2_and_the_embedded_data() -> None:
     suite = read_suite()
-    assert set(suite.all.datasets) == {row["dataset"] for row in TABLE_4}
+    assert set(suite.all.datasets) == {"contours", *(row["dataset"] for row in TABLE_4)}
     assert suite.all.models == ("punet", "2p-planar", "csae")
     assert suite.profiles["paper"].folds == [0, 1, 2]
 

@@ -21,7 +21,7 @@ from probseg.datasets.cache import packing
 from probseg.datasets.cache.dataset import ARRAYS
 from probseg.datasets.cache.packing import open_or_pack
 from probseg.datasets.cache.source import Record
-from probseg.errors import DataError, OptionError
+from probseg.errors import DataError, NotPackedError, OptionError
 from probseg.utils.atomic_files import WriteError
 
 
@@ -117,6 +117,19 @@ def test_an_image_that_nobody_annotated_is_no_sample(tmp_path: Path) -> None:
     dataset = open_or_pack(source, tmp_path / "rows", on_fault="skip")
     assert len(dataset) == 38 and "s3" not in dataset.ids and dataset.present.any(axis=1).all()
     assert dataset.spacing[:, 1].tolist() == [row for row in range(40) if row not in (3, 12)]
+
+
+def test_what_is_not_to_be_packed_is_opened_or_refused(tmp_path: Path) -> None:
+    log = tmp_path / "read"
+    with pytest.raises(NotPackedError, match="rows is not packed"):
+        open_or_pack(Rows(log=log), tmp_path / "rows", pack=False)
+    with pytest.raises(DataError, match="s-1: was never there"):
+        open_or_pack(Rows(faulty=frozenset([3])), tmp_path / "rows", pack=False)
+    assert not list(tmp_path.iterdir())
+    packed = open_or_pack(Rows(log=log), tmp_path / "rows")
+    read = log.read_bytes()
+    opened = open_or_pack(Rows(log=log), tmp_path / "rows", pack=False)
+    assert opened.fingerprint == packed.fingerprint and log.read_bytes() == read
 
 
 def test_an_unknown_way_with_faults_is_refused(tmp_path: Path) -> None:
