@@ -9,13 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import probseg
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.results import DataSummary
 from benchmarks.suite.settings import FOLDS, DataSettings
-from probseg.datasets.splits import Split, split
+from probseg.datasets.splits import Split, split, thin
 from probseg.options import named_parameters
 
 if TYPE_CHECKING:  # torch takes seconds, which a plan need not spend
@@ -102,15 +100,3 @@ def prepare(dataset: Dataset, settings: DataSettings, fold: int | None) -> Data:
         test=Subset(view, test),
         test_index=test,
     )
-
-
-def thin(indices: Sequence[int], limit: int | None, *, seed: int) -> list[int]:
-    """Return at most ``limit`` of the indices, drawn without replacement, in ascending order.
-
-    >>> thin([3, 5, 8], None, seed=0)
-    [3, 5, 8]
-    """
-    if limit is None or limit >= len(indices):
-        return list(indices)
-    chosen = np.random.default_rng(seed).choice(len(indices), size=limit, replace=False)
-    return [indices[i] for i in np.sort(chosen)]

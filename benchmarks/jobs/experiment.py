@@ -14,6 +14,7 @@ import torch
 import probseg
 from benchmarks.arguments import RunOptions
 from benchmarks.jobs import pictures, provenance, results
+from benchmarks.jobs.card import card_of
 from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.data import Data, dataset_of, prepare
 from benchmarks.jobs.output_folder import held, set_aside
@@ -23,6 +24,7 @@ from benchmarks.suite.settings import DataSettings, EvaluationSettings
 from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset
 from probseg.metrics.model_evaluation import Predictor
+from probseg.sharing.cards import FACTS
 from probseg.sharing.checkpoint import save
 from probseg.training.execution import choose_execution, deterministic
 from probseg.training.fitting import FitResult
@@ -72,7 +74,10 @@ def _run(cell: Cell, dataset: Dataset, options: RunOptions) -> results.Result:
     sweep(path.parent)
     try:
         with deterministic(options.device):
-            return results.write_result(path, _result(cell, dataset, options))
+            result = _result(cell, dataset, options)
+            if result.training:
+                card_of(result).write(path.with_name(FACTS))
+            return results.write_result(path, result)
     except WriteError:
         raise
     except Exception as error:

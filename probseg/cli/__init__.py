@@ -1,7 +1,8 @@
 """The command ``probseg``: each of its commands has a file in this folder, and is listed below.
 
-To add a command, write a file as ``check.py`` is one, with ``SUMMARY``, ``EXAMPLES``,
-``add_arguments`` and ``run``, and list it here.
+They stand in the order of a user's day: data, models, then the parts that models are made of. To
+add one, write a file as ``check.py`` is one, with ``SUMMARY``, ``EXAMPLES``, ``add_arguments`` and
+``run``, and list it here.
 """
 
 from __future__ import annotations
@@ -9,35 +10,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from probseg._version import __version__
-from probseg.cli import check, describe, evaluate, list, new_plugin, predict, score, show, train
+from probseg.cli import (
+    check,
+    describe,
+    evaluate,
+    list,
+    new_plugin,
+    predict,
+    score,
+    share,
+    show,
+    train,
+)
 from probseg.cli.command import Group, command_of, run_program
+from probseg.cli.data import DATA
 
 EXAMPLES = """
 examples:
-  probseg list                                  every part that is installed
-  probseg list projectors                       those of one kind
-  probseg show projector planar                 its options, its call, its source
-  probseg check projector planar                whether it does what every projector must do
-  probseg new-plugin radial --kind projector    a package of your own, with tests that pass
-  probseg describe csae --set latent_dim=8      parameters and FLOPs of a model, part by part
-  probseg train csae --data my-data --out run   from your images and masks to a model and scores
+  probseg data check my-data                    what your images and masks hold
+  probseg train csae --data my-data --out run   from images and masks to a model and its scores
   probseg evaluate run --data my-data           scores of a model
   probseg predict run scan.png --out predicted  samples, mean, deviation and contours
   probseg score --samples predicted --annotations my-data/masks
+  probseg share run shared --licence mit        the model with its card, in a folder
+  probseg list                                  every part that is installed
+  probseg show projector planar                 its options, its call, its source
+  probseg describe csae --set latent_dim=8      parameters and FLOPs of a model, part by part
+  probseg new-plugin radial --kind projector    a package of your own, with tests that pass
+  probseg check projector radial                whether it does what every projector must do
 
 A kind is a model, backbone, encoder, projector, divergence, decoder, dataset or metric, in the
 singular or in the plural. probseg COMMAND --help explains each command. Completion of commands,
 kinds and names: eval "$(register-python-argcomplete probseg)" in bash and zsh.
 
-Exit status: 0 done, 1 something does not hold or cannot be read, 2 the arguments are wrong.
+Exit status: 0 done, 1 something does not hold or cannot be read, 2 the arguments are wrong,
+130 interrupted.
 """
 
-_OF_PARTS = (list, show, check, new_plugin, describe)
-_OF_MODELS = (train, evaluate, predict, score)
+_OF_MODELS = (train, evaluate, predict, score, share)
+_OF_PARTS = (list, show, describe, new_plugin, check)
 PROBSEG = Group(
     name="probseg",
     summary="probabilistic segmentation models, and the parts that they are composed of",
-    commands=tuple(map(command_of, (*_OF_PARTS, *_OF_MODELS))),
+    commands=(DATA, *map(command_of, (*_OF_MODELS, *_OF_PARTS))),
     examples=EXAMPLES,
     version=f"probseg {__version__}",
 )

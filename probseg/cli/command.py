@@ -15,6 +15,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from probseg.cli.output import accept_any_character
 from probseg.cli.parser import Parser
 
 
@@ -105,6 +106,7 @@ def make_parser(program: Command | Group) -> Parser:
 
 def run_program(program: Command | Group, arguments: Sequence[str] | None = None) -> int:
     """Run a program with arguments (default: those of this process); return its exit status."""
+    accept_any_character()
     parser = make_parser(program)
     if "_ARGCOMPLETE" in os.environ:  # the shell asks what could come next
         import argcomplete

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from probseg.cli.opening import add_data, add_sections, open_data, parse_sections
 from probseg.cli.parser import Parser
 from probseg.options import check_integer
+
+if TYPE_CHECKING:
+    from probseg.interfaces import Dataset
 
 SUMMARY = "score a trained model on data that several people annotated"
 EXAMPLES = """
 examples:
   %(prog)s run --data my-data
   %(prog)s model.safetensors --data contours --part test --metrics ged hungarian-iou -n 100
+  %(prog)s benchmarks/out/cells/quick/lidc/csae/fold0-seed0-1716e0d8 \\
+      --data lidc --root DATA --crop 64
 
-MODEL is a checkpoint, a folder of save_pretrained, or the folder of probseg train. A group, such as
-a patient, is the unit of the intervals.
+MODEL is a checkpoint, a folder of save_pretrained, of probseg train or of a benchmark's cell. A
+group, such as a patient, is the unit of the intervals.
 """
 PARTS = ("all", "train", "validation", "test")
 CHECKPOINTS = ("model.safetensors", "best.safetensors")
@@ -28,6 +34,10 @@ def add_arguments(parser: Parser) -> None:
     add_data(parser)
     parser.add_argument(
         "--part", choices=PARTS, default="test", help="of the split of probseg train (test)"
+    )
+    parser.add_argument("--images", type=int, metavar="N", help="at most so many, drawn at random")
+    parser.add_argument(
+        "--crop", type=int, metavar="PIXELS", help="the middle only, as the benchmark crops"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of split and samples (0)")
     parser.add_argument("-n", type=int, default=16, metavar="N", help="samples an image (16)")
@@ -45,6 +55,9 @@ def run(options: argparse.Namespace) -> int:
     """Print the scores, and write them if there is a file to write to."""
     check_integer("--seed", options.seed, low=0)
     check_integer("-n", options.n)
+    for name in ("images", "crop"):
+        if (value := getattr(options, name)) is not None:
+            check_integer(f"--{name}", value)
     given = parse_sections(options.set, ("data",))
     from rich.console import Console
 
@@ -56,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         data = getattr(probseg.split(data, seed=options.seed), options.part)
     scores = probseg.evaluate(
         model,
-        data,
+        _view(data, options.images, options.crop),
         n=options.n,
         metrics=options.metrics,
         device=options.device,
@@ -68,6 +81,16 @@ def run(options: argparse.Namespace) -> int:
         scores.to_csv(options.out)
         console.print(f"every image's values are in {options.out}", highlight=False, markup=False)
     return 0
+
+
+def _view(data: Dataset, images: int | None, crop: int | None) -> Dataset:
+    """Return at most so many images, the same ones that the benchmark takes, and their middle."""
+    from probseg.datasets.splits import thin
+    from probseg.datasets.views import CentreCrop, Subset
+
+    if images is not None:
+        data = Subset(data, thin(range(len(data)), images, seed=0))
+    return CentreCrop(data, crop) if crop else data
 
 
 def checkpoint_of(path: Path) -> Path:

@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from probseg.cli.parser import Parser, add_set, parse_assignments
 from probseg.errors import OptionError
-from probseg.options import listing, unknown
+from probseg.options import listing, named_parameters, unknown
 from probseg.registry import registry
 
 if TYPE_CHECKING:
     from probseg.interfaces import Dataset
 
 
-def add_data(parser: Parser) -> None:
-    """Add ``--data`` and ``--root``."""
-    parser.add_argument(
-        "--data",
-        required=True,
-        metavar="FOLDER|NAME",
-        help="a folder of images/ and masks/, or the name of a data set (probseg list datasets)",
-    )
+def add_data(parser: Parser, name: str = "--data", **options: Any) -> None:
+    """Add ``--data``, or an argument of another ``name`` for the same, and ``--root``."""
+    if name.startswith("-"):
+        options["required"] = True
+    either = "a folder of images/ and masks/, or the name of a data set (probseg list datasets)"
+    parser.add_argument(name, metavar="FOLDER|NAME", help=either, **options)
     parser.add_argument(
         "--root", type=Path, metavar="DIR", help="where a named data set lies (or $PROBSEG_DATA)"
     )
@@ -49,19 +47,40 @@ def parse_sections(assignments: list[str], names: tuple[str, ...]) -> dict[str, 
     return {name: dict(given.get(name, {})) for name in names}
 
 
-def open_data(data: str, root: Path | None, options: Mapping[str, Any]) -> Dataset:
+def open_data(data: str, root: Path | None, options: Mapping[str, Any], **defaults: Any) -> Dataset:
     """Open the data set of a name, or of a folder.
+
+    Args:
+        data: The name or the folder.
+        root: Where a named data set lies.
+        options: Those of the data set.
+        **defaults: Options that are given to a data set that takes them.
 
     Raises:
         OptionError: It is neither.
         ProbsegError: It cannot be opened.
     """
+    check_data(data, root)
     datasets = registry("datasets")
-    if data in datasets:
-        where = {} if root is None else {"root": root}
-        dataset: Dataset = datasets.create(data, **where, **options)
-        return dataset
-    if not Path(data).exists():
-        raise OptionError(f"--data {data} is no folder; {unknown('data set', data, datasets)}")
-    dataset = datasets.create("folder", root=data, **options)
+    name = data if data in datasets else "folder"
+    if name != data:
+        defaults["root"] = data
+    elif root is not None:
+        defaults["root"] = root
+    takes = named_parameters(datasets[name])
+    chosen = {option: value for option, value in defaults.items() if option in takes}
+    dataset: Dataset = datasets.create(name, **{**chosen, **options})
     return dataset
+
+
+def check_data(data: str, root: Path | None) -> None:
+    """Check that there is a data set of a name, or a folder, and that the root exists.
+
+    Raises:
+        OptionError: They do not.
+    """
+    if data not in registry("datasets") and not Path(data).exists():
+        names = registry("datasets")
+        raise OptionError(f"there is no folder {data}, and {unknown('data set', data, names)}")
+    if root is not None and not root.exists():
+        raise OptionError(f"--root {root} does not exist; give the folder of the data sets")

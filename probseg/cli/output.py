@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
+from unicodedata import combining, normalize
 
 # imports are made to print only, since --help and completion must answer at once
 
+_NEAREST = {"–": "-", "−": "-", "×": "x", "·": "-", "±": "+-", "↓": "", "↑": "", "≤": "<="}
 _ROLE = re.compile(r":\w+:`~?([^`]*)`")
+
+
+def accept_any_character() -> None:
+    """Let stdout and stderr print what their encoding lacks by its nearest ASCII characters."""
+    codecs.register_error("probseg-nearest", _nearest)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="probseg-nearest")
+
+
+def _nearest(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    same = normalize("NFKD", "".join(_NEAREST.get(one, one) for one in text))
+    letters = (one for one in same if not combining(one))
+    return "".join(one if one.isascii() else "?" for one in letters), error.end
 
 
 def plain(text: str) -> str:
@@ -24,7 +45,8 @@ def print_json(data: Any) -> None:
     """Print plain data as JSON."""
     import json
 
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    unicode = sys.stdout.encoding.lower().startswith("utf")
+    print(json.dumps(data, indent=2, ensure_ascii=not unicode))
 
 
 def print_line(text: str, style: str = "") -> None:

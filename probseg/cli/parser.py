@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from probseg.errors import OptionError, ProbsegError, UnknownNameError
-from probseg.options import did_you_mean
+from probseg.options import did_you_mean, unknown
 from probseg.registry import KINDS, registry, singular
 from probseg.testing import CONTRACTS
 
@@ -20,6 +22,22 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and leave with status 2."""
         sys.exit(self.complain(message))
+
+    def parse_known_args(  # type: ignore[override]  # of three overloads
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse arguments, after a look for options that there are none of."""
+        words = sys.argv[1:] if args is None else list(args)
+        if not self._subparsers:  # whose commands look at their own options
+            self._check_options(words)
+        return super().parse_known_args(words, namespace)
+
+    def _check_options(self, words: list[str]) -> None:
+        known = self._option_string_actions
+        for word in itertools.takewhile(lambda word: word != "--", words):
+            option = word.partition("=")[0] if word.startswith("--") else word[:2]
+            if re.match("--?[a-z]", option) and not any(one.startswith(option) for one in known):
+                self.error(unknown("option", option, known))
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from probseg.cli.opening import add_data, add_sections, open_data, parse_sections
 from probseg.cli.parser import Parser
+from probseg.cli.share import card_of
 from probseg.errors import OptionError
 from probseg.options import check_integer, named_parameters
 from probseg.registry import registry
@@ -61,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     import probseg
+    from probseg.sharing.cards import FACTS
     from probseg.utils.devices import choose_device
 
     console = Console()
@@ -75,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
     scores = probseg.evaluate(model, parts.test, n=options.n, seed=options.seed)
     console.print(scores)
     scores.to_csv(options.out / "scores.csv")
+    card_of(scores, parts, settings).write(options.out / FACTS)
     _draw(model, parts.test, options.out / "samples.png", name=options.model)
     best = options.out / "best.safetensors"
     console.print(f"\nscores and pictures are in {options.out}; next:", highlight=False)

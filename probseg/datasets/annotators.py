@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from probseg.errors import DataError, OptionError
-from probseg.interfaces import Batch
+from probseg.interfaces import Batch, Dataset
 from probseg.options import did_you_mean, listing
 from probseg.utils.devices import to_device
 from probseg.utils.imports import require
@@ -165,6 +165,13 @@ def presence(masks: Tensor, present: Tensor | None) -> Tensor:
     if present is not None:
         return present.to(masks.device)  # a batch in training keeps it on the CPU
     return torch.ones(masks.shape[:2], dtype=torch.bool, device=masks.device)
+
+
+def annotator_names(dataset: Dataset) -> list[str]:
+    """Return the annotators' names in the order of the masks, or numbers if they have no names."""
+    names = getattr(dataset, "source_state", {}).get("annotators", ())
+    named = len(names) == dataset.annotators
+    return [str(name) for name in (names if named else range(dataset.annotators))]
 
 
 def _of_one(batch: Batch, number: int) -> Tensor:

@@ -94,6 +94,18 @@ def split(
     return Split(train, validation, tested, fold, folds, seed, by)
 
 
+def thin(indices: Sequence[int], limit: int | None, *, seed: int) -> list[int]:
+    """Return at most ``limit`` of the indices, drawn without replacement, in ascending order.
+
+    >>> thin([3, 5, 8], None, seed=0)
+    [3, 5, 8]
+    """
+    if limit is None or limit >= len(indices):
+        return list(indices)
+    chosen = np.random.default_rng(seed).choice(len(indices), size=limit, replace=False)
+    return [indices[i] for i in np.sort(chosen)]
+
+
 def _units(groups: Sequence[str], by: str) -> list[list[int]]:
     if by == "image":
         return [[index] for index in range(len(groups))]

@@ -144,6 +144,12 @@ def subset(dataset: Dataset, indices: Sequence[int]) -> Subset:
     return Subset(dataset, indices)
 
 
+def sample_name(dataset: Dataset, index: int) -> str:
+    """Return a sample's id if the data set has ids, else its group and index."""
+    ids = getattr(dataset, "ids", None)
+    return str(ids[index]) if ids is not None else f"{dataset.groups[index]} [{index}]"
+
+
 class Parts(NamedTuple):
     """The three parts of a data set."""
 

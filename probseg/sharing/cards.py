@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import nn
 
 from probseg._version import __version__
+from probseg.errors import CheckpointError
 from probseg.interfaces import Model
+from probseg.utils.atomic_files import write_json
+
+FACTS = "card.json"  # of a run, beside its model
 
 _NO_USE = (
     "Not stated by the author. Nothing here says that this model is fit for decisions about "
@@ -45,6 +51,14 @@ class Card:
     metrics: Mapping[str, float] = field(default_factory=dict)
     measured_on: str | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self, file: Path) -> None:
+        """Write the facts as JSON, for :func:`read_card`.
+
+        Raises:
+            WriteError: The file cannot be written.
+        """
+        write_json(file, {name: fact for name, fact in vars(self).items() if fact})
 
     def text(self, model: Model) -> str:
         """Return the card of a model in Markdown, with the metadata that hubs read."""
@@ -87,6 +101,22 @@ class Card:
         how = self.measured_on or "How they were measured is not stated."
         rounded = {name: f"{value:.4g}" for name, value in self.metrics.items()}
         return f"{how}\n\n{_table(rounded, 'metric', 'value')}"
+
+
+def read_card(file: Path) -> Card:
+    """Return the card that :meth:`Card.write` wrote, or one without facts if there is no file.
+
+    Raises:
+        CheckpointError: It is damaged.
+    """
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        metrics = {name: float(value) for name, value in facts.get("metrics", {}).items()}
+        return Card(**{**facts, "metrics": metrics, "provenance": {**facts.get("provenance", {})}})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{file} is damaged ({error}); remove it, and the card says less"
+        ) from error
 
 
 def _example(model: Model) -> str:

@@ -1,11 +1,12 @@
 """The command as a whole: it explains itself at once, and names the nearest right argument."""
 
+import io
 import time
 
 import pytest
 
 import probseg
-from probseg.cli import PROBSEG
+from probseg.cli import PROBSEG, main
 from probseg.cli.command import Command, Group, run_program
 from probseg.errors import DataError, OptionError
 
@@ -48,6 +49,37 @@ def test_a_wrong_command_gets_the_nearest_right_one(command):
     assert stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("train csae --otu run", "did you mean '--out'?"),
+        ("evaluate run --data x --metric=ged --roots=y", "did you mean '--root'?"),
+        ("score -m 3", "no option is called '-m'"),
+    ],
+)
+def test_a_wrong_option_gets_the_nearest_right_one(command, line, hint):
+    status, _, stderr = command(*line.split())
+    assert status == 2 and hint in stderr and stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", "3x4 - e ... +-1 ?"),
+        ("cp1252", "3×4 – é … ±1 ?"),
+        ("utf-8", "3×4 – é … ±1 日"),
+    ],
+)
+def test_a_console_gets_the_nearest_characters_that_it_has(monkeypatch, encoding, shown):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", stream)
+    assert run_program(SAY, ["3×4 – é … ±1 日"]) == 0
+    assert main(["list", "projectors"]) == 0
+    stream.flush()
+    output = stream.buffer.getvalue().decode(encoding)
+    assert output.splitlines()[0] == shown and "planar" in output
+
+
 def test_the_version_is_the_packages(command):
     assert command("--version")[1].strip() == f"probseg {probseg.__version__}"
 
@@ -86,8 +118,6 @@ def test_the_entry_point_is_the_command():
     import tomllib
     from importlib.metadata import EntryPoint
     from pathlib import Path
-
-    from probseg.cli import main
 
     file = Path(__file__).resolve().parents[2] / "pyproject.toml"
     scripts = tomllib.loads(file.read_text(encoding="utf-8"))["project"]["scripts"]

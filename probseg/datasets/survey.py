@@ -10,13 +10,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from probseg.datasets.annotators import presence
 from probseg.datasets.cache.source import chunked
 from probseg.interfaces import Batch, Dataset
 
-BATCH = 64
-FAR, CLOSE = 0.1, 0.5  # IoU with the others, and among the others, of an annotator who stands apart
-ELSEWHERE = "the same image in another group: a split may leak"
-AGAIN = "the same image again in its group"
+_BATCH = 64
+_FAR, _CLOSE = (
+    0.1,
+    0.5,
+)  # IoU with the others, and among the others, of an annotator who stands apart
+_ELSEWHERE = "the same image in another group: a split may leak"
+_AGAIN = "the same image again in its group"
 
 
 class Measures(NamedTuple):
@@ -50,7 +54,7 @@ class Survey:
 def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None) -> Survey:
     """Read a data set once; ``advance`` gets the number of images of each batch that is done."""
     parts, digests = [], []
-    for indices in chunked(range(len(dataset)), BATCH):
+    for indices in chunked(range(len(dataset)), _BATCH):
         batch = dataset.batch(indices)
         parts.append(measure(batch, dataset.classes))
         images = [image.contiguous().numpy().tobytes() for image in batch.image]
@@ -74,9 +78,8 @@ def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None
 
 def measure(batch: Batch, classes: int) -> Measures:
     """Measure each image of a batch."""
-    image, masks, present = batch
-    if present is None:
-        present = torch.ones(masks.shape[:2], dtype=torch.bool)
+    image, masks = batch.image, batch.masks
+    present = presence(masks, batch.present)
     iou, foreground = pairwise_iou(masks, classes), masks > 0
     empty = ~foreground.flatten(2).any(2)
     edges = (foreground[..., 0, :], foreground[..., -1, :], foreground[..., 0], foreground[..., -1])
@@ -105,7 +108,7 @@ def duplicates(digests: Sequence[bytes], groups: Sequence[str]) -> dict[str, lis
     for index, key in enumerate(digests):
         if len(groups_of[key]) > 1:
             shared = len(set(groups_of[key])) > 1
-            repeated.setdefault(ELSEWHERE if shared else AGAIN, []).append(index)
+            repeated.setdefault(_ELSEWHERE if shared else _AGAIN, []).append(index)
     return repeated
 
 
@@ -164,7 +167,7 @@ def stands_apart(iou: Tensor, drew: Tensor) -> Tensor:
     totals, counts = values.nansum(2), values.isfinite().sum(2)
     others_total = totals.sum(1, keepdim=True) - 2 * totals
     others_count = counts.sum(1, keepdim=True) - 2 * counts
-    return (totals / counts < FAR) & (others_total / others_count > CLOSE)
+    return (totals / counts < _FAR) & (others_total / others_count > _CLOSE)
 
 
 def _of_others(iou: Tensor, chosen: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from benchmarks.data.survey import (
+from probseg.datasets.survey import (
     mean_over_pairs,
     pairwise_iou,
     stands_apart,

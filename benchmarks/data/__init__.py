@@ -1,1 +1,0 @@
-"""The data sets as they lie on this disk: checked, looked at, packed."""

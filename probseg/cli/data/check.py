@@ -1,0 +1,220 @@
+"""``probseg data check``: what data hold, beside what is expected, and what looks wrong."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from probseg.cli.opening import add_data, add_sections, check_data, open_data, parse_sections
+from probseg.cli.output import print_line, print_rows
+from probseg.cli.parser import Parser
+from probseg.errors import MissingDataError, OptionError, ProbsegError
+from probseg.options import named_parameters
+from probseg.registry import registry
+
+if TYPE_CHECKING:
+    from probseg.datasets.survey import Survey
+    from probseg.interfaces import Dataset
+
+SUMMARY = "tell what data hold, and which samples deserve a look"
+EXAMPLES = """
+examples:
+  %(prog)s my-data
+  %(prog)s my-data --set data.size=256 data.classes=3
+  %(prog)s lidc qubiq-brain-growth --root DATA
+      beside the numbers of the paper's Table 3
+  %(prog)s --root DATA
+      every data set that lies in DATA, and how to get the others
+
+Exit status 1: a file cannot be read, an image holds NaN, a mask holds an unknown class, or what was
+asked for is missing. Whatever else is told may be right.
+"""
+TABLE3 = Path(__file__).with_name("table3.toml")
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of ``check``."""
+    add_data(parser, "data", nargs="*")
+    add_sections(parser, ("data",))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check data sets; return 1 if one is damaged, or was named and is missing."""
+    given = parse_sections(options.set, ("data",))["data"]
+    chosen = options.data or _names(options.root)
+    for data in chosen:
+        check_data(data, options.root)
+    wanted = bool(options.data)
+    sound = all([_check(data, options.root, given, wanted=wanted) for data in chosen])
+    if sound and len(options.data) == 1:
+        root = ["--root", str(options.root)] if options.root else []
+        data = shlex.join([*options.data, *root, *(["--set", *options.set] if given else [])])
+        print_line(f"next: probseg data preview --out sheet.png {data}")
+        print_line(f"      probseg train csae --out run --data {data}")
+    return int(not sound)
+
+
+def _names(root: Path | None) -> list[str]:
+    """Return the names of all data sets; without a root, of those that need none."""
+    datasets = registry("datasets")
+    if root is not None or os.environ.get("PROBSEG_DATA"):
+        return list(datasets)
+    print_line("there is no --root DIR, and no $PROBSEG_DATA: only data sets that need none\n")
+    return [name for name in datasets if "root" not in named_parameters(datasets[name])]
+
+
+def _check(data: str, root: Path | None, given: Mapping[str, Any], *, wanted: bool) -> bool:
+    """Check one data set, print what there is to say and return whether it is sound.
+
+    One that is missing is not, if it is ``wanted``.
+    """
+    from probseg.utils.atomic_files import WriteError
+
+    try:
+        return _report(data, open_data(data, root, given, on_fault="skip"))
+    except WriteError:
+        raise
+    except MissingDataError as error:
+        print_line(f"not here: {data}: {error}\n", style="red" if wanted else "dim")
+        return not wanted
+    except OptionError as error:
+        print_line(f"not checked: {data}: {error}\n", style="red")
+    except ProbsegError as error:
+        print_line(f"damaged: {data}: {error}\n", style="red")
+    return False
+
+
+def _report(data: str, dataset: Dataset) -> bool:
+    from probseg.datasets.cache.dataset import PackedDataset
+    from probseg.datasets.formats.files import shorten
+    from probseg.datasets.survey import survey
+    from probseg.utils.progress import progress_bar
+
+    if isinstance(dataset, PackedDataset):
+        dataset.verify()
+    with progress_bar(f"checking {data}", len(dataset)) as advance:
+        result = survey(dataset, advance)
+    print_line(f"{data} · {dataset.provenance}", "bold")
+    _print_facts(result)
+    _print_annotators(result)
+    _print_findings(result)
+    if skipped := getattr(dataset, "skipped", ()):
+        print_line(f"left out, {len(skipped):,} in all:\n  {shorten(skipped)}", style="red")
+    print_line("")
+    return not (result.damaged or skipped)
+
+
+class Fact(NamedTuple):
+    """One line about a data set."""
+
+    what: str
+    value: str
+    paper: str = ""  # the paper's value, where Table 3 has one
+    differs: str = ""
+
+
+def paper_numbers() -> dict[str, Mapping[str, Any]]:
+    """Return the rows of the paper's Table 3 by the name of the data set, some with a note."""
+    import tomllib
+
+    return tomllib.loads(TABLE3.read_text(encoding="utf-8"))
+
+
+def _print_facts(survey: Survey) -> None:
+    paper = paper_numbers().get(survey.dataset.name, {})
+    facts = list(_table3_facts(survey, paper))
+    if paper:
+        print_rows(facts, ("what", "value", "paper, Table 3", ""))
+        print_line("\n".join(filter(None, [paper.get("note", ""), ""])))
+        facts = []
+    print_rows([fact[:2] for fact in [*facts, *_details(survey)]], ("what", "value"))
+
+
+def _table3_facts(survey: Survey, paper: Mapping[str, Any]) -> Iterator[Fact]:
+    dataset = survey.dataset
+    values = {
+        "samples": len(dataset),
+        "groups": len(set(dataset.groups)),
+        "size": survey.size,
+        "annotators": dataset.annotators,
+        "channels": dataset.channels,
+    }
+    for what, value in values.items():
+        here, there = _show(value), _show(paper.get(what, ""))
+        yield Fact(what, here, there, "" if there in ("", here) else "differs")
+
+
+def _show(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else "×".join(map(str, value))
+
+
+def _details(survey: Survey) -> Iterator[Fact]:
+    measures, groups = survey.measures, Counter(survey.dataset.groups).values()
+    yield Fact("samples a group", _span(min(groups), max(groups)))
+    counts = sorted(Counter(measures.present.sum(1).tolist()).items(), reverse=True)
+    annotators = ", ".join(f"{annotators} in {count:,}" for annotators, count in counts)
+    yield Fact("annotators a sample", annotators)
+    yield Fact("classes", str(survey.dataset.classes))
+    lowest, highest = measures.lowest.min(), measures.highest.max()
+    yield Fact("intensities", _span(f"{lowest:.3g}", f"{highest:.3g}"))
+    if (spacing := _spacing(survey)) is not None:
+        yield Fact("spacing", spacing)
+    masks, empty = int(measures.present.sum()), int(measures.empty.sum())
+    yield Fact("empty masks", f"{empty:,} of {masks:,} ({empty / max(masks, 1):.1%})")
+    drawn = measures.area[measures.present & ~measures.empty]
+    yield Fact("area of the others", f"{drawn.mean():.2%} of the image" if len(drawn) else "–")
+    yield Fact("mean pairwise IoU", f"{measures.iou.nanmean():.3f} (two empty masks score 1)")
+    yield Fact("", f"{measures.iou_drawn.nanmean():.3f} (pairs of two empty masks left out)")
+
+
+def _span(low: object, high: object) -> str:
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _spacing(survey: Survey) -> str | None:
+    import numpy as np
+
+    spacing = np.asarray(getattr(survey.dataset, "spacing", np.empty((0, 2))))
+    finite = spacing[np.isfinite(spacing).all(axis=1)]
+    if not len(finite):
+        return None
+    return f"{_span(f'{finite.min():.3g}', f'{finite.max():.3g}')} mm in {len(finite):,} samples"
+
+
+def _print_annotators(survey: Survey) -> None:
+    """Print how much each annotator annotated, and how far they are from the others."""
+    from probseg.datasets.annotators import annotator_names
+
+    measures = survey.measures
+    print_line("")
+    print_rows(
+        [
+            (
+                name,
+                f"{measures.present[:, index].sum():,}",
+                f"{measures.empty[:, index].sum():,}",
+                f"{measures.iou_others[:, index].nanmean():.3f}".replace("nan", "–"),
+            )
+            for index, name in enumerate(annotator_names(survey.dataset))
+        ],
+        ("annotator", "annotated", "empty", "mean IoU with the others"),
+    )
+
+
+def _print_findings(survey: Survey) -> None:
+    """Print damaged and suspicious samples, if there are some."""
+    from probseg.datasets.views import sample_name
+
+    damaged = {f"damaged: {what}": samples for what, samples in survey.damaged.items()}
+    rows = [
+        (what, f"{len(samples):,}", ", ".join(sample_name(survey.dataset, i) for i in samples[:3]))
+        for what, samples in {**damaged, **survey.suspicious}.items()
+    ]
+    if rows:
+        print_line("")
+        print_rows(rows, ("worth a look", "samples", "such as"))
