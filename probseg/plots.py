@@ -77,7 +77,7 @@ def sample_sheet(
         colours: Of some models; the others' are chosen.
 
     References:
-        Figures 5 to 8 of the paper.
+        Figures 5 to 8 of the cSAE paper.
     """
     grey = np.asarray(image, dtype=float)
     grey = grey[0] if grey.ndim == 3 else grey
@@ -252,7 +252,7 @@ def gini_curves(
         colours: Of some models; the others' are chosen.
 
     References:
-        Figures 3 and 4 of the paper.
+        Figures 3 and 4 of the cSAE paper.
     """
     wide = min(max(len(panels), 1), columns)
     high = -(-max(len(panels), 1) // wide)

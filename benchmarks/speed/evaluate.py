@@ -135,9 +135,9 @@ def _notes(comparison: Comparison, task: Task, images: int, dataset: Dataset) ->
         )
     if task.peers is DISTANCES:
         notes.append(
-            f"{', '.join(SURFACES)} measure between surfaces, eq. 16 between all foreground "
-            "pixels, so that some distances differ. Pairs with an empty mask are not given to "
-            "others, which raise or return inf, nan or 0."
+            f"{', '.join(SURFACES)} measure between surfaces, eq. (16) of docs/method.md between "
+            "all foreground pixels, so that some distances differ. Pairs with an empty mask are "
+            "not given to others, which raise or return inf, nan or 0."
         )
     return notes
 

@@ -9,6 +9,8 @@ from latex2mathml.converter import convert
 
 _BLOCK = re.compile(r"^\.\. math::\s*(?P<latex>.+?)(?=\n\n|\Z)", re.M | re.S)
 _INLINE = re.compile(r":math:`(?P<latex>[^`]+)`")
+_EQUATION = re.compile(r"\beq\. \((?P<number>\d+)\) of\s+docs/method\.md")
+_PAGE = re.compile(r"\bdocs/(?P<page>[a-z-]+)\.md\b")
 _ROLE = re.compile(r":(?:class|func|meth|mod|attr|data):`~?(?P<name>[^`]+)`")
 
 
@@ -22,13 +24,17 @@ class SphinxNotation(Extension):
 
 
 def as_markdown(text: str) -> str:
-    """Return a docstring without roles and directives.
+    """Return a docstring without roles and directives, with links to the pages that it cites.
 
     >>> as_markdown("See :func:`gini`.")
     'See `gini`.'
+    >>> as_markdown("The index, eq. (20) of docs/method.md.")
+    'The index, [eq. (20)](../method.md#eq-20).'
     """
     text = _BLOCK.sub(lambda m: convert(_joined(m["latex"]), display="block"), text)
     text = _INLINE.sub(lambda m: convert(m["latex"]), text)
+    text = _EQUATION.sub(r"[eq. (\g<number>)](../method.md#eq-\g<number>)", text)
+    text = _PAGE.sub(r"[\g<page>](../\g<page>.md)", text)
     return _ROLE.sub(lambda m: f"`{m['name']}`", text)
 
 

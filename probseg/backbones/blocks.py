@@ -1,4 +1,4 @@
-"""Convolution blocks that the paper's networks share."""
+"""Convolution blocks that the U-Net and the encoders share."""
 
 from __future__ import annotations
 

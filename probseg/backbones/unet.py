@@ -1,4 +1,4 @@
-"""The paper's U-Net (Ronneberger et al., 2015; widths of Kohl et al., 2018)."""
+"""The U-Net of Ronneberger et al., 2015, with the widths of Kohl et al., 2018."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class UNet(nn.Module):
         in_channels: C of the image.
         channels: Widths of the levels, from full resolution down.
         convolutions: 3x3 convolutions a level.
-        norm: ``None`` (the paper), ``"batch"``, ``"group"`` or ``"instance"``.
+        norm: ``None`` (as published), ``"batch"``, ``"group"`` or ``"instance"``.
 
     Raises:
         OptionError: No level, or an unknown normalisation.

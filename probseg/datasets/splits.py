@@ -72,7 +72,7 @@ def split(
         folds: Number of folds.
         seed: Seed of the assignment to folds; the test set does not depend on it.
         by: ``"patient"``, so that a group is on one side only, or ``"image"``, which mixes the
-            images of a patient, as the paper's words taken literally.
+            images of a patient.
         test: Share of the groups (images) in the test set: the first in natural order of their
             names, which sorts p2 before p10 (the first in the data set's order).
 

@@ -26,7 +26,7 @@ _importing = Lock()
 
 
 class Sinkhorn:
-    r"""The Sinkhorn divergence, eq. (11), between samples of q and p, one number per image.
+    r"""The Sinkhorn divergence, eq. (11) of docs/method.md, between samples of q and p.
 
     .. math:: S_\epsilon(q, p) = W_\epsilon(q, p) - \tfrac12 (W_\epsilon(q, q) + W_\epsilon(p, p))
 
@@ -50,7 +50,7 @@ class Sinkhorn:
 
     References:
         Feydy et al., "Interpolating between Optimal Transport and MMD using Sinkhorn
-        Divergences", AISTATS 2019; settings of the paper's appendix B.
+        Divergences", AISTATS 2019; settings in docs/reproduce.md.
     """
 
     def __init__(

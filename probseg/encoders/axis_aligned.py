@@ -26,7 +26,7 @@ class AxisAligned(nn.Module):
         latent_dim: L.
         channels: Widths of the levels.
         convolutions: 3x3 convolutions a level.
-        norm: ``None`` (the paper), ``"batch"``, ``"group"`` or ``"instance"``.
+        norm: ``None`` (as published), ``"batch"``, ``"group"`` or ``"instance"``.
         log_scale_bound: Largest absolute value of log sigma.
 
     Raises:

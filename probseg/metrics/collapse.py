@@ -55,7 +55,7 @@ def latent_statistics(
 
     A latent dimension is active where the annotation moves the posterior's mean, as in
     :func:`probseg.metrics.latent.active_units`. The prior here depends on the image, so the mean
-    is taken in its units, ``(μ_q − μ_p) / σ_p``; with the prior N(0, I) of the paper that is
+    is taken in its units, ``(μ_q − μ_p) / σ_p``; with the prior N(0, I) of Burda et al. that is
     the mean itself.
 
     Args:

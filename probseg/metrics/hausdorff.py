@@ -29,7 +29,7 @@ def hausdorff_cost(
     classes: int = 2,
     one_empty: OneEmpty = "diagonal",
 ) -> Tensor:
-    """Return the Hausdorff distance (eq. 16) of every pair, in pixels.
+    """Return the Hausdorff distance, eq. (16) of docs/method.md, of every pair, in pixels.
 
     ``max(max_c d(c, Ĉ), max_ĉ d(ĉ, C))`` over *all* foreground pixels C and Ĉ (libraries that take
     only their surfaces differ sometimes). Zero where both are empty. With more than two classes
@@ -43,8 +43,8 @@ def hausdorff_cost(
         predictions: Label maps (B, N, H, W), integer classes; 0 is background.
         annotations: Label maps (B, A, H, W), integer classes.
         classes: How many classes there are, background included.
-        one_empty: The distance where one mask is empty and the other is not, which eq. 16 leaves
-            undefined: ``"diagonal"`` is the image's, √(H² + W²), more than any two pixels'
+        one_empty: The distance where one mask is empty and the other is not, which the equation
+            leaves undefined: ``"diagonal"`` is the image's, √(H² + W²), more than any two pixels'
             distance; a number of pixels; or ``"nan"``.
 
     Returns:

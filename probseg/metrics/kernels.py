@@ -26,7 +26,7 @@ class LabelKernel(Protocol):
 
 
 def iou_cost(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -> Tensor:
-    """Return one minus the intersection over union (eq. 14) of every pair.
+    """Return 1 − IoU, eq. (14) of docs/method.md, of every pair.
 
     ``1 − TP / (TP + FP + FN)``; zero where both are empty. With more than two classes it is the
     mean over the foreground classes, each with that rule.
@@ -50,7 +50,7 @@ def iou_cost(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -
 
 
 def dice_cost(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -> Tensor:
-    """Return one minus the Dice score (eq. 15) of every pair.
+    """Return 1 − Dice, eq. (15) of docs/method.md, of every pair.
 
     ``1 − 2 TP / (2 TP + FP + FN)``; its arguments, result, errors and rules for empty maps and for
     several classes are those of :func:`iou_cost`.
@@ -61,7 +61,7 @@ def dice_cost(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) 
 def cross_entropy_cost(
     probabilities: Tensor, annotations: Tensor, /, *, epsilon: float = EPSILON
 ) -> Tensor:
-    """Return the cross-entropy (eq. 19) of every pair, as the mean over pixels.
+    """Return the cross-entropy, eq. (19) of docs/method.md, of every pair: the mean over pixels.
 
     ``−(1 / HW) Σ_ij log max(p_ij(y_ij), ε)``. The clamp keeps a certain and wrong pixel finite: at
     the default it costs 23 log 2 = 15.9 nats. Background counts like the other classes.

@@ -18,7 +18,7 @@ Spectrum = Literal["scale", "variance"]
 
 
 def gini(values: Tensor) -> Tensor:
-    """Return the Gini index (eq. 20), the sparsity of a vector of singular values.
+    """Return the Gini index of singular values, eq. (20) of docs/method.md: how unequal they are.
 
     ``1 − 2 Σ_k (σ_k / ‖σ‖₁) (L − k + ½) / L`` with σ in ascending order, k from 1 to L.
 
@@ -114,7 +114,8 @@ class Gini:
     """The Gini index of the prior's singular values, see :func:`gini`.
 
     Args:
-        of: Whether to take the Normal's scales σ or its variances σ²; the paper leaves it open.
+        of: Whether to take the Normal's scales σ or its variances σ²; the cSAE paper leaves it
+            open.
     """
 
     of: Spectrum = "scale"

@@ -24,11 +24,11 @@ Costs = NDArray[np.float64]
 
 
 def wasserstein(cost: Tensor) -> Tensor:
-    """Return the empirical Wasserstein metric (eq. 13) of each image, as a mean.
+    """Return the empirical Wasserstein metric Ŵ, eq. (13) of docs/method.md, of each image.
 
     ``Ŵ_k = min_γ Σ_na γ_na k_na`` over couplings γ of the two uniform sets, that is, the mean cost
     of the matched pairs. Where one set's size divides the other's, the smaller set is repeated and
-    γ is an optimal assignment, as in the paper; otherwise γ is the exact optimal transport between
+    γ is an optimal assignment; otherwise γ is the exact optimal transport between
     the two. Both give the same number where both apply.
 
     Args:
@@ -39,10 +39,6 @@ def wasserstein(cost: Tensor) -> Tensor:
 
     Raises:
         InputError: The cost has another shape, or a value that is not finite.
-
-    References:
-        Retained Singular Values in Probabilistic Image Segmentation with Normalizing Flows and
-        Optimal Transport, section 4.2.
 
     >>> wasserstein(torch.tensor([[[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]])).item()
     0.25

@@ -55,9 +55,9 @@ class LatentVariableModel(ProbabilisticModel):
 
     .. math:: L = -\log p(y | \hat z, x) + \sum_i w_i D_i(q, p), \quad \hat z \sim \hat q
 
-    Training decodes a sample of the projected posterior; sampling decodes the base prior and
-    needs no projector (eq. 12 of the paper). Every method takes images (B, C, H, W) of any H and W
-    and labels (B, H, W) of integer classes, and raises an ``InputError`` for others.
+    Training decodes a sample of the projected posterior, eq. (12) of docs/method.md; sampling
+    decodes the base prior and needs no projector. Every method takes images (B, C, H, W) of any H
+    and W and labels (B, H, W) of integer classes, and raises an ``InputError`` for others.
 
     Args:
         parts: The networks.
@@ -94,9 +94,10 @@ class LatentVariableModel(ProbabilisticModel):
     def loss(
         self, image: Tensor, label: Tensor, *, generator: Generator | None = None
     ) -> dict[str, Tensor]:
-        """Return the weighted terms of the training objective, eq. (12); their sum is minimised.
+        """Return the weighted terms of the training objective, eq. (12) of docs/method.md.
 
-        They are ``"cross_entropy"`` and one scalar for each penalty, multiplied by its weight.
+        Their sum is minimised. They are ``"cross_entropy"`` and one scalar for each penalty,
+        multiplied by its weight.
         """
         image = self._image(image, values=False)
         label = self._label(label, image, values=False)

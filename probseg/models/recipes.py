@@ -266,6 +266,6 @@ two_step_planar = Recipe(
 )
 csae = Recipe(
     "csae",
-    "Conditional Sinkhorn Auto-Encoder: both densities projected, KL on the base, eq. (12).",
+    "Conditional Sinkhorn Auto-Encoder: both densities projected, eq. (12) of docs/method.md.",
     Choices(projector="planar", divergence="sinkhorn", gamma=10.0),
 )

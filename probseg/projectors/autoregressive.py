@@ -155,7 +155,7 @@ def _piece(index: Tensor, x: Tensor, y: Tensor, slopes: Tensor) -> Piece:
 
 
 def _forward(x: Tensor, piece: Piece) -> tuple[Tensor, Tensor]:
-    """Return the spline's value and the logarithm of its slope, eq. (4) and (5) of the paper."""
+    """Return the spline's value and the logarithm of its slope, eq. (4) and (5) of Durkan et al."""
     theta = (x - piece.left) / piece.width
     rise = piece.secant * theta.pow(2) + piece.start * (theta * (1 - theta))
     outputs = piece.bottom + piece.height * rise / _denominator(theta, piece)
@@ -163,7 +163,7 @@ def _forward(x: Tensor, piece: Piece) -> tuple[Tensor, Tensor]:
 
 
 def _inverse(y: Tensor, piece: Piece) -> tuple[Tensor, Tensor]:
-    """Return where the spline is y and the logarithm of the inverse's slope, eq. (6) to (8)."""
+    """Return the inverse at y and the logarithm of its slope, eq. (6) to (8) of Durkan et al."""
     above = y - piece.bottom
     bend = above * (piece.start + piece.end - 2 * piece.secant)
     a = bend + piece.height * (piece.secant - piece.start)

@@ -1,4 +1,4 @@
-"""Amortised planar flows (Rezende & Mohamed, 2015), the projectors of the paper."""
+"""Amortised planar flows (Rezende & Mohamed, 2015), the projectors of the cSAE."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _IDENTITY_DOT = math.log(math.e - 1)  # softplus of it is one, so that u_hat van
 
 
 class PlanarStep(Transform):  # type: ignore[misc]  # nflows has no types
-    r"""One planar step, eq. (2), whose parameters are an affine function of the context.
+    r"""One planar step, eq. (2) of docs/method.md, with parameters affine in the context.
 
     .. math::
         f(z) = z + \hat u \tanh(w^\top z + b), \quad
@@ -29,7 +29,7 @@ class PlanarStep(Transform):  # type: ignore[misc]  # nflows has no types
         context_features: Width of the context.
 
     References:
-        Rezende & Mohamed, "Variational Inference with Normalizing Flows", ICML 2015, eq. 10 and
+        Rezende & Mohamed, "Variational Inference with Normalizing Flows", ICML 2015, eq. (10) and
         appendix A.1.
     """
 
@@ -79,7 +79,7 @@ class PlanarStep(Transform):  # type: ignore[misc]  # nflows has no types
 
 
 def planar(features: int, context_features: int, *, steps: int = 2) -> Flow:
-    """Return a planar flow of ``steps`` steps; the paper takes two.
+    """Return a planar flow of ``steps`` steps; the cSAE has two.
 
     Args:
         features: L.

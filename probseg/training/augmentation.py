@@ -1,4 +1,4 @@
-"""The random transformations of Table 5, applied to image and masks together."""
+"""Random transformations of image and masks together: Table 5 in docs/reproduce.md."""
 
 from __future__ import annotations
 

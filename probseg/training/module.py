@@ -150,7 +150,7 @@ class TrainingModule(LightningModule):
         return terms
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam with the L2 penalty of the paper, all parameters updated by one kernel."""
+        """Adam with its L2 penalty, all parameters updated by one kernel."""
         settings = self.settings
         optimizer = Adam(
             self.parameters(),

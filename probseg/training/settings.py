@@ -16,26 +16,26 @@ Precision = Literal["auto", "bf16", "fp32"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """The settings of one training run; the paper's for LIDC-IDRI (Table 4) where it states them.
+    """The settings of one training run; most are those of docs/reproduce.md for LIDC-IDRI.
 
     Args:
         learning_rate: Step size of Adam.
-        schedule: "constant" (the paper), or "cosine": the step size falls to zero at max_steps
+        schedule: "constant" (the cSAE paper), or "cosine": the step size falls to zero at max_steps
             along half a period of a cosine, which a short run needs to settle.
         weight_decay: Coefficient of the L2 penalty that Adam adds to the gradient.
         batch_size: Images a step.
         micro_batch: Images at a time, whose gradients add up to the step's; "auto" bounds the
             memory on a CPU. Batch normalisation takes its statistics from these images, so "auto"
             does not cut the batch where there is any.
-        max_steps: Optimizer steps after which training ends at the latest. The paper names no
-            limit and stops early; the benchmark's full profile sets 200,000.
+        max_steps: Optimizer steps after which training ends at the latest. The cSAE
+            paper names no limit and stops early; the benchmark's profile "paper" sets 200,000.
         patience: Validation rounds without a lower validation loss before training stops.
         validate_every: Steps between two validation rounds; None is once per pass over the data.
-        clip: Largest norm of the gradient of all parameters together (appendix B).
+        clip: Largest norm of the gradient of all parameters together.
         annotator: Whose annotation to learn from: one drawn anew for each image and step
-            ("random", the paper), the "majority" of each pixel, the consensus of "staple", or an
+            ("random"), the "majority" of each pixel, the consensus of "staple", or an
             annotator's number; see :func:`probseg.datasets.annotators.annotation`.
-        augment: Whether to apply the random transformations of Table 5.
+        augment: Whether to apply the random transformations listed in docs/reproduce.md.
         precision: "bf16" computes under autocast; "auto" does where the machine has fast bf16.
         channels_last: Whether images and weights lie channels last in memory; "auto" on CPUs and
             where the machine has fast bf16.

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import dedent
 from typing import NamedTuple
 
 import pytest
@@ -14,19 +15,34 @@ collect_ignore = ["mutation.py"]  # a script; mutmut, which it needs, is there f
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(
-    r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<code>.*?)^```$', re.M | re.S
+    r"^(?:<!-- not run: (?P<why>.+?) -->\n\n?)?"
+    r'^(?P<indent> *)```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n'
+    r"(?P<code>.*?)^(?P=indent)```$",
+    re.M | re.S,
 )
+SNIPPET = re.compile(r'^--8<-- "([^":]+)"$', re.M)
 
 
 class Block(NamedTuple):
     language: str
     title: str  # the file that the block shows, or ""
     code: str
+    line: int  # of the page, where the code begins
+    not_run: str  # the reason that the page gives, or ""
 
 
 def _blocks(page: str) -> list[Block]:
     text = (ROOT / page).read_text(encoding="utf-8")
-    return [Block(m["language"], m["title"] or "", m["code"]) for m in FENCE.finditer(text)]
+    found = [_block(text, match) for match in FENCE.finditer(text)]
+    fences = len(re.findall(r"^ *```", text, re.M))
+    assert 2 * len(found) == fences, f"{page} has a block without a language or without an end"
+    return found
+
+
+def _block(text: str, match: re.Match[str]) -> Block:
+    code = SNIPPET.sub(lambda m: (ROOT / m[1]).read_text(encoding="utf-8"), dedent(match["code"]))
+    line = text.count("\n", 0, match.start("code")) + 1
+    return Block(match["language"], match["title"] or "", code, line, match["why"] or "")
 
 
 def _run(*arguments: str, cwd: Path, path: Sequence[Path] = ()) -> str:
