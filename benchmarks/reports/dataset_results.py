@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Values = NDArray[np.float64]
 Groups = NDArray[np.str_]
 Training = tuple[int, int]  # fold and seed
+# in a history: the prior's Gini index, which models without a prior lack, and the loss
+GINI, LOSS = "prior/gini", "validation/loss"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class DatasetResults:
 
     def curves(self, row: str) -> Mapping[Training, Curve]:
         """Return fold and seed to the Gini index over one training of a row."""
-        by_training = {training_of(r): gini_curve(r) for r in self.rows.get(row, ())}
+        by_training = {training_of(r): training_curve(r, GINI) for r in self.rows.get(row, ())}
         return {training: curve for training, curve in by_training.items() if training and curve}
 
     def paired(
@@ -116,18 +118,18 @@ def _scores(result: Result, metric: str, variant: str) -> dict[int, float]:
     return {image: value for image, value in pairs if value is not None}
 
 
-def gini_curve(result: Result) -> Curve | None:
-    """Return steps, and the Gini index of the prior at each, if the model has a prior."""
-    pairs = [(record["step"], record.get("prior/gini")) for record in result.history]
-    defined = [(step, gini) for step, gini in pairs if step is not None and gini is not None]
-    return ([step for step, _ in defined], [gini for _, gini in defined]) if defined else None
+def training_curve(result: Result, name: str) -> Curve | None:
+    """Return steps, and what the history has of a name at each, if it has anything."""
+    pairs = [(record["step"], record.get(name)) for record in result.history]
+    defined = [(step, value) for step, value in pairs if step is not None and value is not None]
+    return ([step for step, _ in defined], [value for _, value in defined]) if defined else None
 
 
-def gini_panels(results: Iterable[Result]) -> dict[str, dict[str, list[Curve]]]:
-    """Return data set to row to one curve a cell, of the rows whose prior has a Gini index."""
+def training_curves(results: Iterable[Result], name: str) -> dict[str, dict[str, list[Curve]]]:
+    """Return data set to row to one curve a cell, of the rows whose history has the name."""
     panels: dict[str, dict[str, list[Curve]]] = {}
     for result in results:
-        curve = gini_curve(result)
+        curve = training_curve(result, name)
         if curve:
             panel = panels.setdefault(result.experiment.dataset, {})
             panel.setdefault(result.experiment.row, []).append(curve)

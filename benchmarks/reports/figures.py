@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from benchmarks.jobs.pictures import Picture
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis import paper
-from benchmarks.reports.dataset_results import gini_panels
+from benchmarks.reports.dataset_results import GINI, training_curves
 from benchmarks.reports.runs import RowPictures, shared_pictures
 from probseg.plots import (
     ANNOTATOR,
@@ -64,7 +64,7 @@ def write_figures(results: Sequence[Result], out: Path, *, folder: Path) -> None
     Raises:
         WriteError: The disk is full or read-only.
     """
-    panels = gini_panels(results)
+    panels = training_curves(results, GINI)
     if panels:
         write_figure(out / "gini.png", gini_curves(panels, colours=COLOURS))
     for number, names in GINI_FIGURES.items():

@@ -61,12 +61,13 @@ def write(run: RunResults, out: Path, *, folder: Path | None = None) -> list[Tab
 
 def _analysis_texts(analysis: Analysis) -> dict[str, str]:
     texts = {
-        "verdicts.md": verdicts_markdown(analysis.verdicts),
-        "verdicts.csv": _csv(_VERDICT, analysis.verdicts),
         "paired-tests.csv": _csv(_TEST, chain.from_iterable(e.tests for e in analysis.evidence)),
         "correlations.csv": _correlations_csv(analysis),
         "statistics.md": "\n\n".join("\n\n".join(_section(e)) for e in analysis.evidence) + "\n",
     }
+    if analysis.verdicts:
+        texts["verdicts.md"] = verdicts_markdown(analysis.verdicts)
+        texts["verdicts.csv"] = _csv(_VERDICT, analysis.verdicts)
     if analysis.paper:
         tables = [paper_table(table) for table in analysis.paper]
         needs = "% needs \\usepackage{booktabs,graphicx}\n"

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.nn import functional
 
 from probseg.datasets.annotators import choose_annotator, complete
@@ -154,11 +155,9 @@ class Sampler:
         image, masks, _ = self.place(batch)
         with self.autocast():
             samples = self.sample(image, start)
-            if not hasattr(self.model, "prior"):
-                return Evaluation(samples, masks)
             label = choose_annotator(masks, self.generator(start)).long()
-            densities = self.model.prior(image), self.model.posterior(image, label)
-        return Evaluation(samples, masks, *densities)
+            densities = _densities(self.model, image, label)
+        return Evaluation(samples, masks, **densities)
 
     def place(self, batch: Batch) -> Batch:
         """Return a batch on the device."""
@@ -211,6 +210,16 @@ def _evaluating(model: Any, device: torch.device) -> Iterator[torch.device]:
         yield device
     finally:
         model.to(before).train(training)
+
+
+def _densities(model: Any, image: Tensor, label: Tensor) -> dict[str, Distribution]:
+    """Return the prior and the posterior, if the model has them."""
+    densities = {}
+    if hasattr(model, "prior"):
+        densities["prior"] = model.prior(image)
+    if hasattr(model, "posterior"):
+        densities["posterior"] = model.posterior(image, label)
+    return densities
 
 
 def _probabilities(samples: Tensor, image: Tensor, n: int, model: Any) -> Tensor:

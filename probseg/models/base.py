@@ -20,7 +20,9 @@ class ProbabilisticModel(nn.Module):
 
     A subclass defines :meth:`terms` and :meth:`draw`, which get the features of its ``backbone``.
     Inputs are checked, padded to the backbone's stride and cropped again, and all random numbers
-    come from the caller's generator. It may define :meth:`loss` and :meth:`sample` instead.
+    come from the caller's generator. Under autocast the backbone computes in bfloat16, and
+    ``terms`` and ``draw`` in the precision of the weights. A subclass may define :meth:`loss` and
+    :meth:`sample` instead.
 
     Args:
         spec: Plain data such that ``build(**spec)`` gives the same architecture.
@@ -43,10 +45,11 @@ class ProbabilisticModel(nn.Module):
     def features(self, image: Tensor) -> Tensor:
         """Return the backbone's features (B, F, H, W) of a checked image (B, C, H, W) of any size.
 
-        A model without a ``backbone`` returns here what :meth:`terms` and :meth:`draw` are to get.
+        They are of the type of the weights, also under autocast. A model without a ``backbone``
+        returns here what :meth:`terms` and :meth:`draw` are to get.
         """
         backbone: Any = self.backbone
-        return cropped(backbone(padded(image, backbone.stride)), image)
+        return cropped(backbone(padded(image, backbone.stride)), image).to(image.dtype)
 
     def terms(self, features: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Return weighted scalar terms, whose sum is minimised, given a label (B, H, W)."""
@@ -73,7 +76,7 @@ class ProbabilisticModel(nn.Module):
         label = self._label(label, image)
         with self._networks_seeded(generator, image):
             features = self.features(image)
-        with seeded(generator, image.device):
+        with _autocast_off(image), seeded(generator, image.device):
             return self.terms(features, label)
 
     @torch.no_grad()
@@ -91,7 +94,7 @@ class ProbabilisticModel(nn.Module):
         image, count = self._image(image, values=True), checked_count(n)
         with self._networks_seeded(generator, image):
             features = self.features(image)
-        with seeded(generator, image.device):
+        with _autocast_off(image), seeded(generator, image.device):
             return self.draw(features, count)
 
     def forward(
@@ -124,6 +127,10 @@ _DETERMINISTIC = {"probseg", "segmentation_models_pytorch", "timm", "torch", "to
 
 def _library(module: nn.Module) -> str:
     return type(module).__module__.partition(".")[0]
+
+
+def _autocast_off(image: Tensor) -> AbstractContextManager[None]:
+    return torch.autocast(image.device.type, enabled=False)
 
 
 def checked_count(n: int) -> int:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from probseg.registry import KINDS, registry
 
 Part = str | Mapping[str, Any] | Callable[..., Any]
 """A registered name, a mapping ``{"name": ..., **options}`` or a constructor."""
+
+PRECISELY = (
+    "in float32 under bf16 autocast, computed within torch.autocast(device_type, enabled=False)"
+)
 
 Make = Callable[..., Any]  # takes the options that a model gives, returns the part
 Check = Callable[[Part], None]
@@ -56,10 +62,11 @@ class Contract:
             body(self._maker(part))
         except _BrokenError as broken:
             expected, actual = broken.args
-            raise ContractError(f"{subject}: expected {expected}, got {actual}") from None
+            reason = f"{subject}: expected {expected}, got {actual}"
+            raise ContractError(reason) from broken.__cause__
         except Exception as error:  # whatever a part may raise, it should not
-            reason = f"{type(error).__name__}: {error}"
-            raise ContractError(f"{subject}: expected no error, got {reason}") from error
+            reason = f"{subject}: expected no error, got {_in_words(error)}"
+            raise ContractError(reason) from error
 
     def _maker(self, part: Part) -> Make:
         if callable(part):
@@ -72,6 +79,38 @@ def expect(holds: bool | Tensor, expected: str, actual: object) -> None:
     """Fail the running check unless ``holds``."""
     if not bool(holds):
         raise _BrokenError(expected, actual)
+
+
+@contextmanager
+def expect_success(expected: str) -> Iterator[None]:
+    """Fail the running check, with what was expected, where the block raises an error."""
+    try:
+        yield
+    except _BrokenError:
+        raise
+    except Exception as error:
+        raise _BrokenError(expected, _in_words(error)) from error
+
+
+def expect_precision(tensors: Mapping[str, Tensor]) -> None:
+    """Fail the running check unless all are finite, in single precision or double."""
+    for name, tensor in tensors.items():
+        precise = tensor.dtype in (torch.float32, torch.float64)
+        expect(precise, f"{name} {PRECISELY}", tensor.dtype)
+        expect(tensor.isfinite().all(), f"{name} that is finite", "NaN or infinity")
+
+
+def expect_spread(density: Distribution, of: str) -> None:
+    """Fail the running check unless a density has a finite mean, and a scale that trains."""
+    told = "which reports on the latent space read; a class of your own may define them"
+    with expect_success(f"a density with mean and stddev, {told}"):
+        mean, spread = density.mean.detach(), density.stddev.detach()
+    finite = mean.isfinite().all() and spread.isfinite().all()
+    heavy = "a Student-t has both above two degrees of freedom"
+    expect(finite, f"a finite mean and standard deviation {of}; {heavy}", "NaN or infinity")
+    good = (spread > 1e-6).all() and (spread < 1e6).all()
+    actual = f"{float(spread.min()):.3g} to {float(spread.max()):.3g}"
+    expect(good, f"a standard deviation within 1e-6 and 1e6 {of}", actual)
 
 
 def expect_shape(tensor: Tensor, shape: tuple[int, ...], what: str) -> None:
@@ -97,6 +136,15 @@ def expect_gradients(part: Any, loss: Tensor) -> None:
     expect(not missing, "a gradient for every parameter", f"none for {', '.join(missing)}")
     bad = [name for name, gradient in named.items() if not gradient.isfinite().all()]
     expect(not bad, "finite gradients", f"NaN or infinity in {', '.join(bad)}")
+
+
+def expect_same_weights(make: Callable[[], Any], read: Callable[[Any], Tensor]) -> None:
+    """Fail the running check unless a ``state_dict`` holds all that makes two parts differ."""
+    first, second = evaluating(make()), evaluating(make())
+    if isinstance(first, nn.Module):
+        second.load_state_dict(first.state_dict())
+    told = "the same output from the same weights, all of which are in a module's state_dict"
+    expect_close(read(second), read(first), told)
 
 
 def expect_separate_images(
@@ -137,6 +185,23 @@ def evaluating(part: Any) -> Any:
     return part.eval() if isinstance(part, nn.Module) else part
 
 
+def autocast() -> AbstractContextManager[None]:
+    """Compute as ``fit`` does where bf16 is fast; CPUs without it are only slower."""
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+def channels_last(tensor: Tensor) -> Tensor:
+    """Return an image (B, C, H, W) in the memory layout of ``fit``, of which ``view`` is unsure."""
+    return tensor.contiguous(memory_format=torch.channels_last)
+
+
+def as_fitted(part: Any) -> Any:
+    """Return the part in training mode, with its weights in the memory layout of ``fit``."""
+    if not isinstance(part, nn.Module):
+        return part
+    return part.train().to(memory_format=torch.channels_last)
+
+
 def repeatable(draw: Callable[[], Tensor]) -> Tensor:
     """Return what a function draws, with the same random numbers in every call."""
     torch.manual_seed(1)
@@ -145,6 +210,10 @@ def repeatable(draw: Callable[[], Tensor]) -> Tensor:
 
 class _BrokenError(Exception):
     """An expectation that does not hold: what was expected, and the actual value."""
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def _part_name(part: Part) -> str:

@@ -16,18 +16,25 @@ from torch.distributions import (
     AffineTransform,
     Distribution,
     Independent,
+    MultivariateNormal,
     Normal,
+    StudentT,
     TransformedDistribution,
 )
 
 from probseg.testing.contract import (
     Contract,
     Make,
+    as_fitted,
+    autocast,
     double,
     expect,
     expect_close,
     expect_gradients,
+    expect_precision,
+    expect_same_weights,
     expect_shape,
+    expect_success,
     perturbed,
     repeatable,
 )
@@ -55,18 +62,39 @@ def samples_have_their_shapes(make: Make) -> None:
 @projectors
 def log_prob_is_exact(make: Make) -> None:
     """``log q(f(z)) = log p(z) - log |det J|``, with J from automatic differentiation."""
+    _expect_exact(_projector(make), _context(), _normal)
+
+
+@projectors
+def every_base_is_projected(make: Make) -> None:
+    """A base need not be Normal: the log-probability is exact for others too.
+
+    A projector reads ``rsample`` and ``log_prob`` of its base and nothing else.
+    """
     projector, context = _projector(make), _context()
-    mean = _mean().requires_grad_()
-    base = _normal(mean)
-    projected = projector(base, context)
-    sample = repeatable(projected.rsample)
-    actual = projected.log_prob(sample)
-    # The base sample is its mean plus noise, so the Jacobian in the mean is the map's.
-    rows = [torch.autograd.grad(y.sum(), mean, retain_graph=True)[0] for y in sample.unbind(-1)]
-    logdet = torch.linalg.slogdet(torch.stack(rows, dim=1)).logabsdet
-    expected = base.log_prob(repeatable(base.rsample)) - logdet
-    # nflows' splines move a knot by 1e-6 while they look for the bin
-    expect_close(actual, expected, "log p(z) - log |det J| of the sample", tolerance=1e-5)
+    for base_of in (_student_t, _correlated):
+        with expect_success(f"to project {base_of(_mean())}, by its rsample and log_prob alone"):
+            _expect_exact(projector, context, base_of)
+
+
+@projectors
+def projector_weights_are_all_there_is(make: Make) -> None:
+    """A second projector with the first one's ``state_dict`` gives the same samples."""
+    base, context = _normal(_mean()), _context()
+    expect_same_weights(lambda: _projector(make), lambda part: _first(part(base, context)))
+
+
+@projectors
+def projected_as_fit_runs_it(make: Make) -> None:
+    """Under bf16 autocast samples and log-probabilities of a float32 base are in float32."""
+    projector = as_fitted(make(features=LATENT, context_features=CONTEXT))
+    with autocast():
+        projected = projector(_normal(_mean().float()), _context().float())
+        sample = projected.rsample()
+    log_prob = projected.log_prob(sample)
+    apart = projected.rsample((2,))  # as divergences draw, with autocast switched off
+    expect_precision({"a sample": sample, "log_prob": log_prob, "another sample": apart})
+    expect_gradients(projector, sample.square().sum() + log_prob.sum())
 
 
 @projectors
@@ -152,13 +180,19 @@ def gradients_reach_both_sides(make: Make) -> None:
 
 
 @divergences
-def takes_projected_densities(make: Make) -> None:
-    """Densities without a closed form, as projectors give them, are compared all the same."""
+def takes_densities_of_every_kind(make: Make) -> None:
+    """Densities need not be Normal, nor have a closed form: all have ``rsample`` and ``log_prob``.
+
+    Projectors give such densities, and so do the encoders of plugins.
+    """
     divergence = make()
-    q, p = (_projected(_normal(_mean() + shift)) for shift in (0.0, 1.0))
-    actual = divergence(q, p)
-    expect_shape(actual, (BATCH,), "a divergence")
-    expect(actual.isfinite().all(), "finite numbers", actual.tolist())
+    for density_of in (_projected, _student_t, _correlated):
+        q, p = (density_of(_mean() + shift) for shift in (0.0, 1.0))
+        told = f"a number for {type(q).__name__} too, from rsample and log_prob, which all have"
+        with expect_success(told), torch.no_grad():  # as in validation
+            actual = divergence(q, p)
+        expect_shape(actual, (BATCH,), "a divergence")
+        expect(actual.isfinite().all(), "finite numbers", actual.tolist())
 
 
 @divergences
@@ -171,6 +205,23 @@ def divergence_reaches_every_parameter(make: Make) -> None:
 def _projector(make: Make) -> Any:
     # Away from its start, where a flow is nearly the identity and hides its mistakes.
     return perturbed(double(make(features=LATENT, context_features=CONTEXT)))
+
+
+def _expect_exact(
+    projector: Any, context: Tensor, base_of: Callable[[Tensor], Distribution]
+) -> None:
+    mean = _mean().requires_grad_()
+    base = base_of(mean)
+    projected = projector(base, context)
+    sample = repeatable(projected.rsample)
+    actual = projected.log_prob(sample)
+    # The base sample is its mean plus noise, so the Jacobian in the mean is the map's.
+    rows = [torch.autograd.grad(y.sum(), mean, retain_graph=True)[0] for y in sample.unbind(-1)]
+    logdet = torch.linalg.slogdet(torch.stack(rows, dim=1)).logabsdet
+    expected = base.log_prob(repeatable(base.rsample)) - logdet
+    # nflows' splines move a knot by 1e-6 while they look for the bin
+    told = "log p(z) - log |det J| of the sample, where log p is the base's own log_prob"
+    expect_close(actual, expected, told, tolerance=1e-5)
 
 
 def _context(batch: int = BATCH) -> Tensor:
@@ -204,8 +255,19 @@ def _normal(mean: Tensor, scale: float | Tensor = 0.5) -> Distribution:
     return Independent(Normal(mean, torch.as_tensor(scale).to(mean).expand_as(mean)), 1)
 
 
-def _projected(base: Distribution) -> Distribution:
-    return TransformedDistribution(base, AffineTransform(0.5, 2.0, event_dim=1, cache_size=1))
+def _student_t(mean: Tensor) -> Distribution:
+    return Independent(StudentT(torch.full_like(mean, 2.5), mean, torch.full_like(mean, 0.5)), 1)
+
+
+def _correlated(mean: Tensor) -> Distribution:
+    covariance = 0.2 * torch.eye(LATENT).to(mean) + 0.1
+    return MultivariateNormal(mean, covariance.expand(len(mean), -1, -1))
+
+
+def _projected(mean: Tensor) -> Distribution:
+    return TransformedDistribution(
+        _normal(mean), AffineTransform(0.5, 2.0, event_dim=1, cache_size=1)
+    )
 
 
 def _at(divergence: Any, mean: Tensor, shift: float) -> Tensor:

@@ -8,23 +8,33 @@ logits (..., B, K, H, W).
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from probseg.registry import registry
 from probseg.testing.contract import (
+    PRECISELY,
     Contract,
     Make,
+    as_fitted,
+    autocast,
+    channels_last,
     double,
     evaluating,
     expect,
     expect_close,
     expect_dependence,
     expect_gradients,
+    expect_precision,
+    expect_same_weights,
     expect_separate_images,
     expect_shape,
+    expect_spread,
+    expect_success,
 )
 
 backbones = Contract("backbone")
@@ -33,6 +43,7 @@ decoders = Contract("decoder")
 
 BATCH, CHANNELS, FEATURES, LATENT, CLASSES, HEIGHT, WIDTH = 2, 3, 6, 5, 3, 8, 12
 DECODER = {"in_channels": FEATURES, "latent_dim": LATENT, "classes": CLASSES}
+WIDTHS = (torch.bfloat16, torch.float32)  # of features under autocast
 SMALLEST_SIDE = 48  # of a backbone's image in pixels, more than its deepest level needs
 
 
@@ -44,6 +55,7 @@ def features_have_the_size_of_the_image(make: Make) -> None:
     for height, width in [(side, 2 * side), (2 * side, side)]:
         features = backbone(torch.rand(2, CHANNELS, height, width))
         expect_shape(features, (2, backbone.out_channels, height, width), "features")
+        expect(features.dtype == torch.float32, "float32 features of such images", features.dtype)
 
 
 @backbones
@@ -69,14 +81,25 @@ def features_reach_every_parameter(make: Make) -> None:
 
 
 @backbones
+def features_are_learnt_as_fit_runs_it(make: Make) -> None:
+    """Under bf16 autocast, images and weights in channels-last, features and gradients are finite.
+
+    There ``x.reshape`` works where ``x.view`` does not, and tensors are in bfloat16 or float32.
+    """
+    backbone = as_fitted(make(in_channels=CHANNELS))
+    with autocast():
+        features = backbone(channels_last(_images(backbone)))
+    expect(features.dtype in WIDTHS, "features in bfloat16 or float32", features.dtype)
+    expect_gradients(backbone, features.float().square().mean())
+
+
+@backbones
 def weights_are_all_there_is(make: Make) -> None:
     """A second backbone with the first one's ``state_dict`` gives the same features."""
-    first, second = make(in_channels=CHANNELS), make(in_channels=CHANNELS)
-    expect(isinstance(first, nn.Module), "a torch.nn.Module", type(first).__name__)
-    second.load_state_dict(first.state_dict())
-    images = _images(first)
-    expected, actual = first.eval()(images), second.eval()(images)
-    expect_close(actual, expected, "the same features from the same weights")
+    backbone = make(in_channels=CHANNELS)
+    expect(isinstance(backbone, nn.Module), "a torch.nn.Module", type(backbone).__name__)
+    images = _images(backbone)
+    expect_same_weights(partial(make, in_channels=CHANNELS), lambda part: part(images))
 
 
 @encoders
@@ -98,10 +121,7 @@ def scale_is_positive_and_bounded(make: Make) -> None:
     encoder = _encoder(make)
     for magnitude in (0.0, 1.0, 1e3, 1e6):
         density, _ = encoder(magnitude * torch.randn(4, CHANNELS, 16, 16))
-        spread = density.stddev.detach()
-        good = bool((spread > 1e-6).all() and (spread < 1e6).all())
-        actual = f"{float(spread.min()):.3g} to {float(spread.max()):.3g}"
-        expect(good, f"a standard deviation within 1e-6 and 1e6 at images of {magnitude:g}", actual)
+        expect_spread(density, of=f"at images of {magnitude:g}")
 
 
 @encoders
@@ -125,8 +145,42 @@ def density_reaches_every_parameter(make: Make) -> None:
     """A sample of the density and the context depend on every parameter."""
     encoder = make(in_channels=CHANNELS, latent_dim=LATENT)
     density, context = encoder(torch.rand(2, CHANNELS, 16, 16))
-    loss = density.rsample().square().sum() + context.square().sum()
-    expect_gradients(encoder, loss)
+    advice = "give a mixture one by the straight-through Gumbel-softmax"
+    with expect_success(f"a density with rsample, through which gradients flow; {advice}"):
+        sample = density.rsample()
+    expect_gradients(encoder, sample.square().sum() + context.square().sum())
+
+
+@encoders
+def encoder_weights_are_all_there_is(make: Make) -> None:
+    """A second encoder with the first one's ``state_dict`` gives the same density and context."""
+    images = torch.rand(2, CHANNELS, 16, 16)
+    expect_same_weights(lambda: _encoder(make), lambda part: _density(part, images))
+
+
+@encoders
+def density_is_compared_with_another(make: Make) -> None:
+    """The registered ``"kl"`` between the densities of two images is finite, either way."""
+    encoder, divergence = _encoder(make), registry("divergences").create("kl")
+    densities = [encoder(4 * torch.randn(2, CHANNELS, 16, 16))[0] for _ in range(2)]
+    for q, p in (densities, densities[::-1]):
+        with expect_success("densities to compare, by rsample and log_prob"):
+            number = divergence(q, p)
+        told = "a finite KL divergence between two images, whose densities have the same support"
+        expect(number.isfinite().all(), told, number.tolist())
+
+
+@encoders
+def density_is_learnt_as_fit_runs_it(make: Make) -> None:
+    """Under bf16 autocast, images and weights in channels-last, the density is in float32."""
+    encoder = as_fitted(make(in_channels=CHANNELS, latent_dim=LATENT))
+    with autocast():
+        density, context = encoder(channels_last(torch.rand(2, CHANNELS, 16, 24)))
+    with expect_success(f"samples {PRECISELY}"):
+        sample = density.rsample()
+        log_prob = density.log_prob(sample)
+    expect_precision({"a context": context, "a sample": sample, "log_prob": log_prob})
+    expect_gradients(encoder, sample.square().sum() + log_prob.sum() + context.square().sum())
 
 
 @decoders
@@ -175,6 +229,31 @@ def logits_reach_every_parameter(make: Make) -> None:
     expect_gradients(decoder, decoder(_features(), _latent(2)).square().sum())
 
 
+@decoders
+def decoder_weights_are_all_there_is(make: Make) -> None:
+    """A second decoder with the first one's ``state_dict`` gives the same logits."""
+    features, latent = _features(), _latent(2)
+    expect_same_weights(lambda: _decoder(make), lambda part: part(features, latent))
+
+
+@decoders
+def logits_are_learnt_as_fit_runs_it(make: Make) -> None:
+    """Under bf16 autocast, with features in channels-last, logits and gradients are finite.
+
+    Features come in bfloat16 or in float32, latent samples in float32.
+    """
+    decoder = as_fitted(make(**DECODER))
+    for width in WIDTHS:
+        features, latent = channels_last(_features().to(width)), _latent(2).float()
+        with autocast():
+            logits = decoder(features, latent)
+            with torch.no_grad():
+                sampled = decoder(features, latent)
+        expect_shape(sampled, tuple(logits.shape), "logits without gradients")
+        expect(sampled.isfinite().all(), "finite logits", "NaN or infinity")
+        expect_gradients(decoder, logits.float().square().sum())
+
+
 def _side(backbone: object) -> int:
     stride = getattr(backbone, "stride", None)
     positive = isinstance(stride, int) and stride > 0
@@ -194,7 +273,8 @@ def _encoder(make: Make) -> Any:
 
 def _density(encoder: Any, images: Tensor) -> Tensor:
     density, context = encoder(images)
-    return torch.cat([density.mean, density.stddev, context], dim=-1)
+    at_zero = density.log_prob(images.new_zeros(len(images), LATENT))
+    return torch.cat([at_zero[:, None], context], dim=-1)
 
 
 def _decoder(make: Make) -> Any:

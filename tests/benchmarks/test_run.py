@@ -60,8 +60,7 @@ def test_a_run_leaves_results_tables_and_pictures(finished_run: Path) -> None:
     assert len(done) == 4 + 3
     names = {path.name for path in finished_run.iterdir()} - {"cells"}
     sheets = {f"samples-ambiguous-shapes-{n}.png" for n in range(1, 4)}
-    statistics = {"verdicts.md", "verdicts.csv", "statistics.md"}
-    statistics |= {"paired-tests.csv", "correlations.csv"}
+    statistics = {"statistics.md", "paired-tests.csv", "correlations.csv"}
     assert names == {
         "run.json",
         "table.md",

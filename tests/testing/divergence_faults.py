@@ -106,7 +106,11 @@ FAULTS = {
         "equal_points_are_at_distance_zero": [Offset],
         "grows_with_the_distance": [WrongSign, Saturates],
         "gradients_reach_both_sides": [OneSided],
-        "takes_projected_densities": [ClosedFormOnly, OneNumberOfProjected, OverflowsOnProjected],
+        "takes_densities_of_every_kind": [
+            ClosedFormOnly,
+            OneNumberOfProjected,
+            OverflowsOnProjected,
+        ],
         "divergence_reaches_every_parameter": [UnusedParameter],
     }
 }

@@ -6,6 +6,7 @@ A fault is planted in a real cSAE of small networks.
 from types import MethodType
 
 import torch
+from torch.distributions import Independent, Normal
 
 import probseg
 
@@ -41,6 +42,57 @@ def _infinite_term(model):
 
 def _term_of_each_image(model):
     _override(model, "loss", lambda loss, *a, **k: {n: t[None] for n, t in loss(*a, **k).items()})
+
+
+def _no_loss_without_gradients(model):
+    def differentiates(loss, *args, **options):
+        terms = loss(*args, **options)
+        torch.autograd.grad(terms["kl"], model.prior_encoder.head.bias, retain_graph=True)
+        return terms
+
+    _override(model, "loss", differentiates)
+
+
+def _infinite_in_validation(model):
+    def overflows(loss, *args, **options):
+        return {name: term / model.training for name, term in loss(*args, **options).items()}
+
+    _override(model, "loss", overflows)
+
+
+def _infinite_under_autocast(model):
+    def overflows(loss, *args, **options):
+        narrow = torch.is_autocast_enabled("cpu")
+        return {name: term / (not narrow) for name, term in loss(*args, **options).items()}
+
+    _override(model, "loss", overflows)
+
+
+def _halves_under_autocast(model):
+    def halves(sample, *args, **options):
+        return sample(*args, **options) / (1 + torch.is_autocast_enabled("cpu"))
+
+    _override(model, "sample", halves)
+
+
+def _detached_under_autocast(model):
+    def detached(loss, *args, **options):
+        terms = loss(*args, **options)
+        narrow = torch.is_autocast_enabled("cpu")
+        return {**terms, "cross_entropy": terms["cross_entropy"].detach()} if narrow else terms
+
+    _override(model, "loss", detached)
+
+
+def _prior_of_all_images(model):
+    _override(model, "prior", lambda prior, image: Independent(prior(image), 1))
+
+
+def _prior_without_spread(model):
+    def degenerate(prior, image):
+        return Independent(Normal(prior(image).mean, 1e-9), 1)
+
+    _override(model, "prior", degenerate)
 
 
 def _detached_term(model):
@@ -114,7 +166,14 @@ def _nothing(model):
 
 SOUND = {"model": _with(_nothing)}
 _FAULTS = {
-    "loss_terms_are_finite_scalars": [_term_of_each_image, _infinite_term],
+    "loss_terms_are_finite_scalars": [
+        *(_term_of_each_image, _infinite_term, _infinite_in_validation),
+        _no_loss_without_gradients,
+    ],
+    "it_is_trained_as_fit_runs_it": [
+        *(_infinite_under_autocast, _halves_under_autocast, _detached_under_autocast),
+    ],
+    "latent_space_is_measured": [_prior_of_all_images, _prior_without_spread],
     "loss_reaches_every_parameter": [_detached_term],
     "samples_are_probabilities": [_images_first, _logits, _halves],
     "samples_follow_the_generator": [_deaf_to_the_generator, _draws_from_the_global_state],

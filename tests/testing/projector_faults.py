@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from torch.distributions import AffineTransform, TransformedDistribution
+from torch.distributions import AffineTransform, Independent, Normal, TransformedDistribution
 
 
 class Affine(nn.Module):
@@ -90,6 +90,57 @@ class DetachedBase(Affine):
         return pushed
 
 
+class ReadsTheNormal(Affine):
+    """Moves the parameters of a Normal, whatever the base is."""
+
+    def push(self, base, log_scale, shift):
+        normal = base.base_dist
+        moved = Normal(normal.loc * log_scale.exp() + shift, normal.scale * log_scale.exp())
+        return Independent(moved, 1)
+
+
+class AsksForAMode(Affine):
+    """Calls what not every density has."""
+
+    def push(self, base, log_scale, shift):
+        return super().push(base, log_scale, shift + 0 * base.base_dist.mean)
+
+
+class NarrowSamples(Affine):
+    """Gives samples in the precision of its parameters."""
+
+    class _Map(AffineTransform):
+        def _call(self, x):
+            return super()._call(x).to(self.scale.dtype)
+
+    def push(self, base, log_scale, shift):
+        map_ = self._Map(shift, log_scale.exp(), event_dim=1, cache_size=1)
+        return TransformedDistribution(base, map_)
+
+
+class InfiniteUnderAutocast(Affine):
+    def push(self, base, log_scale, shift):
+        narrow = shift.dtype == torch.bfloat16
+        return super().push(base, log_scale, shift / (0 if narrow else 1))
+
+
+class NoGradientUnderAutocast(Affine):
+    def read(self, context):
+        parameters = super().read(context)
+        return parameters.detach() if parameters.dtype == torch.bfloat16 else parameters
+
+
+class HiddenWeight(Affine):
+    """Keeps a random number that is not in the state_dict."""
+
+    def __init__(self, **given):
+        super().__init__(**given)
+        self.hidden = torch.rand(())
+
+    def read(self, context):
+        return super().read(context) * self.hidden
+
+
 class UnusedParameter(Affine):
     """Has a parameter that nothing depends on."""
 
@@ -103,6 +154,11 @@ FAULTS = {
     "projector": {
         "samples_have_their_shapes": [OneImageFails, Squeezes, OneMoreAxis],
         "log_prob_is_exact": [WrongLogDet],
+        "every_base_is_projected": [ReadsTheNormal, AsksForAMode],
+        "projector_weights_are_all_there_is": [HiddenWeight],
+        "projected_as_fit_runs_it": [
+            *(NarrowSamples, InfiniteUnderAutocast, NoGradientUnderAutocast),
+        ],
         "an_image_ignores_its_batch": [MixesContexts],
         "gradients_reach_the_context": [DetachedContext],
         "gradients_reach_the_base": [DetachedBase],

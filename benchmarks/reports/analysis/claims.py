@@ -132,8 +132,13 @@ def _csae_is_best(metric: str) -> Callable[[Evidence], Judgement]:
 
 
 def verdicts(evidence: Iterable[Evidence]) -> list[Verdict]:
-    """Judge every claim of the paper by the data sets that were run, of any profile."""
+    """Judge every claim of the paper by the data sets that were run, of any profile.
+
+    Where none of them is the paper's, nothing is said of the paper.
+    """
     evidence = list(evidence)
+    if not any(one.results.dataset in paper.DATASETS for one in evidence):
+        return []
     return [_verdict(claim, evidence) for claim in claims()]
 
 

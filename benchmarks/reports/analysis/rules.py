@@ -42,9 +42,10 @@ class Evidence:
         return cls(results, paired_tests(results), correlations(results))
 
     def test(self, row: str, rival: str, metric: str) -> PairedTest | None:
-        """Return the test of two rows in a metric; the paper's rows are tested in its order."""
-        rows = row, rival
-        tests = (t for t in self.tests if t.metric == metric and (t.first, t.second) == rows)
+        """Return the test of two rows in a metric, whichever of them is its first."""
+        tests = (
+            t for t in self.tests if t.metric == metric and {t.first, t.second} == {row, rival}
+        )
         return next(tests, None)
 
 
@@ -198,6 +199,10 @@ def signed(value: float, digits: int = 3) -> str:
 def differs(comparison: Comparison, *, p: float) -> str:
     """Return difference, interval, p and effect size in words."""
     span = interval(comparison.low, comparison.high)
-    chance = "p < 0.001" if p < 0.001 else f"p {p:.3f}"
     effect = f"rank-biserial {signed(comparison.rank_biserial, 2)}"
-    return f"{signed(comparison.difference)}, {span}, {chance}, {effect}"
+    return f"{signed(comparison.difference)}, {span}, {chance(p)}, {effect}"
+
+
+def chance(p: float) -> str:
+    """Return p in words."""
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"

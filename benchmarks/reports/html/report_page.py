@@ -9,7 +9,8 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,20 @@ from markupsafe import Markup
 
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis import Analysis
+from benchmarks.reports.analysis.answers import answer
 from benchmarks.reports.analysis.claims import OUTCOMES, Verdict
 from benchmarks.reports.analysis.correlation import CORRELATION_COLUMNS
 from benchmarks.reports.analysis.paired import TEST_COLUMNS
-from benchmarks.reports.analysis.paper_tables import paper_table
+from benchmarks.reports.analysis.paper_tables import PaperTable, paper_table
 from benchmarks.reports.analysis.rules import Evidence
-from benchmarks.reports.html.gini_charts import gini_charts
 from benchmarks.reports.html.sample_browser import browser_images
+from benchmarks.reports.html.training_charts import training_charts
 from benchmarks.reports.runs import RunResults
 from benchmarks.tables import Table
 from probseg.utils.atomic_files import atomic_file
 
 FILE = "report.html"
-SCRIPTS = ("theme.js", "tables.js", "browser.js")
+SCRIPTS = ("theme.js", "tables.js", "browser.js", "print.js")
 Facts = dict[str, list[str]]
 _HERE = Path(__file__).parent
 
@@ -46,23 +48,29 @@ def write_report(
     tables = [table.without_empty_columns() for table in tables]
     datasets = [table.title for table in tables]
     named = ", ".join(datasets) if len(datasets) < 4 else f"{len(datasets)} data sets"
+    images = browser_images(run.results, folder)
+    verdicts = [verdict for verdict in analysis.verdicts if verdict.dataset in datasets]
+    outcomes = Counter(verdict.outcome for verdict in verdicts)
     text = render(
         title=f"Benchmark of {named}",
         tables=tables,
         columns={c.heading: c.hint for t in tables for c in t.columns if c.number},
-        charts=gini_charts(run.results),
-        images=browser_images(run.results, folder),
+        answers=[answer(one, run.competing) for one in analysis.evidence],
+        charts=training_charts(run.results),
+        images=images,
+        colours={row: own["colour"] for one in images for row, own in one["models"].items()},
         data=data_facts(run.results),
         run=run_facts(run.results),
         configs=configs(run.results),
-        papers=[paper_table(table) for table in analysis.paper],
+        papers=[paper_table(_of_datasets(table, datasets)) for table in analysis.paper],
         tests=[_tests(one) for one in analysis.evidence if one.tests],
         correlations=[
             Table.of(CORRELATION_COLUMNS, one.correlations, title=_title(one))
             for one in analysis.evidence
             if one.correlations
         ],
-        **verdicts_by_claim(analysis.verdicts, {e.results.dataset for e in analysis.evidence}),
+        counts={outcome: outcomes[outcome] for outcome in OUTCOMES},
+        claims=_by_claim(verdicts),
     )
     with atomic_file(out / FILE) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -112,21 +120,16 @@ def _tests(evidence: Evidence) -> Table:
     return Table.of(TEST_COLUMNS, evidence.tests, title=_title(evidence), caption=caption)
 
 
-def verdicts_by_claim(verdicts: Iterable[Verdict], datasets: Container[str]) -> dict[str, Any]:
-    """Return the number of verdicts by outcome, and the verdicts on each claim.
+def _of_datasets(table: PaperTable, datasets: Collection[str]) -> PaperTable:
+    rows = {key: row for key, row in table.rows.items() if key[0] in datasets}
+    return replace(table, rows=rows)
 
-    Claims on none of the data sets, those that were run, come apart as ``other_claims``.
-    """
+
+def _by_claim(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
     by_claim: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         by_claim.setdefault(verdict.claim, []).append(verdict)
-    ran = {claim for claim, own in by_claim.items() if any(v.dataset in datasets for v in own)}
-    counts = Counter(verdict.outcome for own in by_claim.values() for verdict in own)
-    return {
-        "counts": {outcome: counts[outcome] for outcome in OUTCOMES},
-        "claims": {claim: own for claim, own in by_claim.items() if claim in ran},
-        "other_claims": {claim: own for claim, own in by_claim.items() if claim not in ran},
-    }
+    return by_claim
 
 
 def _images(result: Result) -> str:

@@ -30,7 +30,7 @@ Array = NDArray[Any]
 
 
 def browser_images(results: Iterable[Result], folder: Path) -> list[dict[str, Any]]:
-    """Return data set, title and content of the images of which every trained row has pictures."""
+    """Return the images of which every trained row has pictures, with data set and title."""
     pictured = shared_pictures(results, folder).values()
     return [image for rows in pictured for image in _images_of(rows)]
 
@@ -42,7 +42,7 @@ def _images_of(rows: Sequence[RowPictures]) -> Iterator[dict[str, Any]]:
         for row in rows:
             content["models"][row.result.experiment.row]["scores"] = _scores(row.result, index)
         title = f"image {first.images.index[index]} of {first.images.group[index]}"
-        yield {"dataset": first.experiment.dataset, "title": title, "content": content}
+        yield {"dataset": first.experiment.dataset, "title": title, **content}
 
 
 def _scores(result: Result, index: int) -> dict[str, str]:

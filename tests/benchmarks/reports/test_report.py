@@ -14,7 +14,7 @@ from benchmarks.jobs.results import ResultError, digest, read_result
 from benchmarks.report import main
 from benchmarks.reports.runs import load
 
-MADE = ("table.md", "table.csv", "verdicts.csv", "paired-tests.csv", "correlations.csv")
+MADE = ("table.md", "table.csv", "statistics.md", "paired-tests.csv", "correlations.csv")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from probseg.models.base import ProbabilisticModel
 from probseg.models.cross_entropy import cross_entropies
 from probseg.options import check_integer, check_number
 from probseg.registry.specs import Part, build_part
-from probseg.utils.tensors import in_single_precision, probabilities
+from probseg.utils.tensors import probabilities
 from probseg_ssn.density import LowRankLogits
 
 _INITIAL_FACTOR = 0.1  # times the usual initial weights, for the covariance
@@ -68,12 +68,9 @@ class StochasticSegmentationNetwork(ProbabilisticModel):
 
     def logits(self, features: Tensor) -> LowRankLogits:
         """Return the density of the logits given features; batch (B,), event (K, H, W)."""
-        with torch.autocast(features.device.type, enabled=False):  # densities need full precision
-            features = features.to(self.mean.weight.dtype)
-            maps = (head(features) for head in (self.mean, self.factor, self.log_scale))
-            mean, factor, raw = map(in_single_precision, maps)
-            log_scale = self.log_scale_bound * torch.tanh(raw / self.log_scale_bound)
-            return LowRankLogits(mean, factor.unflatten(1, (self.rank, -1)), log_scale.exp())
+        mean, factor, raw = (head(features) for head in (self.mean, self.factor, self.log_scale))
+        log_scale = self.log_scale_bound * torch.tanh(raw / self.log_scale_bound)
+        return LowRankLogits(mean, factor.unflatten(1, (self.rank, -1)), log_scale.exp())
 
 
 def ssn(

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from benchmarks.reports.dataset_results import gini_panels
+from benchmarks.reports.dataset_results import GINI, training_curves
 
 
 def test_results_without_a_prior_have_no_curve(make) -> None:
     scores = {"ged": [0.5]}
     with_prior = make("punet", scores, curve=[0.5])
     without = replace(make("deterministic", scores), history=[{"step": 3.0}])
-    assert gini_panels([with_prior, without]) == {"lidc": {"punet": [([1.0], [0.5])]}}
+    assert training_curves([with_prior, without], GINI) == {"lidc": {"punet": [([1.0], [0.5])]}}

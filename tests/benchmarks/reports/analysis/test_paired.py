@@ -12,13 +12,12 @@ from scipy import stats
 
 from benchmarks.reports.analysis.paired import (
     compare,
-    draws,
     holm,
     paired_tests,
     rank_biserial,
 )
 from benchmarks.reports.dataset_results import by_dataset, by_image
-from probseg.metrics.intervals import mean_interval
+from probseg.metrics.intervals import draws, mean_interval
 
 VALUES = st.floats(-4, 4).map(lambda v: round(v, 2))
 PAIRS = st.integers(2, 30).flatmap(lambda n: arrays(float, (2, n), elements=VALUES))

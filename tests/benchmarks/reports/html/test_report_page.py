@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import io
-import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -18,8 +17,9 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from scipy import ndimage
 
+from benchmarks.reports.dataset_results import GINI, LOSS
 from benchmarks.reports.figures import COLOURS
-from benchmarks.reports.html import gini_charts, sample_browser
+from benchmarks.reports.html import sample_browser, training_charts
 from benchmarks.tables import number
 
 EVIL = '<script>alert("1")</script>'
@@ -91,7 +91,7 @@ def test_the_page_names_no_other_place_and_its_policy_allows_none(text) -> None:
     page = Elements(text)
     places = [a[key] for _, a in page.found for key in ("src", "href", "xlink:href") if key in a]
     assert places and all(place.startswith(("#", "data:")) for place in places)
-    assert "@import" not in text and not re.search(r"url\((?!#)", text)
+    assert "@import" not in text and not re.search(r"url\((?!#|data:)", text)
     policy = next(a["content"] for _, a in page.found if a.get("http-equiv"))
     assert policy.startswith("default-src 'none'")
     code = page.scripts[-1]
@@ -108,10 +108,9 @@ def test_names_are_text_wherever_they_stand(make_run, write_report, tmp_path, te
         (folders[0] / "pictures.npz").rename(folders[1] / "pictures.npz")
     path = write_report(results, tmp_path, tmp_path, competing=[EVIL], notes={EVIL: EVIL})
     page = Elements(path.read_text(encoding="utf-8"))
-    *data, code = page.scripts
-    assert code == Elements(text).scripts[-1]  # the page's own script and no other
-    assert "alert" not in code
-    assert any(EVIL in json.loads(script).get("models", {}) for script in data[-3:])
+    assert page.scripts == Elements(text).scripts  # the page's own and no other
+    assert "alert" not in page.scripts[0]
+    assert any(attributes.get("data-part") == EVIL for _, attributes in page.found)
     html5lib.HTMLParser(strict=True).parse(path.read_text(encoding="utf-8"))
     assert not any(tag == "b" and attributes for tag, attributes in page.found)
 
@@ -151,14 +150,17 @@ def test_provenance_names_every_revision_and_setting(make_run, write_report, tmp
 
 
 def test_a_curve_of_one_record_is_told_too() -> None:
-    chart = gini_charts.gini_chart("lidc", {"csae": [([2], [0.25])]})
-    assert chart.summary.endswith("on lidc: csae from 0.25 to 0.25")
+    chart = training_charts.chart("lidc", GINI, {"csae": [([2], [0.25])]})
+    assert chart.summary.endswith("lidc, over training: csae from 0.25 to 0.25")
 
 
 def test_a_chart_tells_where_the_mean_over_the_cells_begins_and_ends() -> None:
     late = [([5, 10], [0.1, 0.3]), ([5, 10], [0.2, 0.6])]  # nothing is known before half the time
-    chart = gini_charts.gini_chart("lidc", {"csae": late, "punet": [([0, 1], [0.5, 0.25])]})
-    assert chart.summary.endswith("on lidc: csae from 0.15 to 0.45; punet from 0.5 to 0.25")
+    models = {"csae": late, "punet": [([0, 1], [0.5, -0.25])]}
+    chart = training_charts.chart("lidc", LOSS, models)
+    assert chart.title == "Loss on the validation images, lidc"
+    assert chart.summary.endswith("training: csae from 0.15 to 0.45; punet from 0.5 to -0.25")
+    assert ">−0.2</text>" in chart.svg  # a loss may be negative
     assert all(f">{name}</text>" in chart.svg for name in ("csae", "punet"))  # the legend
     assert COLOURS["csae"].lower() in chart.svg
 
@@ -185,3 +187,38 @@ def test_maps_and_images_are_shown_on_their_scales() -> None:
     )
     grey = pixels(sample_browser._grey(np.stack([ramp, 1 - ramp])))[..., 0].ravel()
     assert grey[0] == 0 and grey[-1] == 255 and (np.diff(grey) >= 0).all()
+
+
+def words(text: str) -> str:
+    """What a reader sees of a page."""
+    page = html5lib.parse(text, namespaceHTMLElements=False)
+    for one in [*page.iter("script"), *page.iter("style")]:
+        one.text = ""
+    return " ".join("".join(page.itertext()).split())
+
+
+def test_nothing_is_said_of_the_paper_where_its_data_were_not_run(make_report, text) -> None:
+    assert "The paper's claims" in words(text)
+    other = words(make_report(("ambiguous-shapes", "contours")).read_text(encoding="utf-8"))
+    assert "paper" not in other.lower()
+    assert "claim" not in other.lower()
+
+
+def test_claims_on_data_that_were_not_run_are_left_out(text) -> None:
+    assert "LIDC" in words(text)
+    assert "qubiq" not in words(text).lower()
+
+
+def test_the_answer_opens_the_page_and_says_how_little_it_rests_on(make_report) -> None:
+    shown = words(make_report(("contours",), folds=(0,)).read_text(encoding="utf-8"))
+    start, samples = shown.index("The answer"), shown.index("Samples", shown.index("The answer"))
+    opening = shown[start:samples]
+    assert "cannot be told from noise in any of them" in opening  # drawn at random
+    assert "12 images of 12 patients or cases. These are few" in opening
+    assert "Each model was trained once" in opening
+    assert "For scale, Ŵ (1 − IoU) of the other rows: always-empty 0." in opening
+
+
+def test_one_model_is_compared_with_nothing(make_report) -> None:
+    shown = words(make_report(("contours",), ("csae",)).read_text(encoding="utf-8"))
+    assert "csae is the only model that was trained, so that nothing is compared" in shown

@@ -1,4 +1,4 @@
-"""Curves of the Gini index as inline SVG that follows the page's colours."""
+"""Curves over training, of the loss and the Gini index, as inline SVG in the page's colours."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import numpy as np
 from markupsafe import Markup
 
 from benchmarks.jobs.results import Result
-from benchmarks.reports.dataset_results import gini_panels
+from benchmarks.reports.dataset_results import GINI, LOSS, training_curves
 from benchmarks.reports.figures import COLOURS
 from probseg import plots
 
+NAMES = {LOSS: "Loss on the validation images", GINI: "Gini index of the prior's σ"}
 # Colours of the figure that are not a model's, as the page's own, which follow its theme.
 _THEMED = {"#222222": "var(--ink)", "#666666": "var(--muted)", "#e4e4e4": "var(--line)"}
 # text stays text; the same bytes every time
@@ -25,35 +26,47 @@ _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "probseg"}
 
 @dataclass(frozen=True)
 class Chart:
-    """One data set's curves, drawn and in words."""
+    """The curves of one record on one data set, drawn and in words."""
 
-    name: str
+    title: str
     svg: Markup
     summary: str
 
 
-def gini_charts(results: Iterable[Result]) -> list[Chart]:
-    """Return one chart a data set, of the rows whose prior has a Gini index."""
-    return [gini_chart(name, models) for name, models in gini_panels(results).items()]
+def training_charts(results: Iterable[Result]) -> list[Chart]:
+    """Return the charts of each data set: the loss, and the Gini index of the rows with a prior."""
+    results = list(results)
+    panels = {name: training_curves(results, name) for name in NAMES}
+    datasets = dict.fromkeys(result.experiment.dataset for result in results)
+    return [
+        chart(dataset, name, panels[name][dataset])
+        for dataset in datasets
+        for name in NAMES
+        if dataset in panels[name]
+    ]
 
 
-def gini_chart(name: str, models: Mapping[str, Sequence[plots.Curve]]) -> Chart:
+def chart(dataset: str, name: str, models: Mapping[str, Sequence[plots.Curve]]) -> Chart:
     """Draw the curves of a data set, one a model: mean and standard deviation over the cells."""
-    figure = plots.gini_curves({name: models}, colours=COLOURS)
-    figure.axes[0].set_title("", loc="left")  # the page has a heading
+    title = f"{NAMES[name]}, {dataset}"
+    figure = plots.gini_curves({dataset: models}, colours=COLOURS)
+    axes = figure.axes[0]
+    axes.set_title("", loc="left")  # the page has a heading
+    axes.set_ylabel("")
+    if name == LOSS:  # which may be negative
+        axes.autoscale(axis="y")
     text = io.StringIO()
     with matplotlib.rc_context(_STYLE):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     ends = "; ".join(f"{model} {_ends(curves)}" for model, curves in models.items())
-    summary = f"Gini index of the prior over training on {name}: {ends}"
-    return Chart(name, _inline(text.getvalue(), name), summary)
+    return Chart(title, _inline(text.getvalue(), title), f"{title}, over training: {ends}")
 
 
 def _ends(curves: Sequence[plots.Curve]) -> str:
     """Return in words where the mean of curves begins and ends."""
     mean = np.mean([plots.resample(*curve) for curve in curves], axis=0)
     known = mean[np.isfinite(mean)]
-    return f"from {round(float(known[0]), 4)} to {round(float(known[-1]), 4)}"
+    return f"from {float(known[0]):.4g} to {float(known[-1]):.4g}"
 
 
 def _inline(svg: str, name: str) -> Markup:
