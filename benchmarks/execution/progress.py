@@ -18,7 +18,7 @@ from rich.text import Text
 import probseg
 from benchmarks.arguments import RunOptions
 from benchmarks.execution import estimate
-from benchmarks.execution.estimate import StepTimes
+from benchmarks.execution.estimate import StepTimes, validation_rounds
 from benchmarks.execution.local import Event
 from benchmarks.execution.remaining import Remaining
 from benchmarks.jobs.plan import Experiment, Plan
@@ -83,10 +83,7 @@ class Progress:
         elapsed = estimate.duration(time.monotonic() - self.started[experiment.key])
         if not experiment.trained:
             return experiment.label, "", "", elapsed
-        records, most = (
-            estimate.validation_rounds(experiment, self.out),
-            estimate.max_steps(experiment),
-        )
+        most, records = estimate.max_steps(experiment), validation_rounds(experiment, self.out)
         step = int(records[-1]["step"]) if records else 0
         bar = ProgressBar(total=most, completed=step, width=20)
         loss = f", validation {records[-1]['validation/loss']:.4g}" if records else ""
@@ -144,13 +141,8 @@ def show_plan(
     for experiment in plan.experiments:
         numbers = (experiment.fold, experiment.seed, (experiment.training or {}).get("max_steps"))
         shown = ["–" if number is None else str(number) for number in numbers]
-        row = [
-            experiment.dataset,
-            experiment.row,
-            *shown,
-            experiment.key,
-            _state(experiment, out, remaining),
-        ]
+        row = [experiment.dataset, experiment.row, *shown, experiment.key]
+        row.append(_state(experiment, out, remaining))
         kind, longest = estimate.kind(experiment), "–"
         if kind in times and experiment in remaining.to_run:
             longest = estimate.duration(estimate.steps_left(experiment, out) * times[kind])
@@ -177,14 +169,14 @@ def _counts(plan: Plan, options: RunOptions, remaining: Remaining, times: StepTi
 
 
 def _state(experiment: Experiment, out: Path, remaining: Remaining) -> str:
-    """Return "no data", "finished", "failed", "to resume" or "to run"."""
+    """Return "no data", "finished", "to run again", "to resume" or "to run"."""
     if experiment.dataset in remaining.unavailable:
         return "no data"
     if experiment.key in remaining.finished:
         return "finished"
     if result_path(experiment, out).exists():
-        return "failed"
-    records = estimate.validation_rounds(experiment, out)
+        return "to run again"
+    records = validation_rounds(experiment, out)
     if records:
         return f"to resume at step {int(records[-1]['step'])}"
     return "to resume" if (experiment.folder(out) / "training").exists() else "to run"

@@ -95,10 +95,8 @@ class Runner:
                 say(self.console, f"{self._name(experiment)}: kept")
         progress = Progress(self.console, self.options.out, waiting)
         with progress.shown():
-            for experiments, wait in ((waiting, False), (self._busy, True)):
-                for event in (
-                    executor(Attempt(self.options, wait), experiments) if experiments else ()
-                ):
+            for left, wait in ((waiting, False), (self._busy, True)):
+                for event in executor(Attempt(self.options, wait), left) if left else ():
                     self._record(event, progress)
 
     def _record(self, event: Event, progress: Progress) -> None:
@@ -120,9 +118,8 @@ class Runner:
             say(self.console, f"{name}: {_summary(event.result)}", "dim")
 
     def _name(self, experiment: Experiment) -> str:
-        return (
-            f"[{self.experiments.index(experiment) + 1}/{len(self.experiments)}] {experiment.label}"
-        )
+        number = self.experiments.index(experiment) + 1
+        return f"[{number}/{len(self.experiments)}] {experiment.label}"
 
 
 def _summary(result: Result) -> str:
