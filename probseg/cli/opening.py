@@ -100,7 +100,7 @@ def split_data(data: Dataset, seed: int) -> Parts:
     Raises:
         DataError: It has too few groups.
     """
-    from probseg.datasets.views import split_dataset
+    from probseg.datasets.views import split
 
     groups = len(set(data.groups))
     if groups < _FEWEST_GROUPS:
@@ -108,7 +108,7 @@ def split_data(data: Dataset, seed: int) -> Parts:
             f"{data.name} has {counted(data)}, such as patients; training, "
             f"validation and test need {_FEWEST_GROUPS} groups or more, as each is in one part only"
         )
-    return split_dataset(data, seed=seed)
+    return split(data, seed=seed)
 
 
 def counted(data: Dataset) -> str:
