@@ -191,7 +191,7 @@ def show_unavailable(
             say(console, f"not run: {name}: {error}", "yellow")
     if rootless:
         say(console, f"not run, as their data are not here: {', '.join(rootless)}", "yellow")
-        check = f"python -m benchmarks.data check {' '.join(rootless)} --data-root DIR"
+        check = f"probseg data check {' '.join(rootless)} --root DIR"
         say(console, f"  what to get, and where it belongs: {check}")
         say(console, "  then: the same command with --data-root DIR; what is finished is kept")
 
