@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from probseg.datasets.mask_folders import MaskFolders
 from probseg.errors import DataError
@@ -140,4 +139,4 @@ def _shapes(masks: Masks) -> tuple[tuple[int, ...], ...]:
 
 def _one_hot(labels: Tensor, classes: int) -> Tensor:
     """Turn labels (B, N, H, W) into certain probabilities (B, N, K, H, W)."""
-    return functional.one_hot(labels.long(), classes).movedim(-1, 2).float()
+    return (labels[:, :, None] == torch.arange(classes)[:, None, None]).float()
