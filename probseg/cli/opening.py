@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probseg.cli.parser import Parser, add_set, parse_assignments
-from probseg.errors import CheckpointError, DataError, OptionError, ProbsegError
+from probseg.errors import (
+    CheckpointError,
+    DataError,
+    MissingDataError,
+    OptionError,
+    ProbsegError,
+)
 from probseg.options import listing, named_parameters, unknown
 from probseg.registry import registry
 
@@ -77,7 +83,14 @@ def open_data(data: str, root: Path | None, options: Mapping[str, Any], **defaul
     takes = named_parameters(datasets[name])
     chosen = {option: value for option, value in defaults.items() if option in takes}
     with as_typed("data", root="--data" if name != data else "--root", cache="$PROBSEG_CACHE"):
-        dataset: Dataset = datasets.create(name, **{**chosen, **options})
+        try:
+            dataset: Dataset = datasets.create(name, **{**chosen, **options})
+        except MissingDataError as error:
+            if name == data:
+                raise
+            raise MissingDataError(
+                f"{error}; to see which named data sets lie there: probseg data check --root {data}"
+            ) from error
     return dataset
 
 

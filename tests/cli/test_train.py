@@ -39,7 +39,7 @@ def test_the_same_command_again_trains_no_more_and_says_what_is_next(trained, co
     before = (out / "best.safetensors").stat().st_mtime_ns
     status, output, _ = command(*arguments)
     assert status == 0 and (out / "best.safetensors").stat().st_mtime_ns == before
-    for told in ("30 images of 30 groups", "max_steps=2", "probseg predict", "ged"):
+    for told in ("30 images of 30 groups", "max_steps=2", "probseg evaluate", "ged"):
         assert told in output
 
 
