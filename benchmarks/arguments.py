@@ -82,7 +82,7 @@ class RunOptions:
     out: Path = Path("benchmarks/out")
     workers: int = 1
     ray: str | None = None
-    gpus_per_cell: float | None = None
+    gpus_per_experiment: float | None = None
     devices: int = 1
     threads: int | None = None
 
@@ -103,17 +103,18 @@ class RunOptions:
         several = list(compress(("--workers", "--ray", "--devices"), given))
         if len(several) > 1:
             raise OptionError(f"{' and '.join(several)} do not go together; choose one")
-        share = self.gpus_per_cell
+        share = self.gpus_per_experiment
         if share is not None and self.ray is None:
-            raise OptionError("--gpus-per-cell is of a Ray cluster; it comes with --ray")
+            raise OptionError("--gpus-per-experiment is of a Ray cluster; it comes with --ray")
         if share is not None and not (0 <= share < 1 or share == int(share) > 0):
             raise OptionError(
-                f"--gpus-per-cell must be a fraction of one GPU, or a whole number, not {share}"
+                "--gpus-per-experiment must be a fraction of one GPU, or a whole number, "
+                f"not {share}"
             )
 
     @property
-    def threads_per_cell(self) -> int | None:
-        """Threads of a cell; None is as many as torch takes."""
+    def threads_per_experiment(self) -> int | None:
+        """Threads of an experiment; None is as many as torch takes."""
         if self.threads is not None:
             return self.threads
         if self.ray is not None:

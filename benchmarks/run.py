@@ -12,7 +12,7 @@ from pathlib import Path
 
 import probseg
 from benchmarks.arguments import RunOptions, add_data_root, choose
-from benchmarks.jobs.cells import Plan, plan_cells
+from benchmarks.jobs.plan import Plan, plan_experiments
 from benchmarks.suite.definition import Profile, Suite, list_suite, list_suites, read_suite
 from benchmarks.suite.files import find
 from benchmarks.suite.settings import overrides
@@ -34,9 +34,9 @@ examples:
   %(prog)s --datasets contours --models csae --set max_steps=200 gamma=1 --dry-run
       what would run with other settings
 
-Finished cells are kept: the same command again goes on where it stopped, and changed settings
-make cells of their own. Exit status: 0 all is done, 1 a cell failed or nothing could run,
-2 the command makes no sense, 130 interrupted (Ctrl-C or SIGTERM).
+Finished experiments are kept: the same command again goes on where it stopped, and changed settings
+make experiments of their own. Exit status: 0 all is done, 1 an experiment failed or nothing could
+run, 2 the command makes no sense, 130 interrupted (Ctrl-C or SIGTERM).
 """
 
 
@@ -63,12 +63,12 @@ def add_arguments(parser: Parser) -> None:
     add_data_root(folders)
     folders.add_argument("--out", type=Path, metavar="DIR", help="default: benchmarks/out")
     add = parser.add_argument_group("at which scale").add_argument
-    add("--workers", type=int, metavar="N", help="cells at once, here")
-    cluster = "cells on a Ray cluster; auto joins one that runs here, or starts one"
+    add("--workers", type=int, metavar="N", help="experiments at once, here")
+    cluster = "experiments on a Ray cluster; auto joins one that runs here, or starts one"
     add("--ray", metavar="ADDRESS", help=cluster)
-    add("--gpus-per-cell", type=float, metavar="X", help="of the Ray cluster, such as 0.5")
-    add("--devices", type=int, metavar="N", help="GPUs (or processes) that share a cell")
-    cores = "of the processor, a cell (default: the cores over the workers; 1 with --ray)"
+    add("--gpus-per-experiment", type=float, metavar="X", help="of the Ray cluster, such as 0.5")
+    add("--devices", type=int, metavar="N", help="GPUs (or processes) that share an experiment")
+    cores = "of the processor, an experiment (default: the cores over the workers; 1 with --ray)"
     add("--threads", type=int, metavar="N", help=cores)
     add = partial(parser.add_argument, action="store_true", default=False)
     add("--list", help="show suites, rows, profiles and data sets, run nothing")
@@ -125,18 +125,18 @@ def _show(plan: Plan, options: RunOptions, *, estimated: bool) -> int:
     from benchmarks.execution.progress import show_plan
     from benchmarks.execution.remaining import find_remaining
 
-    remaining, estimates = find_remaining(plan.cells, options, pack=estimated), None
+    remaining, estimates = find_remaining(plan.experiments, options, pack=estimated), None
     if estimated:
         from benchmarks.execution.estimate import estimate_all
         from benchmarks.execution.runner import ready
 
-        estimates = estimate_all(ready(plan.cells, options), remaining.to_run)
+        estimates = estimate_all(ready(plan.experiments, options), remaining.to_run)
     show_plan(plan, options, remaining, estimates)
     return 0
 
 
 def make_plan(options: RunOptions) -> Plan:
-    """Check every name and return the cells that a run has.
+    """Check every name and return the experiments that a run has.
 
     Raises:
         OptionError: A name is unknown, or nothing is chosen.
@@ -149,10 +149,10 @@ def make_plan(options: RunOptions) -> Plan:
     profile = _profile(options, suite)
     suite = suite.with_installed(rows)
     folds = options.folds or profile.folds
-    cells = plan_cells(
+    experiments = plan_experiments(
         suite, profile, datasets=datasets, rows=rows, folds=folds, seeds=options.seeds
     )
-    return Plan(suite, profile, cells)
+    return Plan(suite, profile, experiments)
 
 
 def _rows(options: RunOptions, suite: Suite) -> tuple[str, ...]:
@@ -173,7 +173,7 @@ def _profile(options: RunOptions, suite: Suite) -> Profile:
 
 
 def _trains_on_gpu(options: RunOptions) -> bool:
-    if options.gpus_per_cell or options.device.startswith("cuda"):
+    if options.gpus_per_experiment or options.device.startswith("cuda"):
         return True  # of a cluster, though this machine may have none
     if options.device != "auto":
         return False

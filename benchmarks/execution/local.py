@@ -1,4 +1,4 @@
-"""Attempts at cells, and the events that they report, in this process or in several."""
+"""Attempts at experiments, and the events that they report, in this process or in several."""
 
 from __future__ import annotations
 
@@ -18,99 +18,101 @@ from multiprocessing.connection import Connection
 from typing import Literal, NamedTuple
 
 from benchmarks.arguments import RunOptions
-from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.output_folder import BusyError
+from benchmarks.jobs.plan import Experiment
 from benchmarks.jobs.results import Result
 from probseg.utils.atomic_files import WriteError
 
 START = get_context("spawn")  # a fork would share the threads and the CUDA state of this process
-ATTEMPTS = 3  # at a cell whose process dies
-DIED = "its process died {} times: killed, or out of memory; fewer cells at once leave each more"
+ATTEMPTS = 3  # at an experiment whose process dies
+DIED = "its process died {} times: killed, or out of memory; fewer at once leave each more"
 
 
 class Event(NamedTuple):
-    """What happens to a cell.
+    """What happens to an experiment.
 
     It is begun again where its process died, and left for now where another run in the same folder
     does it. At its end there is a result, or else an error in one line.
     """
 
     kind: Literal["started", "retried", "busy", "ended"]
-    cell: Cell
+    experiment: Experiment
     result: Result | None = None
     error: str = ""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """Does cells; plain data that can be sent to another process or machine."""
+    """Does experiments; plain data that can be sent to another process or machine."""
 
     options: RunOptions
-    wait: bool = False  # for another run that does the cell
+    wait: bool = False  # for another run that does the experiment
 
-    def __call__(self, cell: Cell) -> Event:
-        """Do a cell, and write its result, or why it failed.
+    def __call__(self, experiment: Experiment) -> Event:
+        """Do an experiment, and write its result, or why it failed.
 
         Raises:
-            WriteError: The disk is full or read-only, which no other cell would survive.
+            WriteError: The disk is full or read-only, which no other experiment would survive.
         """
         from benchmarks.jobs.experiment import run_experiment
         from probseg.training.execution import choose_execution
         from probseg.training.settings import TrainingSettings
 
-        with threads(self.options.threads_per_cell):
+        with threads(self.options.threads_per_experiment):
             try:
                 here = choose_execution(TrainingSettings(device=self.options.device)).device
                 options = replace(self.options, device=str(here))
-                return Event("ended", cell, run_experiment(cell, options, wait=self.wait))
+                result = run_experiment(experiment, options, wait=self.wait)
+                return Event("ended", experiment, result)
             except BusyError:
-                return Event("busy", cell)
+                return Event("busy", experiment)
             except WriteError:
                 raise
             except Exception as error:
-                return Event("ended", cell, error=f"{type(error).__name__}: {error}")
+                return Event("ended", experiment, error=f"{type(error).__name__}: {error}")
 
 
-Executor = Callable[[Attempt, Sequence[Cell]], Iterator[Event]]
+Executor = Callable[[Attempt, Sequence[Experiment]], Iterator[Event]]
 
 
-def serial(attempt: Attempt, cells: Sequence[Cell]) -> Iterator[Event]:
-    """Do cells one after another in this process."""
-    for cell in cells:
-        yield Event("started", cell)
-        yield attempt(cell)
+def serial(attempt: Attempt, experiments: Sequence[Experiment]) -> Iterator[Event]:
+    """Do experiments one after another in this process."""
+    for experiment in experiments:
+        yield Event("started", experiment)
+        yield attempt(experiment)
 
 
 def local_processes(
-    attempt: Attempt, cells: Sequence[Cell], *, count: int, attempts: int = ATTEMPTS
+    attempt: Attempt, experiments: Sequence[Experiment], *, count: int, attempts: int = ATTEMPTS
 ) -> Iterator[Event]:
-    """Do cells in several processes of this machine, on GPUs in turn where there are several.
+    """Do experiments in several processes of this machine, on GPUs in turn where there are several.
 
-    One that dies loses only its own cell, whose training goes on from its last validation round.
+    One that dies loses its own experiment only, whose training goes on from its last round.
     """
-    count = min(count, len(cells))
+    count = min(count, len(experiments))
     with pools(count) as (workers, start):
-        idle, waiting, tries = list(range(count)), deque(cells), Counter[str]()
-        running: dict[Future[Event], tuple[int, Cell]] = {}
+        idle, waiting, tries = list(range(count)), deque(experiments), Counter[str]()
+        running: dict[Future[Event], tuple[int, Experiment]] = {}
         while waiting or running:
             while waiting and idle:
-                number, cell = idle.pop(), waiting.popleft()
-                tries[cell.key] += 1
-                running[workers[number].submit(_on_gpu(attempt, number), cell)] = number, cell
-                if tries[cell.key] == 1:
-                    yield Event("started", cell)
+                number, experiment = idle.pop(), waiting.popleft()
+                tries[experiment.key] += 1
+                future = workers[number].submit(_on_gpu(attempt, number), experiment)
+                running[future] = number, experiment
+                if tries[experiment.key] == 1:
+                    yield Event("started", experiment)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                number, cell = running.pop(future)
+                number, experiment = running.pop(future)
                 idle.append(number)
                 if not isinstance(future.exception(), BrokenProcessPool):
                     yield future.result()
                     continue
                 workers[number] = start()
-                if tries[cell.key] < attempts:
-                    waiting.appendleft(cell)
-                    yield Event("retried", cell)
+                if tries[experiment.key] < attempts:
+                    waiting.appendleft(experiment)
+                    yield Event("retried", experiment)
                 else:
-                    yield Event("ended", cell, error=DIED.format(attempts))
+                    yield Event("ended", experiment, error=DIED.format(attempts))
 
 
 @contextmanager

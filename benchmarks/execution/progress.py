@@ -1,4 +1,4 @@
-"""What the terminal shows of a run: its plan, cells done and running, the time left, warnings."""
+"""What the terminal shows of a run: its plan, how far it is, the time left, warnings."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from rich.text import Text
 import probseg
 from benchmarks.arguments import RunOptions
 from benchmarks.execution import estimate
-from benchmarks.execution.estimate import StepTimes
+from benchmarks.execution.estimate import StepTimes, validation_rounds
 from benchmarks.execution.local import Event
 from benchmarks.execution.remaining import Remaining
-from benchmarks.jobs.cells import Cell, Plan
+from benchmarks.jobs.plan import Experiment, Plan
 from benchmarks.jobs.results import result_path
 from probseg.errors import ProbsegError
 from probseg.options import named_parameters
 
-SHOWN = 12  # running cells; a cluster may have hundreds
+SHOWN = 12  # running experiments; a cluster may have hundreds
 LOGGERS = ("benchmarks", "probseg.training")
 
 
 class Progress:
-    """The state of every cell, shown at the foot of a terminal.
+    """The state of every experiment, shown at the foot of a terminal.
 
-    Training itself is read from the folders of the cells, to which every process that trains one
-    writes its validation rounds; those of a machine that shares no disk show when they end.
+    Training itself is read from the folders of the experiments, to which every process that trains
+    one writes its validation rounds; those of a machine that shares no disk show when they end.
     """
 
-    def __init__(self, console: Console, out: Path, cells: Sequence[Cell]) -> None:
-        self.console, self.out, self.cells = console, out, cells
-        self.started: dict[str, float] = {}  # key of a running cell to when it began
+    def __init__(self, console: Console, out: Path, experiments: Sequence[Experiment]) -> None:
+        self.console, self.out, self.experiments = console, out, experiments
+        self.started: dict[str, float] = {}  # key of a running experiment to when it began
         self.done: set[str] = set()
         self.failed: set[str] = set()
 
@@ -51,8 +51,8 @@ class Progress:
         return Live(console=self.console, get_renderable=get, refresh_per_second=1, transient=True)
 
     def update(self, event: Event) -> None:
-        """Record what happened to a cell."""
-        key = event.cell.key
+        """Record what happened to an experiment."""
+        key = event.experiment.key
         if event.kind == "started":
             self.started[key] = time.monotonic()
         elif event.kind != "retried":
@@ -61,33 +61,33 @@ class Progress:
             (self.failed if event.result is None else self.done).add(key)
 
     def left(self) -> str:
-        """Return the time until all cells have ended, or nothing where no step was timed."""
-        waiting = [cell for cell in self.cells if cell.key not in self.done | self.failed]
-        times = estimate.step_times(self.cells, self.out)
+        """Return the time until all experiments have ended, or nothing where no step was timed."""
+        waiting = [one for one in self.experiments if one.key not in self.done | self.failed]
+        times = estimate.step_times(self.experiments, self.out)
         seconds = estimate.seconds_left(waiting, self.out, times, at_once=len(self.started))
         return f"at most {estimate.duration(seconds)} left" if seconds else ""
 
     def __rich__(self) -> RenderableType:
-        """Return the line of the run above one of each running cell."""
-        running = [cell for cell in self.cells if cell.key in self.started]
+        """Return the line of the run above one of each running experiment."""
+        running = [experiment for experiment in self.experiments if experiment.key in self.started]
         groups = {"done": self.done, "failed": self.failed, "running": self.started}
         counts = [f"{len(keys)} {name}" for name, keys in groups.items() if keys]
-        waiting = len(self.cells) - sum(map(len, groups.values()))
-        text = f"{len(self.cells)} cells: {', '.join([*counts, f'{waiting} waiting'])}"
+        waiting = len(self.experiments) - sum(map(len, groups.values()))
+        text = f"{len(self.experiments)} experiments: {', '.join([*counts, f'{waiting} waiting'])}"
         grid = Table.grid(padding=(0, 2))
-        for cell in running[:SHOWN]:
-            grid.add_row(*self._row(cell))
+        for experiment in running[:SHOWN]:
+            grid.add_row(*self._row(experiment))
         return Group(Text(" · ".join(filter(None, [text, self.left()])), style="bold"), grid)
 
-    def _row(self, cell: Cell) -> tuple[RenderableType, ...]:
-        elapsed = estimate.duration(time.monotonic() - self.started[cell.key])
-        if not cell.trained:
-            return cell.label, "", "", elapsed
-        records, most = estimate.validation_rounds(cell, self.out), estimate.max_steps(cell)
+    def _row(self, experiment: Experiment) -> tuple[RenderableType, ...]:
+        elapsed = estimate.duration(time.monotonic() - self.started[experiment.key])
+        if not experiment.trained:
+            return experiment.label, "", "", elapsed
+        most, records = estimate.max_steps(experiment), validation_rounds(experiment, self.out)
         step = int(records[-1]["step"]) if records else 0
         bar = ProgressBar(total=most, completed=step, width=20)
         loss = f", validation {records[-1]['validation/loss']:.4g}" if records else ""
-        return cell.label, bar, f"step {step}/{most}, round {len(records)}{loss}", elapsed
+        return experiment.label, bar, f"step {step}/{most}, round {len(records)}{loss}", elapsed
 
 
 def say(console: Console, text: str | Text, style: str = "") -> None:
@@ -125,26 +125,27 @@ def show_plan(
     remaining: Remaining,
     estimates: Mapping[str, estimate.Estimate | str] | None = None,
 ) -> None:
-    """Print which cells there are, what is done of each and what it takes.
+    """Print which experiments there are, what is done of each and what it takes.
 
-    Times come from ``estimates``, by kind of cell, and from validation rounds of the run.
+    Times come from ``estimates``, by kind of experiment, and from validation rounds of the run.
     """
     out, values = options.out, (estimates or {}).values()
     measured = {k: e for k, e in (estimates or {}).items() if isinstance(e, estimate.Estimate)}
-    times = {k: e.step for k, e in measured.items()} | estimate.step_times(plan.cells, out)
+    times = {k: e.step for k, e in measured.items()} | estimate.step_times(plan.experiments, out)
     title = f"profile {plan.profile.name}: {plan.profile.description}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     headings = ["data set", "row", "fold", "seed", "steps", "key", "state"]
     headings += ["at most"] * bool(times) + ["memory"] * bool(estimates)
     for heading in headings:
         table.add_column(heading, no_wrap=heading not in ("data set", "row"), overflow="fold")
-    for cell in plan.cells:
-        numbers = (cell.fold, cell.seed, (cell.training or {}).get("max_steps"))
+    for experiment in plan.experiments:
+        numbers = (experiment.fold, experiment.seed, (experiment.training or {}).get("max_steps"))
         shown = ["–" if number is None else str(number) for number in numbers]
-        row = [cell.dataset, cell.row, *shown, cell.key, _state(cell, out, remaining)]
-        kind, longest = estimate.kind(cell), "–"
-        if kind in times and cell in remaining.to_run:
-            longest = estimate.duration(estimate.steps_left(cell, out) * times[kind])
+        row = [experiment.dataset, experiment.row, *shown, experiment.key]
+        row.append(_state(experiment, out, remaining))
+        kind, longest = estimate.kind(experiment), "–"
+        if kind in times and experiment in remaining.to_run:
+            longest = estimate.duration(estimate.steps_left(experiment, out) * times[kind])
         memory = f"{measured[kind].memory / 2**30:.1f} GiB" if kind in measured else "–"
         table.add_row(*row, *[longest] * bool(times), *[memory] * bool(estimates))
     console = Console()
@@ -157,9 +158,9 @@ def show_plan(
 
 def _counts(plan: Plan, options: RunOptions, remaining: Remaining, times: StepTimes) -> str:
     done, left = len(remaining.finished), len(remaining.to_run)
-    lacking = len(plan.cells) - done - left
+    lacking = len(plan.experiments) - done - left
     counts = f"{left} to run, {done} finished" + (f", {lacking} without data" * bool(lacking))
-    text = f"{len(plan.cells)} cells in {options.out}: {counts}"
+    text = f"{len(plan.experiments)} experiments in {options.out}: {counts}"
     seconds = estimate.seconds_left(remaining.to_run, options.out, times, at_once=options.workers)
     if not seconds:
         return text
@@ -167,18 +168,18 @@ def _counts(plan: Plan, options: RunOptions, remaining: Remaining, times: StepTi
     return f"{text}; at most {estimate.duration(seconds)}{by}, less where training stops early"
 
 
-def _state(cell: Cell, out: Path, remaining: Remaining) -> str:
-    """Return "no data", "finished", "failed", "to resume" or "to run"."""
-    if cell.dataset in remaining.unavailable:
+def _state(experiment: Experiment, out: Path, remaining: Remaining) -> str:
+    """Return "no data", "finished", "to run again", "to resume" or "to run"."""
+    if experiment.dataset in remaining.unavailable:
         return "no data"
-    if cell.key in remaining.finished:
+    if experiment.key in remaining.finished:
         return "finished"
-    if result_path(cell, out).exists():
-        return "failed"
-    records = estimate.validation_rounds(cell, out)
+    if result_path(experiment, out).exists():
+        return "to run again"
+    records = validation_rounds(experiment, out)
     if records:
         return f"to resume at step {int(records[-1]['step'])}"
-    return "to resume" if (cell.folder(out) / "training").exists() else "to run"
+    return "to resume" if (experiment.folder(out) / "training").exists() else "to run"
 
 
 def show_unavailable(
@@ -191,7 +192,7 @@ def show_unavailable(
             say(console, f"not run: {name}: {error}", "yellow")
     if rootless:
         say(console, f"not run, as their data are not here: {', '.join(rootless)}", "yellow")
-        check = f"python -m benchmarks.data check {' '.join(rootless)} --data-root DIR"
+        check = f"probseg data check {' '.join(rootless)} --root DIR"
         say(console, f"  what to get, and where it belongs: {check}")
         say(console, "  then: the same command with --data-root DIR; what is finished is kept")
 

@@ -1,4 +1,4 @@
-"""Cells on a Ray cluster: retried where a worker dies, their files brought to the driver."""
+"""Experiments on a Ray cluster: retried where a worker dies, their files brought to the driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.execution.local import ATTEMPTS, DIED, Attempt, Event
-from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.plan import Experiment
 from probseg.errors import OptionError
 from probseg.utils.atomic_files import WriteError, atomic_file
 from probseg.utils.imports import require
@@ -28,57 +28,57 @@ class Delivery(NamedTuple):
 
 def ray_cluster(
     attempt: Attempt,
-    cells: Sequence[Cell],
+    experiments: Sequence[Experiment],
     *,
     address: str,  # "auto" joins the cluster on this machine, or starts one
-    gpus: float = 0,  # of each cell, such as 0.5
-    attempts: int = ATTEMPTS,  # at a cell whose worker dies
+    gpus: float = 0,  # of each experiment, such as 0.5
+    attempts: int = ATTEMPTS,  # at an experiment whose worker dies
 ) -> Iterator[Event]:
-    """Do cells on a Ray cluster, as many at once as its processors and GPUs allow.
+    """Do experiments on a Ray cluster, as many at once as its processors and GPUs allow.
 
     Every machine needs this checkout and its packages. A worker that sees the driver's folder
-    writes there, and a retried cell goes on from its last validation round. Any other worker sends
-    back the files of its cell, and a retried cell begins anew.
+    writes there, and a retried experiment goes on from its last validation round. Any other worker
+    sends back the files of its experiment, and a retried experiment begins anew.
 
     Raises:
         OptionError: Ray or the cluster is missing, or no machine of it is large enough.
     """
     with _connected(address) as ray, _mark(attempt.options.out) as mark:
-        needs = {"CPU": float(attempt.options.threads_per_cell or 1), "GPU": gpus}
+        needs = {"CPU": float(attempt.options.threads_per_experiment or 1), "GPU": gpus}
         check_fits(needs, [node["Resources"] for node in ray.nodes() if node["Alive"]])
         options = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"]}
         task = ray.remote(max_retries=attempts - 1, **options)(do)
-        waiting = list(reversed(cells))
-        running: dict[Any, Cell] = {}
+        waiting = list(reversed(experiments))
+        running: dict[Any, Experiment] = {}
         while waiting or running:
             while waiting and len(running) < capacity(needs, ray.cluster_resources()):
-                cell = waiting.pop()
-                running[task.remote(attempt, cell, mark)] = cell
-                yield Event("started", cell)
+                experiment = waiting.pop()
+                running[task.remote(attempt, experiment, mark)] = experiment
+                yield Event("started", experiment)
             for reference in ray.wait(list(running))[0]:
-                cell = running.pop(reference)
+                experiment = running.pop(reference)
                 try:
                     delivery: Delivery = ray.get(reference)
                 except WriteError:
                     raise
                 except ray.exceptions.WorkerCrashedError:
-                    yield Event("ended", cell, error=DIED.format(attempts))
+                    yield Event("ended", experiment, error=DIED.format(attempts))
                 except ray.exceptions.RayError as error:
                     line = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-                    yield Event("ended", cell, error=line)
+                    yield Event("ended", experiment, error=line)
                 else:
-                    write_files(delivery.files, cell.folder(attempt.options.out))
+                    write_files(delivery.files, experiment.folder(attempt.options.out))
                     yield delivery.event
 
 
-def do(attempt: Attempt, cell: Cell, mark: Path) -> Delivery:
-    """Do a cell on a worker, in the driver's folder if this machine has it, with its mark."""
+def do(attempt: Attempt, experiment: Experiment, mark: Path) -> Delivery:
+    """Do an experiment on a worker, in the driver's folder if it is here, with its mark."""
     if mark.exists():
-        return Delivery(attempt(cell), {})
+        return Delivery(attempt(experiment), {})
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)
-        event = replace(attempt, options=replace(attempt.options, out=out))(cell)
-        return Delivery(event, collect_files(cell.folder(out)))
+        event = replace(attempt, options=replace(attempt.options, out=out))(experiment)
+        return Delivery(event, collect_files(experiment.folder(out)))
 
 
 def collect_files(folder: Path) -> dict[str, bytes]:
@@ -88,7 +88,7 @@ def collect_files(folder: Path) -> dict[str, bytes]:
 
 
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write files into a folder, the result last: a cell is finished once it has one.
+    """Write files into a folder, the result last: an experiment is finished once it has one.
 
     Raises:
         WriteError: The disk is full or read-only.
@@ -99,7 +99,7 @@ def write_files(files: Mapping[str, bytes], folder: Path) -> None:
 
 
 def capacity(needs: Mapping[str, float], resources: Mapping[str, float]) -> int:
-    """Return how many cells fit at once into the resources of a cluster, at least one.
+    """Return how many experiments fit at once into the resources of a cluster, at least one.
 
     >>> capacity({"CPU": 2, "GPU": 0.5}, {"CPU": 16, "GPU": 1})
     2
@@ -108,7 +108,7 @@ def capacity(needs: Mapping[str, float], resources: Mapping[str, float]) -> int:
 
 
 def check_fits(needs: Mapping[str, float], machines: Sequence[Mapping[str, float]]) -> None:
-    """Refuse cells that no machine has room for, which Ray would let wait for ever.
+    """Refuse experiments that no machine has room for, which Ray would let wait for ever.
 
     Raises:
         OptionError: There is none.
@@ -118,8 +118,8 @@ def check_fits(needs: Mapping[str, float], machines: Sequence[Mapping[str, float
     if not any(all(m.get(kind, 0) >= need for kind, need in needs.items()) for m in machines):
         have = "; ".join(f"{m.get('CPU', 0):g} CPUs and {m.get('GPU', 0):g} GPUs" for m in machines)
         raise OptionError(
-            f"a cell takes {needs['CPU']:g} CPUs and {needs['GPU']:g} GPUs, which no machine of "
-            f"the cluster has ({have}); lower --threads or --gpus-per-cell"
+            f"an experiment takes {needs['CPU']:g} CPUs and {needs['GPU']:g} GPUs, which no "
+            f"machine of the cluster has ({have}); lower --threads or --gpus-per-experiment"
         )
 
 

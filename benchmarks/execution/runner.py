@@ -1,4 +1,4 @@
-"""Running a plan: finished cells are kept, the others done, failures and the report shown."""
+"""Running a plan: finished experiments are kept, the others done, failures and the report shown."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from benchmarks.arguments import RunOptions
 from benchmarks.execution.local import Attempt, Event, Executor, local_processes, serial
 from benchmarks.execution.progress import Progress, say, show_unavailable, warnings_on
 from benchmarks.execution.remaining import find_remaining
-from benchmarks.jobs.cells import Cell, Plan
 from benchmarks.jobs.data import forget_datasets
 from benchmarks.jobs.output_folder import REPORT, held
+from benchmarks.jobs.plan import Experiment, Plan
 from benchmarks.jobs.results import Result
 from probseg.training.execution import choose_execution
 from probseg.training.settings import TrainingSettings
@@ -24,9 +24,9 @@ from probseg.utils.atomic_files import sweep
 
 
 def run_plan(plan: Plan, options: RunOptions) -> int:
-    """Run every cell, write the report and return the exit status.
+    """Run every experiment, write the report and return the exit status.
 
-    It is 1 where a cell failed, or where nothing could run.
+    It is 1 where an experiment failed, or where nothing could run.
 
     Raises:
         OptionError: The device is not on this machine, or a setting is out of range.
@@ -34,7 +34,7 @@ def run_plan(plan: Plan, options: RunOptions) -> int:
     """
     import_module("benchmarks.reports")  # names a missing package before the training
     console = Console()
-    options = ready(plan.cells, options)
+    options = ready(plan.experiments, options)
     plan.suite.check_options()
     profile = plan.profile
     heading = f"profile [bold]{profile.name}[/] on {options.device}: {profile.description}"
@@ -43,8 +43,8 @@ def run_plan(plan: Plan, options: RunOptions) -> int:
     console.print(heading, highlight=False)
     forget_datasets()
     with warnings_on(console):
-        remaining = find_remaining(plan.cells, options)
-        runner = Runner(plan.cells, options, console, remaining.finished)
+        remaining = find_remaining(plan.experiments, options)
+        runner = Runner(plan.experiments, options, console, remaining.finished)
         runner.run(remaining.to_run, choose_executor(options))
     if runner.results:
         _report(plan, options, runner.results, console)
@@ -56,11 +56,11 @@ def run_plan(plan: Plan, options: RunOptions) -> int:
 
 
 def choose_executor(options: RunOptions) -> Executor:
-    """Return what does the cells: this process, several local ones, or a Ray cluster."""
+    """Return what does the experiments: this process, several local ones, or a Ray cluster."""
     if options.ray is not None:
         from benchmarks.execution.ray_cluster import ray_cluster
 
-        share = options.gpus_per_cell
+        share = options.gpus_per_experiment
         gpus = float(options.device.startswith("cuda")) if share is None else share
         return partial(ray_cluster, address=options.ray, gpus=gpus)
     if options.workers > 1:
@@ -70,37 +70,37 @@ def choose_executor(options: RunOptions) -> Executor:
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs cells of a plan, and collects what came of each."""
+    """Runs experiments of a plan, and collects what came of each."""
 
-    cells: Sequence[Cell]
+    experiments: Sequence[Experiment]
     options: RunOptions
     console: Console
     finished: dict[str, Result]  # by key
-    failed: dict[str, str] = field(default_factory=dict)  # label of a cell to its error
-    _busy: list[Cell] = field(default_factory=list)  # which another run does
+    failed: dict[str, str] = field(default_factory=dict)  # label of an experiment to its error
+    _busy: list[Experiment] = field(default_factory=list)  # which another run does
 
     @property
     def results(self) -> list[Result]:
         """The results, in the order of the plan."""
-        return [self.finished[cell.key] for cell in self.cells if cell.key in self.finished]
+        return [self.finished[one.key] for one in self.experiments if one.key in self.finished]
 
-    def run(self, waiting: Sequence[Cell], executor: Executor) -> None:
-        """Run cells; a failure of one stops no other.
+    def run(self, waiting: Sequence[Experiment], executor: Executor) -> None:
+        """Run experiments; a failure of one stops no other.
 
         Raises:
-            WriteError: The disk is full or read-only, which no other cell would survive.
+            WriteError: The disk is full or read-only, which no other experiment would survive.
         """
-        for cell in self.cells:
-            if cell.key in self.finished:
-                say(self.console, f"{self._name(cell)}: kept")
+        for experiment in self.experiments:
+            if experiment.key in self.finished:
+                say(self.console, f"{self._name(experiment)}: kept")
         progress = Progress(self.console, self.options.out, waiting)
         with progress.shown():
-            for cells, wait in ((waiting, False), (self._busy, True)):
-                for event in executor(Attempt(self.options, wait), cells) if cells else ():
+            for left, wait in ((waiting, False), (self._busy, True)):
+                for event in executor(Attempt(self.options, wait), left) if left else ():
                     self._record(event, progress)
 
     def _record(self, event: Event, progress: Progress) -> None:
-        cell, name = event.cell, self._name(event.cell)
+        experiment, name = event.experiment, self._name(event.experiment)
         left = progress.left() if event.kind == "started" else ""
         progress.update(event)
         if event.kind == "started":
@@ -108,17 +108,18 @@ class Runner:
         elif event.kind == "retried":
             say(self.console, f"{name}: its process died and is begun again", "yellow")
         elif event.kind == "busy":
-            self._busy.append(cell)
+            self._busy.append(experiment)
             say(self.console, f"{name}: another run does it: later", "dim")
         elif event.result is None:
-            self.failed[cell.label] = event.error
+            self.failed[experiment.label] = event.error
             say(self.console, f"{name}: failed: {event.error}", "red")
         else:
-            self.finished[cell.key] = event.result
+            self.finished[experiment.key] = event.result
             say(self.console, f"{name}: {_summary(event.result)}", "dim")
 
-    def _name(self, cell: Cell) -> str:
-        return f"[{self.cells.index(cell) + 1}/{len(self.cells)}] {cell.label}"
+    def _name(self, experiment: Experiment) -> str:
+        number = self.experiments.index(experiment) + 1
+        return f"[{number}/{len(self.experiments)}] {experiment.label}"
 
 
 def _summary(result: Result) -> str:
@@ -128,13 +129,13 @@ def _summary(result: Result) -> str:
     return f"{' · '.join(values)} · {seconds:.0f} s"
 
 
-def ready(cells: Sequence[Cell], options: RunOptions) -> RunOptions:
+def ready(experiments: Sequence[Experiment], options: RunOptions) -> RunOptions:
     """Check the settings of every training before the first one, and resolve device and paths.
 
     Paths become absolute, since another process may be in another folder.
     """
-    for cell in cells:
-        TrainingSettings(**{**(cell.training or {}), "devices": options.devices})
+    for experiment in experiments:
+        TrainingSettings(**{**(experiment.training or {}), "devices": options.devices})
     device = options.device
     if options.ray is None:  # the devices of a cluster are not known here
         settings = TrainingSettings(device=device, devices=options.devices)
@@ -149,7 +150,7 @@ def _report(plan: Plan, options: RunOptions, results: Sequence[Result], console:
     from benchmarks.tables import to_terminal
 
     baselines = plan.suite.all.baselines
-    competing = {c.row for c in plan.cells if c.trained and c.row not in baselines}
+    competing = {c.row for c in plan.experiments if c.trained and c.row not in baselines}
     notes = {name: row.description for name, row in plan.suite.models.items()}
     run = RunResults(results, sorted(competing), notes)
     with held(REPORT, options.out):

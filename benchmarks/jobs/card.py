@@ -1,4 +1,4 @@
-"""The facts on a cell's model card, which ``probseg share`` reads beside the model."""
+"""The facts on an experiment's model card, which ``probseg share`` reads beside the model."""
 
 from __future__ import annotations
 
@@ -7,29 +7,35 @@ from probseg.sharing.cards import Card
 
 
 def card_of(result: Result) -> Card:
-    """Return the card of the model that a finished cell trained."""
-    cell, data, training, origin = result.cell, result.tested_on, result.training, result.provenance
+    """Return the card of the model that a finished experiment trained."""
+    experiment, data, training, origin = (
+        result.experiment,
+        result.tested_on,
+        result.training,
+        result.provenance,
+    )
     assert training is not None
     variant = next(iter(result.means))
     revision = f"revision {origin.git.revision}" if origin.git.revision else "unknown revision"
     return Card(
-        title=f"{cell.row} on {cell.dataset}",
-        dataset=cell.dataset,
+        title=f"{experiment.row} on {experiment.dataset}",
+        dataset=experiment.dataset,
         data=(
             f"{data.provenance}. {data.train} images to train on, {data.validation} to choose "
             f"the weights, {data.test} to test; {data.channels} channels, {data.classes} "
-            f"classes, {data.annotators} annotators; {data.split}; seen as {dict(cell.data)}. "
-            f"Fingerprint {data.fingerprint}. The data keep their own terms."
+            f"classes, {data.annotators} annotators; {data.split}; "
+            f"seen as {dict(experiment.data)}. Fingerprint {data.fingerprint}. "
+            "The data keep their own terms."
         ),
         metrics={n: v for n, v in result.means[variant].items() if v is not None},
         measured_on=(
-            f"Means over {data.test} test images of {cell.dataset} "
-            f"({variant} samples, {data.split}, fold {cell.fold}); the benchmark's "
+            f"Means over {data.test} test images of {experiment.dataset} "
+            f"({variant} samples, {data.split}, fold {experiment.fold}); the benchmark's "
             "documentation says what each is and which way is better."
         ),
         provenance={
             "trained": f"{training.steps} steps, the best weights after {training.best_step}",
-            "profile and seed": f"{cell.profile}, {cell.seed}",
+            "profile and seed": f"{experiment.profile}, {experiment.seed}",
             "finished": result.timings.finished or "unknown",
             "code": f"{revision}{', with changes' if origin.git.dirty else ''}",
             "versions": ", ".join(f"{n} {v}" for n, v in origin.versions.items()),

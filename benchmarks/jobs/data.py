@@ -1,4 +1,4 @@
-"""The data of a cell: a data set, cropped, split, and thinned where the profile says so."""
+"""The data of an experiment: a data set, cropped, split, and thinned where the profile says so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import probseg
-from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.plan import Experiment
 from benchmarks.jobs.results import DataSummary
 from benchmarks.suite.settings import FOLDS, DataSettings
 from probseg.datasets.splits import Split, split, thin
@@ -74,18 +74,18 @@ def _open_cached(name: str, options: str, root: Path | None, pack: bool) -> Data
     return open_dataset(name, json.loads(options), root=root, pack=pack)
 
 
-def dataset_of(cell: Cell, root: Path | None, *, pack: bool = True) -> Dataset:
-    """Return the data set of a cell, which this process opens once; see :func:`open_dataset`."""
-    return _open_cached(cell.dataset, json.dumps(cell.dataset_options), root, pack)
+def dataset_of(experiment: Experiment, root: Path | None, *, pack: bool = True) -> Dataset:
+    """Return the data set of an experiment, which this process opens once."""
+    return _open_cached(experiment.dataset, json.dumps(experiment.dataset_options), root, pack)
 
 
 def forget_datasets() -> None:
-    """Let the next cell open its data set anew, since files may have changed."""
+    """Let the next experiment open its data set anew, since files may have changed."""
     _open_cached.cache_clear()
 
 
 def prepare(dataset: Dataset, settings: DataSettings, fold: int | None) -> Data:
-    """Crop and split a data set by the settings of a cell."""
+    """Crop and split a data set by the settings of an experiment."""
     from probseg.datasets.views import CentreCrop, Subset
 
     seed = settings.split_seed

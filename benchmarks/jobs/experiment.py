@@ -15,9 +15,9 @@ import probseg
 from benchmarks.arguments import RunOptions
 from benchmarks.jobs import pictures, provenance, results
 from benchmarks.jobs.card import card_of
-from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.data import Data, dataset_of, prepare
 from benchmarks.jobs.output_folder import held, set_aside
+from benchmarks.jobs.plan import Experiment
 from benchmarks.jobs.predictors import ModelPredictor, baseline_predictor, make_sampler
 from benchmarks.jobs.scoring import PictureRecorder, choose_images, score_dataset
 from benchmarks.suite.settings import DataSettings, EvaluationSettings
@@ -53,28 +53,30 @@ class Trained:
         )
 
 
-def run_experiment(cell: Cell, options: RunOptions, *, wait: bool = True) -> results.Result:
-    """Do a cell and write its result or its failure; training goes on where it stopped.
+def run_experiment(
+    experiment: Experiment, options: RunOptions, *, wait: bool = True
+) -> results.Result:
+    """Do an experiment and write its result or its failure; training goes on where it stopped.
 
-    Of several runs in one folder, one does the cell and the others read its result.
+    Of several runs in one folder, one does the experiment and the others read its result.
 
     Raises:
-        BusyError: Another run does this cell, and ``wait`` is false.
-        ProbsegError: The cell failed in a way that the user can mend.
+        BusyError: Another run does this experiment, and ``wait`` is false.
+        ProbsegError: The experiment failed in a way that the user can mend.
     """
-    dataset = dataset_of(cell, options.data_root)
-    with held(cell.key, options.out, wait=wait):
-        results.set_aside_unusable(cell, options.out, dataset.fingerprint)
-        kept = results.finished_result(cell, options.out, dataset.fingerprint)
-        return kept or _run(cell, dataset, options)
+    dataset = dataset_of(experiment, options.data_root)
+    with held(experiment.key, options.out, wait=wait):
+        results.set_aside_unusable(experiment, options.out, dataset.fingerprint)
+        kept = results.finished_result(experiment, options.out, dataset.fingerprint)
+        return kept or _run(experiment, dataset, options)
 
 
-def _run(cell: Cell, dataset: Dataset, options: RunOptions) -> results.Result:
-    path = results.result_path(cell, options.out)
+def _run(experiment: Experiment, dataset: Dataset, options: RunOptions) -> results.Result:
+    path = results.result_path(experiment, options.out)
     sweep(path.parent)
     try:
         with deterministic(options.device):
-            result = _result(cell, dataset, options)
+            result = _result(experiment, dataset, options)
             if result.training:
                 card_of(result).write(path.with_name(FACTS))
             return results.write_result(path, result)
@@ -83,24 +85,26 @@ def _run(cell: Cell, dataset: Dataset, options: RunOptions) -> results.Result:
     except Exception as error:
         trace = "".join(traceback.format_exception(error))
         origin = provenance.collect(options.device)
-        results.write_result(path, results.Result(cell=cell, provenance=origin, error=trace))
+        results.write_result(
+            path, results.Result(experiment=experiment, provenance=origin, error=trace)
+        )
         raise
 
 
-def _result(cell: Cell, dataset: Dataset, options: RunOptions) -> results.Result:
-    folder = cell.folder(options.out)
-    data = prepare(dataset, DataSettings(**cell.data), cell.fold)
+def _result(experiment: Experiment, dataset: Dataset, options: RunOptions) -> results.Result:
+    folder = experiment.folder(options.out)
+    data = prepare(dataset, DataSettings(**experiment.data), experiment.fold)
     started = time.monotonic()
     write_json(folder / "split.json", asdict(data.split))
-    trained = train(cell, data, options) if cell.trained else None
-    predictor = make_predictor(cell, data, trained)
+    trained = train(experiment, data, options) if experiment.trained else None
+    predictor = make_predictor(experiment, data, trained)
     evaluating = time.monotonic()
     recorder = PictureRecorder(choose_images(data.test))
-    batch = EvaluationSettings(**cell.evaluation).evaluation_batch
+    batch = EvaluationSettings(**experiment.evaluation).evaluation_batch
     scores = score_dataset(recorder.recording(predictor), data.test, batch=batch)
     pictures.save(folder / pictures.FILE, recorder.pictures)
     return results.Result(
-        cell=cell,
+        experiment=experiment,
         provenance=provenance.collect(options.device),
         data=data.summary(),
         timings=results.Timings(
@@ -119,41 +123,41 @@ def _result(cell: Cell, dataset: Dataset, options: RunOptions) -> results.Result
     )
 
 
-def make_predictor(cell: Cell, data: Data, trained: Trained | None) -> Predictor:
-    """Return what predicts for a cell: its trained model, or its baseline."""
+def make_predictor(experiment: Experiment, data: Data, trained: Trained | None) -> Predictor:
+    """Return what predicts for an experiment: its trained model, or its baseline."""
     if trained is None:
-        assert cell.baseline is not None
-        return baseline_predictor(cell.baseline, data.source.classes)
-    assert cell.seed is not None
-    settings = EvaluationSettings(**cell.evaluation)
+        assert experiment.baseline is not None
+        return baseline_predictor(experiment.baseline, data.source.classes)
+    assert experiment.seed is not None
+    settings = EvaluationSettings(**experiment.evaluation)
     execution = choose_execution(trained.settings)
     return ModelPredictor(
-        make_sampler(trained.model, settings.n_eval, execution=execution, seed=cell.seed),
+        make_sampler(trained.model, settings.n_eval, execution=execution, seed=experiment.seed),
         projected=settings.projected,
         latents=settings.latents,
         others=data.validation,
     )
 
 
-def train(cell: Cell, data: Data, options: RunOptions) -> Trained:
-    """Train a cell's model, going on where an earlier run stopped, and save it.
+def train(experiment: Experiment, data: Data, options: RunOptions) -> Trained:
+    """Train an experiment's model, going on where an earlier run stopped, and save it.
 
     Raises:
         ProbsegError: The model cannot be built or trained as the config says.
     """
-    folder = cell.folder(options.out)
-    settings = training_settings(cell, options)
+    folder = experiment.folder(options.out)
+    settings = training_settings(experiment, options)
     try:
-        trained = _train(cell, data, settings, folder / "training")
+        trained = _train(experiment, data, settings, folder / "training")
     except CheckpointError as error:  # of other code or data, or damaged
         set_aside(folder / "training", error)
-        trained = _train(cell, data, settings, folder / "training")
+        trained = _train(experiment, data, settings, folder / "training")
     save(trained.model, folder / "model.safetensors")
     return trained
 
 
-def _train(cell: Cell, data: Data, settings: TrainingSettings, out: Path) -> Trained:
-    model = build_model(cell, data.source)
+def _train(experiment: Experiment, data: Data, settings: TrainingSettings, out: Path) -> Trained:
+    model = build_model(experiment, data.source)
     # the progress of the run stands where that of the training would
     done = probseg.fit(
         model, data.train, data.validation, settings=settings, out=out, progress=False
@@ -161,14 +165,14 @@ def _train(cell: Cell, data: Data, settings: TrainingSettings, out: Path) -> Tra
     return Trained(model, done, settings)
 
 
-def build_model(cell: Cell, dataset: Dataset) -> Any:
-    """Return a cell's model before training, for the channels and classes of a data set."""
-    assert cell.model is not None and cell.seed is not None
-    torch.manual_seed(cell.seed)  # of the initial weights
-    return probseg.build(like=dataset, **cell.model)
+def build_model(experiment: Experiment, dataset: Dataset) -> Any:
+    """Return an experiment's model before training, for the channels and classes of a data set."""
+    assert experiment.model is not None and experiment.seed is not None
+    torch.manual_seed(experiment.seed)  # of the initial weights
+    return probseg.build(like=dataset, **experiment.model)
 
 
-def training_settings(cell: Cell, options: RunOptions) -> TrainingSettings:
-    """Return how a cell is trained on this machine."""
-    here = {"seed": cell.seed, "device": options.device, "devices": options.devices}
-    return TrainingSettings(**{**(cell.training or {}), **here})
+def training_settings(experiment: Experiment, options: RunOptions) -> TrainingSettings:
+    """Return how an experiment is trained on this machine."""
+    here = {"seed": experiment.seed, "device": options.device, "devices": options.devices}
+    return TrainingSettings(**{**(experiment.training or {}), **here})

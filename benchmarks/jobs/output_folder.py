@@ -25,10 +25,10 @@ class BusyError(ProbsegError):
 
 @contextmanager
 def held(name: str, out: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold ``name``, a cell's key or the report, in the output folder ``out``.
+    """Hold ``name``, an experiment's key or the report, in the output folder ``out``.
 
-    The operating system lets go of what a killed process held. The locks lie outside of the cells'
-    folders, which may be renamed while they are held.
+    The operating system lets go of what a killed process held. The locks lie outside of the
+    folders of the experiments, which may be renamed while they are held.
 
     Raises:
         BusyError: Another run holds it, and there was to be no waiting.

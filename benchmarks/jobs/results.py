@@ -1,4 +1,4 @@
-"""Results: one JSON file a cell, checked against its record and its digest when it is read."""
+"""Results: one JSON file an experiment, checked against record and digest when it is read."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.output_folder import set_aside
+from benchmarks.jobs.plan import Experiment
 from benchmarks.jobs.provenance import Provenance
 from benchmarks.jobs.records import check_keys, from_json, to_json
 from probseg.errors import DataError
@@ -27,7 +27,7 @@ VariantScores = Mapping[str, Mapping[str, Sequence[float | None]]]
 
 
 class ResultError(DataError):
-    """A result that is damaged, of another schema, cell or data, or at odds with itself."""
+    """A result that is damaged, of another schema, experiment or data, or at odds with itself."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class Timings:
-    """When a cell finished, and how many seconds its parts took."""
+    """When an experiment finished, and how many seconds its parts took."""
 
     finished: str | None = None  # ISO 8601, in UTC
     training_s: float | None = None
@@ -80,11 +80,11 @@ class TestImages:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The result of one cell, or why it failed."""
+    """The result of one experiment, or why it failed."""
 
-    cell: Cell
-    error: str | None = None  # the traceback of a failed cell
-    data: DataSummary | None = None  # of a cell that did not fail while it was prepared
+    experiment: Experiment
+    error: str | None = None  # the traceback of a failed experiment
+    data: DataSummary | None = None  # of an experiment that did not fail while it was prepared
     provenance: Provenance
     timings: Timings = Timings()
     training: TrainingSummary | None = None
@@ -95,7 +95,7 @@ class Result:
 
     @property
     def finished(self) -> bool:
-        """Whether the cell was done to its end."""
+        """Whether the experiment was done to its end."""
         return self.error is None
 
     @property
@@ -108,16 +108,18 @@ class Result:
         """The data of a finished result.
 
         Raises:
-            ResultError: The cell failed before its data were opened.
+            ResultError: The experiment failed before its data were opened.
         """
         if self.data is None:
-            raise ResultError(f"{self.cell.label} has no data: it failed before they were opened")
+            raise ResultError(
+                f"{self.experiment.label} has no data: it failed before they were opened"
+            )
         return self.data
 
     @property
     def key(self) -> str:
-        """Key of the cell."""
-        return self.cell.key
+        """Key of the experiment."""
+        return self.experiment.key
 
     @cached_property
     def digest(self) -> str:
@@ -137,8 +139,8 @@ class Result:
         keys = [*_ADDED, *_FIELDS]
         try:
             values = check_keys(content, keys, required=keys, where=where)
-            cell = Cell.from_json(values["config"], where=f"{where}: config")
-            record = {"cell": cell, **{name: values[name] for name in _FIELDS}}
+            experiment = Experiment.from_json(values["config"], where=f"{where}: config")
+            record = {"experiment": experiment, **{name: values[name] for name in _FIELDS}}
             result = from_json(cls, record, where=where)
         except DataError as error:
             raise ResultError(str(error)) from error
@@ -152,14 +154,14 @@ class Result:
                 "schema": SCHEMA_VERSION,
                 "status": self.status,
                 "key": self.key,
-                "config": self.cell.to_json(),
+                "config": self.experiment.to_json(),
                 **{name: getattr(self, name) for name in _FIELDS},
             }
         )
         return {**content, "digest": digest(content)}
 
 
-_FIELDS = [field.name for field in fields(Result) if field.name != "cell"]  # as JSON has them
+_FIELDS = [field.name for field in fields(Result) if field.name != "experiment"]  # as JSON has them
 
 
 def _check_consistent(result: Result, values: Mapping[str, Any], where: str) -> None:
@@ -175,9 +177,9 @@ def _check_consistent(result: Result, values: Mapping[str, Any], where: str) -> 
         raise ResultError(f"{where}: scores and groups are not one per image ({images} images)")
 
 
-def result_path(cell: Cell, out: Path) -> Path:
-    """Return where the result of a cell is kept."""
-    return cell.folder(out) / "result.json"
+def result_path(experiment: Experiment, out: Path) -> Path:
+    """Return where the result of an experiment is kept."""
+    return experiment.folder(out) / "result.json"
 
 
 def read_result(path: Path) -> Result:
@@ -249,10 +251,12 @@ def means(scores: VariantScores) -> dict[str, dict[str, float | None]]:
     }
 
 
-def finished_result(cell: Cell, out: Path, fingerprint: str | None = None) -> Result | None:
-    """Return the result of a cell that is done, on the data that are given; else None."""
+def finished_result(
+    experiment: Experiment, out: Path, fingerprint: str | None = None
+) -> Result | None:
+    """Return the result of an experiment that is done, on the data that are given; else None."""
     try:
-        result = _read_cell(cell, out)
+        result = _read_experiment(experiment, out)
     except ResultError:
         return None
     if result is None or not result.finished or _is_on_other_data(result, fingerprint):
@@ -260,11 +264,11 @@ def finished_result(cell: Cell, out: Path, fingerprint: str | None = None) -> Re
     return result
 
 
-def set_aside_unusable(cell: Cell, out: Path, fingerprint: str) -> None:
-    """Set aside a damaged result of a cell, or one of another cell or on other data."""
-    path = result_path(cell, out)
+def set_aside_unusable(experiment: Experiment, out: Path, fingerprint: str) -> None:
+    """Set aside a result that is damaged, of another experiment or on other data."""
+    path = result_path(experiment, out)
     try:
-        result = _read_cell(cell, out)
+        result = _read_experiment(experiment, out)
     except ResultError as error:
         set_aside(path, error)
         return
@@ -280,11 +284,11 @@ def _is_on_other_data(result: Result, fingerprint: str | None) -> bool:
     return None not in (made_on, fingerprint) and made_on != fingerprint
 
 
-def _read_cell(cell: Cell, out: Path) -> Result | None:
-    path = result_path(cell, out)
+def _read_experiment(experiment: Experiment, out: Path) -> Result | None:
+    path = result_path(experiment, out)
     if not path.exists():
         return None
     result = read_result(path)
-    if result.key != cell.key:
-        raise ResultError(f"{path} is of another cell, {result.key}")
+    if result.key != experiment.key:
+        raise ResultError(f"{path} is of another experiment, {result.key}")
     return result

@@ -51,14 +51,12 @@ class PriorScale:
         return to_float64(evaluation.prior.stddev).mean(-1)
 
 
-def score_dataset(
-    predict: Predictor, dataset: Dataset, *, batch: int, progress: bool = False
-) -> VariantScores:
+def score_dataset(predict: Predictor, dataset: Dataset, *, batch: int) -> VariantScores:
     """Return the scores of every image.
 
     Samples are seeded by batch, so the size of a batch belongs to the config.
     """
-    collected = collect_scores(predict, dataset, metrics, batch_size=batch, progress=progress)
+    collected = collect_scores(predict, dataset, metrics, batch_size=batch, progress=False)
     for variant, scores in collected.items():
         for name, problem in scores.problems.items():
             logger.warning("%s of %s has no value on some images: %s", name, variant, problem)

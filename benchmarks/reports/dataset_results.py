@@ -43,7 +43,7 @@ class DatasetResults:
     @cached_property
     def trained(self) -> tuple[str, ...]:
         """The rows with a model that was trained."""
-        return tuple(row for row, results in self.rows.items() if results[0].cell.trained)
+        return tuple(row for row, results in self.rows.items() if results[0].experiment.trained)
 
     def curves(self, row: str) -> Mapping[Training, Curve]:
         """Return fold and seed to the Gini index over one training of a row."""
@@ -79,8 +79,8 @@ def by_dataset(results: Iterable[Result]) -> list[DatasetResults]:
     """Group results by profile, data set and fingerprint of the data."""
     groups: dict[tuple[str, str, str], dict[str, list[Result]]] = {}
     for result in results:
-        group = result.cell.profile, result.cell.dataset, result.tested_on.fingerprint
-        groups.setdefault(group, {}).setdefault(result.cell.row, []).append(result)
+        group = result.experiment.profile, result.experiment.dataset, result.tested_on.fingerprint
+        groups.setdefault(group, {}).setdefault(result.experiment.row, []).append(result)
     return [
         DatasetResults(profile, dataset, rows) for (profile, dataset, _), rows in groups.items()
     ]
@@ -99,7 +99,7 @@ def shared_trainings(
 
 def training_of(result: Result) -> Training | None:
     """Return fold and seed of a training, or None for a baseline."""
-    fold, seed = result.cell.fold, result.cell.seed
+    fold, seed = result.experiment.fold, result.experiment.seed
     return None if fold is None or seed is None else (fold, seed)
 
 
@@ -131,6 +131,6 @@ def training_curves(results: Iterable[Result], name: str) -> dict[str, dict[str,
     for result in results:
         curve = training_curve(result, name)
         if curve:
-            panel = panels.setdefault(result.cell.dataset, {})
-            panel.setdefault(result.cell.row, []).append(curve)
+            panel = panels.setdefault(result.experiment.dataset, {})
+            panel.setdefault(result.experiment.row, []).append(curve)
     return panels

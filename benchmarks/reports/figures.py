@@ -88,9 +88,9 @@ def write_figure(path: Path, figure: Figure) -> None:
 
 def _write_samples(dataset: str, pictured: Sequence[RowPictures], out: Path) -> None:
     """Write one sheet an image, and the paper's figure of this data set if it has one."""
-    cell = pictured[0].result.cell
+    cell = pictured[0].result.experiment
     title = f"{dataset}, profile {cell.profile}, fold {cell.fold}, seed {cell.seed}"
-    rows = {row.result.cell.row: row.pictures for row in pictured}
+    rows = {row.result.experiment.row: row.pictures for row in pictured}
     indices = list(pictured[0].pictures)
     for number, index in enumerate(indices, start=1):
         case = case_of({row: pictures[index] for row, pictures in rows.items()})

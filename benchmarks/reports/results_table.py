@@ -157,12 +157,12 @@ def summaries(results: Sequence[Result], variant: str = "base") -> dict[str, Sum
 def caption(results: Sequence[Result]) -> str:
     """Return the data, their split and what was run, in one paragraph."""
     data = results[0].tested_on
-    trained = [result.cell for result in results if result.cell.trained]
+    trained = [result.experiment for result in results if result.experiment.trained]
     folds, seeds = _listing(c.fold for c in trained), _listing(c.seed for c in trained)
     parts = [
         f"Data: {data.provenance.rstrip('.')}.",
         f"Split {data.split}; {data.test} test images.",
-        f"Profile {results[0].cell.profile}.",
+        f"Profile {results[0].experiment.profile}.",
         *([f"Folds {folds}; seeds {seeds}."] if trained else []),
         f"Code {', '.join(sorted({_revision(result) for result in results}))}.",
     ]

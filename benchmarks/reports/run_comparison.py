@@ -48,7 +48,7 @@ def rows_of(run: RunResults) -> Rows:
     """Return the results of a run, row by row."""
     rows: dict[RowKey, list[Result]] = {}
     for result in run.results:
-        key = result.cell.profile, result.cell.dataset, result.cell.row
+        key = result.experiment.profile, result.experiment.dataset, result.experiment.row
         rows.setdefault(key, []).append(result)
     return rows
 
@@ -103,7 +103,7 @@ def _settings(results: Sequence[Result]) -> dict[str, str]:
     """Return config, folds, data and provenance of a row as dotted names and values."""
     content = results[0].to_json()
     config = {key: value for key, value in content["config"].items() if key not in _ROW_KEYS}
-    trainings = sorted({(r.cell.fold, r.cell.seed) for r in results}, key=str)
+    trainings = sorted({(r.experiment.fold, r.experiment.seed) for r in results}, key=str)
     source = {"data": content["data"], "provenance": content["provenance"]}
     # both have "data": the settings, and what they gave
     return dict([*_flat({**config, "folds and seeds": trainings}), *_flat(source)])

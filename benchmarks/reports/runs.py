@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.jobs import pictures
-from benchmarks.jobs.cells import Cell
 from benchmarks.jobs.pictures import Picture
+from benchmarks.jobs.plan import Experiment
 from benchmarks.jobs.records import from_json, to_json
 from benchmarks.jobs.results import Result, ResultError, read_result
 from benchmarks.suite.definition import read_suite
@@ -49,7 +49,7 @@ def write_record(run: RunResults, out: Path) -> None:
     Raises:
         WriteError: The disk is full or read-only.
     """
-    rows = {result.cell.row for result in run.results}
+    rows = {result.experiment.row for result in run.results}
     record = RunRecord(
         schema=1,
         cells=[result.key for result in run.results],
@@ -128,13 +128,13 @@ def _in_order_of_suite(results: Iterable[Result], problems: Sequence[str]) -> Ru
     order = {row: index for index, row in enumerate(suite.models)}
 
     def position(result: Result) -> tuple[str, str, int, str, int, int]:
-        cell = result.cell
+        cell = result.experiment
         row = order.get(cell.row, len(order))
         return cell.profile, cell.dataset, row, cell.row, cell.fold or 0, cell.seed or 0
 
     ordered = sorted(results, key=position)
     _refuse_ambiguous(ordered)
-    cells = [result.cell for result in ordered]
+    cells = [result.experiment for result in ordered]
     competing = {c.row for c in cells if c.trained and c.row not in suite.all.baselines}
     notes = {name: entry.description for name, entry in suite.models.items()}
     return RunResults(ordered, sorted(competing), notes, problems)
@@ -142,8 +142,8 @@ def _in_order_of_suite(results: Iterable[Result], problems: Sequence[str]) -> Ru
 
 def _refuse_ambiguous(results: Iterable[Result]) -> None:
     """Refuse two cells of the same row, fold and seed whose settings differ."""
-    seen: dict[tuple[str, str], Cell] = {}
-    for cell in (result.cell for result in results):
+    seen: dict[tuple[str, str], Experiment] = {}
+    for cell in (result.experiment for result in results):
         other = seen.setdefault((cell.profile, cell.label), cell)
         if other is not cell:
             raise ResultError(
@@ -156,7 +156,7 @@ def by_profile(run: RunResults) -> dict[str, RunResults]:
     """Return profile to its part of a run: numbers of two profiles are never mixed."""
     groups: dict[str, list[Result]] = {}
     for result in run.results:
-        groups.setdefault(result.cell.profile, []).append(result)
+        groups.setdefault(result.experiment.profile, []).append(result)
     return {profile: replace(run, results=results) for profile, results in groups.items()}
 
 
@@ -171,11 +171,11 @@ def shared_pictures(results: Iterable[Result], folder: Path) -> dict[str, list[R
     """Return data set to the pictures of each trained row, of the images that every row has."""
     by_dataset: dict[str, dict[str, RowPictures]] = {}
     for result in results:
-        path = result.cell.folder(folder) / pictures.FILE
-        rows = by_dataset.get(result.cell.dataset, {})
-        if result.cell.trained and result.cell.row not in rows and path.exists():
-            rows[result.cell.row] = RowPictures(result, pictures.load(path))
-            by_dataset[result.cell.dataset] = rows
+        path = result.experiment.folder(folder) / pictures.FILE
+        rows = by_dataset.get(result.experiment.dataset, {})
+        if result.experiment.trained and result.experiment.row not in rows and path.exists():
+            rows[result.experiment.row] = RowPictures(result, pictures.load(path))
+            by_dataset[result.experiment.dataset] = rows
     return {dataset: _shared(list(rows.values())) for dataset, rows in by_dataset.items()}
 
 
@@ -212,7 +212,7 @@ def export(runs: Mapping[Path, RunResults], out: Path, *, with_pictures: bool = 
     for source, run in runs.items() if with_pictures else ():
         for row in chain.from_iterable(shared_pictures(run.results, source).values()):
             compact = {index: pictures.compact(one) for index, one in row.pictures.items()}
-            pictures.save(row.result.cell.folder(out) / pictures.FILE, compact)
+            pictures.save(row.result.experiment.folder(out) / pictures.FILE, compact)
     write_record(combined, out)
     return combined
 
@@ -225,7 +225,7 @@ def size(folder: Path) -> int:
 def _export_result(result: Result, out: Path) -> None:
     rounded = replace(result, scores=_round(result.scores), history=_round(result.history))
     text = json.dumps(rounded.to_json(), separators=(",", ":"))
-    with atomic_file(result.cell.folder(out) / "result.json.gz") as temporary:
+    with atomic_file(result.experiment.folder(out) / "result.json.gz") as temporary:
         temporary.write_bytes(gzip.compress(text.encode(), mtime=0))
 
 

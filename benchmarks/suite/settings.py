@@ -1,4 +1,4 @@
-"""Settings: what a suite, ``--set`` and a cell can give, how each is checked, and its default.
+"""Settings: what a suite, ``--set`` and an experiment give, how each is checked, its default.
 
 The settings of training have their defaults in :class:`probseg.training.settings.TrainingSettings`,
 those of models and their parts in their constructors.
@@ -28,7 +28,7 @@ FOLDS = 3  # of the paper's cross-validation
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which images of a data set a cell uses."""
+    """Which images of a data set an experiment uses."""
 
     crop: int | None = None  # side of the centre crop in pixels; None keeps whole images
     split: str = "patient"  # or "image": what is wholly in one part
@@ -39,7 +39,7 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How a cell is scored."""
+    """How an experiment is scored."""
 
     n_eval: int = 16  # samples an image
     evaluation_batch: int = 16  # images at a time; samples are seeded by batch

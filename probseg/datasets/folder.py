@@ -197,7 +197,7 @@ def _read_groups(tree: FileTree) -> dict[str, str]:
     """
     files = [name for name in tree.names() if _TABLE.fullmatch(name)]
     if len(files) > 1:
-        raise DataError(f"{tree.root}: {files[0]} is there twice, also as {files[1]}")
+        raise DataError(f"{tree.root}: {files[0]} occurs twice, also as {files[1]}")
     if not files:
         return {}
     return _parse_groups(tree.read(files[0], _LARGEST_TABLE), f"{tree.root}/{files[0]}")

@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from probseg.errors import OptionError
-
-if TYPE_CHECKING:  # torch takes seconds, which a plan of experiments need not spend
-    from torch import Tensor
-
-    from probseg.interfaces import Batch, Sample
+from probseg.interfaces import Batch, Sample
 
 _VERSION = 3  # of the drawing, part of the fingerprint
 _BACKGROUND, _LOBE, _CORE, _NOISE = 0.1, 0.5, 0.9, 0.04  # intensities
@@ -46,6 +43,9 @@ class AmbiguousShapes:
         annotators: Number of annotators of each image.
         seed: Seed of everything random.
 
+    Attributes:
+        frequencies: (M,) float64.
+
     Raises:
         OptionError: The frequencies are no distribution, or a count is not positive.
     """
@@ -66,36 +66,21 @@ class AmbiguousShapes:
     ) -> None:
         _check(size, samples, frequencies, annotators)
         self.size, self.annotators, self.seed = size, annotators, seed
-        self._frequencies = tuple(frequencies)
+        self.frequencies = torch.tensor(frequencies, dtype=torch.float64)
         self.groups: Sequence[str] = [f"shape-{index}" for index in range(samples)]
         options = repr((_VERSION, size, samples, tuple(frequencies), annotators, seed))
         self.fingerprint = hashlib.blake2b(options.encode(), digest_size=16).hexdigest()
-
-    @cached_property
-    def frequencies(self) -> Tensor:
-        """Probability of each mode, (M,) float64."""
-        import torch
-
-        return torch.tensor(self._frequencies, dtype=torch.float64)
 
     def __len__(self) -> int:
         return len(self.groups)
 
     def __getitem__(self, index: int) -> Sample:
-        import torch
-
-        from probseg.interfaces import Sample
-
         batch = self.batch([index])
         everybody = torch.ones(self.annotators, dtype=torch.bool)
         return Sample(batch.image[0], batch.masks[0], self.groups[index], everybody)
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return a batch: (B, 1, H, W) images in [0, 1] and (B, A, H, W) masks."""
-        import torch
-
-        from probseg.interfaces import Batch
-
         drawings = [self._draw(index) for index in indices]
         core, lobes = self._regions(drawings)
         clean = np.where(lobes.any(axis=1), np.float32(_LOBE), np.float32(_BACKGROUND))
@@ -110,8 +95,6 @@ class AmbiguousShapes:
 
     def modes(self, index: int) -> Tensor:
         """Return the annotations that the image ``index`` can have, (M, H, W) uint8."""
-        import torch
-
         core, lobes = self._regions([self._draw(index)])
         return torch.from_numpy((core | lobes[0]).astype(np.uint8))
 
@@ -123,7 +106,7 @@ class AmbiguousShapes:
             centre=self.size * (0.5 + 0.06 * (2 * shift - 1)),
             angle=_TILT * (2 * angle - 1),
             radius=self.size * (0.12 + 0.03 * radius),
-            chosen=random.choice(len(self._frequencies), self.annotators, p=self._frequencies),
+            chosen=random.choice(len(self.frequencies), self.annotators, p=self.frequencies),
             noise=_NOISE * random.standard_normal((self.size, self.size), np.float32),
         )
 
@@ -133,7 +116,7 @@ class AmbiguousShapes:
             np.array([drawing[field] for drawing in drawings]) for field in range(3)
         )
         core = self._disc(centre, radius)
-        count = len(self._frequencies)
+        count = len(self.frequencies)
         # Lobes touch the core; if there are many they are smaller, so as not to touch each other.
         share = min(1.0, math.sin(math.pi / max(count, 2)) * 1.5)
         turn = angle[:, None] + 2 * math.pi * np.arange(count) / count

@@ -1,4 +1,4 @@
-"""A suite so small that real cells train in a second, and one finished run of it."""
+"""A suite so small that real experiments train in a second, and one finished run of it."""
 
 from pathlib import Path
 

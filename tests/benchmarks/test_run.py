@@ -1,4 +1,4 @@
-"""The command as a user runs it, on real cells that are tiny."""
+"""The command as a user runs it, on real experiments that are tiny."""
 
 import shutil
 import subprocess
@@ -22,8 +22,8 @@ def command(suite: Path, out: Path, *more: str) -> list[str]:
 
 
 @pytest.fixture
-def one_cell(suite_file: Path, tmp_path: Path):
-    """Run one trained cell; more arguments may change it."""
+def one_experiment(suite_file: Path, tmp_path: Path):
+    """Run one trained experiment; more arguments may change it."""
 
     def run(*more: str, out: Path = tmp_path) -> int:
         return main(command(suite_file, out, *ONE, *more))
@@ -32,17 +32,17 @@ def one_cell(suite_file: Path, tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def kept_cell(suite_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of that cell; tests must not change it."""
-    out = tmp_path_factory.mktemp("cell")
+def kept_experiment(suite_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of that experiment; tests must not change it."""
+    out = tmp_path_factory.mktemp("experiment")
     assert main(command(suite_file, out, *ONE)) == 0
     return out
 
 
 @pytest.fixture
-def ran(kept_cell: Path, tmp_path: Path) -> Path:
+def ran(kept_experiment: Path, tmp_path: Path) -> Path:
     """A copy of it, to be changed."""
-    return shutil.copytree(kept_cell, tmp_path, dirs_exist_ok=True)
+    return shutil.copytree(kept_experiment, tmp_path, dirs_exist_ok=True)
 
 
 def results(out: Path) -> dict[Path, Result]:
@@ -50,13 +50,13 @@ def results(out: Path) -> dict[Path, Result]:
 
 
 def which(result: Result) -> tuple[str, int]:
-    return result.cell.row, result.cell.fold
+    return result.experiment.row, result.experiment.fold
 
 
 def test_a_run_leaves_results_tables_and_pictures(finished_run: Path) -> None:
     done = results(finished_run)
-    cells = sorted(which(r) for r in done.values() if r.training)
-    assert cells == [("csae", 0), ("csae", 1), ("punet", 0), ("punet", 1)]
+    experiments = sorted(which(r) for r in done.values() if r.training)
+    assert experiments == [("csae", 0), ("csae", 1), ("punet", 0), ("punet", 1)]
     assert len(done) == 4 + 3
     names = {path.name for path in finished_run.iterdir()} - {"cells"}
     sheets = {f"samples-ambiguous-shapes-{n}.png" for n in range(1, 4)}
@@ -77,11 +77,11 @@ def test_a_run_leaves_results_tables_and_pictures(finished_run: Path) -> None:
     assert "Folds 0, 1" in text
 
 
-def test_a_result_says_everything_about_its_cell(finished_run: Path) -> None:
+def test_a_result_says_everything_about_its_experiment(finished_run: Path) -> None:
     (result,) = (r for r in results(finished_run).values() if which(r) == ("csae", 1))
     assert result.training.spec["divergence"]["samples"] == 3
     assert result.training.spec["in_channels"] == 1
-    assert result.cell.training["max_steps"] == result.training.steps == 4
+    assert result.experiment.training["max_steps"] == result.training.steps == 4
     assert [record["step"] for record in result.history] == [2, 4]
     assert all(0 <= record["prior/gini"] <= 0.5 for record in result.history)
     assert set(result.scores) == {"base", "projected"}
@@ -100,22 +100,24 @@ def test_the_split_is_kept_beside_the_result(finished_run: Path) -> None:
         part = Split.from_json((path.parent / "split.json").read_text())
         assert len(part.train) == result.data.train
         assert set(result.images.index) <= set(part.test)
-        assert part.fold == (result.cell.fold or 0)
+        assert part.fold == (result.experiment.fold or 0)
 
 
-def test_finished_cells_are_kept(one_cell, ran: Path, capsys) -> None:
+def test_finished_experiments_are_kept(one_experiment, ran: Path, capsys) -> None:
     ((path, first),) = results(ran).items()
     table, time = (ran / "table.csv").read_bytes(), path.stat().st_mtime_ns
-    assert one_cell() == 0
+    assert one_experiment() == 0
     assert path.stat().st_mtime_ns == time
     assert results(ran)[path] == first
     assert (ran / "table.csv").read_bytes() == table
     assert "kept" in capsys.readouterr().out
 
 
-def test_changed_settings_make_another_cell_and_the_old_one_stays(one_cell, ran: Path) -> None:
+def test_changed_settings_make_another_experiment_and_the_old_one_stays(
+    one_experiment, ran: Path
+) -> None:
     (before,) = results(ran)
-    assert one_cell("--set", "beta=3", "max_steps=2") == 0
+    assert one_experiment("--set", "beta=3", "max_steps=2") == 0
     after = results(ran)
     assert len(after) == 2
     assert before in after
@@ -128,9 +130,9 @@ def test_changed_settings_make_another_cell_and_the_old_one_stays(one_cell, ran:
 
 
 def test_an_interrupted_run_goes_on_to_the_very_same_numbers(
-    one_cell, kept_cell: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    one_experiment, kept_experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    whole, broken = kept_cell, tmp_path / "broken"
+    whole, broken = kept_experiment, tmp_path / "broken"
     record = RunCheckpoint.on_train_epoch_end
 
     def interrupt(self, trainer, module) -> None:
@@ -139,56 +141,56 @@ def test_an_interrupted_run_goes_on_to_the_very_same_numbers(
 
     with monkeypatch.context() as patch:
         patch.setattr(RunCheckpoint, "on_train_epoch_end", interrupt)
-        assert one_cell(out=broken) == 130
+        assert one_experiment(out=broken) == 130
     told = capsys.readouterr().err.strip()
     assert told.splitlines()[-1] == "interrupted; the same command goes on from here"
     assert not results(broken)
-    assert main_dry(one_cell, broken, capsys).count("to resume") == 1
-    assert one_cell(out=broken) == 0
+    assert main_dry(one_experiment, broken, capsys).count("to resume") == 1
+    assert one_experiment(out=broken) == 0
     (one,), (other,) = results(whole).values(), results(broken).values()
     assert one.scores == other.scores
     assert [r["step"] for r in other.history] == [2, 4]
     assert (whole / "table.csv").read_bytes() == (broken / "table.csv").read_bytes()
 
 
-def main_dry(one_cell, out: Path, capsys) -> str:
-    assert one_cell("--dry-run", out=out) == 0
+def main_dry(one_experiment, out: Path, capsys) -> str:
+    assert one_experiment("--dry-run", out=out) == 0
     return capsys.readouterr().out
 
 
 def test_a_corrupt_checkpoint_is_set_aside_and_training_begins_anew(
-    one_cell, ran: Path, capsys
+    one_experiment, ran: Path, capsys
 ) -> None:
     ((path, first),) = results(ran).items()
     path.unlink()
     checkpoint = path.parent / "training" / "last.ckpt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
-    assert one_cell() == 0
+    assert one_experiment() == 0
     assert results(ran)[path].scores == first.scores
     assert (path.parent / "training-set-aside-1" / "last.ckpt").stat().st_size == 5000
     assert "last.ckpt cannot be read" in capsys.readouterr().out
 
 
-def test_results_on_other_data_are_set_aside(one_cell, ran: Path, capsys) -> None:
+def test_results_on_other_data_are_set_aside(one_experiment, ran: Path, capsys) -> None:
     (path,) = results(ran)
     result = read_result(path)
     write_result(path, replace(result, data=replace(result.data, fingerprint="feedbeef00")))
-    assert one_cell("--dry-run") == 0
+    assert one_experiment("--dry-run") == 0
     assert "1 to run, 0 finished" in capsys.readouterr().out
-    assert one_cell() == 0
+    assert one_experiment() == 0
     assert read_result(path).data.fingerprint != "feedbeef00"
     assert len(results(ran)) == 1
     aside = path.parent.with_name(f"{path.parent.name}-set-aside-1") / "result-set-aside-1.json"
     assert read_result(aside).data.fingerprint == "feedbeef00"
 
 
-def test_a_failed_cell_is_recorded_and_the_rest_goes_on(
+def test_a_failed_experiment_is_recorded_and_the_rest_goes_on(
     suite_file: Path, tmp_path: Path, capsys
 ) -> None:
     rows = ["--models", "broken", "--baselines", "always-empty"]
     choice = ["--datasets", "ambiguous-shapes", *rows]
     assert main(command(suite_file, tmp_path, *choice)) == 1
-    by_row = {r.cell.row: r for r in results(tmp_path).values()}
+    by_row = {r.experiment.row: r for r in results(tmp_path).values()}
     assert by_row["always-empty"].status == "finished"
     assert by_row["broken"].status == "failed"
     assert "kl_on must be one of" in by_row["broken"].error
@@ -231,13 +233,13 @@ def test_all_on_a_fresh_machine_runs_what_is_there_and_says_how_to_run_the_rest(
 
 @pytest.mark.parametrize("how", ["--dry-run", "--estimate"])
 def test_ctrl_c_ends_a_plan_in_one_line(
-    one_cell, how: str, monkeypatch: pytest.MonkeyPatch, capsys
+    one_experiment, how: str, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("benchmarks.execution.remaining.dataset_of", interrupt)
-    assert one_cell(how) == 130
+    assert one_experiment(how) == 130
     assert capsys.readouterr().err == "\ninterrupted; the same command begins anew\n"
 
 
@@ -293,7 +295,7 @@ def test_an_absent_device_is_refused_before_anything_runs(suite_file, tmp_path, 
 
 
 def test_help_mistakes_and_the_plan_import_no_torch(suite_file: Path, tmp_path: Path) -> None:
-    plan = command(suite_file, tmp_path, "--all", "--dry-run")
+    plan = command(suite_file, tmp_path, "--datasets", "contours", "lidc", "--dry-run")
     script = f"""
 import sys
 from benchmarks.run import main
@@ -307,6 +309,5 @@ assert "torch" not in sys.modules
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "7 cells" not in done.stdout
-    assert "5 cells" in done.stdout
-    assert "5 to run" in done.stdout
+    assert "10 experiments" in done.stdout
+    assert "5 to run, 0 finished, 5 without data" in done.stdout

@@ -306,8 +306,8 @@ FAULTS: dict[str, tuple[str, Any, str]] = {
     "a pickle": (IMAGE, a_pickle, "elements of type object"),
     "transparency": (IMAGE, of_mode("RGBA"), "mode 'RGBA'"),
     "pages": (IMAGE, pages, "several pages"),
-    "NIfTI on PNG": (MASK, instead(".nii.gz", drawn(9, 7)), "nothing says how the two lie"),
-    "PNG on NIfTI": (IMAGE, instead(".nii.gz", grey(9, 7)), "nothing says how the two lie"),
+    "NIfTI on PNG": (MASK, instead(".nii.gz", drawn(9, 7)), "so their orientation is unknown"),
+    "PNG on NIfTI": (IMAGE, instead(".nii.gz", grey(9, 7)), "so their orientation is unknown"),
 }
 
 
@@ -342,7 +342,7 @@ def test_a_picture_that_claims_too_much_is_refused_unread(bits: int, tmp_path: P
 def test_an_id_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     write(tmp_path)
     put(tmp_path / "images/scan 1é.tif", grey(9, 7))
-    with pytest.raises(DataError, match="is there twice"):
+    with pytest.raises(DataError, match="occurs twice"):
         load(tmp_path, on_fault="skip")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.plan import Experiment
 from benchmarks.jobs.provenance import GitState, Provenance
 from benchmarks.jobs.results import (
     DataSummary,
@@ -17,7 +17,7 @@ MACHINE = {"device": "cpu", "processor": "an abacus", "cores": 2, "threads": 1}
 
 
 def made_result(
-    cell: Cell,
+    experiment: Experiment,
     scores: Mapping[str, Mapping[str, Sequence[float | None]]],
     *,
     groups: Sequence[str] | None = None,
@@ -27,10 +27,10 @@ def made_result(
     dirty: bool | None = None,
     stopped_early: bool = True,
 ) -> Result:
-    """Return the result of a cell.
+    """Return the result of an experiment.
 
     Args:
-        cell: Whose result.
+        experiment: Whose result.
         scores: Variant to metric to one value an image.
         groups: Patient of each image; by default each has its own.
         gini: Step to the prior's Gini index at it.
@@ -50,7 +50,7 @@ def made_result(
         micro_batch=None,
     )
     return Result(
-        cell=cell,
+        experiment=experiment,
         provenance=Provenance(
             versions={"python": "3.11.2", "torch": "2.6.0"},
             git=GitState(revision, dirty),
@@ -65,7 +65,7 @@ def made_result(
             test=images,
         ),
         timings=Timings(finished="2025-01-02T03:04:05+00:00", training_s=61.0),
-        training=training if cell.trained else None,
+        training=training if experiment.trained else None,
         history=[{"step": step, "prior/gini": value} for step, value in (gini or {}).items()],
         images=TestImages(list(range(images)), list(groups or map(str, range(images)))),
         scores=scores,

@@ -11,7 +11,7 @@ from benchmarks.execution.local import Attempt
 class Deadly(Attempt):
     """Kills whatever process does it."""
 
-    def __call__(self, cell):
+    def __call__(self, experiment):
         os.kill(os.getpid(), signal.SIGKILL)
 
 

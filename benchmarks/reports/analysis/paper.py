@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jobs.cells import Cell, make_cell
+from benchmarks.jobs.plan import Experiment, make_experiment
 from benchmarks.reports.dataset_results import DatasetResults
 from benchmarks.reports.results_table import Summary
 from benchmarks.suite.definition import Suite, read_suite
@@ -111,20 +111,20 @@ def departures(results: DatasetResults, row: str) -> list[str]:
     if results.profile != PROFILE:
         return [f"profile {results.profile}"]
     expected = table_4(_paper_cell(row, results.dataset))
-    actual = table_4(results.rows[row][0].cell)
+    actual = table_4(results.rows[row][0].experiment)
     return [f"{k} {actual.get(k)} for {v}" for k, v in expected.items() if actual.get(k) != v]
 
 
 def reservations(results: DatasetResults, row: str) -> list[str]:
     """Return in words what is less than in the paper, though the setting is the paper's."""
     own = results.rows[row]
-    folds = {result.cell.fold for result in own}
+    folds = {result.experiment.fold for result in own}
     cut = any(r.training is not None and not r.training.stopped_early for r in own)
     fewer = [f"{len(folds)} of {FOLDS} folds"] if len(folds) < FOLDS else []
     return [*fewer, f"{row} met its limit of steps before it stopped early"] if cut else fewer
 
 
-def table_4(cell: Cell) -> dict[str, Any]:
+def table_4(cell: Experiment) -> dict[str, Any]:
     """Return the values of a cell in the columns of the paper's Table 4."""
     model, training = cell.model or {}, cell.training or {}
     divergence = model.get("divergence")
@@ -142,9 +142,9 @@ def _suite() -> Suite:
     return read_suite()
 
 
-def _paper_cell(row: str, dataset: str) -> Cell:
+def _paper_cell(row: str, dataset: str) -> Experiment:
     suite = _suite()
     settings = suite.profiles[PROFILE].resolve(row, dataset)
     source = {"name": dataset}
     entry = suite.models[row]
-    return make_cell(entry, settings, profile=PROFILE, dataset=source, fold=0, seed=0)
+    return make_experiment(entry, settings, profile=PROFILE, dataset=source, fold=0, seed=0)

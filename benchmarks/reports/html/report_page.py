@@ -65,7 +65,7 @@ def write_report(
         papers=[paper_table(_of_datasets(table, datasets)) for table in analysis.paper],
         tests=[_tests(one) for one in analysis.evidence if one.tests],
         correlations=[
-            Table.of(CORRELATION_COLUMNS, one.correlations, title=_title(one))
+            Table.of(CORRELATION_COLUMNS, one.correlations, title=f"Correlations, {_title(one)}")
             for one in analysis.evidence
             if one.correlations
         ],
@@ -117,7 +117,9 @@ def _tests(evidence: Evidence) -> Table:
         f"{first.images} test images of {first.groups} patients or cases; folds and seeds are "
         "averaged image by image."
     )
-    return Table.of(TEST_COLUMNS, evidence.tests, title=_title(evidence), caption=caption)
+    return Table.of(
+        TEST_COLUMNS, evidence.tests, title=f"Paired tests, {_title(evidence)}", caption=caption
+    )
 
 
 def _of_datasets(table: PaperTable, datasets: Collection[str]) -> PaperTable:
@@ -159,9 +161,9 @@ _OF_DATA: Readers = {
     "images": _images,
 }
 _OF_CELLS: Readers = {
-    "profile": lambda r: r.cell.profile,
-    "folds": lambda r: r.cell.fold,
-    "seeds": lambda r: r.cell.seed,
+    "profile": lambda r: r.experiment.profile,
+    "folds": lambda r: r.experiment.fold,
+    "seeds": lambda r: r.experiment.seed,
 }
 _OF_CODE: Readers = {
     "revision": _revision,
@@ -181,13 +183,13 @@ def data_facts(results: Iterable[Result]) -> dict[str, Facts]:
     """Return data set to its origin, fingerprint, split and numbers of images."""
     by_dataset: dict[str, list[Result]] = {}
     for result in results:
-        by_dataset.setdefault(result.cell.dataset, []).append(result)
+        by_dataset.setdefault(result.experiment.dataset, []).append(result)
     return {name: _facts(own, _OF_DATA) for name, own in by_dataset.items()}
 
 
 def run_facts(results: Sequence[Result]) -> Facts:
     """Return what was run, by which code and on which machine."""
-    trained = sum(result.cell.trained for result in results)
+    trained = sum(result.experiment.trained for result in results)
     times = sorted(result.timings.finished for result in results if result.timings.finished)
     return {
         **_facts(results, _OF_CELLS),
@@ -214,8 +216,8 @@ def configs(results: Iterable[Result]) -> dict[str, str]:
     """Return data set and row to the config of its first cell, as JSON."""
     first: dict[str, Result] = {}
     for result in results:
-        first.setdefault(f"{result.cell.dataset} · {result.cell.row}", result)
+        first.setdefault(f"{result.experiment.dataset} · {result.experiment.row}", result)
     return {
-        row: json.dumps(result.cell.to_json(), indent=2, ensure_ascii=False)
+        row: json.dumps(result.experiment.to_json(), indent=2, ensure_ascii=False)
         for row, result in first.items()
     }

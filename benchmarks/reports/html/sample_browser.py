@@ -38,11 +38,11 @@ def browser_images(results: Iterable[Result], folder: Path) -> list[dict[str, An
 def _images_of(rows: Sequence[RowPictures]) -> Iterator[dict[str, Any]]:
     first = rows[0].result
     for index in rows[0].pictures:
-        content = encode({row.result.cell.row: row.pictures[index] for row in rows})
+        content = encode({row.result.experiment.row: row.pictures[index] for row in rows})
         for row in rows:
-            content["models"][row.result.cell.row]["scores"] = _scores(row.result, index)
+            content["models"][row.result.experiment.row]["scores"] = _scores(row.result, index)
         title = f"image {first.images.index[index]} of {first.images.group[index]}"
-        yield {"dataset": first.cell.dataset, "title": title, **content}
+        yield {"dataset": first.experiment.dataset, "title": title, **content}
 
 
 def _scores(result: Result, index: int) -> dict[str, str]:

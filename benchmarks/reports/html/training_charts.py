@@ -37,7 +37,7 @@ def training_charts(results: Iterable[Result]) -> list[Chart]:
     """Return the charts of each data set: the loss, and the Gini index of the rows with a prior."""
     results = list(results)
     panels = {name: training_curves(results, name) for name in NAMES}
-    datasets = dict.fromkeys(result.cell.dataset for result in results)
+    datasets = dict.fromkeys(result.experiment.dataset for result in results)
     return [
         chart(dataset, name, panels[name][dataset])
         for dataset in datasets

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.plan import Experiment
 from benchmarks.jobs.results import finished_result, read_result, result_path, set_aside_unusable
 from benchmarks.run import main
 
@@ -45,26 +45,26 @@ def _objects(content: object) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def trained(finished_run: Path) -> tuple[Cell, bytes]:
-    """A cell that was trained, and the bytes of its result."""
+def trained(finished_run: Path) -> tuple[Experiment, bytes]:
+    """An experiment that was trained, and the bytes of its result."""
     (path,) = finished_run.glob("cells/quick/*/csae/fold0-*/result.json")
-    return read_result(path).cell, path.read_bytes()
+    return read_result(path).experiment, path.read_bytes()
 
 
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(damage=st.sampled_from([cut, flip, delete_key]), place=ANY)
 def test_no_damage_to_a_result_is_taken_for_a_result(
-    trained: tuple[Cell, bytes], tmp_path_factory: pytest.TempPathFactory, damage, place
+    trained: tuple[Experiment, bytes], tmp_path_factory: pytest.TempPathFactory, damage, place
 ) -> None:
-    cell, whole = trained
+    experiment, whole = trained
     out = tmp_path_factory.mktemp("damaged")
-    path = result_path(cell, out)
+    path = result_path(experiment, out)
     path.parent.mkdir(parents=True)
     path.write_bytes(damage(whole, place))
-    found = finished_result(cell, out)
+    found = finished_result(experiment, out)
     assert found is None or found.to_json() == json.loads(whole)
-    set_aside_unusable(cell, out, json.loads(whole)["data"]["fingerprint"])
+    set_aside_unusable(experiment, out, json.loads(whole)["data"]["fingerprint"])
     assert path.exists() == (found is not None)
     assert len(list(path.parent.iterdir())) == 1
     shutil.rmtree(out)
@@ -80,7 +80,7 @@ def damage_bytes(path: Path, chance: random.Random) -> None:
     path.write_bytes(chance.choice([cut, flip])(path.read_bytes(), chance.getrandbits(40)))
 
 
-DAMAGE = {  # folder of a cell to the file in it and what happens to that
+DAMAGE = {  # folder of an experiment to the file in it and what happens to that
     "punet/fold0": ("last.ckpt", damage_bytes),
     "punet/fold1": ("last.ckpt", drop_part),
     "csae/fold1": ("best.safetensors", damage_bytes),

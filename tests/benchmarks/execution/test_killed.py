@@ -61,16 +61,19 @@ def test_two_runs_at_once_share_the_work_and_show_the_same_bytes(
     assert not leftovers(tmp_path)
 
 
-def test_a_run_does_the_other_cells_before_it_waits_for_one(
+def test_a_run_does_the_other_experiments_before_it_waits_for_one(
     arguments: list[str], finished_run: Path, tmp_path: Path
 ) -> None:
-    cells = {path: read_result(path).cell for path in finished_run.rglob("result.json")}
-    (taken,) = (c for c in cells.values() if (c.row, c.fold) == ("punet", 0))
+    experiments = {path: read_result(path).experiment for path in finished_run.rglob("result.json")}
+    (taken,) = (c for c in experiments.values() if (c.row, c.fold) == ("punet", 0))
     with held(taken.key, tmp_path):
         run = start(arguments, tmp_path)
         deadline = time.monotonic() + 120
         # no walk through folders that come and go: Python 3.11's fails where one has just gone
-        while sum(result_path(cell, tmp_path).exists() for cell in cells.values()) < len(cells) - 1:
+        while (
+            sum(result_path(experiment, tmp_path).exists() for experiment in experiments.values())
+            < len(experiments) - 1
+        ):
             assert time.monotonic() < deadline and run.is_alive()
             time.sleep(0.05)
         assert not result_path(taken, tmp_path).exists()

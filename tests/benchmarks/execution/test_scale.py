@@ -1,4 +1,4 @@
-"""Cells in one process, in several and on a Ray cluster: the same tables, and lost ones retried."""
+"""Experiments in one process, several and a Ray cluster: the same tables, lost ones retried."""
 
 import importlib.util
 import io
@@ -47,8 +47,8 @@ def arguments(suite_file: Path) -> Callable[..., list[str]]:
 
 
 @pytest.fixture
-def cells(arguments, tmp_path: Path):
-    return make_plan(options_of(make_parser(COMMAND).parse_args(arguments(tmp_path)))).cells
+def experiments(arguments, tmp_path: Path):
+    return make_plan(options_of(make_parser(COMMAND).parse_args(arguments(tmp_path)))).experiments
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def tables(out: Path) -> list[bytes]:
 
 
 def wait_for(out: Path, name: str, key: str = "") -> Path:
-    """Wait until the training of some cell, or of the one with this key, has written a file."""
+    """Wait until the training of some experiment, or of the one of a key, has written a file."""
     deadline = time.monotonic() + 200
     while not (kept := list(out.glob(f"cells/*/*/*/*{key}/training/{name}"))):
         assert time.monotonic() < deadline, f"no {name}"
@@ -76,7 +76,7 @@ def wait_for(out: Path, name: str, key: str = "") -> Path:
 
 
 def kill_one_at_work(out: Path, parent: int) -> threading.Thread:
-    """Kill, once, the first process that keeps a round, found by the lock of its cell."""
+    """Kill, once, the first process that keeps a round, found by the lock of its experiment."""
 
     def watch() -> None:
         key = wait_for(out, "run.json").parents[1].name.rpartition("-")[2]
@@ -146,29 +146,34 @@ def test_workers_end_with_the_process_that_started_them(arguments, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("quick_starts")
-def test_a_cell_whose_process_dies_every_time_is_given_up(cells, tmp_path: Path) -> None:
+def test_an_experiment_whose_process_dies_every_time_is_given_up(
+    experiments, tmp_path: Path
+) -> None:
     work = Deadly(RunOptions(out=tmp_path, device="cpu"))
-    events = list(local_processes(work, cells[:1], count=1, attempts=2))
+    events = list(local_processes(work, experiments[:1], count=1, attempts=2))
     assert [event.kind for event in events] == ["started", "retried", "ended"]
     assert events[-1].result is None
     assert "its process died 2 times" in events[-1].error
 
 
-def test_a_machine_that_shares_no_disk_sends_the_files_of_its_cell(
-    cells, serial_run: Path, tmp_path: Path
+def test_a_machine_that_shares_no_disk_sends_the_files_of_its_experiment(
+    experiments, serial_run: Path, tmp_path: Path
 ) -> None:
     work = Attempt(RunOptions(out=tmp_path, device="cpu", threads=1))
-    delivery = ray_cluster.do(work, cells[0], tmp_path / "no-such-mark")
+    delivery = ray_cluster.do(work, experiments[0], tmp_path / "no-such-mark")
     assert not list(tmp_path.iterdir())
     assert {"result.json", "pictures.npz", "split.json", "model.safetensors"} < set(delivery.files)
-    ray_cluster.write_files(delivery.files, cells[0].folder(tmp_path))
-    there, here = finished_result(cells[0], tmp_path), finished_result(cells[0], serial_run)
+    ray_cluster.write_files(delivery.files, experiments[0].folder(tmp_path))
+    there, here = (
+        finished_result(experiments[0], tmp_path),
+        finished_result(experiments[0], serial_run),
+    )
     assert there.scores == here.scores
     (tmp_path / "mark").touch()
-    assert ray_cluster.do(work, cells[0], tmp_path / "mark").files == {}
+    assert ray_cluster.do(work, experiments[0], tmp_path / "mark").files == {}
 
 
-def test_cells_that_fit_on_no_machine_are_refused() -> None:
+def test_experiments_that_fit_on_no_machine_are_refused() -> None:
     machines = [{"CPU": 4.0}, {"CPU": 2.0, "GPU": 1.0}]
     ray_cluster.check_fits({"CPU": 2.0, "GPU": 0.5}, machines)
     with pytest.raises(OptionError, match="4 CPUs and 1 GPUs, which no machine"):
@@ -183,8 +188,11 @@ def test_cells_that_fit_on_no_machine_are_refused() -> None:
         (["--workers", "0"], "--workers must be an integer of at least 1, not 0"),
         (["--threads", "-1"], "--threads must be an integer of at least 1, not -1"),
         (["--workers", "2", "--devices", "2"], "--workers and --devices do not go together"),
-        (["--gpus-per-cell", "0.5"], "comes with --ray"),
-        (["--ray", "auto", "--gpus-per-cell", "1.5"], "a fraction of one GPU, or a whole number"),
+        (["--gpus-per-experiment", "0.5"], "comes with --ray"),
+        (
+            ["--ray", "auto", "--gpus-per-experiment", "1.5"],
+            "a fraction of one GPU, or a whole number",
+        ),
         (["--devices", "99"], "devices=99 needs a batch of at least 99 images"),
     ],
 )
@@ -195,39 +203,43 @@ def test_a_scale_that_makes_no_sense_is_one_line(choice, told, arguments, tmp_pa
     assert captured.count("\n") == 1
 
 
-def write_rounds(cell, out: Path, steps: int, seconds: float) -> None:
-    path = cell.folder(out) / "training" / "history.json"
+def write_rounds(experiment, out: Path, steps: int, seconds: float) -> None:
+    path = experiment.folder(out) / "training" / "history.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps([{"step": steps, "seconds": seconds, "validation/loss": 1.25}]))
 
 
-def test_the_time_left_is_that_of_the_steps_left_at_the_pace_of_cells_alike(cells, tmp_path):
-    first, second, _ = cells
+def test_the_time_left_is_that_of_the_steps_left_at_the_pace_of_experiments_alike(
+    experiments, tmp_path
+):
+    first, second, _ = experiments
     assert estimate.kind(first) == estimate.kind(second)
     assert first.key != second.key
     assert (
-        estimate.seconds_left(cells, tmp_path, estimate.step_times(cells, tmp_path), at_once=1)
+        estimate.seconds_left(
+            experiments, tmp_path, estimate.step_times(experiments, tmp_path), at_once=1
+        )
         is None
     )
     write_rounds(first, tmp_path, steps=20, seconds=10.0)
-    known = estimate.step_times(cells, tmp_path)
+    known = estimate.step_times(experiments, tmp_path)
     assert known == {estimate.kind(first): 0.5}
-    assert estimate.seconds_left(cells, tmp_path, known, at_once=1) == (80 + 100) * 0.5
+    assert estimate.seconds_left(experiments, tmp_path, known, at_once=1) == (80 + 100) * 0.5
     # two at once: not before the longer one is over
-    assert estimate.seconds_left(cells, tmp_path, known, at_once=2) == 100 * 0.5
+    assert estimate.seconds_left(experiments, tmp_path, known, at_once=2) == 100 * 0.5
 
 
-def test_the_view_shows_what_runs_and_how_far_it_is(cells, tmp_path: Path) -> None:
-    write_rounds(cells[0], tmp_path, steps=20, seconds=10.0)
+def test_the_view_shows_what_runs_and_how_far_it_is(experiments, tmp_path: Path) -> None:
+    write_rounds(experiments[0], tmp_path, steps=20, seconds=10.0)
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
-    progress = Progress(console, tmp_path, cells)
-    progress.update(Event("started", cells[0]))
-    progress.update(Event("started", cells[1]))
-    progress.update(Event("ended", cells[2], error="it failed"))
+    progress = Progress(console, tmp_path, experiments)
+    progress.update(Event("started", experiments[0]))
+    progress.update(Event("started", experiments[1]))
+    progress.update(Event("ended", experiments[2], error="it failed"))
     with console.capture() as capture:
         console.print(progress)
     told = capture.get()
-    assert "3 cells: 1 failed, 2 running, 0 waiting · at most 50 s left" in told
+    assert "3 experiments: 1 failed, 2 running, 0 waiting · at most 50 s left" in told
     assert "step 20/100, round 1, validation 1.25" in told
     assert "step 0/100, round 0" in told
 
@@ -286,7 +298,9 @@ def write_folder(root: Path) -> None:
                 Image.fromarray(values.astype(np.uint8)).save(path)
 
 
-def test_started_cells_come_in_the_order_of_the_plan(cells, tmp_path: Path) -> None:
-    events = list(serial(Attempt(RunOptions(out=tmp_path, device="cpu", threads=1)), cells[2:]))
+def test_started_experiments_come_in_the_order_of_the_plan(experiments, tmp_path: Path) -> None:
+    events = list(
+        serial(Attempt(RunOptions(out=tmp_path, device="cpu", threads=1)), experiments[2:])
+    )
     assert events[0].kind == "started"
     assert events[1].result.finished

@@ -1,4 +1,4 @@
-"""The model of a finished cell is shared with the cell's result on its card."""
+"""The model of a finished experiment is shared with the experiment's result on its card."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from probseg.cli import main
 
 
 def test_the_folder_has_the_results_on_its_card(finished_run: Path, tmp_path: Path) -> None:
-    cell = next(finished_run.glob("cells/*/*/csae/*/model.safetensors")).parent
-    result = read_result(cell / "result.json")
-    assert main(["share", str(cell), str(tmp_path / "csae"), "--licence", "mit"]) == 0
-    shared, kept = (probseg.from_pretrained(folder) for folder in (tmp_path / "csae", cell))
+    experiment = next(finished_run.glob("cells/*/*/csae/*/model.safetensors")).parent
+    result = read_result(experiment / "result.json")
+    assert main(["share", str(experiment), str(tmp_path / "csae"), "--licence", "mit"]) == 0
+    shared, kept = (probseg.from_pretrained(folder) for folder in (tmp_path / "csae", experiment))
     assert shared.spec == kept.spec == result.training.spec
     for name, tensor in kept.state_dict().items():
         assert torch.equal(shared.state_dict()[name], tensor)

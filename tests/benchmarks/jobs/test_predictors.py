@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import probseg
-from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.plan import Experiment
 from benchmarks.jobs.predictors import ModelPredictor, make_sampler
 from benchmarks.jobs.provenance import GitState, Provenance
 from benchmarks.jobs.results import DataSummary, Result
@@ -115,7 +115,9 @@ def test_latents_of_another_shape_are_refused(model, shape) -> None:
 
 def test_a_table_has_a_row_for_each_kind_of_latents_and_marks_none_of_them() -> None:
     result = Result(
-        cell=Cell(profile="quick", row="punet", dataset="toy", fold=0, seed=0, model={}),
+        experiment=Experiment(
+            profile="quick", row="punet", dataset="toy", fold=0, seed=0, model={}
+        ),
         data=DataSummary("ab12", "toys", "by patient", train=8, validation=4, test=3),
         provenance=Provenance({}, GitState("0123456789", False), {}),
         means={"base": {"ged": 0.3}, "noise": {"ged": 0.1}, "swapped": {"ged": 0.2}},

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.jobs.cells import plan_cells
+from benchmarks.jobs.plan import plan_experiments
 from benchmarks.jobs.provenance import GitState, Provenance
 from benchmarks.jobs.results import (
     DataSummary,
@@ -32,17 +32,17 @@ COMMITTED = Path(__file__).parents[3] / "benchmarks" / "results"
 
 
 @pytest.fixture
-def cell():
+def experiment():
     suite = read_suite()
     choice = {"datasets": ["contours"], "rows": ["punet"], "folds": [0], "seeds": [0]}
-    return plan_cells(suite, suite.profiles["quick"], **choice)[0]
+    return plan_experiments(suite, suite.profiles["quick"], **choice)[0]
 
 
 @pytest.fixture
-def result(cell):
+def result(experiment):
     data = DataSummary("ab12", "made up for a test", "by patient", train=8, validation=4, test=2)
     return Result(
-        cell=cell,
+        experiment=experiment,
         provenance=Provenance({}, GitState(None, None), {}),
         data=data,
         timings=Timings(wall_s=1.0),
@@ -67,7 +67,7 @@ def test_committed_results_keep_their_bytes() -> None:
     for path in paths:
         result, text = read_result(path), gzip.decompress(path.read_bytes()).decode()
         assert json.dumps(result.to_json(), separators=(",", ":")) == text
-        assert result.cell.folder(Path()).name == path.parent.name
+        assert result.experiment.folder(Path()).name == path.parent.name
 
 
 @pytest.mark.parametrize(
@@ -125,32 +125,32 @@ def test_writing_checks_too(result, tmp_path: Path) -> None:
 
 
 def test_a_truncated_result_is_named_and_set_aside_not_deleted(
-    cell, result, tmp_path: Path, caplog
+    experiment, result, tmp_path: Path, caplog
 ) -> None:
-    path = result_path(cell, tmp_path)
+    path = result_path(experiment, tmp_path)
     write_result(path, result)
-    assert finished_result(cell, tmp_path) is not None
+    assert finished_result(experiment, tmp_path) is not None
     for _ in range(2):
         path.write_text(path.read_text()[:-40] if path.exists() else "{")
-        assert finished_result(cell, tmp_path) is None
-        set_aside_unusable(cell, tmp_path, "ab12")
+        assert finished_result(experiment, tmp_path) is None
+        set_aside_unusable(experiment, tmp_path, "ab12")
     aside = {child.name for child in path.parent.iterdir()}
     assert aside == {"result-set-aside-1.json", "result-set-aside-2.json"}
     assert caplog.text.count(f"cannot read the result {path}") == 2
 
 
-def test_a_result_of_another_cell_is_not_taken(cell, result, tmp_path: Path) -> None:
-    other = replace(result, cell=replace(cell, seed=1))
-    write_result(result_path(cell, tmp_path), other)
-    assert finished_result(cell, tmp_path) is None
+def test_a_result_of_another_experiment_is_not_taken(experiment, result, tmp_path: Path) -> None:
+    other = replace(result, experiment=replace(experiment, seed=1))
+    write_result(result_path(experiment, tmp_path), other)
+    assert finished_result(experiment, tmp_path) is None
 
 
-def test_a_failed_result_counts_as_not_done(cell, result, tmp_path: Path) -> None:
-    write_result(result_path(cell, tmp_path), replace(result, error="because"))
-    assert finished_result(cell, tmp_path) is None
+def test_a_failed_result_counts_as_not_done(experiment, result, tmp_path: Path) -> None:
+    write_result(result_path(experiment, tmp_path), replace(result, error="because"))
+    assert finished_result(experiment, tmp_path) is None
 
 
-def test_a_full_disk_leaves_the_old_result(cell, result, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_result(experiment, result, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     write_result(path, result)
     before = path.read_bytes()

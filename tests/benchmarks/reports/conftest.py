@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from made_results import made_result
 
-from benchmarks.jobs.cells import Cell, plan_cells
 from benchmarks.jobs.pictures import FILE
+from benchmarks.jobs.plan import Experiment, plan_experiments
 from benchmarks.jobs.results import Result, result_path, write_result
 from benchmarks.reports.analysis import analyse
 from benchmarks.reports.html.report_page import write_report as page
@@ -47,14 +47,14 @@ def _scores(draw: np.random.Generator, images: int) -> dict:
     return {"base": scores}
 
 
-def _gini(cell: Cell, draw: np.random.Generator) -> dict[float, float]:
+def _gini(cell: Experiment, draw: np.random.Generator) -> dict[float, float]:
     if not cell.trained or cell.row == "deterministic":
         return {}
     values = draw.random(10) / 2
     return {5.0 * (i + 1): value for i, value in enumerate(values.tolist())}
 
 
-def _result(cell: Cell, draw: np.random.Generator, images: int, revision: str) -> Result:
+def _result(cell: Experiment, draw: np.random.Generator, images: int, revision: str) -> Result:
     return made_result(
         cell,
         _scores(draw, images),
@@ -86,7 +86,9 @@ def make_run(tmp_path_factory: pytest.TempPathFactory):
         profile = suite.profiles["quick"]
         profile.overrides.clear()
         profile.overrides.update(overrides)
-        cells = plan_cells(suite, profile, datasets=datasets, rows=rows, folds=folds, seeds=(0,))
+        cells = plan_experiments(
+            suite, profile, datasets=datasets, rows=rows, folds=folds, seeds=(0,)
+        )
         results, images = [], max(pictures, 12)
         for cell in cells:
             result = _result(cell, draw, images, revision)

@@ -76,7 +76,7 @@ def test_two_runs_are_brought_together(run: Path, tmp_path: Path) -> None:
             if path.name not in rows:
                 shutil.rmtree(path)
     assert main([str(run), str(other), "--export", str(tmp_path / "both")]) == 0
-    rows = {result.cell.row for result in load(tmp_path / "both").results}
+    rows = {result.experiment.row for result in load(tmp_path / "both").results}
     assert rows == {"csae", "punet", "always-empty", "one-annotator"}
 
 
@@ -100,9 +100,9 @@ def test_the_same_row_with_other_settings_is_never_mixed_in(run: Path) -> None:
     path = next(run.glob("cells/*/*/csae/fold0*/result.json"))
     result = json.loads(path.read_text())
     result["config"]["training"]["max_steps"] = 5
-    from benchmarks.jobs.cells import Cell
+    from benchmarks.jobs.plan import Experiment
 
-    cell = Cell.from_json(result["config"])
+    cell = Experiment.from_json(result["config"])
     target = cell.folder(run) / "result.json"
     target.parent.mkdir()
     changed = {**result, "key": cell.key}

@@ -8,7 +8,7 @@ import pytest
 from made_results import made_result
 from rich.console import Console
 
-from benchmarks.jobs.cells import Cell
+from benchmarks.jobs.plan import Experiment
 from benchmarks.jobs.results import Result
 from benchmarks.reports.results_table import results_table, summarise, values_csv
 from benchmarks.tables import to_markdown, to_terminal
@@ -18,7 +18,7 @@ GED = {"punet": [0.31, 0.27, 0.35], "csae": [0.25, 0.29, 0.24], "always-empty": 
 
 def make_result(row: str, fold: int, ged: float, **options) -> Result:
     trained = row != "always-empty"
-    cell = Cell(
+    cell = Experiment(
         profile="quick",
         row=row,
         dataset=options.pop("dataset", "contours"),

@@ -25,14 +25,14 @@ def second(make_run, first):
     """The first run with another β, whose csae is better by 0.1 ± 0.01 in Ŵ (1 − IoU)."""
     run = make_run(("lidc",), ("csae", "2p-planar"), pictures=0, beta=3)
     draw = np.random.default_rng(3)
-    old = {r.cell.fold: r for r in first.results if r.cell.row == "csae"}
+    old = {r.experiment.fold: r for r in first.results if r.experiment.row == "csae"}
     for index, result in enumerate(run.results):
-        if result.cell.row == "csae":
-            before = np.array(old[result.cell.fold].scores["base"]["w-iou"])
+        if result.experiment.row == "csae":
+            before = np.array(old[result.experiment.fold].scores["base"]["w-iou"])
             values = (before - draw.normal(0.1, 0.01, 12)).tolist()
             scores = {"base": {**result.scores["base"], "w-iou": values}}
             changed = replace(result, scores=scores, means=means(scores))
-            run.results[index] = write_result(result_path(result.cell, run.folder), changed)
+            run.results[index] = write_result(result_path(result.experiment, run.folder), changed)
     return run
 
 
@@ -53,7 +53,9 @@ def test_rows_of_the_same_name_are_matched(first, second) -> None:
 def test_a_difference_is_that_of_the_paired_images(first, second) -> None:
     line = next(one for one in lines(first, second) if one.column.name == "w-iou")
     sides = [
-        np.mean([r.scores["base"]["w-iou"] for r in run.results if r.cell.row == "csae"], axis=0)
+        np.mean(
+            [r.scores["base"]["w-iou"] for r in run.results if r.experiment.row == "csae"], axis=0
+        )
         for run in (second, first)
     ]
     assert line.test.difference == pytest.approx(np.mean(sides[0] - sides[1]))
@@ -75,13 +77,13 @@ def test_better_turns_to_worse_when_the_runs_change_sides(first, second) -> None
 
 def test_a_metric_that_is_better_high_is_compared_too(first, make_run) -> None:
     run = make_run(("lidc",), ("csae",), pictures=0)
-    old = {r.cell.fold: r.scores["base"] for r in first.results if r.cell.row == "csae"}
+    old = {r.experiment.fold: r.scores["base"] for r in first.results if r.experiment.row == "csae"}
     for result in run.results:
-        before = np.array(old[result.cell.fold]["hungarian-iou"])
+        before = np.array(old[result.experiment.fold]["hungarian-iou"])
         values = (before + np.linspace(0.1, 0.2, 12)).tolist()
         scores = {"base": {**result.scores["base"], "hungarian-iou": values}}
         changed = replace(result, scores=scores, means=means(scores))
-        write_result(result_path(result.cell, run.folder), changed)
+        write_result(result_path(result.experiment, run.folder), changed)
     outcomes = {line.column.name: line.outcome for line in lines(first, run)}
     assert outcomes["hungarian-iou"] == "better"
 
@@ -96,7 +98,7 @@ def test_other_data_are_not_paired(first, make_run) -> None:
     other = make_run(("lidc",), ("csae",), pictures=0)
     for result in other.results:
         moved = replace(result, data=replace(result.data, fingerprint="6" * 64))
-        write_result(result_path(result.cell, other.folder), moved)
+        write_result(result_path(result.experiment, other.folder), moved)
     assert all(line.test is None and line.outcome == "" for line in lines(first, other))
 
 
@@ -106,7 +108,10 @@ def test_settings_that_differ_are_listed(first, second) -> None:
 
 def test_settings_of_the_data_are_told_beside_what_they_gave(first) -> None:
     changed = {
-        key: [replace(r, cell=replace(r.cell, data={**r.cell.data, "crop": 48})) for r in results]
+        key: [
+            replace(r, experiment=replace(r.experiment, data={**r.experiment.data, "crop": 48}))
+            for r in results
+        ]
         for key, results in rows(first).items()
     }
     (told,) = changed_settings(rows(first), changed)
@@ -137,7 +142,7 @@ def test_the_command_prints_and_writes_markdown(first, second, tmp_path: Path, c
 
 def test_an_unreadable_result_is_named_and_left_out(make_run, capsys) -> None:
     run = make_run(("lidc",), ("csae",), pictures=0)
-    path = result_path(run.results[0].cell, run.folder)
+    path = result_path(run.results[0].experiment, run.folder)
     path.write_text(json.dumps({"schema": 99}), encoding="utf-8")
     assert main([str(run.folder), str(run.folder)]) == 0
     assert "schema 99" in capsys.readouterr().out

@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 import probseg
-from benchmarks.jobs.cells import plan_cells
+from benchmarks.jobs.plan import plan_experiments
 from benchmarks.jobs.results import read_result
 from benchmarks.run import main
 from benchmarks.suite.definition import read_suite
@@ -45,7 +45,7 @@ def test_rows_that_there_are_stay_and_others_take_the_settings_of_their_model(pl
 def test_its_cell_builds_it_with_the_profiles_settings(plain) -> None:
     suite = read_suite().with_installed([plain])
     choice = {"datasets": ["contours"], "folds": [0], "seeds": [0]}
-    (cell,) = plan_cells(suite, suite.profiles["quick"], rows=[plain], **choice)
+    (cell,) = plan_experiments(suite, suite.profiles["quick"], rows=[plain], **choice)
     backbone = suite.profiles["quick"].settings["backbone"]
     assert cell.model == {"name": plain, "backbone": backbone}
     assert cell.evaluation["n_eval"] == 16
@@ -56,7 +56,7 @@ def test_it_is_reported_beside_a_latent_variable_model(plain, suite_file: Path, 
     rows = ["--models", plain, "csae", "--baselines", "always-empty"]
     out = tmp_path / "out"
     assert main([*choice, *rows, "--device", "cpu", "--out", str(out)]) == 0
-    done = {r.cell.row: r for r in map(read_result, out.glob("cells/**/result.json"))}
+    done = {r.experiment.row: r for r in map(read_result, out.glob("cells/**/result.json"))}
     assert set(done) == {plain, "csae", "always-empty"}
     assert "gini" in done["csae"].means["base"] and "gini" not in done[plain].means["base"]
     table = (out / "table.md").read_text()

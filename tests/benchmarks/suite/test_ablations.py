@@ -1,4 +1,4 @@
-"""The ablations that come with the benchmark: what they plan, and a cell of each that trains."""
+"""The ablations that come with the benchmark: what they plan, and one of each that trains."""
 
 from pathlib import Path
 
@@ -25,25 +25,27 @@ TINY = [
 def test_a_plan_has_every_row_once_and_no_two_are_the_same_experiment(name: str, capsys) -> None:
     command = ["--suite", name, "--datasets", "contours", "--profile", "quick"]
     assert main([*command, "--dry-run"]) == 0
-    suite, _, cells = make_plan(options_of(make_parser(COMMAND).parse_args(command)))
+    suite, _, experiments = make_plan(options_of(make_parser(COMMAND).parse_args(command)))
     assert suite.file.data["description"]
-    trained = [cell for cell in cells if cell.trained]
-    assert tuple(cell.row for cell in trained) == suite.all.models
-    experiments = [(cell.model, cell.evaluation) for cell in trained]
+    trained = [experiment for experiment in experiments if experiment.trained]
+    assert tuple(experiment.row for experiment in trained) == suite.all.models
+    experiments = [(experiment.model, experiment.evaluation) for experiment in trained]
     assert all(experiments.count(one) == 1 for one in experiments)
-    assert f"{len(cells)} cells" in capsys.readouterr().out
+    assert f"{len(experiments)} cells" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_row_has_a_finite_loss(name: str) -> None:
     command = ["--suite", name, "--datasets", "contours", "--profile", "quick", "--set", *TINY]
-    cells = make_plan(options_of(make_parser(COMMAND).parse_args(command))).cells
+    experiments = make_plan(options_of(make_parser(COMMAND).parse_args(command))).experiments
     torch.manual_seed(0)
     image, label = torch.randn(2, 1, 32, 32), torch.randint(2, (2, 32, 32))
-    for cell in cells:
-        if cell.trained:
-            model = probseg.build(**cell.model)
-            assert torch.stack(list(model.loss(image, label).values())).isfinite().all(), cell.row
+    for experiment in experiments:
+        if experiment.trained:
+            model = probseg.build(**experiment.model)
+            assert torch.stack(list(model.loss(image, label).values())).isfinite().all(), (
+                experiment.row
+            )
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_the_last_row_of_a_suite_trains(name: str, tmp_path: Path) -> None:
     assert main([*what, *how]) == 0
     (path,) = tmp_path.glob("cells/**/result.json")
     result = read_result(path)
-    assert (result.status, result.cell.row) == ("finished", row)
+    assert (result.status, result.experiment.row) == ("finished", row)
     assert result.training.steps == 1
 
 

@@ -69,7 +69,11 @@ def test_what_makes_a_row_wins_over_the_command_line(write, tmp_path: Path, caps
     command = ["--suite", "weights", "--datasets", "contours", "--profile", "quick"]
     command += ["--set", "beta=7", "latent_dim=3"]
     options = options_of(make_parser(COMMAND).parse_args(command))
-    models = {cell.row: cell.model for cell in make_plan(options).cells if cell.trained}
+    models = {
+        experiment.row: experiment.model
+        for experiment in make_plan(options).experiments
+        if experiment.trained
+    }
     assert {model["latent_dim"] for model in models.values()} == {3}
     assert {(model["beta"], model["gamma"]) for model in models.values()} == {
         (beta, gamma) for beta in (1, 10, 100) for gamma in (1, 10, 100)

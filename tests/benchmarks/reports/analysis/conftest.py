@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_results import made_result
 
-from benchmarks.jobs.cells import make_cell
+from benchmarks.jobs.plan import make_experiment
 from benchmarks.jobs.results import Result
 from benchmarks.suite.definition import read_suite
 
@@ -33,7 +33,7 @@ def make() -> Make:
         **settings: object,
     ) -> Result:
         resolved = {**suite.profiles[profile].resolve(row, dataset), **settings}
-        cell = make_cell(
+        cell = make_experiment(
             suite.models[row],
             resolved,
             profile=profile,

@@ -106,7 +106,7 @@ def test_the_papers_setting_decides_where_both_are_there(planted) -> None:
 
 
 def test_what_was_not_run_is_named(planted) -> None:
-    results = [r for r in planted() if r.cell.row != "2p-planar"]
+    results = [r for r in planted() if r.experiment.row != "2p-planar"]
     found = {v.claim: v for v in analyse(results).verdicts if v.dataset == "lidc"}
     best = found["The cSAE has the lowest Ŵ (1 − IoU) of the three models"]
     assert (best.outcome, best.why) == ("not tested", "No results of 2p-planar on LIDC-IDRI.")

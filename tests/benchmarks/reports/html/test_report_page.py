@@ -62,7 +62,9 @@ def text(path) -> str:
 
 def renamed(run, row: str):
     """The run with a row of another name."""
-    return [replace(result, cell=replace(result.cell, row=row)) for result in run.results]
+    return [
+        replace(result, experiment=replace(result.experiment, row=row)) for result in run.results
+    ]
 
 
 def pixels(uri: str) -> np.ndarray:
@@ -101,7 +103,7 @@ def test_names_are_text_wherever_they_stand(make_run, write_report, tmp_path, te
     run = make_run(("ambiguous-shapes",), ("csae",))
     results = renamed(run, EVIL)
     for old, new in zip(run.results, results, strict=True):
-        folders = old.cell.folder(run.folder), new.cell.folder(tmp_path)
+        folders = old.experiment.folder(run.folder), new.experiment.folder(tmp_path)
         folders[1].mkdir(parents=True)
         (folders[0] / "pictures.npz").rename(folders[1] / "pictures.npz")
     path = write_report(results, tmp_path, tmp_path, competing=[EVIL], notes={EVIL: EVIL})

@@ -1,4 +1,4 @@
-"""Cells: one row on one fold of one data set with one seed, each an independent experiment."""
+"""Experiments, one row on one fold of one data set with one seed each, and plans of them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from probseg.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Experiment:
     """One experiment as plain data, which can be hashed, written down and sent away.
 
-    It is everything that decides the cell's numbers, save the data and the code.
+    It is everything that decides the numbers, save the data and the code.
     """
 
     profile: str
@@ -38,8 +38,8 @@ class Cell:
     training: Mapping[str, Any] | None = None
 
     @classmethod
-    def from_json(cls, config: object, *, where: str = "config") -> Cell:
-        """Return a cell from the config of a result.
+    def from_json(cls, config: object, *, where: str = "config") -> Experiment:
+        """Return an experiment from the config of a result.
 
         Raises:
             DataError: It is no such config.
@@ -68,31 +68,31 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """The cell in words."""
+        """The experiment in words."""
         parts = [self.dataset, self.row]
         if self.trained:
             parts += [f"fold {self.fold}", f"seed {self.seed}"]
         return " · ".join(parts)
 
     def folder(self, out: Path) -> Path:
-        """Return where this cell keeps its result, checkpoint and pictures."""
+        """Return where this experiment keeps its result, checkpoint and pictures."""
         which = f"fold{self.fold}-seed{self.seed}-" if self.trained else ""
         return out / "cells" / self.profile / self.dataset / self.row / (which + self.key)
 
 
 class Plan(NamedTuple):
-    """Which cells a run has, and where their settings are from."""
+    """Which experiments a run has, and where their settings are from."""
 
     suite: Suite
     profile: Profile
-    cells: Sequence[Cell]
+    experiments: Sequence[Experiment]
 
 
 # of the config in a result, which keeps the data set's options beside its name
-KEYS = [field.name for field in fields(Cell) if field.name != "dataset_options"]
+KEYS = [field.name for field in fields(Experiment) if field.name != "dataset_options"]
 
 
-def plan_cells(
+def plan_experiments(
     suite: Suite,
     profile: Profile,
     *,
@@ -100,14 +100,14 @@ def plan_cells(
     rows: Iterable[str],
     folds: Iterable[int],
     seeds: Iterable[int],
-) -> list[Cell]:
-    """Return the cells of every data set, row, fold and seed, in the order of the table.
+) -> list[Experiment]:
+    """Return the experiments of every data set, row, fold and seed, in the order of the table.
 
-    A baseline that is not trained has one cell on each data set: folds share the test set.
+    A baseline that is not trained has one experiment on each data set: folds share the test set.
     """
-    cells: dict[str, Cell] = {}
+    experiments: dict[str, Experiment] = {}
     for dataset, row, fold, seed in product(datasets, rows, folds, seeds):
-        cell = make_cell(
+        experiment = make_experiment(
             suite.models[row],
             profile.resolve(row, dataset),
             profile=profile.name,
@@ -115,11 +115,11 @@ def plan_cells(
             fold=fold,
             seed=seed,
         )
-        cells.setdefault(cell.key, cell)
-    return list(cells.values())
+        experiments.setdefault(experiment.key, experiment)
+    return list(experiments.values())
 
 
-def make_cell(
+def make_experiment(
     row: SuiteRow,
     settings: Mapping[str, Any],
     *,
@@ -127,17 +127,17 @@ def make_cell(
     dataset: Mapping[str, Any],
     fold: int,
     seed: int,
-) -> Cell:
-    """Return the cell of a row with resolved settings, over which those of the row win.
+) -> Experiment:
+    """Return the experiment of a row with resolved settings, over which those of the row win.
 
-    The data set is a name with its options. A baseline's cell has no fold, seed or training.
+    The data set is a name with its options. A baseline's experiment has no fold, seed or training.
     """
     settings = {**settings, **row.settings}
     latents = {"latents": list(row.latents)} if row.latents else {}
     evaluation = {key: settings[key] for key in EVALUATION if key in settings}
     others = {k: v for k, v in settings.items() if k not in (*MODEL, *DATA, *EVALUATION)}
     trained = row.build is not None
-    return Cell.from_json(
+    return Experiment.from_json(
         {
             "profile": profile,
             "row": row.name,

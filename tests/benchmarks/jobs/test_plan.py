@@ -1,9 +1,9 @@
-"""Plans: which cells there are, and when two are the same."""
+"""Plans: which experiments there are, and when two are the same."""
 
 import json
 from dataclasses import replace
 
-from benchmarks.jobs.cells import Cell, plan_cells
+from benchmarks.jobs.plan import Experiment, plan_experiments
 from benchmarks.suite.definition import read_suite
 
 
@@ -11,12 +11,12 @@ def make_plan(**changes):
     suite = read_suite()
     options = {"datasets": ["contours"], "rows": ["csae"], "folds": [0], "seeds": [0]} | changes
     profile = options.pop("profile", suite.profiles["quick"])
-    return plan_cells(suite, profile, **options)
+    return plan_experiments(suite, profile, **options)
 
 
-def test_a_cell_for_every_fold_and_seed_and_one_for_an_untrained_baseline() -> None:
-    cells = make_plan(rows=["csae", "always-empty"], folds=[0, 2], seeds=[0, 1])
-    rows = [(cell.row, cell.fold, cell.seed) for cell in cells]
+def test_an_experiment_for_every_fold_and_seed_and_one_for_an_untrained_baseline() -> None:
+    experiments = make_plan(rows=["csae", "always-empty"], folds=[0, 2], seeds=[0, 1])
+    rows = [(experiment.row, experiment.fold, experiment.seed) for experiment in experiments]
     trained = [("csae", fold, seed) for fold in (0, 2) for seed in (0, 1)]
     assert sorted(rows, key=str) == sorted([*trained, ("always-empty", None, None)], key=str)
 
@@ -36,14 +36,14 @@ def test_keys_differ_where_any_choice_does() -> None:
             for key, value in {"gamma": 3, "max_steps": 7, "n_eval": 9, "crop": 32}.items()
         ),
     ]
-    keys = [cells[0].key for cells in variants]
+    keys = [experiments[0].key for experiments in variants]
     assert len(set(keys)) == len(keys)
 
 
 def test_the_key_depends_on_the_content_only() -> None:
-    cell = make_plan()[0]
-    reordered = json.loads(json.dumps(dict(reversed(cell.to_json().items()))))
-    assert Cell.from_json(reordered).key == cell.key
+    experiment = make_plan()[0]
+    reordered = json.loads(json.dumps(dict(reversed(experiment.to_json().items()))))
+    assert Experiment.from_json(reordered).key == experiment.key
 
 
 def test_a_baseline_ignores_how_others_are_trained(tmp_path) -> None:
