@@ -16,6 +16,7 @@ from probseg.cli.opening import (
     add_data,
     add_sections,
     as_typed,
+    checkpoint_of,
     counted,
     open_data,
     parse_sections,
@@ -74,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
     given = parse_sections(options.set, SECTIONS)
     _check_model(options.model, given["model"])
     require("matplotlib", extra="plot", for_="probseg train")  # before any work is done
+    import torch
     from rich.console import Console
 
     import probseg
@@ -84,9 +86,12 @@ def run(options: argparse.Namespace) -> int:
     parts = split_data(data, options.seed)
     settings = _settings(_training(given["training"], parts.train, options.seed))
     chosen = _model(options.model, given["model"], parts.train, settings)
-    model: Any = probseg.build(options.model, like=data, **chosen)
+    with torch.random.fork_rng([]):  # the first weights are a part of the run
+        torch.manual_seed(options.seed)
+        model: Any = probseg.build(options.model, like=data, **chosen)
     _tell(data, parts, model, chosen, settings)
     _fit(model, parts, settings, options.out)
+    model = probseg.load(checkpoint_of(options.out))  # the same to the bit, trained just now or not
     scores = probseg.evaluate(
         model, parts.test, n=options.n, device=settings.device, seed=options.seed
     )

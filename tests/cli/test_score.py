@@ -41,6 +41,7 @@ def test_a_table_and_each_images_values(command, folders, tmp_path):
         (["--classes", "1"], 2, "--classes must be 2 to 256"),
         (["--metrics", "gedd"], 2, "did you mean 'ged'"),
         (["--groups", "none.csv"], 1, "none.csv cannot be read"),
+        (["--out", "."], 2, "such as scores.csv"),
         (["--samples", "nowhere"], 1, "there is no folder nowhere"),
     ],
 )
