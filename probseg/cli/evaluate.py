@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from probseg.cli.opening import add_data, add_sections, open_data, parse_sections
+from probseg.cli.opening import (
+    add_data,
+    add_sections,
+    check_file,
+    checkpoint_of,
+    open_data,
+    parse_sections,
+    split_data,
+)
 from probseg.cli.parser import Parser
 from probseg.options import check_integer
 
@@ -25,7 +33,6 @@ MODEL is a checkpoint, a folder of save_pretrained, of probseg train or of a ben
 group, such as a patient, is the unit of the intervals.
 """
 PARTS = ("all", "train", "validation", "test")
-CHECKPOINTS = ("model.safetensors", "best.safetensors")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -55,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the scores, and write them if there is a file to write to."""
     check_integer("--seed", options.seed, low=0)
     check_integer("-n", options.n)
+    check_file(options.out)
     for name in ("images", "crop"):
         if (value := getattr(options, name)) is not None:
             check_integer(f"--{name}", value)
@@ -66,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     model = probseg.load(checkpoint_of(options.model))
     data = open_data(options.data, options.root, given["data"])
     if options.part != "all":
-        data = getattr(probseg.split(data, seed=options.seed), options.part)
+        data = getattr(split_data(data, options.seed), options.part)
     scores = probseg.evaluate(
         model,
         _view(data, options.images, options.crop),
@@ -91,8 +99,3 @@ def _view(data: Dataset, images: int | None, crop: int | None) -> Dataset:
     if images is not None:
         data = Subset(data, thin(range(len(data)), images, seed=0))
     return CentreCrop(data, crop) if crop else data
-
-
-def checkpoint_of(path: Path) -> Path:
-    """Return the checkpoint in a folder, or the path itself."""
-    return next((path / name for name in CHECKPOINTS if (path / name).is_file()), path)

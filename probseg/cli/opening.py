@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probseg.cli.parser import Parser, add_set, parse_assignments
-from probseg.errors import OptionError
+from probseg.errors import CheckpointError, DataError, OptionError, ProbsegError
 from probseg.options import listing, named_parameters, unknown
 from probseg.registry import registry
 
 if TYPE_CHECKING:
+    from probseg.datasets.views import Parts
     from probseg.interfaces import Dataset
+
+CHECKPOINTS = ("model.safetensors", "best.safetensors")
+_FEWEST_GROUPS = 4  # three folds and a test set
+_OPTION = re.compile(r"""\b(root|cache|size|classes|on_fault|out)=(?:"(\w+)")?(?=[ ;,.)]|$)""")
 
 
 def add_data(parser: Parser, name: str = "--data", **options: Any) -> None:
@@ -69,7 +76,8 @@ def open_data(data: str, root: Path | None, options: Mapping[str, Any], **defaul
         defaults["root"] = root
     takes = named_parameters(datasets[name])
     chosen = {option: value for option, value in defaults.items() if option in takes}
-    dataset: Dataset = datasets.create(name, **{**chosen, **options})
+    with as_typed("data", root="--data" if name != data else "--root", cache="$PROBSEG_CACHE"):
+        dataset: Dataset = datasets.create(name, **{**chosen, **options})
     return dataset
 
 
@@ -84,3 +92,74 @@ def check_data(data: str, root: Path | None) -> None:
         raise OptionError(f"there is no folder {data}, and {unknown('data set', data, names)}")
     if root is not None and not root.exists():
         raise OptionError(f"--root {root} does not exist; give the folder of the data sets")
+
+
+def split_data(data: Dataset, seed: int) -> Parts:
+    """Split a data set as ``probseg train`` does.
+
+    Raises:
+        DataError: It has too few groups.
+    """
+    from probseg.datasets.views import split_dataset
+
+    groups = len(set(data.groups))
+    if groups < _FEWEST_GROUPS:
+        raise DataError(
+            f"{data.name} has {counted(data)}, such as patients; training, "
+            f"validation and test need {_FEWEST_GROUPS} groups or more, as each is in one part only"
+        )
+    return split_dataset(data, seed=seed)
+
+
+def counted(data: Dataset) -> str:
+    """Return how many images and groups there are: ``"12 images of 1 group"``."""
+    counts = {"image": len(data), "group": len(set(data.groups))}
+    return " of ".join(f"{n} {one}{'' if n == 1 else 's'}" for one, n in counts.items())
+
+
+def check_file(out: Path | None) -> None:
+    """Check, before any work is done, that a file can be written.
+
+    Raises:
+        OptionError: It is a folder.
+    """
+    if out is not None and out.is_dir():
+        raise OptionError(f"--out {out} is a folder; give a file, such as {out / 'scores.csv'}")
+
+
+def checkpoint_of(path: Path) -> Path:
+    """Return the checkpoint in a folder of a run or of a model, or the path itself.
+
+    Raises:
+        CheckpointError: The folder has none.
+    """
+    if not path.is_dir():
+        return path
+    for name in CHECKPOINTS:
+        if (path / name).is_file():
+            return path / name
+    why = f"holds no {' or '.join(CHECKPOINTS)}; give a checkpoint or its folder"
+    if (path / "run.json").is_file():
+        why = "is a run without a validation round; its command of probseg train goes on with it"
+    raise CheckpointError(f"{path} {why}")
+
+
+@contextmanager
+def as_typed(section: str, **arguments: str) -> Iterator[None]:
+    """Name options in an error's message as they are typed: ``size=`` is ``--set data.size=``.
+
+    Args:
+        section: That of ``--set`` where options are set.
+        **arguments: Options that have another argument of the command.
+    """
+
+    def typed(match: re.Match[str]) -> str:
+        name, quoted = match.groups()
+        word = arguments.get(name, f"--set {section}.{name}=")
+        return f"{word}{quoted or ''}"
+
+    try:
+        yield
+    except ProbsegError as error:
+        error.args = (_OPTION.sub(typed, str(error)), *error.args[1:])
+        raise

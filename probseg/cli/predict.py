@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probseg._version import __version__
-from probseg.cli.evaluate import checkpoint_of
+from probseg.cli.opening import checkpoint_of
 from probseg.cli.parser import Parser
 from probseg.errors import DataError, InputError, OptionError, ProbsegError
 from probseg.options import check_integer
@@ -25,7 +25,7 @@ examples:
   %(prog)s model.safetensors scans/*.png --out predicted
   %(prog)s model.safetensors case.nii.gz --out predicted -n 64 --seed 1
   %(prog)s model.safetensors ct.nii.gz --out predicted --window=-1000,400
-  %(prog)s model.safetensors scans/*.png --out predicted --existing skip
+  %(prog)s run scans/*.png --out predicted --existing skip --size 128
 
 Each image gets a folder in DIR with the samples as label maps, mean and standard deviation of the
 foreground's probability, contours.png and about.json. NIfTI in, NIfTI out, on the same voxels;
@@ -35,7 +35,7 @@ other images give PNG, mean and standard deviation as 16 bits, of which 65535 is
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of ``predict``."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="what model.save wrote")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a checkpoint or its folder")
     parser.add_argument(
         "images", nargs="+", type=Path, metavar="IMAGE", help=".png, .tif, .npy, .nii or .nii.gz"
     )
@@ -48,6 +48,12 @@ def add_arguments(parser: Parser) -> None:
         metavar="LOW,HIGH",
         help="values that become 0 and 1 (default: as in probseg's data sets, 0 and 255 of 8-bit "
         "images, the least and the largest value of each channel of any others)",
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="the data.size that the model was trained at; results have the image's own size",
     )
     parser.add_argument(
         "--existing",
@@ -64,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
     require("matplotlib", extra="plot", for_="probseg predict")  # before any work is done
     check_integer("-n", options.n)
     check_integer("--seed", options.seed, low=0)
+    if options.size is not None:
+        check_integer("--size", options.size)
     scaling = parse_window(options.window)
     folders = _folders(options.images, options.out, existing=options.existing)
     model = _load_model(options.model, options.device)
@@ -139,11 +147,18 @@ def _predict(
     model: Any, file: Path, folder: Path, scaling: Scaling, options: argparse.Namespace
 ) -> None:
     """Predict one image into one folder, which is written completely or not at all."""
-    from probseg.cli.prediction import predict, read_image, write_prediction
+    from probseg.cli.prediction import predict_at, read_image, write_prediction
 
     image = read_image(file, scaling)
+    if len(image.values) != model.in_channels:
+        raise DataError(
+            f"{file} has {len(image.values)} channels, but the model was trained on images of "
+            f"{model.in_channels}; convert it, or give a model of such images"
+        )
     try:
-        prediction = predict(model, image.values, options.n, seed=options.seed)
+        prediction = predict_at(
+            model, image.values, options.n, seed=options.seed, size=options.size
+        )
     except InputError as error:
         raise DataError(f"{file}: {error}") from error
     about = {
@@ -153,6 +168,7 @@ def _predict(
         "samples": options.n,
         "seed": options.seed,
         "values": str(scaling),
+        "size": options.size,
         "probseg": __version__,
     }
     write_prediction(folder, image, prediction, about)

@@ -14,7 +14,12 @@ from PIL import Image as Pillow
 from probseg.datasets.formats.files import in_file
 from probseg.datasets.formats.images import Picture, read_picture, stem_and_suffix
 from probseg.datasets.formats.nifti import Reorientation
-from probseg.datasets.formats.preprocessing import check_finite, stretch
+from probseg.datasets.formats.preprocessing import (
+    check_finite,
+    resize_images,
+    resize_masks,
+    stretch,
+)
 from probseg.errors import DataError, OptionError
 from probseg.utils.atomic_files import atomic_folder, write_json
 from probseg.utils.imports import require
@@ -104,6 +109,31 @@ def read_image(file: Path, scaling: Scaling) -> Image:
         picture = read_picture(data, stem_and_suffix(file.name)[1])
         check_finite(picture.pixels)
     return Image(file, picture, scaling(picture.pixels))
+
+
+def predict_at(
+    model: Any, image: NDArray[np.float32], n: int, *, seed: int, size: int | None
+) -> Prediction:
+    """Sample an image at the size that a model was trained at, and return it at its own.
+
+    Args:
+        model: A ``probseg.interfaces.Model`` in evaluation mode.
+        image: (C, H, W).
+        n: Samples.
+        seed: Of the samples.
+        size: Edge in pixels that the image is resized to, as a data set's ``size`` does; None
+            leaves it.
+
+    Raises:
+        InputError: The image is not what the model was built for.
+    """
+    if size is None:
+        return predict(model, image, n, seed=seed)
+    native = (image.shape[1], image.shape[2])
+    resized = resize_images(image[None], (size, size))[0].astype(np.float32)
+    labels, mean, sd = predict(model, resized, n, seed=seed)
+    mean, sd = (resize_images(one[None], native)[0].astype(np.float32) for one in (mean, sd))
+    return Prediction(resize_masks(labels[None], native)[0], mean, sd)
 
 
 def predict(

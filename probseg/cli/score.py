@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from probseg.cli.opening import as_typed, check_file
 from probseg.cli.parser import Parser
 from probseg.errors import OptionError
 
@@ -15,9 +16,9 @@ examples:
   %(prog)s --samples predicted --annotations my-data/masks --metrics ged hungarian-iou
   %(prog)s --samples predicted --annotations my-data/masks --groups patients.csv --out scores.csv
 
-Each folder has a folder of masks for each image, DIR/ID/*.png (or .tif, .npy, .nii.gz); folders of
-one name belong together. A mask has the classes 0, 1, …; of two classes, 255 may stand for 1. What
-probseg predict wrote can be scored as it is.
+Each folder has a folder of masks for each image, DIR/ID/*.png (or .tif, .npy, .npz, .nii.gz);
+folders of one name belong together. A mask has the classes 0, 1, …; of two classes, 255 may stand
+for 1. What probseg predict wrote can be scored as it is.
 """
 
 
@@ -48,19 +49,21 @@ def run(options: argparse.Namespace) -> int:
     """Print the scores, and write them if there is a file to write to."""
     if not 2 <= options.classes <= 256:
         raise OptionError(f"--classes must be 2 to 256 with the background, not {options.classes}")
+    check_file(options.out)
     from rich.console import Console
 
     from probseg.datasets.folder import read_groups
     from probseg.datasets.mask_folders import MaskFolders
     from probseg.metrics.mask_evaluation import evaluate_masks
 
-    scores = evaluate_masks(
-        MaskFolders(options.samples, classes=options.classes),
-        MaskFolders(options.annotations, classes=options.classes),
-        metrics=options.metrics,
-        groups=read_groups(options.groups) if options.groups else None,
-        common=options.common,
-    )
+    with as_typed("data", classes="--classes"):
+        scores = evaluate_masks(
+            MaskFolders(options.samples, classes=options.classes),
+            MaskFolders(options.annotations, classes=options.classes),
+            metrics=options.metrics,
+            groups=read_groups(options.groups) if options.groups else None,
+            common=options.common,
+        )
     console = Console()
     console.print(scores)
     if options.out:

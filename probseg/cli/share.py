@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probseg.cli.evaluate import checkpoint_of
+from probseg.cli.opening import checkpoint_of
 from probseg.cli.output import print_line
 from probseg.cli.parser import Parser
 from probseg.errors import OptionError

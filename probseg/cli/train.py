@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import glob
+import shlex
+import sys
 from collections.abc import Mapping
+from dataclasses import fields
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probseg.cli.opening import add_data, add_sections, open_data, parse_sections
+from probseg.cli.opening import (
+    add_data,
+    add_sections,
+    as_typed,
+    counted,
+    open_data,
+    parse_sections,
+    split_data,
+)
 from probseg.cli.parser import Parser
 from probseg.cli.share import card_of
 from probseg.errors import OptionError
-from probseg.options import check_integer, named_parameters
+from probseg.options import check_given, check_integer, check_options, named_parameters
 from probseg.registry import registry
+from probseg.utils.imports import require
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from probseg.datasets.views import Parts
     from probseg.interfaces import Dataset
+    from probseg.training.settings import TrainingSettings
 
 SUMMARY = "train a model on your data, score it and draw its samples"
 EXAMPLES = """
@@ -35,6 +48,9 @@ SECTIONS = ("data", "model", "training")
 _SMALL = {"channels": [16, 32, 64], "convolutions": 2, "norm": "batch"}
 _LARGE = {"channels": [32, 64, 128, 192], "convolutions": 3, "norm": "batch"}
 _STEPS = {"cpu": 300, "cuda": 3000}
+_USUAL_SIZE = 128  # pixels
+_USUAL_PIXELS = _USUAL_SIZE**2
+_FEWEST_AT_ONCE = 2  # images, for batch normalisation
 _COUNTED = 256  # training images whose pixels give the class prior
 _SHOWN = 8  # samples of the picture
 
@@ -54,44 +70,91 @@ def run(options: argparse.Namespace) -> int:
     """Train, score and draw; say what was chosen, and what to type next."""
     check_integer("--seed", options.seed, low=0)
     check_integer("-n", options.n)
-    if options.model not in registry("models"):
-        registry("models")[options.model]  # raises with the nearest name
-    if options.out.is_file():
-        raise OptionError(f"--out {options.out} is a file; give a folder")
+    _check_folder(options.out)
     given = parse_sections(options.set, SECTIONS)
+    _check_model(options.model, given["model"])
+    require("matplotlib", extra="plot", for_="probseg train")  # before any work is done
     from rich.console import Console
 
     import probseg
     from probseg.sharing.cards import FACTS
-    from probseg.utils.devices import choose_device
 
-    console = Console()
+    _settings({"seed": options.seed, **given["training"]})  # mistakes show before data are read
     data = open_data(options.data, options.root, given["data"])
-    parts = probseg.split(data, seed=options.seed)
-    device = choose_device(str(given["training"].get("device", "auto")))
-    settings = _training(given["training"], device.type, len(parts.train), options.seed)
-    chosen = _model(options.model, given["model"], parts.train, device.type)
-    _tell(console, data, parts, chosen, settings)
-    model = probseg.build(options.model, like=data, **chosen)
-    probseg.fit(model, parts.train, parts.validation, out=options.out, **settings)
-    scores = probseg.evaluate(model, parts.test, n=options.n, seed=options.seed)
-    console.print(scores)
+    parts = split_data(data, options.seed)
+    settings = _settings(_training(given["training"], parts.train, options.seed))
+    chosen = _model(options.model, given["model"], parts.train, settings)
+    model: Any = probseg.build(options.model, like=data, **chosen)
+    _tell(data, parts, model, chosen, settings)
+    _fit(model, parts, settings, options.out)
+    scores = probseg.evaluate(
+        model, parts.test, n=options.n, device=settings.device, seed=options.seed
+    )
+    Console().print(scores)
     scores.to_csv(options.out / "scores.csv")
-    card_of(scores, parts, settings).write(options.out / FACTS)
+    card_of(scores, parts, _changed(settings)).write(options.out / FACTS)
     _draw(model, parts.test, options.out / "samples.png", name=options.model)
-    best = options.out / "best.safetensors"
-    console.print(f"\nscores and pictures are in {options.out}; next:", highlight=False)
-    console.print(f"  probseg predict {best} IMAGES --out predicted", highlight=False, markup=False)
+    print(
+        f"\n{options.out} has the model (best.safetensors), each image's values (scores.csv) and a "
+        "picture of samples (samples.png); next:"
+    )
+    for command in _next_commands(options, data, parts):
+        print(f"  {shlex.join(command)}")
     return 0
 
 
-def _training(given: Mapping[str, Any], device: str, images: int, seed: int) -> dict[str, Any]:
+def _check_model(name: str, given: Mapping[str, Any]) -> None:
+    """Check that there is a model of a name, and that it takes options.
+
+    Raises:
+        UnknownNameError: There is none.
+        OptionError: It does not take one, or two places say what only one should.
+    """
+    constructor = registry("models")[name]
+    if given.keys() & {"name", "like"}:
+        raise OptionError(f"the model is the first argument, {name}; leave model.name out of --set")
+    check_given(constructor, given, owner=f"model {name!r}")
+
+
+def _check_folder(out: Path) -> None:
+    """Check that a folder is new, empty or a run's.
+
+    Raises:
+        OptionError: It is not.
+    """
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"--out {out} is a file; give a folder")
+    from probseg.datasets.formats.files import shorten
+
+    names = [file.name for file in out.glob("[!.]*")] if out.exists() else []
+    if names and "run.json" not in names:
+        raise OptionError(
+            f"--out {out} holds other files ({shorten(sorted(names), ', ')}); give a new folder, "
+            "or that of a run, which goes on"
+        )
+
+
+def _settings(chosen: dict[str, Any]) -> TrainingSettings:
+    from probseg.training.settings import TrainingSettings
+
+    check_options(TrainingSettings, chosen, owner="training")
+    return TrainingSettings(**chosen)
+
+
+def _training(given: Mapping[str, Any], train: Dataset, seed: int) -> dict[str, Any]:
     """Return the settings of training, with what was not given."""
+    from probseg.utils.devices import choose_device
+
+    device = choose_device(given.get("device", "auto")).type
     steps = given.get("max_steps", _STEPS.get(device, _STEPS["cpu"]))
+    batch = 32
+    if device == "cpu":  # fewer of large images, so that a step takes a second or so
+        pixels = prod(train[0].image.shape[-2:])
+        batch = max(_FEWEST_AT_ONCE, min(8, 8 * _USUAL_PIXELS // pixels))
     chosen = {
         "max_steps": steps,
-        "validate_every": max(1, steps // 10) if isinstance(steps, int) else None,
-        "batch_size": min(8 if device == "cpu" else 32, images),
+        "validate_every": max(1, steps // 10),
+        "batch_size": min(batch, len(train)),
         "learning_rate": 1e-3,
         "schedule": "cosine",
         "seed": seed,
@@ -99,10 +162,14 @@ def _training(given: Mapping[str, Any], device: str, images: int, seed: int) -> 
     return {**chosen, **given}
 
 
-def _model(name: str, given: Mapping[str, Any], train: Dataset, device: str) -> dict[str, Any]:
+def _model(
+    name: str, given: Mapping[str, Any], train: Dataset, settings: TrainingSettings
+) -> dict[str, Any]:
     """Return the options of the model, with what was not given and what the data say."""
+    from probseg.utils.devices import choose_device
+
     takes = named_parameters(registry("models")[name])
-    network = _SMALL if device == "cpu" else _LARGE
+    network = _SMALL if choose_device(settings.device).type == "cpu" else _LARGE
     prior = _class_prior(train)
     chosen: dict[str, Any] = {
         "backbone": {"name": "unet", **network},
@@ -114,6 +181,28 @@ def _model(name: str, given: Mapping[str, Any], train: Dataset, device: str) -> 
     if given.get("penalties") is not None:
         del chosen["beta"]
     return {**{key: value for key, value in chosen.items() if key in takes}, **given}
+
+
+def _fit(model: Any, parts: Parts, settings: TrainingSettings, out: Path) -> None:
+    """Train, or go on, and say how far it is where no progress bar can."""
+    from probseg.training import fit
+    from probseg.training.trainer import RoundReport, duration
+
+    log = [] if sys.stderr.isatty() else [RoundReport(_log, settings.max_steps)]
+    try:
+        with as_typed("training", out="--out"):
+            result = fit(model, *parts[:2], settings, out=out, callbacks=log)
+    except KeyboardInterrupt:
+        _log("\nthe same command again goes on from the last validation round")
+        raise
+    print(
+        f"trained {result.steps} steps in {duration(result.seconds)}; the validation loss was "
+        f"lowest, {result.best_validation_loss:.4g}, at step {result.best_step}"
+    )
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _class_prior(train: Dataset) -> list[float]:
@@ -129,22 +218,68 @@ def _class_prior(train: Dataset) -> list[float]:
 
 
 def _tell(
-    console: Console,
-    data: Dataset,
-    parts: Parts,
-    model: Mapping[str, Any],
-    settings: Mapping[str, Any],
+    data: Dataset, parts: Parts, model: Any, chosen: Mapping[str, Any], settings: TrainingSettings
 ) -> None:
-    """Print what was chosen."""
+    """Print what was chosen, options as they are given with ``--set``."""
+    from probseg.training.execution import choose_execution
+
+    execution = choose_execution(settings)
+    cpu = execution.device.type == "cpu"
+    size = tuple(data[0].image.shape[-2:])
+    weights = sum(parameter.numel() for parameter in model.parameters())
     sizes = ", ".join(f"{len(part)} {name}" for name, part in parts._asdict().items())
-    lines = [
-        f"{data.name}: {len(data)} images of {len(set(data.groups))} groups, "
-        f"{data.channels} channels, {data.classes} classes, up to {data.annotators} annotators",
-        f"split by group: {sizes}",
-        f"model: {', '.join(f'{key}={value}' for key, value in model.items())}",
-        f"training: {', '.join(f'{key}={value}' for key, value in settings.items())}",
-    ]
-    console.print("\n".join(lines), highlight=False, markup=False)
+    print(
+        f"data: {data.provenance}, {counted(data)}, "
+        f"{size[0]}x{size[1]} pixels, {data.channels} channels, {data.classes} classes, "
+        f"up to {data.annotators} annotators",
+        f"parts: {sizes}; a group is in one part only",
+        f"model: {model.spec['name']}, {weights:,} parameters; {_as_set('model', chosen)}",
+        f"training: {execution.device}, {'bf16' if execution.bf16 else 'float32'}; "
+        f"{_as_set('training', _changed(settings))}",
+        f"A {'CPU gets a small network and few steps' if cpu else 'GPU gets a large network'}; "
+        "--set changes any of these.",
+        sep="\n",
+    )
+    if cpu and prod(size) > 2 * _USUAL_PIXELS:
+        print(f"A CPU takes long on images of this size; --set data.size={_USUAL_SIZE} is quicker.")
+
+
+def _changed(settings: TrainingSettings) -> dict[str, Any]:
+    """Return the seed, and the settings that are not the library's own."""
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    defaults = {field.name: field.default for field in fields(settings) if field.name != "seed"}
+    return {name: value for name, value in values.items() if value != defaults.get(name)}
+
+
+def _as_set(section: str, options: Mapping[str, Any]) -> str:
+    """Return options as the words of ``--set``, so that they can be copied.
+
+    >>> _as_set("model", {"beta": 1.0, "encoder": {"channels": [8, 16]}})
+    "model.beta=1.0 'model.encoder.channels=[8,16]'"
+    """
+    return " ".join(
+        _as_set(f"{section}.{key}", value)
+        if isinstance(value, Mapping)
+        else shlex.quote(f"{section}.{key}={str(value).replace(' ', '')}")
+        for key, value in options.items()
+    )
+
+
+def _next_commands(options: argparse.Namespace, data: Dataset, parts: Parts) -> list[list[str]]:
+    """Return what to type next: a prediction of a test image, if it is a file, and the scores."""
+    where = ["--root", str(options.root)] if options.root else []
+    of_data = [one for one in options.set if one.startswith("data.")]
+    where += ["--seed", str(options.seed)] if options.seed else []
+    again = ["probseg", "evaluate", str(options.out), "--data", options.data, *where]
+    commands = [[*again, *(["--set", *of_data] if of_data else [])]]
+    name = getattr(data, "ids", [""])[parts.test.indices[0]] if hasattr(data, "ids") else ""
+    files = (Path(options.data) / "images").glob(f"{glob.escape(name)}.*") if name else iter([])
+    if (image := next(files, None)) is not None:
+        size = getattr(data, "source_state", {}).get("size")
+        predict = ["probseg", "predict", str(options.out), str(image)]
+        predict += ["--out", str(options.out / "predicted")]
+        commands.insert(0, [*predict, *(["--size", str(size)] if size else [])])
+    return commands
 
 
 def _draw(model: Any, test: Dataset, path: Path, *, name: str) -> None:

@@ -112,7 +112,7 @@ class AnnotatedFiles(ABC):
             for names in (files.images, *files.masks.values()):
                 if len(names) > 1:
                     one, other = map(printable, names[:2])
-                    raise DataError(f"{self.tree.root}: {one} is there twice, also as {other}")
+                    raise DataError(f"{self.tree.root}: {one} occurs twice, also as {other}")
         return {name: samples[name] for name in sorted(samples, key=natural)}
 
     @cached_property

@@ -7,8 +7,16 @@ import io
 import os
 import re
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cached_property
+from itertools import count
 from pathlib import Path
+from typing import Any
 from unicodedata import normalize
+
+import numpy as np
+from numpy.typing import NDArray
 
 from probseg.datasets.annotated_files import AnnotatedFiles, SampleFiles
 from probseg.datasets.cache.dataset import PackedDataset
@@ -16,7 +24,7 @@ from probseg.datasets.cache.packing import cache_folder, open_or_pack
 from probseg.datasets.cache.source import OnFault
 from probseg.datasets.formats.files import FileTree, printable
 from probseg.datasets.formats.images import SUFFIXES, Picture, read_picture, stem_and_suffix
-from probseg.datasets.formats.preprocessing import check_size
+from probseg.datasets.formats.preprocessing import as_own_labels, check_size
 from probseg.datasets.roots import find_root, is_packed, list_contents, open_root
 from probseg.errors import DataError, MissingDataError, OptionError
 
@@ -28,6 +36,7 @@ _WANTED = f"a folder or zip file with {_LAYOUT}"
 _FILE = re.compile(r"(?:[^/]+/)?(?:images|masks/(?P<id>[^/]+))/(?P<file>[^/]+)")
 _TABLE = re.compile(rf"(?:[^/]+/)?{re.escape(_GROUPS)}", re.IGNORECASE)
 _SYSTEM_FILES = re.compile(r"\.|(?:thumbs\.db|desktop\.ini)\Z", re.IGNORECASE)
+_MOST_COUNTED = 32  # classes: of more values, a mask may rather be a photograph
 _LARGEST, _LARGEST_TABLE = 1 << 28, 1 << 26  # bytes of a file
 
 
@@ -35,7 +44,7 @@ def folder(
     root: str | os.PathLike[str] | None = None,
     *,
     size: int | None = None,
-    classes: int = 2,
+    classes: int | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     on_fault: OnFault = "refuse",
@@ -59,7 +68,8 @@ def folder(
             interpolation, masks by nearest neighbour. None leaves them as they are, which is
             possible where all are of one size.
         classes: Number of classes; masks have the values 0 to ``classes`` - 1, and of two classes
-            255 may stand for 1.
+            255 may stand for 1. None counts them while packing: the values 0, 1, 2, … of all
+            masks, as far as none is left out; 255 means two.
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
         on_fault: ``"refuse"`` to raise at faulty files, ``"skip"`` to leave their samples out.
@@ -73,7 +83,7 @@ def folder(
         WriteError: The cache cannot be written.
     """
     check_size(size)
-    if not 2 <= classes <= 256:
+    if classes is not None and not 2 <= classes <= 256:
         raise OptionError(f"classes must be 2 to 256, the background included, not {classes}")
     path = find_root(root, "folder", _WANTED)
     if is_packed(path):
@@ -95,14 +105,14 @@ class FolderSource(AnnotatedFiles):
     name = "folder"
     keeps_bytes = True
 
-    def __init__(self, tree: FileTree, *, size: int | None, classes: int) -> None:
+    def __init__(self, tree: FileTree, *, size: int | None, classes: int | None) -> None:
         super().__init__(tree, size)
-        self.classes, self._groups = classes, _read_groups(tree)
+        self._classes, self._groups = classes, _read_groups(tree)
         self.provenance = f"your own data: {printable(tree.root.name)}"
         self.state = {
             "layout": "folder",
             "size": size,
-            "classes": classes,
+            "classes": classes if classes is not None else "counted",
             "annotators": self.annotators,
             **tree.state,
         }
@@ -119,13 +129,38 @@ class FolderSource(AnnotatedFiles):
                 else:
                     files.unclear.append(path)
         if not any(files.images for files in samples.values()):
-            raise MissingDataError(
-                f"{self.tree.root} holds no {_LAYOUT}; it holds: {list_contents(self.tree.root)}"
-            )
+            unclear = [file for files in samples.values() for file in files.unclear]
+            contents = f"it holds: {list_contents(self.tree.root)}"
+            what = _unclear(unclear[0]) if unclear else contents
+            raise MissingDataError(f"{self.tree.root} holds no {_LAYOUT}; {what}")
+
+    @cached_property
+    def classes(self) -> int:  # type: ignore[override]  # a constant of other layouts
+        """Number of classes: as given, or counted in the masks that can be read."""
+        if self._classes is not None:
+            return self._classes
+        with ThreadPoolExecutor() as pool:
+            values = set().union(*pool.map(self._values, self.items()))
+        counted = 2 if 255 in values else next(value for value in count() if value not in values)
+        return counted if 2 < counted <= _MOST_COUNTED else 2
+
+    def _values(self, name: str) -> set[float]:
+        """Return the values in the masks of a sample; damaged files are told when they are read."""
+        files, values = self.files[name], set[float]()
+        with suppress(DataError):
+            image = self.open(files.images[0])
+            for file, *_ in files.masks.values():
+                pixels = self.open(file, image).pixels
+                values.update(np.unique(pixels).tolist() if len(pixels) == 1 else ())
+        return values
 
     def open(self, file: str, image: Picture | None = None) -> Picture:
         """Read an image, or the mask of one."""
         return read_picture(self.tree.read(file, _LARGEST), stem_and_suffix(file)[1], image)
+
+    def labels(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the classes of a mask."""
+        return as_own_labels(mask, self.classes)
 
     def group(self, name: str) -> str:
         """Return the group in the table, or else the name."""
@@ -135,7 +170,7 @@ class FolderSource(AnnotatedFiles):
         """Return what a sample lacks, or nothing."""
         files = self.files[name]
         if files.unclear:
-            return f"{printable(files.unclear[0])} is none of {', '.join(SUFFIXES)}"
+            return _unclear(files.unclear[0])
         if not files.images:
             return f"has no image images/{name}.png"
         if not files.masks:
@@ -143,6 +178,10 @@ class FolderSource(AnnotatedFiles):
         if self._groups and name not in self._groups:
             return f"has no group in {_GROUPS}, where an id is an image's name without its suffix"
         return ""
+
+
+def _unclear(file: str) -> str:
+    return f"{printable(file)} is none of {', '.join(SUFFIXES)}; convert it to one of them"
 
 
 def _may_enter(folder: str) -> bool:
@@ -158,7 +197,7 @@ def _read_groups(tree: FileTree) -> dict[str, str]:
     """
     files = [name for name in tree.names() if _TABLE.fullmatch(name)]
     if len(files) > 1:
-        raise DataError(f"{tree.root}: {files[0]} is there twice, also as {files[1]}")
+        raise DataError(f"{tree.root}: {files[0]} occurs twice, also as {files[1]}")
     if not files:
         return {}
     return _parse_groups(tree.read(files[0], _LARGEST_TABLE), f"{tree.root}/{files[0]}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from probseg.datasets.formats.images import (
     read_picture,
     stem_and_suffix,
 )
-from probseg.datasets.formats.preprocessing import as_labels
+from probseg.datasets.formats.preprocessing import as_own_labels
 from probseg.datasets.roots import list_contents
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError
@@ -32,9 +35,9 @@ _SAMPLES = re.compile(r"samples?(-\d+)?")  # the names of those, without their s
 class MaskFolders:
     """The masks of images: ``root/ID/*.png``, or ``root/masks/ID/*.png``.
 
-    A file is .png, .tif, .npy or .nii.gz and holds one mask (H, W), or several of one image:
-    (N, H, W) in .npy, the slices of .nii.gz. In a folder that ``probseg predict`` wrote, only the
-    samples are masks.
+    A file is .png, .tif, .npy, .npz or .nii.gz and holds one mask (H, W), or several of one image:
+    (N, H, W) in .npy or as the only array of .npz, the slices of .nii.gz. In a folder that
+    ``probseg predict`` wrote, only the samples are masks.
 
     Args:
         root: The folder.
@@ -55,7 +58,7 @@ class MaskFolders:
         self._files = self._find()
         if not self._files:
             raise MissingDataError(
-                f"{path} holds no masks ID/*.png (or {', '.join(SUFFIXES)}); "
+                f"{path} holds no masks ID/*.png (or {', '.join(SUFFIXES)}, .npz); "
                 f"it holds: {list_contents(path)}"
             )
 
@@ -79,25 +82,45 @@ class MaskFolders:
 
     def _read_file(self, file: str) -> NDArray[np.uint8]:
         with in_file(str(self.root / file)):
-            data, suffix = self._tree.read(file, _LARGEST), stem_and_suffix(file)[1]
-            if suffix == ".npy":
-                return as_labels(_stack(read_array(data)), self.classes)
+            data, suffix = self._tree.read(file, _LARGEST), _split(file)[1]
+            if suffix in (".npy", ".npz"):
+                array = read_array(data if suffix == ".npy" else _only_member(data))
+                return as_own_labels(_stack(array), self.classes)
             nifti = suffix.startswith(".nii")
             pixels = read_picture(data, suffix, None if nifti else _A_PICTURE).pixels
             if len(pixels) > 1 and not nifti:
                 raise DataError(f"has {len(pixels)} channels; a mask has one")
-            return as_labels(pixels, self.classes)
+            return as_own_labels(pixels, self.classes)
 
     def _find(self) -> dict[str, list[str]]:
         files: dict[str, list[str]] = {}
         paths = set(self._tree.names())
         for path in paths:
             name, _, file = path.rpartition("/")
-            stem, suffix = stem_and_suffix(file)
+            stem, suffix = _split(file)
             predicted = f"{name}/{_ABOUT}" in paths
             if name and suffix and (not predicted or _SAMPLES.fullmatch(stem)):
                 files.setdefault(name, []).append(path)
         return {name: sorted(files[name], key=natural) for name in sorted(files, key=natural)}
+
+
+def _split(file: str) -> tuple[str, str]:
+    path = Path(file)
+    return (path.stem, ".npz") if path.suffix.lower() == ".npz" else stem_and_suffix(file)
+
+
+def _only_member(data: bytes) -> bytes:
+    """Return the .npy file in an .npz file."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            if len(members) != 1:
+                raise DataError(f"has {len(members)} arrays; save one, (H, W) or (N, H, W)")
+            if members[0].file_size > _LARGEST:
+                raise DataError(f"has more than {_LARGEST} bytes")
+            return archive.read(members[0])
+    except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError) as error:
+        raise DataError("is not a complete .npz file") from error
 
 
 def _stack(array: NDArray[Any]) -> NDArray[Any]:

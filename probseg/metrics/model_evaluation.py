@@ -185,7 +185,7 @@ def _check_fits(model: Any, data: Dataset) -> None:
         if has != wants:
             raise InputError(
                 f"the model has {option}={has}, but data set {data.name!r} needs {option}={wants}; "
-                "evaluate it on data such as it was trained on"
+                "evaluate it on data like those that it was trained on"
             )
 
 

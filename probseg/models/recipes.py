@@ -187,7 +187,9 @@ def _penalties(c: Choices) -> tuple[dict[str, Penalty], Spec]:
 
 def _penalty(name: str, given: object) -> tuple[Penalty, Spec]:
     if name == "cross_entropy":
-        raise OptionError("a penalty cannot be called 'cross_entropy', as the other term is")
+        raise OptionError(
+            "a penalty cannot be called 'cross_entropy', which is the name of another loss term"
+        )
     if not isinstance(given, Mapping):
         raise OptionError(f"penalties[{name!r}] must have {listing(_OF_PENALTY)}, not {given!r}")
     for key in given:

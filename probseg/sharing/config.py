@@ -144,7 +144,7 @@ def check_installed(requires: Iterable[Requirement], file: Path) -> None:
         exact = f"{distribution}=={version}" if version else distribution
         raise MissingPluginError(
             f"{needs} of the package {distribution}, which is not installed: "
-            f"pip install '{exact}' (the file says so: see first whose package that is)"
+            f"pip install '{exact}' (the file gives this name; find out whose package it is first)"
         )
 
 

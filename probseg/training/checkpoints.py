@@ -150,7 +150,7 @@ def read_run(folder: Path, identity: dict[str, Any]) -> Run:
     for name, value in identity.items():
         if (other := ours["identity"].get(name)) != value:
             raise CheckpointError(
-                f"{path} belongs to another run, whose {name} is {other!r}, not {value!r}; choose "
+                f"{path} belongs to another run, whose {_difference(name, other, value)}; choose "
                 "another folder with out=, or delete this one to train anew"
             )
     if missing := [part for part in _PARTS if part not in checkpoint]:
@@ -160,6 +160,16 @@ def read_run(folder: Path, identity: dict[str, Any]) -> Run:
         if _digest(best) != ours["best"]:
             raise OSError("they are not those that its run wrote")
     return Run(ours["history"], path, ours["best"])
+
+
+def _difference(name: str, theirs: Any, ours: Any) -> str:
+    """Return the first value that differs, within mappings by its path."""
+    if name.endswith(" data"):  # whose fingerprints say nothing
+        return f"{name} is another"
+    if not isinstance(theirs, dict) or not isinstance(ours, dict):
+        return f"{name} is {theirs!r}, not {ours!r}"
+    key = next(key for key in {**ours, **theirs} if theirs.get(key) != ours.get(key))
+    return _difference(f"{name}.{key}", theirs.get(key), ours.get(key))
 
 
 def load_best(model: nn.Module, folder: Path) -> Path:

@@ -182,11 +182,15 @@ def _identity(model: Any, data: TrainingData) -> dict[str, Any]:
     """Return what a run must share with the one that it goes on from, as plain data."""
     settings = asdict(data.settings)
     changeable = _CHANGEABLE[data.settings.schedule]
-    identity = {name: settings[name] for name in settings if name not in changeable}
-    identity["training code"] = CODE
-    identity["model"] = model.spec
-    identity["training data"] = data.train.fingerprint
-    identity["validation data"] = data.validation.fingerprint
+    # the first difference is the one that is told, and other data mean other options as well
+    identity = {
+        "seed": settings["seed"],
+        "training data": data.train.fingerprint,
+        "validation data": data.validation.fingerprint,
+        **{name: settings[name] for name in settings if name not in changeable},
+        "training code": CODE,
+        "model": model.spec,
+    }
     return dict(json.loads(json.dumps(identity)))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +24,7 @@ from probseg.training.settings import TrainingSettings
 from probseg.utils.contexts import silenced
 from probseg.utils.progress import Advance
 
+_TIMED_STEPS = 5
 logger = logging.getLogger("probseg.training")
 
 # Warnings that a user can do nothing about.
@@ -78,10 +81,57 @@ class StepProgress(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the losses of the validation round."""
-        losses = (
-            (stage, trainer.callback_metrics[f"{stage}/loss"]) for stage in ("train", "validation")
+        self.advance(0, _losses(trainer))
+
+
+class RoundReport(Callback):
+    """Tells in lines, for a log file, how far training is and how long it will take.
+
+    Args:
+        say: Is called with each line.
+        steps: Of the whole run.
+    """
+
+    def __init__(self, say: Callable[[str], None], steps: int) -> None:
+        self.say, self.steps = say, steps
+        self.begun: deque[tuple[int, float]] = deque(maxlen=1)  # a step, and when it ended
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell where an interrupted run goes on."""
+        if trainer.global_step:
+            self.say(f"goes on from step {trainer.global_step} of {self.steps}")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Tell the expected time, from the steps after the first, which is slower."""
+        if not self.begun:
+            self.begun.append((trainer.global_step, time.monotonic()))
+        elif trainer.global_step == self.begun[0][0] + _TIMED_STEPS:
+            self.say(f"training takes {self._left(trainer)} or less")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell the losses of a validation round, and the time that is left."""
+        losses = _losses(trainer)
+        self.say(
+            f"step {trainer.global_step} of {self.steps}: {losses}, {self._left(trainer)} left"
         )
-        self.advance(0, " · ".join(f"{stage} {loss:.4g}" for stage, loss in losses))
+
+    def _left(self, trainer: Trainer) -> str:
+        first, begun = self.begun[0]
+        seconds = (time.monotonic() - begun) / max(trainer.global_step - first, 1)
+        return duration(seconds * (self.steps - trainer.global_step))
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people say it.
+
+    >>> duration(42), duration(100), duration(5400)
+    ('42 s', '2 min', '1.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def silenced_lightning() -> AbstractContextManager[None]:
@@ -103,6 +153,13 @@ def keyboard_interrupts() -> Iterator[None]:
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
+
+
+def _losses(trainer: Trainer) -> str:
+    losses = (
+        (stage, trainer.callback_metrics[f"{stage}/loss"]) for stage in ("train", "validation")
+    )
+    return " · ".join(f"{stage} {loss:.4g}" for stage, loss in losses)
 
 
 def _devices(execution: Execution, count: int) -> dict[str, Any]:

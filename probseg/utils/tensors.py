@@ -133,7 +133,8 @@ def one_hot(label: Tensor, classes: int) -> Tensor:
 
 def certain(labels: Tensor, classes: int) -> Tensor:
     """Return probabilities of 0 and 1, (B, N, K, H, W) of label maps (B, N, H, W)."""
-    return functional.one_hot(labels.long(), classes).movedim(-1, 2).float()
+    indices = torch.arange(classes, device=labels.device)[:, None, None]
+    return (labels[:, :, None] == indices).float()
 
 
 def padded(tensor: Tensor, stride: int) -> Tensor:

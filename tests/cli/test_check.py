@@ -9,7 +9,9 @@ from probseg.projectors.planar import planar
 
 def detached(features, context_features, *, steps: int = 2):
     flow = planar(features, context_features, steps=steps)
-    return lambda base, context: flow(base, context.detach())
+    forward = flow.forward
+    flow.forward = lambda base, context: forward(base, context.detach())
+    return flow
 """
 
 
@@ -25,10 +27,9 @@ def test_check_tells_what_does_not_hold_and_why(command, install):
     status, output, _ = command("check", "projector", "detached", "--set", "steps=1")
     broken = [line.split()[1] for line in output.splitlines() if line.startswith("BROKEN")]
     assert status == 1 and broken == ["gradients_reach_the_context"]
-    assert (
-        "expected a derivative in the context that equals" in output
-        and "5 of 6 checks hold" in output
-    )
+    count = len(checks["projector"])
+    assert "expected a derivative in the context that equals" in output
+    assert f"{count - 1} of {count} checks hold" in output
     status, output, _ = command("check", "projector", "detached", "--json")
     report = json.loads(output)
     assert status == 1 and report["holds"] is False

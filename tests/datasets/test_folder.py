@@ -171,6 +171,46 @@ def test_more_classes_are_labels(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no mask of 0 to 2: it has the values 3"):
         load(tmp_path, classes=3)
     with pytest.raises(DataError, match=r"no mask of 0 and 1, or 0 and 255: .* values 2, 3"):
+        load(tmp_path, classes=2)
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [([[0]], 2), ([[0, 255], [0, 1]], 2), ([[0, 1], [1, 2]], 3), ([[0, 4], [1, 2, 3]], 5)],
+)
+def test_classes_are_counted_in_the_masks(tmp_path: Path, values: list, classes: int) -> None:
+    for number, one in enumerate(values):
+        put(tmp_path / f"images/{number}.png", grey(9, 7))
+        put(tmp_path / f"masks/{number}/me.png", np.resize(np.array(one, np.uint8), (9, 7)))
+    dataset = load(tmp_path)
+    assert dataset.classes == classes
+    assert load(tmp_path).fingerprint == dataset.fingerprint
+    assert load(tmp_path, classes=classes).fingerprint == dataset.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("values", "refused"),
+    [
+        ([0, 1, 2, 255], "0 and 1, or 0 and 255: .* 2"),
+        (range(63), "0 and 1, or 0 and 255: .* 2, 3, 4"),
+    ],
+)
+def test_values_that_are_no_classes_are_not_counted(
+    tmp_path: Path, values: list, refused: str
+) -> None:
+    put(tmp_path / "images/a.png", grey(9, 7))
+    put(tmp_path / "masks/a/me.png", np.resize(np.array(values, np.uint8), (9, 7)))
+    with pytest.raises(
+        DataError, match=rf"(?m)me.png: is no mask of 0 and 1, or 0 and 255: it {refused}"
+    ):
+        load(tmp_path)
+
+
+def test_images_of_another_kind_are_named_with_the_remedy(tmp_path: Path) -> None:
+    write(tmp_path)
+    for file in (tmp_path / "images").iterdir():
+        file.rename(file.with_suffix(".jpg"))
+    with pytest.raises(MissingDataError, match=r"scan 0é.jpg is none of .*; convert it to one"):
         load(tmp_path)
 
 
@@ -266,8 +306,8 @@ FAULTS: dict[str, tuple[str, Any, str]] = {
     "a pickle": (IMAGE, a_pickle, "elements of type object"),
     "transparency": (IMAGE, of_mode("RGBA"), "mode 'RGBA'"),
     "pages": (IMAGE, pages, "several pages"),
-    "NIfTI on PNG": (MASK, instead(".nii.gz", drawn(9, 7)), "nothing says how the two lie"),
-    "PNG on NIfTI": (IMAGE, instead(".nii.gz", grey(9, 7)), "nothing says how the two lie"),
+    "NIfTI on PNG": (MASK, instead(".nii.gz", drawn(9, 7)), "so their orientation is unknown"),
+    "PNG on NIfTI": (IMAGE, instead(".nii.gz", grey(9, 7)), "so their orientation is unknown"),
 }
 
 
@@ -302,7 +342,7 @@ def test_a_picture_that_claims_too_much_is_refused_unread(bits: int, tmp_path: P
 def test_an_id_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     write(tmp_path)
     put(tmp_path / "images/scan 1é.tif", grey(9, 7))
-    with pytest.raises(DataError, match="is there twice"):
+    with pytest.raises(DataError, match="occurs twice"):
         load(tmp_path, on_fault="skip")
 
 

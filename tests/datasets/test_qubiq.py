@@ -270,7 +270,7 @@ def test_what_is_there_twice_is_refused(copy: str, tmp_path: Path) -> None:
     other = tmp_path / copy if "/" in copy else image.with_name(copy)
     other.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(image, other)
-    with pytest.raises(DataError, match="is there twice"):
+    with pytest.raises(DataError, match="occurs twice"):
         load(tmp_path, on_fault="skip")
 
 

@@ -11,6 +11,7 @@ from probseg.errors import DataError, MissingDataError
 from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import compute_metrics
 from probseg.metrics.mask_evaluation import evaluate_masks
+from tests.helpers.mask_scores import mask_scores
 
 METRICS = ["ged", "hungarian-iou", "w-iou"]
 
@@ -49,6 +50,47 @@ def test_values_are_those_of_a_loop_over_the_files(tmp_path, classes, scale):
     assert scores.ids == list(counts) and scores.samples == "3 to 4"
     for metric, values in _expected(samples, annotations, classes).items():
         np.testing.assert_allclose(scores[metric], values, rtol=0, atol=1e-12)
+
+
+def _discs(random, count, size=24):
+    """Draw discs around one place, some of them empty."""
+    y, x = np.mgrid[:size, :size]
+    row, column, radius = random.uniform(size / 4, size * 3 / 4, 3)
+    distances = [np.hypot(y - row - random.normal(), x - column) for _ in range(count)]
+    reaches = radius / 2 * random.uniform(0.5, 1.5, count) * (random.random(count) > 0.2)
+    return np.array([d < reach for d, reach in zip(distances, reaches, strict=True)], np.uint8)
+
+
+def test_every_metric_is_what_numpy_and_scipy_compute(tmp_path):
+    random, expected = np.random.default_rng(14), []
+    for index in range(24):  # 16 samples, and 1 to 4 annotators
+        both = _discs(random, 20)
+        samples, annotations = both[:16], both[16 : 17 + index % 4]
+        expected.append(mask_scores(samples, annotations))
+        folder = tmp_path / "s" / f"case{index}"
+        folder.mkdir(parents=True)
+        np.savez_compressed(folder / "samples.npz", samples)
+        (tmp_path / "a" / f"case{index}").mkdir(parents=True)
+        for number, mask in enumerate(annotations):
+            file = tmp_path / "a" / f"case{index}" / f"reader{number}.png"
+            Image.fromarray(mask * np.uint8(255)).save(file)
+    folders = MaskFolders(tmp_path / "s"), MaskFolders(tmp_path / "a")
+    scores = evaluate_masks(*folders, progress=False)
+    assert set(scores) == set(expected[0]) and not scores.problems
+    for name in scores:
+        values = [row[name] for row in expected]
+        np.testing.assert_allclose(scores[name], values, rtol=0, atol=1e-9, err_msg=name)
+
+
+def test_an_archive_of_masks_holds_one_array(tmp_path):
+    (tmp_path / "a").mkdir()
+    file = tmp_path / "a" / "masks.npz"
+    np.savez(file, np.zeros((2, 8, 8), np.uint8), np.zeros((8, 8), np.uint8))
+    with pytest.raises(DataError, match=r"masks.npz: has 2 arrays; save one"):
+        MaskFolders(tmp_path).read("a")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"masks.npz: is not a complete .npz file"):
+        MaskFolders(tmp_path).read("a")
 
 
 def test_arrays_and_folders_called_masks_are_read_alike(tmp_path):

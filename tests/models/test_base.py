@@ -61,6 +61,27 @@ def test_a_generator_makes_both_reproducible_and_leaves_the_global_state():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_under_autocast_only_the_backbone_is_in_bfloat16():
+    class Typed(Noisy):
+        def terms(self, features, label):
+            self.seen += [features.dtype, (features.flatten(2) @ features.flatten(2).mT).dtype]
+            return super().terms(features, label)
+
+        def draw(self, features, n):
+            self.seen.append((features.flatten(2) @ features.flatten(2).mT).dtype)
+            return super().draw(features, n)
+
+    for width in (torch.float32, torch.float64):
+        model, (image, label) = Typed().to(width), _inputs()
+        narrow = []
+        model.backbone.register_forward_hook(lambda *call, to=narrow: to.append(call[-1].dtype))
+        with torch.autocast("cpu", torch.bfloat16):
+            model.loss(image, label)
+            model.sample(image, 2)
+        assert narrow[0] == (torch.bfloat16 if width == torch.float32 else width)
+        assert [one for one in model.seen if isinstance(one, torch.dtype)] == [width] * 3
+
+
 def test_gradients_flow_and_inputs_are_checked():
     model, (image, label) = Noisy(), _inputs()
     model.loss(image, label)["noise"].backward()

@@ -31,7 +31,8 @@ MANUAL = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs
 WITH_PYTHON = [page for page in MANUAL if "```python\n" in (ROOT / page).read_text("utf-8")]
 PAGES = [*MANUAL, "CONTRIBUTING.md", "SECURITY.md", *(f"plugins/{p}/README.md" for p in PLUGINS)]
 
-RUN = ("docs/own-data.md", "docs/score-masks.md")
+RUN = ("docs/getting-started.md", "docs/own-data.md", "docs/score-masks.md")
+FILES = ("docs/plugins.md", "docs/benchmarks.md")  # which show files; tests of their own read them
 SLOW = ("README.md", *(f"docs/{page}.md" for page in ("getting-started", "own-data", "sharing")))
 FEW = (  # steps, and a smaller network, than the page's commands have
     "--set",
@@ -107,6 +108,9 @@ def test_every_block_is_of_a_kind_that_is_checked(page, blocks):
     for block in blocks(page):
         where = f"{page}, block at line {block.line}"
         assert block.language in LANGUAGES, f"{where}: {block.language} is checked by no test"
+        assert not block.title or page in FILES, f"{where}: no test reads {block.title}"
+        if block.language == "python":
+            compile(block.code, where, "exec")
         python = re.search(r"^(import |from \w+ import |probseg\.\w)", block.code, re.M)
         assert block.language != "text" or not python, f"{where} is Python; say so"
 

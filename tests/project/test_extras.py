@@ -26,6 +26,16 @@ PLOT = """
 from probseg.plots import gini_curves
 gini_curves({"shapes": {"punet": [([1, 2], [0.5, 0.6])]}}).savefig("gini.png")
 """
+COMMANDS = """
+from probseg.cli import main
+shapes = ["ambiguous-shapes", "--set", "data.samples=12"]
+assert main(["data", "check", *shapes]) == 0
+build().save("model.safetensors")
+assert main(["share", "model.safetensors", "shared"]) == 0
+"""
+PREVIEW = """
+assert main(["data", "preview", "--out", "sheet.png", *shapes]) == 0
+"""
 DATA = """
 from probseg.datasets.annotators import staple
 masks = data.batch([0, 1]).masks
@@ -39,7 +49,7 @@ import onnxruntime
 onnxruntime.InferenceSession("model.onnx")
 """
 
-USES = {"train": FIT, "plot": PLOT, "data": DATA, "export": EXPORT}
+USES = {"train": FIT, "plot": PLOT + COMMANDS + PREVIEW, "data": DATA, "export": EXPORT}
 
 
 class Wheel:
@@ -100,6 +110,8 @@ def test_without_an_extra_models_are_built_and_what_is_missing_is_named(wheel, t
     sample = "print(tuple(build().sample(torch.rand(1, 1, 16, 16), 3).shape))"
     done = run(python, sample, tmp_path)
     assert done.stdout.strip() == "(3, 1, 2, 16, 16)", done.stderr
+    done = run(python, COMMANDS, tmp_path)
+    assert done.returncode == 0, done.stderr
     hidden = "import sys; sys.modules['matplotlib'] = None\n"  # which nflows brings
     for extra, code in USES.items():
         done = run(python, hidden + code, tmp_path)

@@ -1,5 +1,8 @@
 """What passes a contract is trained and scored; what is not is refused, with the remedy."""
 
+import json
+from contextlib import ExitStack, contextmanager
+
 import author_parts
 import pytest
 import torch
@@ -25,13 +28,32 @@ ACCEPTED = [_named(*each) for each in author_parts.ACCEPTED]
 REFUSED = [_named(*each) for each in author_parts.REFUSED]
 
 
+@contextmanager
+def _registered(kind, part):
+    registry, name = getattr(probseg, f"{kind}s"), f"my-{part.__name__.strip('_').lower()}"
+    name = name.replace("_", "-")
+    registry.register(name)(part)
+    try:
+        yield name
+    finally:
+        registry.unregister(name)
+
+
 @pytest.fixture
 def name(kind, part):
     """The name under which the part is registered during the test."""
-    registry, name = getattr(probseg, f"{kind}s"), f"my-{part.__name__.strip('_').lower()}"
-    registry.register(name.replace("_", "-"))(part)
-    yield name.replace("_", "-")
-    registry.unregister(name.replace("_", "-"))
+    with _registered(kind, part) as name:
+        yield name
+
+
+@pytest.fixture
+def registered():
+    """The names of all accepted parts during the test, with their kinds."""
+    with ExitStack() as stack:
+        yield {
+            stack.enter_context(_registered(kind, part)): kind
+            for kind, part in author_parts.ACCEPTED
+        }
 
 
 def _options(kind, name):
@@ -79,23 +101,61 @@ def test_what_is_accepted_trains_and_is_scored(kind, part, name, precision, tmp_
     )
 
 
+SUITE = """
+[all]
+datasets = ["ambiguous-shapes"]
+models = [{rows}]
+baselines = []
+
+[datasets.ambiguous-shapes]
+size = 16
+samples = 30
+
+{models}
+[profiles.quick]
+description = "tiny"
+folds = [0]
+
+[profiles.quick.settings]
+images = 2
+validation_images = 2
+n_eval = 2
+max_steps = 1
+validate_every = 1
+batch_size = 2
+precision = "{precision}"
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize(("kind", "part"), ACCEPTED)
-def test_the_benchmark_takes_what_is_accepted(kind, part, name, precision, tmp_path):
-    from benchmarks.arguments import RunOptions
-    from benchmarks.jobs.experiment import run_experiment
-    from benchmarks.jobs.plan import Experiment
+def test_the_benchmark_takes_what_is_accepted(precision, registered, tmp_path):
+    from benchmarks.run import main
 
-    experiment = Experiment(
-        **{"profile": "quick", "row": "row", "dataset": "contours", "fold": 0, "seed": 0},
-        data={"crop": 16, "images": 2, "validation_images": 2},
-        evaluation={"n_eval": 2, "evaluation_batch": 2, "projected": kind != "model"},
-        model=_options(kind, name),
-        training={"max_steps": 1, "validate_every": 1, "batch_size": 2, "precision": precision},
-    )
-    result = run_experiment(experiment, RunOptions(out=tmp_path, device="cpu"))
-    assert result.finished and result.means["base"]["ged"] is not None
+    rows = ", ".join(f'"{name}"' for name in registered)
+    models = (_row(kind, name) for name, kind in registered.items())
+    suite = SUITE.format(rows=rows, models="\n".join(models), precision=precision)
+    (tmp_path / "suite.toml").write_text(suite, encoding="utf-8")
+    out = tmp_path / "out"
+    run = ("--all", "--suite", tmp_path / "suite.toml", "--profile", "quick", "--device", "cpu")
+    assert main([*map(str, run), "--out", str(out)]) == 0
+    results = [json.loads(file.read_text()) for file in out.rglob("result.json")]
+    assert len(results) == len(registered)
+    assert all(result["means"]["base"]["ged"] is not None for result in results)
+
+
+def _row(kind, name):
+    """A row of a suite: the model with its options, in TOML."""
+    options = _options(kind, name)
+    build = options.pop("name")
+    written = (f"{key} = {_toml(value)}" for key, value in options.items())
+    return f'[models.{name}]\nbuild = "{build}"\noptions = {{ {", ".join(written)} }}\n'
+
+
+def _toml(value):
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + " }"
+    return json.dumps(value)
 
 
 @pytest.mark.parametrize(("kind", "part"), REFUSED)
@@ -116,10 +176,7 @@ def test_the_refusal_is_fair(kind, part, name, tmp_path):
 
 
 def test_a_student_t_trains_in_bf16_and_has_no_gini(tmp_path):
-    probseg.encoders.register("student-t")(author_parts.StudentTEncoder)
-    try:
-        scores = _live("encoder", "student-t", "bf16", tmp_path)
-    finally:
-        probseg.encoders.unregister("student-t")
+    with _registered("encoder", author_parts.StudentTEncoder) as name:
+        scores = _live("encoder", name, "bf16", tmp_path)
     assert set(scores.problems) == {"gini", "effective-rank", "latent-kl"}
     assert "axis-aligned Normal" in scores.problems["gini"]

@@ -65,7 +65,7 @@ def write_report(
         papers=[paper_table(_of_datasets(table, datasets)) for table in analysis.paper],
         tests=[_tests(one) for one in analysis.evidence if one.tests],
         correlations=[
-            Table.of(CORRELATION_COLUMNS, one.correlations, title=_title(one))
+            Table.of(CORRELATION_COLUMNS, one.correlations, title=f"Correlations, {_title(one)}")
             for one in analysis.evidence
             if one.correlations
         ],
@@ -117,7 +117,9 @@ def _tests(evidence: Evidence) -> Table:
         f"{first.images} test images of {first.groups} patients or cases; folds and seeds are "
         "averaged image by image."
     )
-    return Table.of(TEST_COLUMNS, evidence.tests, title=_title(evidence), caption=caption)
+    return Table.of(
+        TEST_COLUMNS, evidence.tests, title=f"Paired tests, {_title(evidence)}", caption=caption
+    )
 
 
 def _of_datasets(table: PaperTable, datasets: Collection[str]) -> PaperTable:

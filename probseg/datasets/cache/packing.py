@@ -134,6 +134,7 @@ def pack_source(
         WriteError: The cache cannot be written.
     """
     faults = _first_faults(source, on_fault)
+    classes = source.classes  # which may be counted, before other processes get the source
     with atomic_folder(folder) as temporary:
         ids, groups = _write_arrays(source, temporary, faults, progress)
         faults.add([], last=True)
@@ -143,7 +144,7 @@ def pack_source(
         meta = {
             "schema": SCHEMA,
             "name": source.name,
-            "classes": source.classes,
+            "classes": classes,
             "provenance": source.provenance,
             "fingerprint": fingerprint(temporary, ids, groups),
             "stamp": source.state,

@@ -31,9 +31,13 @@ class Source(Protocol):
     """What a cache is packed from. It can be pickled; all but ``items`` and ``read`` is cheap."""
 
     name: str
-    classes: int
     provenance: str
     state: dict[str, Any]  # differs whenever the cache must be packed again; JSON-able
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of the masks."""
+        ...
 
     def __len__(self) -> int: ...  # samples, for the progress bar
 

@@ -137,7 +137,7 @@ def _numbers(dataset: Dataset, name: str, count: int) -> NDArray[np.float64]:
     except Exception as error:
         raise DataError(f"has no readable {name}") from error
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise DataError(f"has no {count} numbers as {name} but {numbers.tolist()}")
+        raise DataError(f"has {numbers.tolist()} and not {count} numbers as {name}")
     return numbers
 
 

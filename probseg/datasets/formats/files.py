@@ -96,18 +96,18 @@ class Archive:
 
         Raises:
             DataError: It is not a complete zip file, has two members of one name, or a member
-                whose name leads out of it.
+                whose name lies outside of it.
         """
         archive = self._open()
         _check_directory(self.root, archive.infolist())
         names = archive.namelist()
         if twice := [name for name, count in Counter(names).items() if count > 1]:
-            raise DataError(f"{self.root}: {twice[0]} is there twice")
+            raise DataError(f"{self.root}: {twice[0]} occurs twice")
         for name in names:
             if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/"):
                 raise DataError(
-                    f"{self.root} has a member called {name!r}, which leads out of it; "
-                    "such a file is not to be trusted: get it again from its source"
+                    f"{self.root} has a member called {name!r}, which lies outside of it; "
+                    "do not trust such a file: get it again from its source"
                 )
         return [name for name in names if not name.endswith("/")]
 

@@ -63,7 +63,7 @@ def read_picture(data: bytes, suffix: str, image: Picture | None = None) -> Pict
     if suffix.startswith(".nii"):
         return _nifti(data, image)
     if image and image.reorientation:
-        raise DataError("is no NIfTI file while its image is: nothing says how the two lie")
+        raise DataError("is no NIfTI file, but its image is, so their orientation is unknown")
     if suffix == ".npy":
         pixels = read_array(data)
     else:
@@ -123,7 +123,7 @@ def as_binary(mask: NDArray[Any], top: int = 255) -> NDArray[np.uint8]:
 
 def _nifti(data: bytes, image: Picture | None) -> Picture:
     if image and not image.reorientation:
-        raise DataError("is a NIfTI file while its image is not: nothing says how the two lie")
+        raise DataError("is a NIfTI file, but its image is not, so their orientation is unknown")
     volume = read_nifti(data, flat=True)
     reorient = (image and image.reorientation) or Reorientation(volume, axis=2)
     return Picture(_check_channels(reorient(volume)[0]), reorient.spacing, reorient)

@@ -118,7 +118,7 @@ def _decode(library: Any, data: bytes) -> Any:
     if len(content) < length:
         raise DataError(f"is truncated: it has {len(content)} of {length} bytes")
     if len(_read(stream, _MORE)) == _MORE:  # the checksum is at the end, whatever a header says
-        raise DataError("goes on far beyond its voxels")
+        raise DataError("has far more bytes than its voxels need")
     return kind.from_bytes(content)
 
 

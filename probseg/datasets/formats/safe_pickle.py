@@ -34,9 +34,9 @@ def read_pickle(path: Path) -> Any:
             return _with_arrays(_PlainUnpickler(file, os.fstat(file.fileno()).st_size).load())
     except _UnsafeError as error:
         raise DataError(
-            f"{path} is unsafe: it asks for {error}, and data need NumPy arrays of numbers, "
-            "built-in containers, numbers and strings only; none of it was run: get the file again "
-            "from a source that you trust"
+            f"{path} is unsafe: it asks for {error}, but data consist only of NumPy arrays of "
+            "numbers, built-in containers, numbers and strings; none of it was run: get the file "
+            "again from a source that you trust"
         ) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error

@@ -91,7 +91,7 @@ class LidcPickle(Source):
             )
         named = {printable(key): content for key, content in contents.items()}
         if len(named) < len(contents):
-            raise DataError(f"{self._path}: two keys are the same once they are written out")
+            raise DataError(f"{self._path}: two keys have the same text")
         return dict(sorted(named.items(), key=lambda item: natural(item[0])))
 
 

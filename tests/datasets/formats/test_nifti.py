@@ -126,7 +126,7 @@ BAD = {
     "cut": (WHOLE[: len(WHOLE) // 2], "not a complete NIfTI file"),
     "cut in its header": (WHOLE[:60], "not a complete NIfTI file"),
     "a smaller claim": (gzip.compress(with_axis(1))[:-8] + bytes(8), "not a complete NIfTI file"),
-    "a long tail": (gzip.compress(gzip.decompress(WHOLE) + bytes(1 << 23)), "goes on far"),
+    "a long tail": (gzip.compress(gzip.decompress(WHOLE) + bytes(1 << 23)), "far more bytes"),
     "a changed byte": (
         WHOLE[:-6] + bytes([WHOLE[-6] ^ 1]) + WHOLE[-5:],
         "not a complete NIfTI file",

@@ -81,7 +81,7 @@ def test_a_crop_that_is_there_twice_is_refused(copy: str, tmp_path: Path) -> Non
     files: dict[str, Any] = crops_files(CASES)
     twice = files | {copy + IMAGE.split("/", 1)[1]: files[IMAGE]}
     root = write_zip(tmp_path / "crops.zip", twice)
-    with pytest.raises(DataError, match="is there twice, also as"):
+    with pytest.raises(DataError, match="occurs twice, also as"):
         lidc(root, cache=tmp_path / "cache", on_fault="skip")
 
 

@@ -173,5 +173,5 @@ def test_keys_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:
     content = entries(CASES)
     odd = "LIDC-IDRI-0009_caf"
     content |= {f"{odd}\udce9": content[THIRD], f"{odd}\\udce9": content[THIRD]}
-    with pytest.raises(DataError, match="two keys are the same"):
+    with pytest.raises(DataError, match="two keys have the same text"):
         lidc(write_pickle(tmp_path / "a.pkl", content), cache=tmp_path / "cache")

@@ -266,6 +266,7 @@ def test_it_prints_whole(visit, report) -> None:
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open])").count() == 0
     assert page.locator(".case:visible").count() == 2 * 3
+    page.wait_for_function("[...document.images].every((one) => one.complete)")
     cut = page.evaluate(
         """[...document.querySelectorAll("main *")].filter((one) =>
           !one.closest(".hidden, svg") && one.getBoundingClientRect().right > innerWidth
