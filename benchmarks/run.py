@@ -25,7 +25,7 @@ from probseg.errors import OptionError
 EXAMPLES = """
 examples:
   %(prog)s --all
-      the paper's Tables 1 and 2, by the profile that fits this machine
+      the data sets of the paper's Tables 1 and 2 that are here, and contours, which is embedded
   %(prog)s --datasets contours
       the three models and the baselines on the embedded data: nothing to download
   %(prog)s --datasets lidc --data-root DATA --seed 0 1

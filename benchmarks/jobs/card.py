@@ -8,12 +8,8 @@ from probseg.sharing.cards import Card
 
 def card_of(result: Result) -> Card:
     """Return the card of the model that a finished experiment trained."""
-    experiment, data, training, origin = (
-        result.experiment,
-        result.tested_on,
-        result.training,
-        result.provenance,
-    )
+    experiment, data, origin = result.experiment, result.tested_on, result.provenance
+    training = result.training
     assert training is not None
     variant = next(iter(result.means))
     revision = f"revision {origin.git.revision}" if origin.git.revision else "unknown revision"

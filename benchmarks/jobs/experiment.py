@@ -85,9 +85,8 @@ def _run(experiment: Experiment, dataset: Dataset, options: RunOptions) -> resul
     except Exception as error:
         trace = "".join(traceback.format_exception(error))
         origin = provenance.collect(options.device)
-        results.write_result(
-            path, results.Result(experiment=experiment, provenance=origin, error=trace)
-        )
+        failure = results.Result(experiment=experiment, provenance=origin, error=trace)
+        results.write_result(path, failure)
         raise
 
 

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
-from torch.nn import functional
 
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Evaluation
 from probseg.metrics.model_evaluation import Predictions, Predictor, Sampler
 from probseg.training.execution import Execution
 from probseg.utils.seeding import seeded
+from probseg.utils.tensors import certain
 
 
 def make_sampler(model: Any, n: int, *, execution: Execution, seed: int) -> Sampler:
@@ -90,8 +90,7 @@ def baseline_predictor(name: str, classes: int) -> Predictor:
 
     def evaluations(masks: Tensor) -> Iterator[Evaluation]:
         for predicted, reference in _compared(name, masks):
-            certain = functional.one_hot(predicted.long(), classes).movedim(-1, 2).float()
-            yield Evaluation(certain, reference)
+            yield Evaluation(certain(predicted, classes), reference)
 
     return lambda batch, start: {"base": list(evaluations(batch.masks))}
 

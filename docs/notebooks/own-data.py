@@ -115,7 +115,7 @@ sample_sheet(batch.image[0].numpy(), batch.masks[0].numpy(), {"punet": block})
 # %% [markdown]
 # Do the samples cover the sizes that the annotators draw?
 
-# %% alt="Areas of annotations and of samples on ten test images; the samples lie where the annotations do"
+# %% alt="Areas of annotations and of samples on ten test images; the samples spread over the annotations, a few lie below"
 import matplotlib.pyplot as plt
 
 images = range(10)

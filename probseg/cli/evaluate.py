@@ -29,8 +29,8 @@ examples:
   %(prog)s benchmarks/out/cells/quick/lidc/csae/fold0-seed0-1716e0d8 \\
       --data lidc --root DATA --crop 64
 
-MODEL is a checkpoint, a folder of save_pretrained, of probseg train or of a benchmark's cell. A
-group, such as a patient, is the unit of the intervals.
+MODEL is a checkpoint, or the folder of save_pretrained, of probseg train or of a model of the
+benchmark. A group, such as a patient, is the unit of the intervals.
 """
 PARTS = ("all", "train", "validation", "test")
 

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probseg.cli.parser import Parser, add_set, parse_assignments
-from probseg.errors import CheckpointError, DataError, OptionError, ProbsegError
+from probseg.errors import (
+    CheckpointError,
+    DataError,
+    MissingDataError,
+    OptionError,
+    ProbsegError,
+)
 from probseg.options import listing, named_parameters, unknown
 from probseg.registry import registry
 
@@ -77,7 +83,14 @@ def open_data(data: str, root: Path | None, options: Mapping[str, Any], **defaul
     takes = named_parameters(datasets[name])
     chosen = {option: value for option, value in defaults.items() if option in takes}
     with as_typed("data", root="--data" if name != data else "--root", cache="$PROBSEG_CACHE"):
-        dataset: Dataset = datasets.create(name, **{**chosen, **options})
+        try:
+            dataset: Dataset = datasets.create(name, **{**chosen, **options})
+        except MissingDataError as error:
+            if name == data:
+                raise
+            raise MissingDataError(
+                f"{error}; to see which named data sets lie there: probseg data check --root {data}"
+            ) from error
     return dataset
 
 
@@ -100,7 +113,7 @@ def split_data(data: Dataset, seed: int) -> Parts:
     Raises:
         DataError: It has too few groups.
     """
-    from probseg.datasets.views import split_dataset
+    from probseg.datasets.views import split
 
     groups = len(set(data.groups))
     if groups < _FEWEST_GROUPS:
@@ -108,7 +121,7 @@ def split_data(data: Dataset, seed: int) -> Parts:
             f"{data.name} has {counted(data)}, such as patients; training, "
             f"validation and test need {_FEWEST_GROUPS} groups or more, as each is in one part only"
         )
-    return split_dataset(data, seed=seed)
+    return split(data, seed=seed)
 
 
 def counted(data: Dataset) -> str:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from probseg.datasets import splits
 from probseg.datasets.annotators import Annotator, annotation, check_annotator, presence
-from probseg.datasets.splits import split
 from probseg.errors import OptionError
 from probseg.interfaces import Batch, Dataset, Sample
 from probseg.options import check_options
@@ -158,17 +158,22 @@ class Parts(NamedTuple):
     test: Subset
 
 
-def split_dataset(dataset: Dataset, **options: Any) -> Parts:
-    """Split a data set into training, validation and test set.
+def split(dataset: Dataset, **options: Any) -> Parts:
+    """Split a data set into training, validation and test set, so that no group is in two.
+
+    >>> import probseg
+    >>> data = probseg.datasets.create("ambiguous-shapes", samples=10)
+    >>> [len(part) for part in split(data)]
+    [5, 3, 2]
 
     Args:
-        dataset: Images in groups, such as patients; a group is in one part.
+        dataset: Images in groups, such as patients.
         **options: Those of :func:`probseg.datasets.splits.split`: ``fold``, ``folds``, ``seed``,
             ``by``, ``test``.
 
     Raises:
         OptionError: An option is unknown or out of range, or there are too few groups.
     """
-    check_options(split, {"groups": [], **options}, owner="split")
-    chosen = split(dataset.groups, **options)
+    check_options(splits.split, {"groups": [], **options}, owner="split")
+    chosen = splits.split(dataset.groups, **options)
     return Parts(*(Subset(dataset, getattr(chosen, part)) for part in Parts._fields))

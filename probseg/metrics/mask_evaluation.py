@@ -10,7 +10,6 @@ from itertools import groupby
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from probseg.datasets.mask_folders import MaskFolders
 from probseg.errors import DataError
@@ -18,6 +17,7 @@ from probseg.interfaces import Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
 from probseg.metrics.scores import Scores
 from probseg.utils.progress import progress_bar
+from probseg.utils.tensors import certain
 
 Masks = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # (N, H, W) samples, (A, H, W) annotations
 _READERS = 4
@@ -59,7 +59,7 @@ def evaluate_masks(
             sides = zip(*batch, strict=True)
             predicted, drawn = (torch.from_numpy(np.stack(side)) for side in sides)
             counts.add(predicted.shape[1])
-            collector.add(Evaluation(_one_hot(predicted, samples.classes), drawn))
+            collector.add(Evaluation(certain(predicted, samples.classes), drawn))
             advance(len(batch))
     return Scores(
         per_image=collector.values(),
@@ -135,8 +135,3 @@ def _read(samples: MaskFolders, annotations: MaskFolders, ids: Sequence[str]) ->
 
 def _shapes(masks: Masks) -> tuple[tuple[int, ...], ...]:
     return tuple(side.shape for side in masks)
-
-
-def _one_hot(labels: Tensor, classes: int) -> Tensor:
-    """Turn labels (B, N, H, W) into certain probabilities (B, N, K, H, W)."""
-    return (labels[:, :, None] == torch.arange(classes)[:, None, None]).float()

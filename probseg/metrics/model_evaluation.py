@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.nn import functional
 
 from probseg.datasets.annotators import choose_annotator, complete
 from probseg.errors import DataError, InputError
@@ -20,6 +19,7 @@ from probseg.metrics.scores import Scores
 from probseg.options import check_integer
 from probseg.utils.devices import choose_device
 from probseg.utils.progress import progress_bar
+from probseg.utils.tensors import certain
 
 # Names, such as "base" for samples of the prior, to evaluations whose scores are averaged.
 Predictions = Mapping[str, Sequence[Evaluation]]
@@ -227,7 +227,7 @@ def _probabilities(samples: Tensor, image: Tensor, n: int, model: Any) -> Tensor
     size = (n, len(image), *image.shape[-2:])
     if not samples.is_floating_point() and tuple(samples.shape) == size:
         classes = int(getattr(model, "classes", samples.max() + 1))
-        samples = functional.one_hot(samples.long(), classes).movedim(-1, 2)
+        samples = certain(samples, classes)
     if samples.ndim != 5 or (*samples.shape[:2], *samples.shape[3:]) != size:
         raise InputError(
             f"model.sample must return probabilities ({n}, {len(image)}, K, H, W) or integer "

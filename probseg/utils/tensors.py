@@ -131,6 +131,12 @@ def one_hot(label: Tensor, classes: int) -> Tensor:
     return (label[..., None] == indices).movedim(-1, 1)
 
 
+def certain(labels: Tensor, classes: int) -> Tensor:
+    """Return probabilities of 0 and 1, (B, N, K, H, W) of label maps (B, N, H, W)."""
+    indices = torch.arange(classes, device=labels.device)[:, None, None]
+    return (labels[:, :, None] == indices).float()
+
+
 def padded(tensor: Tensor, stride: int) -> Tensor:
     """Repeat the last row and column of (B, C, H, W) until the stride divides H and W."""
     height, width = tensor.shape[-2:]

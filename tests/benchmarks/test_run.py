@@ -235,7 +235,7 @@ def test_all_on_a_fresh_machine_runs_what_is_there_and_says_how_to_run_the_rest(
 def test_ctrl_c_ends_a_plan_in_one_line(
     one_experiment, how: str, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("benchmarks.execution.remaining.dataset_of", interrupt)

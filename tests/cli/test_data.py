@@ -227,6 +227,13 @@ def test_missing_data_are_one_line_and_status_1(tmp_path, command):
     assert status == 1 and "LIDC-IDRI-XXXX" in error
 
 
+def test_a_folder_of_named_data_sets_is_told_with_the_command_that_lists_them(slices, command):
+    status, output, _ = command("data", "check", slices)
+    remedy = f"probseg data check --root {slices}"
+    assert status == 1 and remedy in output
+    assert "\nLIDC-IDRI" not in output and "samples" not in output
+
+
 def test_an_unknown_option_of_the_data_set_is_named(command):
     status, output, _ = command("data", "check", "ambiguous-shapes", "--set", "data.sise=3")
     assert status == 1 and "not checked: ambiguous-shapes" in output

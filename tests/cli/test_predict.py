@@ -168,7 +168,7 @@ def test_a_bad_image_costs_only_itself(command, checkpoint, pixels, tmp_path):
     )
     assert status == 1 and output.strip() == str(out / "good")
     assert "bad.png: " in stderr and "missing.png: cannot be read" in stderr
-    assert "colour.png: the image has 3 channels and the model takes 1" in stderr
+    assert "colour.png has 3 channels, but the model was trained on images of 1" in stderr
     assert [folder.name for folder in out.iterdir()] == ["good"], "no half folder is left behind"
 
 

@@ -200,9 +200,7 @@ def test_values_that_are_no_classes_are_not_counted(
 ) -> None:
     put(tmp_path / "images/a.png", grey(9, 7))
     put(tmp_path / "masks/a/me.png", np.resize(np.array(values, np.uint8), (9, 7)))
-    with pytest.raises(
-        DataError, match=rf"(?m)me.png: is no mask of 0 and 1, or 0 and 255: it {refused}"
-    ):
+    with pytest.raises(DataError, match=rf"me.png: is no mask of {refused}"):
         load(tmp_path)
 
 

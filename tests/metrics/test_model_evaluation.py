@@ -113,6 +113,14 @@ def test_a_metric_that_fails_says_why_and_costs_no_other(shapes, punet):
     assert "no luck" in text and "10 images of" in text and "lower" in text
 
 
+def test_a_metric_that_runs_out_of_memory_ends_the_evaluation(shapes, punet):
+    def greedy(evaluation):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        evaluate(punet, shapes, 2, metrics={"greedy": greedy})
+
+
 def test_a_latent_metric_without_a_latent_space_is_a_dash_with_a_reason(shapes):
     model = probseg.build("deterministic", backbone={"name": "unet", **SMALL})
     scores = evaluate(model, shapes, 1, metrics=["gini", "ged"])

@@ -66,7 +66,7 @@ def answer(evidence: Evidence, competing: Collection[str]) -> Answer:
     rows = [row for row in results.trained if row in competing]
     rows = rows if len(rows) > 1 else list(results.trained)
     findings = [_finding(evidence, rows, metric) for metric in MEASURES]
-    cells = [result for row in rows for result in results.rows[row]]
+    trained = [result for row in rows for result in results.rows[row]]
     counts = sorted(len(results.rows[row]) for row in rows)
     images = next(iter(results.rows.values()))[0].images
     others = _scores(results, [row for row in results.rows if row not in rows], MEASURES[0])
@@ -77,7 +77,7 @@ def answer(evidence: Evidence, competing: Collection[str]) -> Answer:
         images=len(images.index),
         groups=len(set(images.group)),
         trainings=[counts[0], counts[-1]] if counts else [],
-        limited=not any(cell.training and cell.training.stopped_early for cell in cells),
+        limited=not any(one.training and one.training.stopped_early for one in trained),
         scale={row: _shown(summary.mean, MEASURES[0]) for row, summary in others.items()},
         scaled=metric_name(MEASURES[0]),
     )

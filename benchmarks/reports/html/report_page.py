@@ -193,7 +193,7 @@ def run_facts(results: Sequence[Result]) -> Facts:
     times = sorted(result.timings.finished for result in results if result.timings.finished)
     return {
         **_facts(results, _OF_CELLS),
-        "cells": [f"{len(results)} cells, {trained} of them trained"],
+        "experiments": [f"{len(results)} experiments, {trained} of them trained"],
         "training": [duration(sum(r.timings.training_s or 0 for r in results))],
         "finished": list(dict.fromkeys((times[0], times[-1]))) if times else [],
         **_facts(results, _OF_CODE),

@@ -47,7 +47,7 @@ def training_charts(results: Iterable[Result]) -> list[Chart]:
 
 
 def chart(dataset: str, name: str, models: Mapping[str, Sequence[plots.Curve]]) -> Chart:
-    """Draw the curves of a data set, one a model: mean and standard deviation over the cells."""
+    """Draw the curves of a data set, one a model: mean and deviation over the experiments."""
     title = f"{NAMES[name]}, {dataset}"
     figure = plots.gini_curves({dataset: models}, colours=COLOURS)
     axes = figure.axes[0]

@@ -130,7 +130,7 @@ def _print_facts(survey: Survey) -> None:
     facts = list(_table3_facts(survey, paper))
     if paper:
         print_rows(facts, ("what", "value", "paper, Table 3", ""))
-        print_line("\n".join(filter(None, [paper.get("note", ""), ""])))
+        print_line(f"{paper['note']}\n" if "note" in paper else "")
         facts = []
     print_rows([fact[:2] for fact in [*facts, *_details(survey)]], ("what", "value"))
 

@@ -1,5 +1,7 @@
 """Latents that are replaced: by the prior's own numbers nothing changes, by others much may."""
 
+from math import isnan
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from benchmarks.jobs.plan import Experiment
 from benchmarks.jobs.predictors import ModelPredictor, make_sampler
 from benchmarks.jobs.provenance import GitState, Provenance
 from benchmarks.jobs.results import DataSummary, Result
+from benchmarks.jobs.scoring import PriorScale, score_dataset
 from benchmarks.reports.results_table import summarise
 from probseg.datasets.shapes import AmbiguousShapes
 from probseg.errors import InputError, OptionError
@@ -38,6 +41,27 @@ def model():
         for parameter in made.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
     return made.eval()
+
+
+def test_scores_are_those_of_probseg_evaluate(model) -> None:
+    settings = TrainingSettings(device="cpu", precision="fp32", channels_last=False)
+    sampler = make_sampler(model, 5, execution=choose_execution(settings), seed=3)
+    found = score_dataset(ModelPredictor(sampler), SHAPES, batch=4)["base"]
+    scores = probseg.evaluate(model, SHAPES, 5, seed=3, batch_size=4, device="cpu")
+    assert {"ged", "latent-kl"} < set(scores) < set(found)
+    assert {name: found[name] for name in scores} == {n: v.tolist() for n, v in scores.items()}
+
+
+def test_a_metric_that_fails_has_no_value_and_says_why(model, monkeypatch, caplog) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no luck")
+
+    monkeypatch.setattr(PriorScale, "__call__", fail)
+    execution = choose_execution(TrainingSettings(device="cpu", precision="fp32"))
+    predictor = ModelPredictor(make_sampler(model, 2, execution=execution, seed=0))
+    found = score_dataset(predictor, SHAPES, batch=12)["base"]
+    assert all(map(isnan, found["prior-scale"])) and not any(map(isnan, found["ged"]))
+    assert "prior-scale of base has no value on some images: ValueError: no luck" in caplog.text
 
 
 def test_latents_of_the_same_images_are_the_base_priors(model) -> None:
