@@ -83,10 +83,11 @@ def run(options: argparse.Namespace) -> int:
         device=options.device,
         seed=options.seed,
     )
+    if options.out:  # before anything is printed, as whoever reads that may go away
+        scores.to_csv(options.out)
     console = Console()
     console.print(scores)
     if options.out:
-        scores.to_csv(options.out)
         console.print(f"every image's values are in {options.out}", highlight=False, markup=False)
     return 0
 

@@ -64,9 +64,10 @@ def run(options: argparse.Namespace) -> int:
             groups=read_groups(options.groups) if options.groups else None,
             common=options.common,
         )
+    if options.out:  # before anything is printed, as whoever reads that may go away
+        scores.to_csv(options.out)
     console = Console()
     console.print(scores)
     if options.out:
-        scores.to_csv(options.out)
         console.print(f"every image's values are in {options.out}", highlight=False, markup=False)
     return 0

@@ -95,8 +95,8 @@ def run(options: argparse.Namespace) -> int:
     scores = probseg.evaluate(
         model, parts.test, n=options.n, device=settings.device, seed=options.seed
     )
-    Console().print(scores)
     scores.to_csv(options.out / "scores.csv")
+    Console().print(scores)
     card_of(scores, parts, _changed(settings)).write(options.out / FACTS)
     _draw(model, parts.test, options.out / "samples.png", name=options.model)
     print(
