@@ -163,8 +163,9 @@ def split(dataset: Dataset, **options: Any) -> Parts:
 
     >>> import probseg
     >>> data = probseg.datasets.create("ambiguous-shapes", samples=10)
-    >>> [len(part) for part in split(data)]
-    [5, 3, 2]
+    >>> train, validation, test = split(data)
+    >>> len(train), len(validation), len(test)
+    (5, 3, 2)
 
     Args:
         dataset: Images in groups, such as patients.
