@@ -15,16 +15,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-import probseg
 from benchmarks.arguments import RunOptions
 from benchmarks.execution import estimate
 from benchmarks.execution.estimate import StepTimes, validation_rounds
 from benchmarks.execution.local import Event
 from benchmarks.execution.remaining import Remaining
+from benchmarks.jobs.data import takes_root
 from benchmarks.jobs.plan import Experiment, Plan
 from benchmarks.jobs.results import result_path
 from probseg.errors import ProbsegError
-from probseg.options import named_parameters
 
 SHOWN = 12  # running experiments; a cluster may have hundreds
 LOGGERS = ("benchmarks", "probseg.training")
@@ -186,7 +185,7 @@ def show_unavailable(
     console: Console, unavailable: Mapping[str, ProbsegError], options: RunOptions
 ) -> None:
     """Print which data sets cannot run, and what it takes to run them."""
-    rootless = [name for name in unavailable if _lacks_root(name, options)]
+    rootless = [] if options.data_root else [name for name in unavailable if takes_root(name)]
     for name, error in unavailable.items():
         if name not in rootless:
             say(console, f"not run: {name}: {error}", "yellow")
@@ -195,8 +194,3 @@ def show_unavailable(
         check = f"probseg data check {' '.join(rootless)} --root DIR"
         say(console, f"  what to get, and where it belongs: {check}")
         say(console, "  then: the same command with --data-root DIR; what is finished is kept")
-
-
-def _lacks_root(name: str, options: RunOptions) -> bool:
-    """Return whether a data set is read from files, and nobody said where they are."""
-    return options.data_root is None and "root" in named_parameters(probseg.datasets[name])

@@ -61,12 +61,17 @@ def open_dataset(
         DataError: It is incomplete or damaged.
     """
     given, takes = dict(options or {}), named_parameters(probseg.datasets[name])
-    if root is not None and "root" in takes:
+    if root is not None and takes_root(name):
         given["root"] = root / given["root"] if "root" in given else root
     if not pack and "pack" in takes:
         given["pack"] = False
     dataset: Dataset = probseg.datasets.create(name, **given)
     return dataset
+
+
+def takes_root(name: str) -> bool:
+    """Return whether a data set is read from files, which lie in a data root."""
+    return "root" in named_parameters(probseg.datasets[name])
 
 
 @cache
