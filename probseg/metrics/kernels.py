@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -84,9 +85,12 @@ def cross_entropy_cost(
 
 
 def surprisal(probabilities: Tensor, epsilon: float = EPSILON) -> Tensor:
-    """Return ``−log max(p, ε)`` in nats, in float32, or in float64 if p is."""
+    """Return ``−log₂ max(p, ε)`` in bits, in float32, or in float64 if p is.
+
+    In bits 0 and 1 have exact values, 23 and 0, in float32 too.
+    """
     exact = torch.promote_types(probabilities.dtype, torch.float32)
-    return probabilities.to(exact).clamp(epsilon, 1).log_().neg_()
+    return probabilities.to(exact).clamp(epsilon, 1).log2_().neg_()
 
 
 @dataclass(frozen=True)
@@ -163,11 +167,11 @@ def _cross_entropy(probabilities: Tensor, annotations: Tensor, epsilon: float) -
     sums = [
         _summed_cross_entropy(p, y, epsilon) for p, y in float64_chunks(probabilities, annotations)
     ]
-    return torch.cat(sums) / annotations[0, 0].numel()
+    return torch.cat(sums) * (math.log(2) / annotations[0, 0].numel())  # from bits to nats
 
 
 def _summed_cross_entropy(probabilities: Tensor, annotations: Tensor, epsilon: float) -> Tensor:
-    """Return the surprisal of every pair (B, N, A), summed over pixels."""
+    """Return the surprisal of every pair (B, N, A) in bits, summed over pixels."""
     background, *classes = probabilities.unbind(2)
     total = surprisal(background, epsilon).sum((2, 3), dtype=torch.float64)[:, :, None]
     # Outside the box every annotation is background. Float64 is beyond autocast's and TF32's reach.

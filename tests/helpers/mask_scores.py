@@ -6,8 +6,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 from scipy.optimize import linear_sum_assignment
 
-EPSILON = np.float32(2.0**-23)  # probabilities below are raised to it
-SURPRISAL = float(-np.log(EPSILON))  # nats, of a class with no probability, in float32 as they are
+SURPRISAL = 23 * np.log(2)  # nats, of a class with no probability: it is raised to 2⁻²³
 
 
 def mask_scores(samples, annotations):
