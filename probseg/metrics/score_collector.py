@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from probseg.interfaces import Evaluation, Metric
 from probseg.metrics.evaluation import SharedEvaluation
@@ -43,23 +44,24 @@ class ScoreCollector:
     def __init__(self, metrics: Mapping[str, Metric]) -> None:
         self.metrics = metrics
         self.problems: dict[str, str] = {}
-        self._values: dict[str, list[Tensor]] = {name: [] for name in metrics}
+        # numbers: small tensors, kept among large ones that are freed, would scatter the memory
+        self._values: dict[str, list[float]] = {name: [] for name in metrics}
 
     @torch.no_grad()
     def add(self, *evaluations: Evaluation) -> None:
         """Score the images of a batch; several evaluations of them are averaged."""
         shared = [SharedEvaluation.of(evaluation) for evaluation in evaluations]
+        images = len(shared[0].annotations)
         for name, metric in self.metrics.items():
             try:
-                value = torch.stack([metric(evaluation) for evaluation in shared]).mean(0).cpu()
+                value = torch.stack([metric(evaluation) for evaluation in shared]).mean(0)
+                self._values[name] += value.reshape(images).tolist()
             except (MemoryError, torch.OutOfMemoryError):
                 raise  # fewer images at a time would do
             except Exception as error:  # one metric, perhaps a plugin's, must not cost the others
                 self.problems.setdefault(name, f"{type(error).__name__}: {error}")
-                images = len(shared[0].annotations)
-                value = torch.full((images,), torch.nan, dtype=torch.float64)
-            self._values[name].append(value)
+                self._values[name] += [math.nan] * images
 
     def values(self) -> dict[str, Values]:
         """Return each metric's value on each image (N,)."""
-        return {name: torch.cat(parts).double().numpy() for name, parts in self._values.items()}
+        return {name: np.array(values) for name, values in self._values.items()}

@@ -61,7 +61,14 @@ WITHIN = {  # what those call with tensors on the device
     *("chunks", "float64_chunks", "fetch_label_maps"),
 }
 ELSEWHERE = {  # have tests of their own
-    *("latent_statistics", "surprisal", "to_device", "in_single_precision", "probabilities"),
+    *(
+        "certain",
+        "latent_statistics",
+        "surprisal",
+        "to_device",
+        "in_single_precision",
+        "probabilities",
+    ),
     *("checked_image", "checked_label", "check_device", "extremes", "one_hot", "padded", "cropped"),
 }
 
@@ -146,6 +153,13 @@ def test_surprisal_stays_there_in_single_precision():
     found = kernels.surprisal(probabilities.to("mps"))
     assert found.device == MPS
     same(found.cpu(), kernels.surprisal(probabilities))
+
+
+def test_certain_samples_stay_there_in_single_precision():
+    labels = torch.randint(0, 3, (2, 4, 5, 6))
+    found = tensors.certain(labels.to("mps"), 3)
+    assert found.device == MPS
+    same(found.cpu(), tensors.certain(labels, 3))
 
 
 def takes_tensors(function: Any) -> bool:

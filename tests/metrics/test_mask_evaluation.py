@@ -1,5 +1,7 @@
 """Masks of two folders, scored as a loop over files scores them; folders that do not match."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from probseg.errors import DataError, MissingDataError
 from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import compute_metrics
 from probseg.metrics.mask_evaluation import evaluate_masks
+from probseg.metrics.score_collector import ScoreCollector, choose_metrics
 from tests.helpers.mask_scores import mask_scores
 
 METRICS = ["ged", "hungarian-iou", "w-iou"]
@@ -80,6 +83,28 @@ def test_every_metric_is_what_numpy_and_scipy_compute(tmp_path):
     for name in scores:
         values = [row[name] for row in expected]
         np.testing.assert_allclose(scores[name], values, rtol=0, atol=1e-9, err_msg=name)
+
+
+def test_scored_images_leave_numbers_and_no_tensors():
+    def alive():
+        return sum(type(one) is torch.Tensor for one in gc.get_objects())
+
+    evaluation = Evaluation(torch.eye(2)[None, None, :, :, None], torch.ones(1, 1, 2, 1).long())
+    collector, before = ScoreCollector(choose_metrics(METRICS, latent=False)), alive()
+    for _ in range(20):
+        collector.add(evaluation)
+    assert alive() == before  # thousands of small ones among large ones would cost 140 KiB an image
+    assert collector.values()["w-iou"].tolist() == [0.5] * 20
+
+
+def test_a_metric_with_another_number_of_values_is_told_and_costs_no_other():
+    collector = ScoreCollector(
+        {"sum": lambda _: torch.ones(3), **choose_metrics(METRICS, latent=False)}
+    )
+    evaluation = Evaluation(torch.eye(2)[None, None, :, :, None], torch.ones(1, 1, 2, 1).long())
+    collector.add(evaluation)
+    assert "'[1]' is invalid for input of size 3" in collector.problems["sum"]
+    assert np.isnan(collector.values()["sum"]).all() and len(collector.values()["ged"]) == 1
 
 
 def test_an_archive_of_masks_holds_one_array(tmp_path):
