@@ -187,8 +187,9 @@ class Evaluation:
 class Metric(Protocol):
     """Scores each image of an evaluation."""
 
-    higher_is_better: bool
-    """Whether larger values are better."""
+    @property
+    def higher_is_better(self) -> bool | None:
+        """Whether larger values are better; None where neither is, as of the samples' diversity."""
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return one value per image, (B,) in double precision."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from probseg.interfaces import Dataset
 
 CHECKPOINTS = ("model.safetensors", "best.safetensors")
-_FEWEST_GROUPS = 4  # three folds and a test set
+FEWEST_GROUPS = 4  # three folds and a test set
 _OPTION = re.compile(r"""\b(root|cache|size|classes|on_fault|out)=(?:"(\w+)")?(?=[ ;,.)]|$)""")
 
 
@@ -116,10 +116,10 @@ def split_data(data: Dataset, seed: int) -> Parts:
     from probseg.datasets.views import split
 
     groups = len(set(data.groups))
-    if groups < _FEWEST_GROUPS:
+    if groups < FEWEST_GROUPS:
         raise DataError(
             f"{data.name} has {counted(data)}, such as patients; training, "
-            f"validation and test need {_FEWEST_GROUPS} groups or more, as each is in one part only"
+            f"validation and test need {FEWEST_GROUPS} groups or more, as each is in one part only"
         )
     return split(data, seed=seed)
 

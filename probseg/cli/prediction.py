@@ -202,7 +202,8 @@ def _write_nifti(
     for name, values in arrays.items():
         pictures = values if values.ndim == 3 else values[None]
         voxels = orientation.inverse(pictures[None])  # (X, Y, 1, n)
-        voxels = voxels if len(pictures) > 1 else voxels[..., 0]
+        if len(pictures) == 1:
+            voxels = voxels[..., 0].reshape(original.shape[:3])
         header = original.header.copy()
         header.set_data_dtype(values.dtype)
         header.set_slope_inter(1, 0)

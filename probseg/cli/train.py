@@ -32,6 +32,7 @@ from probseg.utils.imports import require
 if TYPE_CHECKING:
     from probseg.datasets.views import Parts
     from probseg.interfaces import Dataset
+    from probseg.metrics.scores import Scores
     from probseg.training.settings import TrainingSettings
 
 SUMMARY = "train a model on your data, score it and draw its samples"
@@ -98,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
     scores.to_csv(options.out / "scores.csv")
     Console().print(scores)
     card_of(scores, parts, _changed(settings)).write(options.out / FACTS)
-    _draw(model, parts.test, options.out / "samples.png", name=options.model)
+    _draw(model, parts.test, scores, options.out / "samples.png")
     print(
         f"\n{options.out} has the model (best.safetensors), each image's values (scores.csv) and a "
         "picture of samples (samples.png); next:"
@@ -185,7 +186,23 @@ def _model(
     chosen |= {"class_prior": prior}
     if given.get("penalties") is not None:
         del chosen["beta"]
-    return {**{key: value for key, value in chosen.items() if key in takes}, **given}
+    return merged({key: value for key, value in chosen.items() if key in takes}, given)
+
+
+def merged(chosen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with those that were given; a part of another name replaces the chosen one.
+
+    >>> merged({"backbone": {"name": "unet", "norm": "batch"}}, {"backbone": {"norm": "none"}})
+    {'backbone': {'name': 'unet', 'norm': 'none'}}
+    >>> merged({"backbone": {"name": "unet", "norm": "batch"}}, {"backbone": {"name": "smp"}})
+    {'backbone': {'name': 'smp'}}
+    """
+    result = {**chosen, **given}
+    for key in chosen.keys() & given.keys():
+        if isinstance(chosen[key], Mapping) and isinstance(given[key], Mapping):
+            same = given[key].get("name", chosen[key].get("name")) == chosen[key].get("name")
+            result[key] = {**chosen[key], **given[key]} if same else given[key]
+    return result
 
 
 def _fit(model: Any, parts: Parts, settings: TrainingSettings, out: Path) -> None:
@@ -277,9 +294,9 @@ def _next_commands(options: argparse.Namespace, data: Dataset, parts: Parts) -> 
     where += ["--seed", str(options.seed)] if options.seed else []
     again = ["probseg", "evaluate", str(options.out), "--data", options.data, *where]
     commands = [[*again, *(["--set", *of_data] if of_data else [])]]
-    name = getattr(data, "ids", [""])[parts.test.indices[0]] if hasattr(data, "ids") else ""
-    files = (Path(options.data) / "images").glob(f"{glob.escape(name)}.*") if name else iter([])
-    if (image := next(files, None)) is not None:
+    name = parts.test.ids[0] if parts.test.ids else ""
+    files = (Path(options.data) / "images").glob(f"{glob.escape(name)}.*")
+    if name and (image := next(files, None)) is not None:
         size = getattr(data, "source_state", {}).get("size")
         predict = ["probseg", "predict", str(options.out), str(image)]
         predict += ["--out", str(options.out / "predicted")]
@@ -287,27 +304,29 @@ def _next_commands(options: argparse.Namespace, data: Dataset, parts: Parts) -> 
     return commands
 
 
-def _draw(model: Any, test: Dataset, path: Path, *, name: str) -> None:
+def _draw(model: Any, test: Dataset, scores: Scores, path: Path) -> None:
     """Draw samples beside the annotations of the image on which annotators differ most."""
+    import numpy as np
     import torch
 
     from probseg.datasets.annotators import presence
     from probseg.plots import Block, sample_sheet
     from probseg.utils.atomic_files import atomic_file
 
-    batch = test.batch(range(min(len(test), _COUNTED)))
-    share = (batch.masks > 0).float().mean(1)
-    index = int((share * (1 - share)).sum((1, 2)).argmax())
-    image = batch.image[index : index + 1]
+    index = int(np.argmax(scores["annotator-diversity"]))
+    batch = test.batch([index])
     generator = torch.Generator().manual_seed(0)
-    probabilities = model.sample(image, _SHOWN, generator=generator)[:, 0]
+    probabilities = model.sample(batch.image, _SHOWN, generator=generator)[:, 0]
     foreground = 1 - probabilities[:, 0]
     block = Block(
         probabilities.argmax(1).numpy(),
         foreground.mean(0).numpy(),
         foreground.std(0, correction=0).numpy(),
     )
-    who = presence(batch.masks, batch.present)[index]
-    figure = sample_sheet(image[0].numpy(), batch.masks[index][who].numpy(), {name: block})
+    masks = batch.masks[presence(batch.masks, batch.present)]  # of those who annotated it
+    models = {scores.subject: block}
+    figure = sample_sheet(
+        batch.image[0].numpy(), masks.numpy(), models, title=f"image {scores.ids[index]}"
+    )
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)

@@ -31,6 +31,7 @@ class View:
         self.classes = dataset.classes
         self.annotators = dataset.annotators
         self.groups = dataset.groups
+        self.ids: list[str] | None = getattr(dataset, "ids", None)
         self.provenance = dataset.provenance
         state = f"{dataset.fingerprint} {view}".encode()
         self.fingerprint = hashlib.blake2b(state, digest_size=16).hexdigest()
@@ -60,6 +61,8 @@ class Subset(View):
         self.indices = [int(index) for index in indices]
         super().__init__(dataset, f"samples {self.indices}")
         self.groups = [dataset.groups[index] for index in self.indices]
+        if self.ids is not None:
+            self.ids = [self.ids[index] for index in self.indices]
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return a batch of samples."""

@@ -107,7 +107,7 @@ class MeanCost:
     """The mean cost of all pairs of maps from two of an evaluation's sets."""
 
     cost: OverlapCost
-    higher_is_better: bool = False
+    higher_is_better: bool | None = False
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return the mean of each image, (B,)."""
@@ -122,12 +122,12 @@ def ged_cross() -> MeanCost:
 
 def diversity() -> MeanCost:
     """Return the sample diversity, see :func:`sample_diversity`; zero means collapse."""
-    return MeanCost(SAMPLES, higher_is_better=True)  # up to the annotator diversity
+    return MeanCost(SAMPLES, higher_is_better=None)  # best at the annotators'
 
 
 def annotator_diversity() -> MeanCost:
     """Return the annotations' diversity, a property of the data, to compare the samples' with."""
-    return MeanCost(ANNOTATORS, higher_is_better=True)
+    return MeanCost(ANNOTATORS, higher_is_better=None)
 
 
 def _mean_cost(overlap: Overlap, left: int, right: int) -> Tensor:

@@ -119,7 +119,7 @@ class Gini:
     """
 
     of: Spectrum = "scale"
-    higher_is_better = False
+    higher_is_better = None  # even scales may all be unused
 
     def __post_init__(self) -> None:
         check_choice("of", self.of, get_args(Spectrum))
@@ -138,7 +138,7 @@ class EffectiveRank:
     """
 
     of: Spectrum = "scale"
-    higher_is_better = True
+    higher_is_better = None
 
     def __post_init__(self) -> None:
         check_choice("of", self.of, get_args(Spectrum))
@@ -152,7 +152,7 @@ class EffectiveRank:
 class LatentKL:
     """The KL of base posterior and prior, summed over dimensions; zero means collapse."""
 
-    higher_is_better = False  # training minimises it
+    higher_is_better = None  # training minimises it, yet zero is collapse
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return the divergence of each image, (B,) in nats."""

@@ -70,6 +70,7 @@ def evaluate_masks(
         data=str(annotations.root),
         higher_is_better={name: metric.higher_is_better for name, metric in chosen.items()},
         problems=collector.problems,
+        remarks=collector.remarks(),
     )
 
 

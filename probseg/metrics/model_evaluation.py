@@ -84,13 +84,14 @@ def evaluate(
     return Scores(
         per_image=collected.values(),
         groups=list(data.groups),
-        ids=[str(index) for index in range(len(data))],
+        ids=getattr(data, "ids", None) or [str(index) for index in range(len(data))],
         samples=str(n),
         subject=getattr(model, "spec", {}).get("name", type(model).__name__),
         data=f"{data.name}: {data.provenance}",
         about={"seed": seed, "batch_size": size, "fingerprint": data.fingerprint},
         higher_is_better={name: metric.higher_is_better for name, metric in chosen.items()},
         problems=collected.problems,
+        remarks=collected.remarks(),
     )
 
 

@@ -44,6 +44,7 @@ class ScoreCollector:
     def __init__(self, metrics: Mapping[str, Metric]) -> None:
         self.metrics = metrics
         self.problems: dict[str, str] = {}
+        self._marked = self._missed = 0  # images that annotators mark; and no sample does
         # numbers: small tensors, kept among large ones that are freed, would scatter the memory
         self._values: dict[str, list[float]] = {name: [] for name in metrics}
 
@@ -52,6 +53,9 @@ class ScoreCollector:
         """Score the images of a batch; several evaluations of them are averaged."""
         shared = [SharedEvaluation.of(evaluation) for evaluation in evaluations]
         images = len(shared[0].annotations)
+        marked = (shared[0].annotations > 0).flatten(1).any(1)
+        self._marked += int(marked.sum())
+        self._missed += int((marked & ~(shared[0].labels > 0).flatten(1).any(1)).sum())
         for name, metric in self.metrics.items():
             try:
                 value = torch.stack([metric(evaluation) for evaluation in shared]).mean(0)
@@ -61,6 +65,15 @@ class ScoreCollector:
             except Exception as error:  # one metric, perhaps a plugin's, must not cost the others
                 self.problems.setdefault(name, f"{type(error).__name__}: {error}")
                 self._values[name] += [math.nan] * images
+
+    def remarks(self) -> list[str]:
+        """Return what to know before the values are believed."""
+        if 2 * self._missed <= self._marked or not self._marked:
+            return []
+        return [
+            f"no sample marks anything on {self._missed} of the {self._marked} images that "
+            "annotators marked; these scores are those of empty masks"
+        ]
 
     def values(self) -> dict[str, Values]:
         """Return each metric's value on each image (N,)."""

@@ -18,6 +18,8 @@ from probseg.utils.atomic_files import atomic_file
 if TYPE_CHECKING:
     from rich.table import Table
 
+_FEW_GROUPS = 10  # fewer make a bootstrap interval too narrow
+
 
 class Summary(NamedTuple):
     """The mean of a metric over images, with a bootstrap interval; NaN where there is none."""
@@ -51,10 +53,12 @@ class Scores(Mapping[str, Values]):
     """What it was compared with: a data set and where it is from, a folder of masks."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """More that the scores depend on, as plain data: a seed, the data's fingerprint."""
-    higher_is_better: Mapping[str, bool] = field(default_factory=dict)
-    """Metric to whether larger values are better."""
+    higher_is_better: Mapping[str, bool | None] = field(default_factory=dict)
+    """Metric to whether larger values are better; None where neither is."""
     problems: Mapping[str, str] = field(default_factory=dict)
     """Metric to why it has no value on some images."""
+    remarks: Sequence[str] = ()
+    """What to know before the values are believed."""
 
     def __getitem__(self, metric: str) -> Values:
         """Return a metric's value on each image (N,)."""
@@ -107,12 +111,14 @@ class Scores(Mapping[str, Values]):
         images, groups = len(self.groups), len(set(self.groups))
         caption = f"{images} images of {groups} groups, {self.samples} samples each; {self.data}"
         reasons = [f"– {name}: {reason}" for name, reason in self.problems.items()]
-        table = Table(title=Text(self.subject), caption=Text("\n".join([caption, *reasons])))
+        few = [f"the intervals are rough, as there are {groups} groups"] * (groups < _FEW_GROUPS)
+        lines = [caption, *reasons, *few, *self.remarks]
+        table = Table(title=Text(self.subject), caption=Text("\n".join(lines)))
         table.add_column("metric")
         for heading in ("mean", "95 % interval", "images", "better"):
             table.add_column(heading, justify="right")
         for name, row in self.summary().items():
-            better = {True: "higher", False: "lower", None: ""}[self.higher_is_better.get(name)]
+            better = {True: "higher", False: "lower", None: "–"}[self.higher_is_better.get(name)]
             interval = "–" if isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
             mean = "–" if isnan(row.mean) else f"{row.mean:.3f}"
             table.add_row(Text(name), mean, interval, str(row.images), better)

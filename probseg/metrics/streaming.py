@@ -48,7 +48,7 @@ class StreamingMetric(torchmetrics.Metric):
 
     # torchmetrics has a constant of the class; here one class serves every metric.
     @property
-    def higher_is_better(self) -> bool:  # type: ignore[override]
+    def higher_is_better(self) -> bool | None:  # type: ignore[override]
         """Whether the wrapped metric is better when higher."""
         return self.metric.higher_is_better
 

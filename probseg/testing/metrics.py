@@ -29,7 +29,9 @@ def one_number_per_image(make: Make) -> None:
     """The result is (B,) finite float64, and says whether more is better."""
     metric = make()
     expect(
-        type(metric.higher_is_better) is bool, "a bool higher_is_better", metric.higher_is_better
+        metric.higher_is_better in (True, False, None),
+        "a higher_is_better of True, False or None",
+        metric.higher_is_better,
     )
     for annotators in (1, ANNOTATORS, 7):
         _value(metric, _maps(SAMPLES), _maps(annotators))

@@ -151,7 +151,7 @@ def read_run(folder: Path, identity: dict[str, Any]) -> Run:
         if (other := ours["identity"].get(name)) != value:
             raise CheckpointError(
                 f"{path} belongs to another run, whose {_difference(name, other, value)}; choose "
-                "another folder with out=, or delete this one to train anew"
+                f"another folder with out=, or delete {folder} to train anew"
             )
     if missing := [part for part in _PARTS if part not in checkpoint]:
         raise CheckpointError(f"{path} lacks {listing(missing)}; delete its folder to train anew")

@@ -68,7 +68,7 @@ def test_the_registry_offers_the_metrics():
 def test_every_metric_keeps_its_promises(name):
     metric, evaluation = probseg.metrics.create(name), example()
     assert isinstance(metric, Metric)
-    assert isinstance(metric.higher_is_better, bool)
+    assert metric.higher_is_better in (True, False, None)
     values = metric(evaluation)
     assert values.shape == (3,)
     assert values.dtype == torch.float64
@@ -101,9 +101,11 @@ def test_identical_sets_are_best_and_higher_is_better_says_which_way(name, best)
     assert ((imperfect < perfect) == metric.higher_is_better).all()
 
 
-@pytest.mark.parametrize("name", ["diversity", "annotator-diversity"])
-def test_more_diversity_is_better(name):
-    assert probseg.metrics.create(name).higher_is_better
+@pytest.mark.parametrize(
+    "name", ["diversity", "annotator-diversity", "gini", "effective-rank", "latent-kl"]
+)
+def test_what_describes_is_neither_better_high_nor_low(name):
+    assert probseg.metrics.create(name).higher_is_better is None
 
 
 @pytest.mark.parametrize("classes", [2, 3, 256, 257])

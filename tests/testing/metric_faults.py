@@ -24,7 +24,7 @@ class Matched:
 
 
 class NoDirection(Matched):
-    higher_is_better = None
+    higher_is_better = "lower"
 
 
 class OneNumber(Matched):

@@ -10,7 +10,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from probseg.cli.opening import add_data, add_sections, check_data, open_data, parse_sections
+from probseg.cli.opening import (
+    FEWEST_GROUPS,
+    add_data,
+    add_sections,
+    check_data,
+    open_data,
+    parse_sections,
+)
 from probseg.cli.output import print_line, print_rows
 from probseg.cli.parser import Parser
 from probseg.errors import MissingDataError, OptionError, ProbsegError
@@ -55,8 +62,17 @@ def run(options: argparse.Namespace) -> int:
         root = ["--root", str(options.root)] if options.root else []
         data = shlex.join([*options.data, *root, *(["--set", *options.set] if given else [])])
         print_line(f"next: probseg data preview --out sheet.png {data}")
-        print_line(f"      probseg train csae --out run --data {data}")
+        print_line(_training(open_data(options.data[0], options.root, given), data))
     return int(not sound)
+
+
+def _training(dataset: Dataset, data: str) -> str:
+    """Return the command that trains on a data set, or why none does."""
+    if (groups := len(set(dataset.groups))) < FEWEST_GROUPS:
+        return (
+            f"      training needs {FEWEST_GROUPS} groups or more, such as patients, not {groups}"
+        )
+    return f"      probseg train punet --out run --data {data}"
 
 
 def _names(root: Path | None) -> list[str]:
