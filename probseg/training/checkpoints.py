@@ -41,6 +41,8 @@ BEST, LAST, HISTORY = "best.safetensors", "last.ckpt", "history.json"
 # Of Lightning's checkpoint: what a run needs to go on as if it had never stopped.
 _PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks")
 
+_FOLDER = 0x10  # among the attributes of an entry of a zip file
+
 logger = logging.getLogger("probseg.training")
 
 
@@ -225,6 +227,9 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums in it
             if damaged := archive.testzip():
                 raise ValueError(f"{damaged} is damaged")
+            # of what it marks as a folder, torch reads no bytes, and takes whatever is in memory
+            if any(entry.external_attr & _FOLDER for entry in archive.infolist()):
+                raise ValueError("a tensor is marked as a folder")
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # of any kind, depending on which bytes are wrong
         raise CheckpointError(

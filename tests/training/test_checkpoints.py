@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -63,6 +64,19 @@ def test_damage_to_any_bit_is_refused_or_harmless(interrupted, name, cut, place)
             assert str(path) in str(error)
         else:
             assert without_time(result) == expected
+
+
+def test_a_tensor_that_is_marked_as_a_folder_is_refused(interrupted, tmp_path):
+    """torch would read none of its bytes, and no checksum covers the mark."""
+    path = Path(shutil.copytree(interrupted[0], tmp_path, dirs_exist_ok=True)) / "last.ckpt"
+    with zipfile.ZipFile(path) as archive:
+        first = archive.start_dir
+    content = bytearray(path.read_bytes())
+    second = content.index(b"PK\x01\x02", first + 1)
+    content[second + 38] |= 0x10  # the attributes of an entry
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="it is corrupt"):
+        train_on(tmp_path, steps=6)
 
 
 @pytest.mark.parametrize(
