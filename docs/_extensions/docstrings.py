@@ -25,14 +25,14 @@ class SphinxNotation(Extension):
 
 
 def as_markdown(text: str) -> str:
-    """Return a docstring without roles and directives, with links to the pages that it cites.
+    r"""Return a docstring without roles and directives, with links to the pages that it cites.
 
     >>> as_markdown("See :func:`gini`.")
     'See `gini`.'
     >>> as_markdown("The index, eq. (20) of docs/method.md.")
     'The index, [eq. (20)](../method.md#eq-20).'
-    >>> as_markdown("Halve a number.\\n\\n>>> halve(4)\\n2")
-    'Halve a number.\\n\\n```pycon\\n>>> halve(4)\\n2\\n```'
+    >>> as_markdown("Halve a number.\n\n>>> halve(4)\n2")
+    'Halve a number.\n\n```pycon\n>>> halve(4)\n2\n```'
     """
     text = _BLOCK.sub(lambda m: _scrolling(convert(_joined(m["latex"]), display="block")), text)
     text = _EXAMPLE.sub(lambda m: f"```pycon\n{m[0].rstrip()}\n```", text)
