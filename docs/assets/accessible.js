@@ -18,7 +18,12 @@ function nameThem() {
 // Lines break between words: not within an option, before an arrow or inside a name.
 function keepWhole() {
   document.querySelectorAll(".md-typeset :not(pre) > code").forEach((code) => {
-    if (code.textContent.length <= 24) code.style.whiteSpace = "nowrap";
+    const whole = code.textContent.length <= 24 && !code.textContent.includes(", ");
+    if (whole) code.style.whiteSpace = "nowrap";
+  });
+  document.querySelectorAll(".language-bash code, :not(pre) > code").forEach((code) => {
+    const option = /(?<=^|[\s>])--?[\w-]+/g;
+    code.innerHTML = code.innerHTML.replace(option, '<span class="option">$&</span>');
   });
   document.querySelectorAll(".md-typeset th").forEach((head) => {
     head.innerHTML = head.innerHTML.replace(/ ([↓↑])/, "\u00a0$1");
