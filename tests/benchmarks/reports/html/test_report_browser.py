@@ -1,30 +1,22 @@
 """The report as a reader has it, in Chromium."""
 
-import os
-import shutil
 import time
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.browser import AXE, CHROMIUM, axe_faults, chromium
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-AXE = os.environ.get("AXE_CORE")  # axe.min.js of the npm package axe-core
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-QUIET = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 PHONE = {"width": 360, "height": 740}
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -299,9 +291,7 @@ def test_axe_finds_nothing(visit, report, scheme: str, width: int) -> None:
     size = {"width": width, "height": 800}
     page = visit(report, color_scheme=scheme, viewport=size, bypass_csp=True)
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-    page.evaluate(Path(AXE).read_text(encoding="utf-8"))
-    faults = page.evaluate("axe.run().then(found => found.violations)")
-    assert [(fault["id"], fault["nodes"][0]["html"]) for fault in faults] == []
+    assert axe_faults(page) == []
 
 
 def test_two_hundred_images_open_and_how_fast(visit, make_report, record_property) -> None:
