@@ -58,8 +58,8 @@ class Parser(argparse.ArgumentParser):
         """
         try:
             return function()
-        except KeyboardInterrupt:
-            print("\ninterrupted", file=sys.stderr)
+        except KeyboardInterrupt as stop:  # with what to do next, from commands that go on
+            print("\n" + "; ".join(["interrupted", *map(str, stop.args)]), file=sys.stderr)
             return 130
         except BrokenPipeError:  # whoever read the output has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

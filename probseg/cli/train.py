@@ -54,6 +54,7 @@ _USUAL_SIZE = 128  # pixels
 _USUAL_PIXELS = _USUAL_SIZE**2
 _FEWEST_AT_ONCE = 2  # images, for batch normalisation
 _COUNTED = 256  # training images whose pixels give the class prior
+_GOES_ON = "the same command again goes on (training from its last validation round)"
 _SHOWN = 8  # samples of the picture
 
 
@@ -70,6 +71,13 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, score and draw; say what was chosen, and what to type next."""
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_GOES_ON) from None
+
+
+def _run(options: argparse.Namespace) -> int:
     check_integer("--seed", options.seed, low=0)
     check_integer("-n", options.n)
     _check_folder(options.out)
@@ -211,12 +219,8 @@ def _fit(model: Any, parts: Parts, settings: TrainingSettings, out: Path) -> Non
     from probseg.training.trainer import RoundReport, duration
 
     log = [] if sys.stderr.isatty() else [RoundReport(_log, settings.max_steps)]
-    try:
-        with as_typed("training", out="--out"):
-            result = fit(model, *parts[:2], settings, out=out, callbacks=log)
-    except KeyboardInterrupt:
-        _log("\nthe same command again goes on from the last validation round")
-        raise
+    with as_typed("training", out="--out"):
+        result = fit(model, *parts[:2], settings, out=out, callbacks=log)
     print(
         f"trained {result.steps} steps in {duration(result.seconds)}; the validation loss was "
         f"lowest, {result.best_validation_loss:.4g}, at step {result.best_step}"

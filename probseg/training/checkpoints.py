@@ -107,13 +107,17 @@ class RunCheckpoint(Checkpoint):
             trainer.save_checkpoint(self.folder / LAST)  # takes part, and leaves the file alone
             return
         record = self.history[-1]
+        candidate = _candidate(self.folder, record)
         if best_record(self.history) is record:
-            candidate = _candidate(self.folder, record)
             model: Any = pl_module.model
             save(model, candidate)
             self.best_digest = _digest(candidate)
-        with atomic_file(self.folder / LAST) as path:
-            trainer.save_checkpoint(path)
+        try:
+            with atomic_file(self.folder / LAST) as path:
+                trainer.save_checkpoint(path)
+        except OSError:  # without space: what is of no use gives it back
+            candidate.unlink(missing_ok=True)
+            raise
         _settle(self.folder, self.history)
         logger.info("step %d: %s %.6g", trainer.global_step, MONITOR, record[MONITOR])
 
