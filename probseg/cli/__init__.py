@@ -28,7 +28,7 @@ from probseg.cli.data import DATA
 EXAMPLES = """
 examples:
   probseg data check my-data                    what your images and masks hold
-  probseg train csae --data my-data --out run   from images and masks to a model and its scores
+  probseg train punet --data my-data --out run  from images and masks to a model and its scores
   probseg evaluate run --data my-data           scores of a model
   probseg predict run scan.png --out predicted  samples, mean, deviation and contours
   probseg score --samples predicted --annotations my-data/masks

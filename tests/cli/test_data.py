@@ -91,7 +91,8 @@ def test_check_prints_what_was_found_beside_table_3(slices, command):
     ):
         assert wanted in lines
     assert "worth a look" not in output
-    assert f"probseg train csae --out run --data lidc --root {slices}" in output
+    assert f"probseg data preview --out sheet.png lidc --root {slices}" in output
+    assert "training needs 4 groups or more, such as patients, not 3" in output
 
 
 def test_check_tells_of_a_folder_of_ones_own_and_nothing_of_the_paper(own, command):
