@@ -185,6 +185,7 @@ def _identity(model: Any, data: TrainingData) -> dict[str, Any]:
     # the first difference is the one that is told, and other data mean other options as well
     identity = {
         "seed": settings["seed"],
+        "annotator": settings["annotator"],  # of whom the fingerprints tell, too
         "training data": data.train.fingerprint,
         "validation data": data.validation.fingerprint,
         **{name: settings[name] for name in settings if name not in changeable},

@@ -47,7 +47,7 @@ class Kept:
     provenance, fingerprint = "a batch", "0123456789abcdef"
 
     def __init__(self, batch: Batch) -> None:
-        self.batch = batch
+        self.whole = batch
         self.groups = [str(index) for index in range(len(batch.image))]
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class Kept:
         raise NotImplementedError
 
     def batch(self, indices: Any) -> Batch:
-        return Batch(*(None if x is None else x[list(indices)] for x in self.batch))
+        return Batch(*(None if x is None else x[list(indices)] for x in self.whole))
 
 
 def test_where_everybody_is_present_the_draws_are_those_without_presence() -> None:

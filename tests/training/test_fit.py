@@ -192,7 +192,7 @@ def test_another_run_in_the_folder_is_refused(train, validation, tmp_path):
     fit(make_model(), train, validation, quick(max_steps=3), out=tmp_path)
     with pytest.raises(CheckpointError, match=r"whose learning_rate is 0\.01, not 0\.1"):
         fit(make_model(), train, validation, quick(learning_rate=0.1), out=tmp_path)
-    with pytest.raises(CheckpointError, match="whose model is"):
+    with pytest.raises(CheckpointError, match=r"whose model\.dropout is 0\.1, not 0\.5"):
         fit(make_model(dropout=0.5), train, validation, quick(), out=tmp_path)
     with pytest.raises(CheckpointError, match="whose training data is"):
         fit(make_model(), Discs(23), validation, quick(), out=tmp_path)

@@ -140,8 +140,8 @@ def test_the_commands_of_the_steps_are_valid(small):
         _, module, *arguments = steps[name].arguments
         assert module == "benchmarks.run"
         plan = run_command.make_plan(run_command.options_of(parsed(run_command.COMMAND, arguments)))
-        assert [cell.row for cell in plan.cells] == ["punet", "2p-planar", "csae"]
-        training = plan.cells[0].training
+        assert [one.row for one in plan.experiments] == ["punet", "2p-planar", "csae"]
+        training = plan.experiments[0].training
         assert (training["max_steps"], training["batch_size"]) == (
             (4, 2) if small else (1500, batch)
         )

@@ -29,9 +29,9 @@ def test_a_plan_has_every_row_once_and_no_two_are_the_same_experiment(name: str,
     assert suite.file.data["description"]
     trained = [experiment for experiment in experiments if experiment.trained]
     assert tuple(experiment.row for experiment in trained) == suite.all.models
-    experiments = [(experiment.model, experiment.evaluation) for experiment in trained]
-    assert all(experiments.count(one) == 1 for one in experiments)
-    assert f"{len(experiments)} cells" in capsys.readouterr().out
+    settings = [(experiment.model, experiment.evaluation) for experiment in trained]
+    assert all(settings.count(one) == 1 for one in settings)
+    assert f"{len(experiments)} experiments" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

@@ -230,7 +230,7 @@ def test_it_pickles_as_its_path(tmp_path: Path) -> None:
 
 def test_a_data_loader_takes_whole_batches(tmp_path: Path) -> None:
     dataset = open_or_pack(RandomSource(), tmp_path / "random")
-    batches = list(DataLoader(dataset, batch_size=3, collate_fn=lambda batch: batch))
+    batches = list(DataLoader(dataset, batch_size=3))
     assert [len(batch.image) for batch in batches] == [3, 3, 2]
     assert batches[2].masks.equal(dataset.batch([6, 7]).masks)
 
