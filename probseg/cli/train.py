@@ -24,8 +24,9 @@ from probseg.cli.opening import (
 )
 from probseg.cli.parser import Parser
 from probseg.cli.share import card_of
+from probseg.cli.train_defaults import USUAL_SIZE, choose_model, choose_training
 from probseg.errors import OptionError
-from probseg.options import check_given, check_integer, check_options, named_parameters
+from probseg.options import check_given, check_integer, check_options
 from probseg.registry import registry
 from probseg.utils.imports import require
 
@@ -47,13 +48,6 @@ scores.csv, samples.png, and how it was trained. What --set leaves out is chosen
 and class prior from the data, a small network and few steps on a CPU, more on a GPU.
 """
 SECTIONS = ("data", "model", "training")
-_SMALL = {"channels": [16, 32, 64], "convolutions": 2, "norm": "batch"}
-_LARGE = {"channels": [32, 64, 128, 192], "convolutions": 3, "norm": "batch"}
-_STEPS = {"cpu": 300, "cuda": 3000}
-_USUAL_SIZE = 128  # pixels
-_USUAL_PIXELS = _USUAL_SIZE**2
-_FEWEST_AT_ONCE = 2  # images, for batch normalisation
-_COUNTED = 256  # training images whose pixels give the class prior
 _GOES_ON = "the same command again goes on (training from its last validation round)"
 _SHOWN = 8  # samples of the picture
 
@@ -93,8 +87,8 @@ def _run(options: argparse.Namespace) -> int:
     _settings({"seed": options.seed, **given["training"]})  # mistakes show before data are read
     data = open_data(options.data, options.root, given["data"])
     parts = split_data(data, options.seed)
-    settings = _settings(_training(given["training"], parts.train, options.seed))
-    chosen = _model(options.model, given["model"], parts.train, settings)
+    settings = _settings(choose_training(given["training"], parts.train, options.seed))
+    chosen = choose_model(options.model, given["model"], parts.train, settings)
     with torch.random.fork_rng([]):  # the first weights are a part of the run
         torch.manual_seed(options.seed)
         model: Any = probseg.build(options.model, like=data, **chosen)
@@ -155,64 +149,6 @@ def _settings(chosen: dict[str, Any]) -> TrainingSettings:
     return TrainingSettings(**chosen)
 
 
-def _training(given: Mapping[str, Any], train: Dataset, seed: int) -> dict[str, Any]:
-    """Return the settings of training, with what was not given."""
-    from probseg.utils.devices import choose_device
-
-    device = choose_device(given.get("device", "auto")).type
-    steps = given.get("max_steps", _STEPS.get(device, _STEPS["cpu"]))
-    batch = 32
-    if device == "cpu":  # fewer of large images, so that a step takes a second or so
-        pixels = prod(train[0].image.shape[-2:])
-        batch = max(_FEWEST_AT_ONCE, min(8, 8 * _USUAL_PIXELS // pixels))
-    chosen = {
-        "max_steps": steps,
-        "validate_every": max(1, steps // 10),
-        "batch_size": min(batch, len(train)),
-        "learning_rate": 1e-3,
-        "schedule": "cosine",
-        "seed": seed,
-    }
-    return {**chosen, **given}
-
-
-def _model(
-    name: str, given: Mapping[str, Any], train: Dataset, settings: TrainingSettings
-) -> dict[str, Any]:
-    """Return the options of the model, with what was not given and what the data say."""
-    from probseg.utils.devices import choose_device
-
-    takes = named_parameters(registry("models")[name])
-    network = _SMALL if choose_device(settings.device).type == "cpu" else _LARGE
-    prior = _class_prior(train)
-    chosen: dict[str, Any] = {
-        "backbone": {"name": "unet", **network},
-        "encoder": {"name": "axis-aligned", **network},
-        "beta": 1.0,
-    }
-    chosen |= {"decoder": {"name": "fcomb", "class_prior": prior}} if "decoder" in takes else {}
-    chosen |= {"class_prior": prior}
-    if given.get("penalties") is not None:
-        del chosen["beta"]
-    return merged({key: value for key, value in chosen.items() if key in takes}, given)
-
-
-def merged(chosen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with those that were given; a part of another name replaces the chosen one.
-
-    >>> merged({"backbone": {"name": "unet", "norm": "batch"}}, {"backbone": {"norm": "none"}})
-    {'backbone': {'name': 'unet', 'norm': 'none'}}
-    >>> merged({"backbone": {"name": "unet", "norm": "batch"}}, {"backbone": {"name": "smp"}})
-    {'backbone': {'name': 'smp'}}
-    """
-    result = {**chosen, **given}
-    for key in chosen.keys() & given.keys():
-        if isinstance(chosen[key], Mapping) and isinstance(given[key], Mapping):
-            same = given[key].get("name", chosen[key].get("name")) == chosen[key].get("name")
-            result[key] = {**chosen[key], **given[key]} if same else given[key]
-    return result
-
-
 def _fit(model: Any, parts: Parts, settings: TrainingSettings, out: Path) -> None:
     """Train, or go on, and say how far it is where no progress bar can."""
     from probseg.training import fit
@@ -229,18 +165,6 @@ def _fit(model: Any, parts: Parts, settings: TrainingSettings, out: Path) -> Non
 
 def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _class_prior(train: Dataset) -> list[float]:
-    """Return the share of each class among the annotators' pixels, none of them zero."""
-    import torch
-
-    from probseg.datasets.annotators import presence
-
-    batch = train.batch(range(min(len(train), _COUNTED)))
-    masks = batch.masks[presence(batch.masks, batch.present)]
-    counts = torch.bincount(masks.flatten().long(), minlength=train.classes).double() + 1
-    return [round(share, 6) for share in (counts / counts.sum()).tolist()]
 
 
 def _tell(
@@ -266,8 +190,8 @@ def _tell(
         "--set changes any of these.",
         sep="\n",
     )
-    if cpu and prod(size) > 2 * _USUAL_PIXELS:
-        print(f"A CPU takes long on images of this size; --set data.size={_USUAL_SIZE} is quicker.")
+    if cpu and prod(size) > 2 * USUAL_SIZE**2:
+        print(f"A CPU takes long on images of this size; --set data.size={USUAL_SIZE} is quicker.")
 
 
 def _changed(settings: TrainingSettings) -> dict[str, Any]:
@@ -317,7 +241,7 @@ def _draw(model: Any, test: Dataset, scores: Scores, path: Path) -> None:
     from probseg.plots import Block, sample_sheet
     from probseg.utils.atomic_files import atomic_file
 
-    index = int(np.argmax(scores["annotator-diversity"]))
+    index = int(np.argmax(np.nan_to_num(scores["annotator-diversity"])))
     batch = test.batch([index])
     generator = torch.Generator().manual_seed(0)
     probabilities = model.sample(batch.image, _SHOWN, generator=generator)[:, 0]

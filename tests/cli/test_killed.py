@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.untraced]
 # Calls before which a process is killed, each in the run that the one before it left.
 PHASES = {
     "packing": ("probseg.datasets.cache.packing._read_chunk", 1),
-    "choosing": ("probseg.cli.train._class_prior", 1),
+    "choosing": ("probseg.cli.train_defaults.class_prior", 1),
     "before the first checkpoint": ("probseg.training.module.TrainingModule.training_step", 1),
     "after the second": ("probseg.training.module.TrainingModule.training_step", 3),
     "a half-written checkpoint": ("probseg.training.checkpoints._settle", 2),

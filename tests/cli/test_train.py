@@ -210,7 +210,7 @@ def test_interrupted_anywhere_the_same_command_ends_as_if_it_never_was(
     data, whole = write(tmp_path / "data"), tmp_path / "whole"
     assert train(data, out=whole)[0] == 0
     place = {
-        "choose": "probseg.cli.train._class_prior",
+        "choose": "probseg.cli.train_defaults.class_prior",
         "step": "probseg.training.module.TrainingModule.validation_step",
         "probseg.evaluate": "probseg.evaluate",
         "sample_sheet": "probseg.plots.sample_sheet",
