@@ -130,6 +130,50 @@ def test_a_latent_metric_without_a_latent_space_is_a_dash_with_a_reason(shapes):
     )
 
 
+@pytest.mark.parametrize(("marked", "told"), [(0, True), (1, True), (2, False), (4, False)])
+def test_samples_that_mark_nothing_are_told(marked, told):
+    data = _Absent()
+
+    def sample(image, n, generator):
+        number = [int((data.image == one).flatten(1).all(1).nonzero()) for one in image]
+        labels = torch.zeros(n, len(image), 8, 8, dtype=torch.long)
+        labels[0, torch.tensor(number) < marked] = 1  # of one sample only
+        return labels
+
+    model = SimpleNamespace(sample=sample, classes=2)
+    scores = evaluate(model, data, n=3, metrics=["ged"], device="cpu")
+    remark = f"no sample marks anything on {4 - marked} of the 4 images"
+    assert any(remark in one for one in scores.remarks) == told
+    assert bool(scores.remarks) == told
+
+
+def test_the_table_says_that_few_groups_make_rough_intervals_and_names_no_direction():
+    few = Scores(
+        per_image={"diversity": np.ones(4)},
+        groups=["a", "a", "b", "b"],
+        **{"ids": list("wxyz"), "samples": "2", "subject": "m", "data": "d"},
+        higher_is_better={"diversity": None},
+    )
+    console = Console(file=StringIO(), width=100)
+    console.print(few)
+    shown = console.file.getvalue()
+    assert "the intervals are rough, as there are 2 groups" in shown
+    assert "higher" not in shown and "lower" not in shown
+
+
+def test_images_keep_their_names():
+    data = _Absent()
+    data.ids = ["p1", "p2", "p3", "p4"]
+    part = subset(subset(data, [3, 1, 0]), [2, 0])
+    assert part.ids == ["p1", "p4"]
+
+    def sample(image, n, generator):
+        return torch.ones(n, len(image), 8, 8).long()
+
+    model = SimpleNamespace(sample=sample, classes=2)
+    assert evaluate(model, part, n=1, metrics=["ged"], device="cpu").ids == ["p1", "p4"]
+
+
 def test_the_model_keeps_its_mode_and_gradients(shapes, punet):
     punet.train()
     evaluate(punet, shapes, 2, metrics=["ged"])
