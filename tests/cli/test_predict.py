@@ -99,7 +99,7 @@ def test_nifti_comes_back_on_its_own_voxels(command, model, checkpoint, pixels, 
     status, _, _ = command("predict", checkpoint, tmp_path / "case.nii.gz", "--out", out, "-n", N)
     assert status == 0
     mean, samples = (nibabel.load(out / f"case/{file}.nii.gz") for file in ("mean", "samples"))
-    assert np.array_equal(mean.affine, AFFINES[name]) and mean.shape[:2] == pixels.shape
+    assert np.array_equal(mean.affine, AFFINES[name]) and mean.shape == pixels.shape
     assert samples.shape == (*pixels.shape, 1, N) and samples.get_data_dtype() == np.uint8
     # as the model sees it: upright, and turned back by hand
     volume = read_nifti((tmp_path / "case.nii.gz").read_bytes(), flat=True)
