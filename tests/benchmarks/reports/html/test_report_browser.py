@@ -173,7 +173,7 @@ def test_everything_is_reached_by_the_tabulator_and_shows_its_focus(page) -> Non
         reached.add(name)
         outlined.add(style)
     assert outlined == {"solid"}
-    wanted = {"theme", "dataset", "image", "previous", "next", "checkbox", "range", "size", "stage"}
+    wanted = {"theme", "dataset", "image", "previous", "next", "checkbox", "size", "stage"}
     assert wanted <= reached
 
 
