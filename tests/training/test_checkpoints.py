@@ -72,8 +72,8 @@ def test_a_tensor_that_is_marked_as_a_folder_is_refused(interrupted, tmp_path):
     with zipfile.ZipFile(path) as archive:
         first = archive.start_dir
     content = bytearray(path.read_bytes())
-    second = content.index(b"PK\x01\x02", first + 1)
-    content[second + 38] |= 0x10  # the attributes of an entry
+    entry = content.rindex(b"PK\x01\x02", first, content.index(b"/data/0", first))
+    content[entry + 38] |= 0x10  # the attributes of the first tensor
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="it is corrupt"):
         train_on(tmp_path, steps=6)
