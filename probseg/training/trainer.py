@@ -32,6 +32,7 @@ _HINTS = (
     r".*isinstance\(treespec, LeafSpec\).*",  # Lightning 2.6 under torch 2.15
     r".*does not have many workers.*",  # batches are vectorised reads in this process
     r".*is smaller than the logging interval.*",  # everything is logged once a validation round
+    r".*GPU available but not used.*",  # who asks for a CPU beside a GPU gets it
 )
 
 

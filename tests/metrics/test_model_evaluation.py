@@ -62,7 +62,7 @@ class _Threshold:
     """Samples label maps: the image above a threshold that differs from sample to sample."""
 
     def sample(self, image, n, *, generator=None):
-        thresholds = torch.linspace(0.2, 0.8, n).view(n, 1, 1, 1)
+        thresholds = torch.linspace(0.2, 0.8, n, device=image.device).view(n, 1, 1, 1)
         return (image[:, 0] > thresholds).long()
 
 

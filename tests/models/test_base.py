@@ -32,7 +32,7 @@ class Noisy(ProbabilisticModel):
         return {"noise": (features + torch.randn_like(features)).mean() + label.float().mean()}
 
     def draw(self, features, n):
-        return (features + torch.randn(n, *features.shape)).softmax(2)
+        return (features + torch.randn(n, *features.shape, device=features.device)).softmax(2)
 
 
 def _inputs(height=13, width=10):

@@ -9,6 +9,7 @@ import sys
 import warnings
 
 import pytest
+from lightning.pytorch.accelerators import CUDAAccelerator
 from training_toys import make_model, quick
 
 from probseg.errors import DataError
@@ -35,6 +36,14 @@ def test_another_exit_stays_one():
 def test_a_warning_that_is_not_on_the_list_comes_through():
     with pytest.warns(UserWarning, match="something else"), silenced_lightning():
         warnings.warn("something else", UserWarning, stacklevel=1)
+
+
+def test_a_cpu_that_was_asked_for_beside_a_gpu_is_no_reason_to_warn(train, validation, monkeypatch):
+    monkeypatch.setattr(CUDAAccelerator, "is_available", staticmethod(lambda: True))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(make_model(), train, validation, settings=quick(max_steps=1))
+    assert not [str(warning.message) for warning in caught if "GPU" in str(warning.message)]
 
 
 def test_banners_are_as_loud_afterwards_as_before():
