@@ -39,6 +39,11 @@ def add_arguments(parser: Parser) -> None:
     add("--out", type=Path, required=True, metavar="DIR", help="the packed folder")
     add("--dicom", type=Path, metavar="DIR", help="raw CT of lidc, a folder of *.dcm a series")
     add("--spacing", type=float, metavar="MM", help="resample the CT (default: as it is)")
+    add(
+        "--one-nodule",
+        action="store_true",
+        help="a crop's masks show the nodule in its middle only",
+    )
     add("--window", metavar="lung|crop|LOW,HIGH", help="of the CT, in HU (default: lung)")
     add_sections(parser, ("data",))
 
@@ -47,9 +52,9 @@ def run(options: argparse.Namespace) -> int:
     """Pack the data set, say what was left out, and return exit status 0."""
     given = parse_sections(options.set, ("data",))["data"]
     if options.dicom is None:
-        for name in ("spacing", "window"):
-            if getattr(options, name) is not None:
-                raise OptionError(f"--{name} is for raw CT; give --dicom DIR too")
+        for name in ("spacing", "window", "one_nodule"):
+            if getattr(options, name) not in (None, False):
+                raise OptionError(f"--{name.replace('_', '-')} is for raw CT; give --dicom DIR too")
         packed = _copy(options, given)
     else:
         packed = _pack_ct(options, given)
@@ -71,6 +76,7 @@ def _pack_ct(options: argparse.Namespace, given: dict[str, Any]) -> PackedDatase
 
     window = options.window
     chosen: dict[str, Any] = {} if window in (None, "lung") else {"window": parse_window(window)}
+    chosen["neighbours"] = not options.one_nodule
     return prepare_lidc(options.dicom, options.out, spacing=options.spacing, **chosen)
 
 

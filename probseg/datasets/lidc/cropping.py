@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -10,7 +11,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from probseg.datasets.formats.dicom import SliceHeader
-from probseg.datasets.lidc.nodules import READERS, Annotation, Nodule, Scan, cluster
+from probseg.datasets.lidc.nodules import (
+    READERS,
+    Annotation,
+    Contour,
+    Nodule,
+    Scan,
+    cluster,
+    reading_sessions,
+)
 from probseg.errors import DataError, OptionError
 from probseg.options import check_number
 
@@ -36,12 +45,20 @@ class Crop(NamedTuple):
     z: float  # mm
     frame: Frame
     files: list[str]  # more than one if there are copies
+    neighbours: Sequence[tuple[int, list[Contour]]] = ()  # the mask and outlines of others
 
 
 def plan_crops(
-    scan: Scan, label: str, files: list[tuple[str, SliceHeader]], spacing: float | None
+    scan: Scan,
+    label: str,
+    files: list[tuple[str, SliceHeader]],
+    spacing: float | None,
+    *,
+    neighbours: bool = True,
 ) -> tuple[list[Crop], list[str]]:
     """Return the crops of a scan, whose names begin with ``label``, and a fault if it lacks slices.
+
+    Each crop knows the outlines of the other nodules that it shows, unless ``neighbours`` is false.
 
     Raises:
         DataError: The slices differ from each other or from the database, or are too small.
@@ -49,9 +66,14 @@ def plan_crops(
     size = _common_size(scan, files)
     positions = np.array([header.z for _, header in files])
     crops, expected, missing = [], set[float](), set[float]()
-    for nodule in cluster(scan):
+    nodules = cluster(scan)
+    readers = reading_sessions(scan, nodules)
+    for nodule in nodules:
         if len(nodule.annotations) > READERS:
             continue
+        others = [other for other in nodules if neighbours and other is not nodule]
+        slots = _slots(nodule, others, readers)
+        frame = frame_around(nodule, size, spacing)
         small = nodule._replace(scan=scan._replace(annotations=[]))  # to send to a process
         for number, z in enumerate(sorted({contour.z for contour in _reference(nodule).contours})):
             expected.add(z)
@@ -59,7 +81,7 @@ def plan_crops(
             if len(near):
                 name = f"{label}/nodule-{nodule.number}/slice-{number}"
                 names = sorted(files[row][0] for row in near)
-                crops.append(Crop(name, small, z, frame_around(nodule, size, spacing), names))
+                crops.append(Crop(name, small, z, frame, names, _shown(slots, z, frame)))
             else:
                 missing.add(z)
     faults = [
@@ -67,6 +89,39 @@ def plan_crops(
         f"{', '.join(f'{z:g}' for z in sorted(missing))} mm (series {scan.series})"
     ]
     return crops, faults if missing else []
+
+
+def _slots(
+    nodule: Nodule, others: Sequence[Nodule], readers: Mapping[int, int]
+) -> list[tuple[int, Annotation]]:
+    """Return the annotations of other nodules, each with the mask it belongs to in a crop.
+
+    That is the mask of the reader who made it, or of a reader who did not outline the nodule.
+    """
+    masks = {readers[id(one)]: mask for mask, one in reversed([*enumerate(nodule.annotations)])}
+    free = iter(range(len(nodule.annotations), READERS))
+    placed = []
+    for annotation in (one for other in others for one in other.annotations):
+        reader = readers[id(annotation)]
+        if reader not in masks:
+            masks[reader] = next(free, READERS - 1)
+        placed.append((masks[reader], annotation))
+    return placed
+
+
+def _shown(
+    placed: Sequence[tuple[int, Annotation]], z: float, frame: Frame
+) -> list[tuple[int, list[Contour]]]:
+    """Return the outlines in one slice of a frame, by mask."""
+    low = np.array(frame.origin)
+    high = low + (SIZE - 1) * frame.step
+    shown = []
+    for mask, annotation in placed:
+        here = [contour for contour in annotation.contours if contour.z == z]
+        inside = [(c.points.max(0) > low).all() and (c.points.min(0) < high).all() for c in here]
+        if any(inside):
+            shown.append((mask, here))
+    return shown
 
 
 def _common_size(scan: Scan, files: list[tuple[str, SliceHeader]]) -> tuple[int, int]:

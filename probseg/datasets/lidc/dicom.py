@@ -33,6 +33,7 @@ from probseg.datasets.lidc.nodules import (
     draw_masks,
     find_database,
     list_series,
+    rasterise,
     read_scans,
 )
 from probseg.datasets.lidc.series import (
@@ -47,7 +48,8 @@ from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.utils.atomic_files import atomic_file
 
 logger = logging.getLogger(__name__)
-_VERSION = 1  # raised whenever crops of an older probseg must be made again
+_VERSION = 2  # raised whenever crops of an older probseg must be made again
+_OPTIONS = ("database", "spacing", "window", "neighbours", "version")
 _DEPTH = 8  # levels of folders below the root; TCIA's own downloads have four
 
 
@@ -57,6 +59,7 @@ def prepare_lidc(
     *,
     spacing: float | None = None,
     window: Window = LUNG,
+    neighbours: bool = True,
     on_fault: OnFault = "skip",
     progress: bool | None = None,
     database: str | os.PathLike[str] | None = None,
@@ -74,6 +77,9 @@ def prepare_lidc(
         spacing: mm between the pixels of the crops; by default each scan's own.
         window: Black and white in Hounsfield units, by default the lung window of level -600 and
             width 1500; or ``"crop"`` for each crop's own minimum and maximum.
+        neighbours: Whether a crop's masks show every nodule that was outlined in it; otherwise
+            only the one in its middle, as in the PNG files that circulate, and any other is
+            background.
         on_fault: ``"skip"`` to leave out what cannot be read or is missing, with the reasons in
             ``skipped`` of the result; ``"refuse"`` to raise.
         progress: Show bars on stderr; by default if that is a terminal.
@@ -92,7 +98,13 @@ def prepare_lidc(
     _check_target(root, target)
     parts = target.with_name(f"{target.name}.parts")
     source = LidcDicom(
-        root, spacing=spacing, window=window, database=database, parts=parts, progress=progress
+        root,
+        spacing=spacing,
+        window=window,
+        neighbours=neighbours,
+        database=database,
+        parts=parts,
+        progress=progress,
     )
     dataset = open_or_pack(source, target, progress=progress, on_fault=on_fault, retry=True)
     if parts.exists():  # otherwise the data set was complete before
@@ -136,6 +148,7 @@ class LidcDicom:
         *,
         spacing: float | None = None,
         window: Window = LUNG,
+        neighbours: bool = True,
         database: str | os.PathLike[str] | None = None,
         parts: Path | None = None,
         progress: bool | None = None,
@@ -152,6 +165,7 @@ class LidcDicom:
             "database": self._database.stat().st_size,
             "spacing": spacing,
             "window": window if window == "crop" else [float(level) for level in window],
+            "neighbours": neighbours,
             "version": _VERSION,
         }
 
@@ -175,7 +189,7 @@ class LidcDicom:
 
     def read(self, item: Crop) -> list[Record]:
         """Cut one slice of a nodule out of its scan, unless an earlier run has done it."""
-        options = [(key, self.state[key]) for key in ("database", "spacing", "window", "version")]
+        options = [(key, self.state[key]) for key in _OPTIONS]
         files = [self._tree.root / name for name in item.files]
         key = result_key([item.name, item.frame, options], files)
         if (arrays := self._partial.load(key)) is None:
@@ -217,7 +231,9 @@ class LidcDicom:
             label = scan.patient if alone else f"{scan.patient}/scan-{scan.number}"
             files = self._index.series[scan.series]
             try:
-                planned, lacking = plan_crops(scan, label, files, self._spacing)
+                planned, lacking = plan_crops(
+                    scan, label, files, self._spacing, neighbours=self.state["neighbours"]
+                )
             except DataError as error:
                 faults.append(f"{label}: {error}")
             else:
@@ -229,6 +245,8 @@ class LidcDicom:
         slice_ = _read_copies(self._tree.root, item.files)
         image = to_gray(cut(slice_, item.frame), self._window)
         masks = draw_masks(item.nodule, item.z, item.frame.origin, SIZE, item.frame.step)
+        for mask, outlines in item.neighbours:
+            masks[mask] |= rasterise(outlines, item.frame.origin, SIZE, item.frame.step)
         return {"image": image[None], "masks": masks}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -179,6 +179,24 @@ def cluster(scan: Scan) -> list[Nodule]:
     ]
     groups.sort(key=_height)
     return [Nodule(scan, number, group) for number, group in enumerate(groups)]
+
+
+def reading_sessions(scan: Scan, nodules: Sequence[Nodule]) -> dict[int, int]:
+    """Return which reader, 0 to 3, made each annotation, by the annotation's ``id()``.
+
+    The database lists a scan's annotations reader by reader and does not say where the next one
+    begins. It is taken to be where a nodule occurs again.
+    """
+    nodule_of = {id(one): index for index, each in enumerate(nodules) for one in each.annotations}
+    readers: dict[int, int] = {}
+    reader, seen = 0, set[int]()
+    for annotation in scan.annotations:
+        nodule = nodule_of[id(annotation)]
+        if nodule in seen and reader < READERS - 1:
+            reader, seen = reader + 1, set()
+        seen.add(nodule)
+        readers[id(annotation)] = reader
+    return readers
 
 
 def draw_masks(

@@ -116,6 +116,39 @@ def test_a_window_stays_inside_of_the_slice(tmp_path: Path) -> None:
         prepare_lidc(tmp_path / "dicom", tmp_path / "out", database=database, spacing=2)
 
 
+def test_a_crop_shows_every_nodule_that_was_outlined_in_it(tmp_path: Path) -> None:
+    """Two nodules, 40 columns apart, of two readers each, who are the first two and the last two.
+
+    The database lists annotations reader by reader. Who outlined both nodules, the second reader,
+    has both in one mask; the third, who outlined the right one only, has a mask of his own.
+    """
+    left, right = box(76, 116, 9), box(116, 116, 5)
+    outlines = [left, left, right, right]
+    scan = (1, "P-1", FIRST, [{Z[0]: one} for one in outlines])
+    database = write_database(tmp_path / "d", [scan])
+    ct(tmp_path / "dicom" / "a", ramp(), series=FIRST, z=Z[0])
+    both = prepare_lidc(tmp_path / "dicom", tmp_path / "both", database=database)
+    alone = prepare_lidc(tmp_path / "dicom", tmp_path / "one", database=database, neighbours=False)
+    assert both.ids == alone.ids and len(both) == 2
+    nodules = {key: np.zeros((128, 128), np.uint8) for key in ("left", "right", "nothing")}
+    nodules["left"][60:69, 60:69] = 1
+    nodules["right"][60:65, 100:105] = 1
+
+    def drawn(dataset: PackedDataset) -> list[str]:
+        """What each mask of the crop around the left nodule shows."""
+        found = []
+        for mask in pixels(dataset)[1]:
+            parts = [key for key in ("left", "right") if (mask & nodules[key]).any()]
+            expected = sum((nodules[key] for key in parts), nodules["nothing"])
+            assert_array_equal(mask, expected)
+            found.append(" and ".join(parts))
+        return found
+
+    assert drawn(alone) == ["left", "left", "", ""]
+    assert drawn(both) == ["left", "left and right", "right", ""]
+    assert_array_equal(pixels(both)[0], pixels(alone)[0])  # the images stay as they are
+
+
 def test_what_is_missing_is_listed_and_the_rest_is_done(prepare: Callable, root: Path) -> None:
     (root / "données/a b" / f"{FIRST}-2").unlink()
     for path in root.glob(f"two/{THIRD}*"):
