@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.datasets.cache.source import Record
+from probseg.datasets.cache.source import FaultyFiles, Record
 from probseg.datasets.formats.files import FileTree, in_file, printable
 from probseg.datasets.formats.images import Picture
 from probseg.datasets.formats.preprocessing import (
@@ -140,12 +140,12 @@ class AnnotatedFiles(ABC):
     def read(self, item: str) -> list[Record]:
         """Read one sample, or the annotated slices of a volume."""
         files, slots = self.files[item], self.slots(item)
-        image = self._image(files.images[0])
+        image, drawn = self._opened(files)
         pixels = _slices(image)
         native = pixels.shape[2:]
         masks = np.zeros((len(pixels), len(slots), *native), np.uint8)
-        for annotator, names in files.masks.items():
-            masks[:, slots.index(annotator)] = self._mask(names[0], image)
+        for annotator, mask in drawn.items():
+            masks[:, slots.index(annotator)] = mask
         ids = [item]
         if self.volumes:
             kept = np.flatnonzero(masks.any((1, 2, 3)))
@@ -159,6 +159,29 @@ class AnnotatedFiles(ABC):
             Record(name, self.group(item), image_, mask, present, spacing)
             for name, image_, mask in zip(ids, images, masks, strict=True)
         ]
+
+    def _opened(self, files: SampleFiles) -> tuple[Picture, dict[Any, NDArray[np.uint8]]]:
+        """Return the image of a sample, and its masks by their annotators.
+
+        Raises:
+            FaultyFiles: Some are damaged; all of those are named.
+        """
+        faults: list[str] = []
+        try:
+            image = self._image(files.images[0])
+        except DataError as error:
+            links = [file for file, *_ in files.masks.values() if file in self.tree.broken]
+            lost = [f"{printable(file)}: {self.tree.broken[file]}" for file in links]
+            raise FaultyFiles([str(error), *lost]) from error
+        masks = {}
+        for annotator, names in files.masks.items():
+            try:
+                masks[annotator] = self._mask(names[0], image)
+            except DataError as error:
+                faults.append(str(error))
+        if faults:
+            raise FaultyFiles(faults)
+        return image, masks
 
     def _scaled(self, images: NDArray[Any]) -> NDArray[Any]:
         if not (self.keeps_bytes and self.kind.eight_bit):

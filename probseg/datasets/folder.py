@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unicodedata import normalize
 
 import numpy as np
@@ -22,18 +22,30 @@ from probseg.datasets.annotated_files import AnnotatedFiles, SampleFiles
 from probseg.datasets.cache.dataset import PackedDataset
 from probseg.datasets.cache.packing import cache_folder, open_or_pack
 from probseg.datasets.cache.source import OnFault
-from probseg.datasets.formats.files import FileTree, printable
-from probseg.datasets.formats.images import SUFFIXES, Picture, read_picture, stem_and_suffix
+from probseg.datasets.formats.files import FileTree, in_file, printable
+from probseg.datasets.formats.images import (
+    PALETTES,
+    SUFFIXES,
+    Palette,
+    Picture,
+    read_picture,
+    stem_and_suffix,
+)
+from probseg.datasets.formats.matlab import count_annotations, read_matlab
 from probseg.datasets.formats.preprocessing import as_own_labels, check_size
 from probseg.datasets.roots import find_root, is_packed, list_contents, open_root
 from probseg.errors import DataError, MissingDataError, OptionError
+from probseg.options import check_choice
 
 _GROUPS = "groups.csv"
-_LAYOUT = "images/ID.png and masks/ID/ANNOTATOR.png (or .tif, .npy, .nii.gz)"
+_LAYOUT = "images/ID.png and masks/ID/ANNOTATOR.png (or .tif, .npy, .nii.gz, …)"
 _WANTED = f"a folder or zip file with {_LAYOUT}"
 
 # A zip file may have all of it in one folder.
 _FILE = re.compile(r"(?:[^/]+/)?(?:images|masks/(?P<id>[^/]+))/(?P<file>[^/]+)")
+_SEVERAL = re.compile(r"(?:[^/]+/)?masks/(?P<id>[^/]+)\.mat", re.IGNORECASE)  # annotators in a file
+_MEMBER = re.compile(r"(.*\.mat)#(\d+)", re.IGNORECASE | re.DOTALL)
+_FOLDER = re.compile(r"(?:[^/]+/)?masks/(?P<id>[^/]+)")
 _TABLE = re.compile(rf"(?:[^/]+/)?{re.escape(_GROUPS)}", re.IGNORECASE)
 _SYSTEM_FILES = re.compile(r"\.|(?:thumbs\.db|desktop\.ini)\Z", re.IGNORECASE)
 _MOST_COUNTED = 32  # classes: of more values, a mask may rather be a photograph
@@ -45,6 +57,8 @@ def folder(
     *,
     size: int | None = None,
     classes: int | None = None,
+    palette: Palette = "indices",
+    resample_masks: bool = False,
     cache: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     on_fault: OnFault = "refuse",
@@ -53,7 +67,9 @@ def folder(
     """Return your own images with all their annotations, packed at the first use.
 
     ``images/ID.png`` is the image of a sample and ``masks/ID/ANNOTATOR.png`` an annotator's mask of
-    it; either may be ``.png``, ``.tif``, ``.npy`` (H, W) or (H, W, C), or ``.nii.gz``. The
+    it; either may be ``.png``, ``.tif``, ``.pgm``, ``.gif``, ``.npy`` and ``.mat`` (H, W) or
+    (H, W, C), ``.nii.gz``, ``.nrrd`` or ``.mha``, and an image ``.jpg``, ``.ppm`` or ``.dcm``. A
+    file ``masks/ID.mat`` of BSDS500 has the boundaries that all of its annotators drew. The
     annotators are all the names in natural order, ``dataset.source_state["annotators"]``; an
     annotator without a mask of an image is not ``present`` there. A table ``groups.csv``, headed
     ``id,group``, gives the patient of each sample; without it each is a group of its own.
@@ -70,6 +86,10 @@ def folder(
         classes: Number of classes; masks have the values 0 to ``classes`` - 1, and of two classes
             255 may stand for 1. None counts them while packing: the values 0, 1, 2, … of all
             masks, as far as none is left out; 255 means two.
+        palette: ``"indices"`` if the indices of a mask with a palette are its classes (images with
+            a palette are refused then), ``"colours"`` to read the palette's colours or greys.
+        resample_masks: Whether volume files' masks that lie on other voxels than their image, by
+            their headers, are brought onto its voxels by nearest neighbour; refused otherwise.
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
         on_fault: ``"refuse"`` to raise at faulty files, ``"skip"`` to leave their samples out.
@@ -85,13 +105,26 @@ def folder(
     check_size(size)
     if classes is not None and not 2 <= classes <= 256:
         raise OptionError(f"classes must be 2 to 256, the background included, not {classes}")
+    check_choice("palette", palette, PALETTES)
+    reading = Reading(palette, resample_masks)
     path = find_root(root, "folder", _WANTED)
     if is_packed(path):
         return PackedDataset(path)
     tree = open_root(path, _may_enter, "folder", _WANTED)
-    source = FolderSource(tree, size=size, classes=classes)
-    target = cache_folder(cache, "folder", path, size, classes)
+    source = FolderSource(tree, size=size, classes=classes, reading=reading)
+    target = cache_folder(cache, "folder", path, size, classes, *reading.chosen())
     return open_or_pack(source, target, progress=progress, on_fault=on_fault, pack=pack)
+
+
+class Reading(NamedTuple):
+    """How files are read."""
+
+    palette: Palette = "indices"
+    resample_masks: bool = False
+
+    def chosen(self) -> tuple[Any, ...]:
+        """Return the options, or nothing if they are the usual ones."""
+        return () if self == Reading() else tuple(self)
 
 
 class FolderSource(AnnotatedFiles):
@@ -105,22 +138,37 @@ class FolderSource(AnnotatedFiles):
     name = "folder"
     keeps_bytes = True
 
-    def __init__(self, tree: FileTree, *, size: int | None, classes: int | None) -> None:
+    def __init__(
+        self,
+        tree: FileTree,
+        *,
+        size: int | None,
+        classes: int | None,
+        reading: Reading = Reading(),  # noqa: B008  # it cannot be changed
+    ) -> None:
         super().__init__(tree, size)
-        self._classes, self._groups = classes, _read_groups(tree)
+        self._classes, self._groups, self._reading = classes, _read_groups(tree), reading
         self.provenance = f"your own data: {printable(tree.root.name)}"
         self.state = {
             "layout": "folder",
             "size": size,
             "classes": classes if classes is not None else "counted",
             "annotators": self.annotators,
+            **({"reading": reading.chosen()} if reading.chosen() else {}),
             **tree.state,
         }
 
     def collect(self, samples: defaultdict[str, SampleFiles]) -> None:
         """Collect the images and masks."""
         for path in self.tree.names():
-            match = _FILE.fullmatch(normalize("NFC", path))  # some systems decompose accents
+            name = normalize("NFC", path)  # some systems decompose accents
+            if match := _SEVERAL.fullmatch(name):
+                self._add_several(samples[printable(match["id"])], path)
+                continue
+            if path in self.tree.broken and (match := _FOLDER.fullmatch(name)):
+                samples[printable(match["id"])].unclear.append(path)
+                continue
+            match = _FILE.fullmatch(name)
             if match and not _SYSTEM_FILES.match(match["file"]):
                 stem, suffix = stem_and_suffix(printable(match["file"]))
                 files = samples[printable(match["id"] or stem)]
@@ -131,8 +179,16 @@ class FolderSource(AnnotatedFiles):
         if not any(files.images for files in samples.values()):
             unclear = [file for files in samples.values() for file in files.unclear]
             contents = f"it holds: {list_contents(self.tree.root)}"
-            what = _unclear(unclear[0]) if unclear else contents
+            what = self._unclear(unclear[0]) if unclear else contents
             raise MissingDataError(f"{self.tree.root} holds no {_LAYOUT}; {what}")
+
+    def _add_several(self, files: SampleFiles, path: str) -> None:
+        """Add the annotators in a file of BSDS500, as ``path#1``, ``path#2`` and so on."""
+        count = 1  # reading it says what is wrong
+        with suppress(DataError):
+            count = count_annotations(self.tree.read(path, _LARGEST)) or 1
+        for number in range(1, count + 1):
+            files.add(f"{path}#{number}", str(number))
 
     @cached_property
     def classes(self) -> int:  # type: ignore[override]  # a constant of other layouts
@@ -156,7 +212,12 @@ class FolderSource(AnnotatedFiles):
 
     def open(self, file: str, image: Picture | None = None) -> Picture:
         """Read an image, or the mask of one."""
-        return read_picture(self.tree.read(file, _LARGEST), stem_and_suffix(file)[1], image)
+        if match := _MEMBER.fullmatch(file):
+            masks = np.atleast_3d(read_matlab(self.tree.read(match[1], _LARGEST)))
+            return Picture(masks[int(match[2]) - 1][None], np.full(2, np.nan))
+        data, suffix = self.tree.read(file, _LARGEST), stem_and_suffix(file)[1]
+        palette, resample = self._reading
+        return read_picture(data, suffix, image, palette=palette, resample=resample)
 
     def labels(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the classes of a mask."""
@@ -170,7 +231,7 @@ class FolderSource(AnnotatedFiles):
         """Return what a sample lacks, or nothing."""
         files = self.files[name]
         if files.unclear:
-            return _unclear(files.unclear[0])
+            return "; ".join(map(self._unclear, files.unclear))
         if not files.images:
             return f"has no image images/{name}.png"
         if not files.masks:
@@ -179,9 +240,9 @@ class FolderSource(AnnotatedFiles):
             return f"has no group in {_GROUPS}, where an id is an image's name without its suffix"
         return ""
 
-
-def _unclear(file: str) -> str:
-    return f"{printable(file)} is none of {', '.join(SUFFIXES)}; convert it to one of them"
+    def _unclear(self, file: str) -> str:
+        kinds = f"is none of {', '.join(SUFFIXES)}; convert it to one of them"
+        return f"{printable(file)} {self.tree.broken.get(file, kinds)}"
 
 
 def _may_enter(folder: str) -> bool:
@@ -200,7 +261,9 @@ def _read_groups(tree: FileTree) -> dict[str, str]:
         raise DataError(f"{tree.root}: {files[0]} occurs twice, also as {files[1]}")
     if not files:
         return {}
-    return _parse_groups(tree.read(files[0], _LARGEST_TABLE), f"{tree.root}/{files[0]}")
+    with in_file(f"{tree.root}/{files[0]}"):
+        data = tree.read(files[0], _LARGEST_TABLE)
+    return _parse_groups(data, f"{tree.root}/{files[0]}")
 
 
 def read_groups(file: str | os.PathLike[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import os
 import re
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from numpy.typing import NDArray
 from probseg.datasets.formats.files import Folder, in_file
 from probseg.datasets.formats.images import (
     SUFFIXES,
+    VOLUMES,
     Picture,
     read_array,
     read_picture,
     stem_and_suffix,
 )
+from probseg.datasets.formats.matlab import read_matlab
 from probseg.datasets.formats.preprocessing import as_own_labels
 from probseg.datasets.roots import list_contents
 from probseg.datasets.splits import natural
@@ -35,9 +38,9 @@ _SAMPLES = re.compile(r"samples?(-\d+)?")  # the names of those, without their s
 class MaskFolders:
     """The masks of images: ``root/ID/*.png``, or ``root/masks/ID/*.png``.
 
-    A file is .png, .tif, .npy, .npz or .nii.gz and holds one mask (H, W), or several of one image:
-    (N, H, W) in .npy or as the only array of .npz, the slices of .nii.gz. In a folder that
-    ``probseg predict`` wrote, only the samples are masks.
+    A file is of any kind that ``folder`` reads, or .npz, and holds one mask (H, W), or several of
+    one image: (N, H, W) in .npy or .mat or as the only array of .npz, the slices of .nii.gz. In a
+    folder that ``probseg predict`` wrote, only the samples are masks.
 
     Args:
         root: The folder.
@@ -83,12 +86,12 @@ class MaskFolders:
     def _read_file(self, file: str) -> NDArray[np.uint8]:
         with in_file(str(self.root / file)):
             data, suffix = self._tree.read(file, _LARGEST), _split(file)[1]
-            if suffix in (".npy", ".npz"):
-                array = read_array(data if suffix == ".npy" else _only_member(data))
+            if suffix in _ARRAYS:
+                array = _ARRAYS[suffix](data)
                 return as_own_labels(_stack(array), self.classes)
-            nifti = suffix.startswith(".nii")
-            pixels = read_picture(data, suffix, None if nifti else _A_PICTURE).pixels
-            if len(pixels) > 1 and not nifti:
+            volume = suffix in VOLUMES
+            pixels = read_picture(data, suffix, None if volume else _A_PICTURE).pixels
+            if len(pixels) > 1 and not volume:
                 raise DataError(f"has {len(pixels)} channels; a mask has one")
             return as_own_labels(pixels, self.classes)
 
@@ -128,3 +131,10 @@ def _stack(array: NDArray[Any]) -> NDArray[Any]:
     if array.ndim not in (2, 3) or not array.size:
         raise DataError(f"has the shape {array.shape}, not (H, W) or (N, H, W)")
     return array if array.ndim == 3 else array[None]
+
+
+_ARRAYS: dict[str, Callable[[bytes], NDArray[Any]]] = {
+    ".npy": read_array,
+    ".npz": lambda data: read_array(_only_member(data)),
+    ".mat": read_matlab,
+}

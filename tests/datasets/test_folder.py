@@ -29,7 +29,7 @@ def encode(pixels: np.ndarray, suffix: str) -> bytes:
     elif suffix == ".nii.gz":  # voxels are (column, row) here
         file.write(nibabel.Nifti1Image(np.swapaxes(pixels, 0, 1), ITK).to_bytes())
     else:
-        kind = {".png": "PNG", ".tif": "TIFF"}[suffix]
+        kind = {".png": "PNG", ".tif": "TIFF", ".jpg": "JPEG"}[suffix]
         Image.fromarray(pixels).save(file, kind)
     return file.getvalue()
 
@@ -148,7 +148,7 @@ def test_sixteen_bits_are_stretched(suffix: str, tmp_path: Path) -> None:
 def test_an_image_with_a_palette_is_refused(tmp_path: Path) -> None:
     write(tmp_path)
     Image.fromarray(grey(9, 7)).convert("P").save(tmp_path / "images/scan 0é.png")
-    with pytest.raises(DataError, match=r"scan 0é\.png: is a picture with a palette; save it"):
+    with pytest.raises(DataError, match=r"scan 0é\.png: is a picture with a palette; pass pal"):
         load(tmp_path)
 
 
@@ -207,8 +207,8 @@ def test_values_that_are_no_classes_are_not_counted(
 def test_images_of_another_kind_are_named_with_the_remedy(tmp_path: Path) -> None:
     write(tmp_path)
     for file in (tmp_path / "images").iterdir():
-        file.rename(file.with_suffix(".jpg"))
-    with pytest.raises(MissingDataError, match=r"scan 0é.jpg is none of .*; convert it to one"):
+        file.rename(file.with_suffix(".webp"))
+    with pytest.raises(MissingDataError, match=r"scan 0é.webp is none of .*; convert it to one"):
         load(tmp_path)
 
 
@@ -253,6 +253,15 @@ def bare_claim(path: Path) -> None:
         np.lib.format.write_array_header_1_0(file, header)
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+def dangling(path: Path, target: Path = Path("/not/mounted")) -> None:
+    """A link of git-annex, DataLad or DVC, or one to a disk that is not mounted."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    path.symlink_to(target)
+
+
 def other_checksum(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[data.index(b"IEND") - 5] ^= 1  # the last byte of the pixels' checksum
@@ -287,7 +296,13 @@ FAULTS: dict[str, tuple[str, Any, str]] = {
     "something else": (MASK, lambda path: path.write_bytes(b"PK\x03\x04"), "not a complete PNG"),
     "no image": (IMAGE, Path.unlink, "has no image"),
     "no masks": (MASK, lambda path: shutil.rmtree(path.parent), "has no annotation"),
-    "another kind": (MASK, lambda path: path.rename(path.with_suffix(".jpg")), "none of .nii.gz"),
+    "another kind": (MASK, lambda path: path.rename(path.with_suffix(".webp")), "none of .nii.gz"),
+    "JPEG": (MASK, instead(".jpg", 255 * drawn(9, 7)), "is a JPEG, which changes a mask's values"),
+    "link to nowhere": (MASK, dangling, "is a link to /not/mounted, which cannot be reached"),
+    "image linked to nowhere": (IMAGE, dangling, "is a link to /not/mounted, which cannot be"),
+    "folder linked to nowhere": (MASK, lambda path: dangling(path.parent), "is a link to /not/m"),
+    "link to itself": (MASK, lambda path: dangling(path, path), "which cannot be reached"),
+    "pointer of LFS": (MASK, lambda path: path.write_bytes(POINTER), "git lfs pull"),
     "other size": (MASK, instead(".png", drawn(7, 9)), "is 7x9, its image 9x7"),
     "grey mask": (MASK, instead(".png", 128 * drawn(9, 7)), "values 128"),
     "nearly one": (MASK, instead(".npy", drawn(9, 7) * 0.99999), "values 0.99999"),
@@ -320,7 +335,7 @@ def test_a_faulty_sample_is_refused_or_left_out(fault: str, tmp_path: Path) -> N
     assert "scan 1é" in str(caught.value) and why in str(caught.value)
     rest = load(tmp_path, on_fault="skip")
     assert rest.ids == ["scan 0é", "scan 2é"]
-    assert [why in line for line in rest.skipped] == [True]
+    assert rest.skipped and all(why in line for line in rest.skipped)
     for index, other in enumerate((0, 2)):
         assert_array_equal(rest[index].image, whole[other].image)
         assert_array_equal(rest[index].masks, whole[other].masks)
@@ -342,6 +357,23 @@ def test_an_id_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     put(tmp_path / "images/scan 1é.tif", grey(9, 7))
     with pytest.raises(DataError, match="occurs twice"):
         load(tmp_path, on_fault="skip")
+
+
+def test_every_faulty_file_of_every_sample_is_named(tmp_path: Path) -> None:
+    write(tmp_path)
+    for name in ("masks/scan 0é/Ann.png", "masks/scan 0é/Bob.png", "masks/scan 2é/Ann.png"):
+        dangling(tmp_path / name)
+    dangling(tmp_path / "images/scan 2é.png")
+    with pytest.raises(DataError) as caught:
+        load(tmp_path)
+    assert str(caught.value).count("cannot be reached") == 4
+
+
+def test_a_table_of_groups_that_cannot_be_reached_is_not_left_out(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "groups.csv").symlink_to("/not/mounted/groups.csv")
+    with pytest.raises(DataError, match=r"groups\.csv: is a link to /not/mounted/groups\.csv"):
+        load(tmp_path)
 
 
 def test_accents_taken_apart_are_the_same_letters(tmp_path: Path) -> None:

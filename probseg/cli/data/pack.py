@@ -42,7 +42,7 @@ def add_arguments(parser: Parser) -> None:
     add(
         "--one-nodule",
         action="store_true",
-        help="a crop's masks show the nodule in its middle only",
+        help="masks of the middle nodule only",
     )
     add("--window", metavar="lung|crop|LOW,HIGH", help="of the CT, in HU (default: lung)")
     add_sections(parser, ("data",))

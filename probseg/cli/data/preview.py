@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         figure.savefig(temporary, dpi=_DOTS_PER_INCH, facecolor="white", format="png")
     print_line(f"{len(indices)} of {len(dataset):,} images are in {out}")
     if skipped := getattr(dataset, "skipped", ()):
-        print_line(f"{len(skipped):,} were left out; probseg data check says why", "yellow")
+        print_line(f"{len(skipped):,} faults; probseg data check tells what was left out", "yellow")
     return 0
 
 

@@ -40,7 +40,7 @@ class PackedDataset:
         ids: Unique names of the samples.
         present: (N, A) bool, who annotated which image; other masks are empty.
         spacing: (N, 2) float32, mm between rows and between columns; NaN where unknown.
-        skipped: Name and reason of each sample that could not be read and was left out.
+        skipped: Name and reason of each file that could not be read, whose sample was left out.
         source_state: What the cache was packed from, in which state (path, size, time of change)
             and with which options.
 

@@ -31,6 +31,7 @@ from probseg.datasets.cache.dataset import (
 from probseg.datasets.cache.source import (
     ON_FAULT,
     Faults,
+    FaultyFiles,
     OnFault,
     Record,
     Source,
@@ -140,7 +141,9 @@ def pack_source(
         faults.add([], last=True)
         if not ids:
             reasons = f"\n  {shorten(faults.lines)}" if faults.lines else ""
-            raise DataError(f"there are no samples to pack in {faults.origin}{reasons}")
+            raise FaultyFiles(
+                faults.lines, f"there are no samples to pack in {faults.origin}{reasons}"
+            )
         meta = {
             "schema": SCHEMA,
             "name": source.name,
@@ -267,7 +270,7 @@ def _read_chunk(source: Source, chunk: Sequence[Any]) -> _Block:
         try:
             samples = source.read(item)
         except DataError as error:
-            faults.append(str(error))
+            faults += error.lines if isinstance(error, FaultyFiles) else [str(error)]
             continue
         unseen = [one for one in samples if one.present is not None and not one.present.any()]
         faults += [f"{one.id}: nobody annotated it" for one in unseen]

@@ -67,6 +67,14 @@ def chunked(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
+class FaultyFiles(DataError):
+    """Several files that cannot be read, each a line."""
+
+    def __init__(self, lines: Sequence[str], message: str = "") -> None:
+        super().__init__(message or "\n".join(lines))
+        self.lines = list(lines)
+
+
 class Faults:
     """Names and reasons, ``lines``, of the samples that are left out, if that is allowed."""
 
@@ -79,12 +87,13 @@ class Faults:
         """Add faults; under ``"refuse"``, ten of them or the last call end the reading.
 
         Raises:
-            DataError: There are faults and they are not allowed; the first ten are named.
+            FaultyFiles: There are faults and they are not allowed; the first ten are named.
         """
         self.lines += map(printable, lines)
         if self._on_fault == "refuse" and len(self.lines) >= (1 if last else MOST_LISTED):
-            raise DataError(
+            raise FaultyFiles(
+                self.lines,
                 f"{self.origin} cannot be read:\n  {shorten(self.lines)}\n"
                 "correct it or download it again, or leave these samples out with "
-                'on_fault="skip"; nothing was packed'
+                'on_fault="skip"; nothing was packed',
             )

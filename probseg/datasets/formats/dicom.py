@@ -1,11 +1,12 @@
-"""Single CT slices in DICOM files, in Hounsfield units, read exactly or refused."""
+"""Single pictures in DICOM files, of CT in Hounsfield units, read exactly or refused."""
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Container
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,30 @@ def read_hounsfield(path: Path) -> NDArray[np.float32]:
     return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
 
 
+def read_slice(data: bytes) -> tuple[NDArray[np.float32], tuple[float, float]]:
+    """Decode one greyscale picture of any modality, and the mm between its rows and columns.
+
+    Its values are stored value · slope + intercept where it has those, with white as the largest.
+
+    Raises:
+        DataError: The bytes are not a complete DICOM file of one greyscale picture.
+        MissingDependencyError: pydicom is not installed.
+    """
+    dataset = _parse(io.BytesIO(data), pixels=True)
+    kind = str(dataset.get("PhotometricInterpretation", ""))
+    if kind not in ("MONOCHROME1", "MONOCHROME2"):
+        raise DataError(f"is a DICOM file in {kind or 'unknown colours'}; save it as .png")
+    stored = _pixels(dataset)
+    if stored.shape != (size := _size(dataset)):
+        raise DataError(f"has pixels of shape {stored.shape}, not one picture of {size}")
+    given = [name for name in ("RescaleSlope", "RescaleIntercept") if name in dataset]
+    slope, intercept = (_numbers(dataset, n, 1)[0] for n in given) if len(given) == 2 else (1, 0)
+    values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    spacing = _numbers(dataset, "PixelSpacing", 2) if "PixelSpacing" in dataset else (np.nan,) * 2
+    upright = -values if kind == "MONOCHROME1" else values  # in which 0 is white
+    return upright, (float(spacing[0]), float(spacing[1]))
+
+
 def _is_dicom(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
@@ -97,7 +122,7 @@ def _is_dicom(path: Path) -> bool:
     return dicom
 
 
-def _parse(path: Path, *, pixels: bool) -> Dataset:
+def _parse(path: Path | BinaryIO, *, pixels: bool) -> Dataset:
     pydicom = require("pydicom", extra="data", for_="reading DICOM files")
     try:
         with warnings.catch_warnings():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import lzma
 import os
+import stat
 import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,7 @@ class FileTree(Protocol):
 
     root: Path
     state: dict[str, Any]  # changes whenever a file does; JSON-able
+    broken: Mapping[str, str]  # links that lead nowhere, and what reading one says
 
     def names(self) -> list[str]:
         """Return the names of all files."""
@@ -41,18 +43,23 @@ class Folder:
     Args:
         root: The folder.
         enter: Whether to look into a folder of this relative name; it bounds the depth. A link to
-            a folder that contains the link is never followed.
+            a folder that contains the link is never followed. A link that leads nowhere is a file
+            that cannot be read.
     """
 
     def __init__(self, root: Path, enter: Callable[[str], bool]) -> None:
         self.root = root
         self._names: list[str] = []
+        broken: dict[str, str] = {}
         states = hashlib.blake2b(digest_size=16)
         for name, state in sorted(_walk(os.path.realpath(root), "", enter, ())):
             self._names.append(name)
+            if stat.S_ISLNK(state.st_mode):
+                broken[name] = _told(os.path.join(root, name))
             states.update(
                 f"{name} {state.st_size} {state.st_mtime_ns}\n".encode("utf-8", "replace")
             )
+        self.broken: Mapping[str, str] = broken
         self.state = {
             "path": printable(str(root)),
             "files": len(self._names),
@@ -76,6 +83,8 @@ class Folder:
             with open(self.root / name, "rb") as file:
                 data = file.read(limit + 1)
         except OSError as error:
+            if name in self.broken:
+                raise DataError(self.broken[name]) from error
             raise DataError(f"cannot be read ({error.strerror})") from error
         return _check_limit(data, limit)
 
@@ -90,6 +99,7 @@ class Archive:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.state = file_state(root)
+        self.broken: Mapping[str, str] = {}
 
     def names(self) -> list[str]:
         """Return the names of all members.
@@ -216,6 +226,13 @@ def file_state(path: Path) -> dict[str, Any]:
     return {"path": printable(str(path)), "size": size, "changed": changed}
 
 
+def _told(link: str) -> str:
+    return (
+        f"is a link to {printable(os.readlink(link))}, which cannot be reached: mount its disk, or "
+        "fetch the file (git annex get, datalad get, dvc pull)"
+    )
+
+
 def _walk(
     folder: str, prefix: str, enter: Callable[[str], bool], above: tuple[str, ...]
 ) -> Iterator[tuple[str, os.stat_result]]:
@@ -224,9 +241,9 @@ def _walk(
         with os.scandir(folder) as entries:
             for entry in entries:
                 name, target = f"{prefix}{entry.name}", entry.path
-                if entry.is_symlink() and not os.path.exists(target):
-                    continue  # a broken link, or one to itself
-                if entry.is_file():
+                if entry.is_symlink() and not os.path.exists(target):  # or one to itself
+                    yield name, entry.stat(follow_symlinks=False)
+                elif entry.is_file():
                     yield name, entry.stat()
                 elif entry.is_dir() and enter(name):
                     if not entry.is_symlink():

@@ -1,31 +1,47 @@
-"""Images in PNG, TIFF, NumPy and NIfTI files, read exactly or refused."""
+"""Images and masks in files of many kinds, read exactly or refused."""
 
 from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 import zlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from probseg.datasets.formats.dicom import read_slice
+from probseg.datasets.formats.itk import read_itk
+from probseg.datasets.formats.matlab import read_matlab
 from probseg.datasets.formats.nifti import Reorientation, read_nifti
 from probseg.errors import DataError
 
-SUFFIXES = (".nii.gz", ".nii", ".npy", ".png", ".tiff", ".tif")
-_PICTURES = {".png": "PNG", ".tiff": "TIFF", ".tif": "TIFF"}
+VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha")  # whose headers tell where they lie
+_LOCATED = "NIfTI, NRRD or MHA"
+_JPEG = (".jpg", ".jpeg")
+_PICTURES = {
+    **{".png": "PNG", ".tiff": "TIFF", ".tif": "TIFF", ".gif": "GIF"},
+    **{".pgm": "PPM", ".ppm": "PPM", ".pbm": "PPM", ".jpg": "JPEG", ".jpeg": "JPEG"},
+}
+SUFFIXES = (*VOLUMES, ".npy", ".mat", ".dcm", *_PICTURES)
+Palette = Literal["indices", "colours"]
+PALETTES = ("indices", "colours")
 _LARGEST = 1 << 26  # pixels
 _CHANNELS = 16  # more are a volume's slices
 _COLOURS = {  # by mode
     **dict.fromkeys(("1", "L", "I", "I;16"), "greyscale"),
     **{"LA": "greyscale with alpha", "P": "palette", "RGB": "colour", "RGBA": "colour with alpha"},
 }
+_WHITE = 65535  # of 16 bits
 _BITS = 258  # TIFF's tag BitsPerSample
+_ORIENTATION = 274  # the tag of EXIF and TIFF
+_PNM_HEADER = re.compile(rb"P[2356](?:(?:\s|#[^\n]*\n)+(\d+)){3}")  # width, height, white
+_POINTERS = (b"version https://git-lfs", b"/annex/objects/")  # in place of a file's content
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"  # the first bytes of a PNG
 
 
@@ -34,7 +50,7 @@ class Picture(NamedTuple):
 
     pixels: NDArray[Any]  # (C, H, W); of a volume (slices, C, H, W)
     spacing: NDArray[np.floating[Any]]  # (2,) mm between rows and columns, NaN where unknown
-    reorientation: Reorientation | None = None  # how NIfTI voxels became this picture
+    reorientation: Reorientation | None = None  # how a volume's voxels became this picture
 
 
 def stem_and_suffix(file: str) -> tuple[str, str]:
@@ -47,31 +63,66 @@ def stem_and_suffix(file: str) -> tuple[str, str]:
     return file[: len(file) - len(suffix)], suffix
 
 
-def read_picture(data: bytes, suffix: str, image: Picture | None = None) -> Picture:
+def read_picture(
+    data: bytes,
+    suffix: str,
+    image: Picture | None = None,
+    *,
+    palette: Palette = "indices",
+    resample: bool = False,
+) -> Picture:
     """Decode one picture.
 
     Args:
         data: The file's bytes.
         suffix: One of ``SUFFIXES``.
         image: The image that the picture is a mask of: NIfTI voxels are turned as its voxels were.
+        palette: What a picture with a palette is: the palette's indices, which are the classes of
+            a mask and no image, or its colours.
+        resample: Of an image, whether its masks may lie on other voxels (:class:`Reorientation`).
 
     Raises:
         DataError: The bytes are not a complete picture of that kind, or cannot be read exactly.
     """
     if not data:
         raise DataError("is empty")
-    if suffix.startswith(".nii"):
-        return _nifti(data, image)
+    if any(map(data[:200].lstrip().startswith, _POINTERS)):
+        raise DataError(
+            "is a pointer to the file, not the file; get it with git lfs pull, or git annex get"
+        )
+    if suffix in VOLUMES:
+        return _volume(data, suffix, image, resample)
     if image and image.reorientation:
-        raise DataError("is no NIfTI file, but its image is, so their orientation is unknown")
-    if suffix == ".npy":
-        pixels = read_array(data)
-    else:
-        check = partial(_check_mode, data=data, mask=image is not None)
-        pixels = _decode(data, _PICTURES[suffix], check)
+        raise DataError(
+            f"is no {_LOCATED} file, but its image is one, so their orientation is unknown"
+        )
+    pixels, spacing = _stored(data, suffix, image is not None, palette)
     if pixels.ndim not in (2, 3) or not pixels.size:
         raise DataError(f"has the shape {pixels.shape}, not (H, W) or (H, W, C)")
-    return Picture(_check_channels(np.atleast_3d(pixels).transpose(2, 0, 1)), np.full(2, np.nan))
+    return Picture(_check_channels(np.atleast_3d(pixels).transpose(2, 0, 1)), np.array(spacing))
+
+
+def _stored(
+    data: bytes, suffix: str, mask: bool, palette: Palette
+) -> tuple[NDArray[Any], tuple[float, float]]:
+    """Return pixels (H, W) or (H, W, C), and the mm between rows and columns."""
+    unknown = (np.nan, np.nan)
+    if suffix == ".npy":
+        return read_array(data), unknown
+    if suffix == ".mat":
+        return read_matlab(data), unknown
+    if suffix == ".dcm":
+        if mask:
+            raise DataError("is a DICOM file, which is read as an image only; save masks as .png")
+        return read_slice(data)
+    if mask and suffix in _JPEG:
+        raise DataError(
+            "is a JPEG, which changes a mask's values at every outline; save it as .png, from the "
+            "original and not from this file"
+        )
+    check = partial(_check_mode, data=data, mask=mask, palette=palette)
+    pixels = _decode(data, _PICTURES[suffix], check, palette)
+    return _unscaled(pixels, data) if mask and data[:1] == b"P" else pixels, unknown
 
 
 def picture_size(data: bytes) -> tuple[int, int]:
@@ -121,11 +172,16 @@ def as_binary(mask: NDArray[Any], top: int = 255) -> NDArray[np.uint8]:
     return binary
 
 
-def _nifti(data: bytes, image: Picture | None) -> Picture:
+def _volume(data: bytes, suffix: str, image: Picture | None, resample: bool) -> Picture:
     if image and not image.reorientation:
-        raise DataError("is a NIfTI file, but its image is not, so their orientation is unknown")
-    volume = read_nifti(data, flat=True)
-    reorient = (image and image.reorientation) or Reorientation(volume, axis=2)
+        raise DataError(
+            f"is a {suffix} file, but its image is no {_LOCATED} file, so their orientation is "
+            "unknown"
+        )
+    nifti = suffix.startswith(".nii")
+    volume = read_nifti(data, flat=True) if nifti else read_itk(data, suffix, flat=True)
+    reorient = image and image.reorientation
+    reorient = reorient or Reorientation(volume, axis=2, resample=resample)
     return Picture(_check_channels(reorient(volume)[0]), reorient.spacing, reorient)
 
 
@@ -163,12 +219,19 @@ def read_array(data: bytes) -> NDArray[Any]:
         raise DataError("is not a complete NumPy file") from error
 
 
-def _decode(data: bytes, kind: str, check: Callable[[Image.Image], None]) -> NDArray[Any]:
+def _decode(
+    data: bytes,
+    kind: str,
+    check: Callable[[Image.Image], None],
+    palette: Palette = "indices",
+) -> NDArray[Any]:
     try:
         if kind == "PNG":
             _verify_checksums(data)
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             check(image)  # before anything is decompressed
+            if image.mode == "P" and palette == "colours":
+                return _colours(image)
             return np.asarray(image)
     except DataError:
         raise
@@ -178,7 +241,23 @@ def _decode(data: bytes, kind: str, check: Callable[[Image.Image], None]) -> NDA
         raise DataError(f"is not a complete {kind} file") from error
 
 
-def _check_mode(image: Image.Image, data: bytes, mask: bool) -> None:
+def _colours(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the colours of a picture with a palette, (H, W) if all of them are grey."""
+    colours = np.asarray(image.convert("RGB"))
+    grey = (colours == colours[..., :1]).all()
+    return colours[..., 0] if grey else colours
+
+
+def _unscaled(pixels: NDArray[Any], data: bytes) -> NDArray[Any]:
+    """Return the numbers in a PGM file, whose largest Pillow has made 255 or 65535."""
+    header = _PNM_HEADER.match(data)
+    if not header or pixels.dtype == np.bool_:
+        return pixels
+    white = int(header[1])
+    return np.rint(pixels * (white / (255 if white <= 255 else _WHITE))).astype(np.int32)
+
+
+def _check_mode(image: Image.Image, data: bytes, mask: bool, palette: Palette) -> None:
     """Refuse pixels that Pillow would not return as they are stored."""
     if image.width * image.height > _LARGEST:
         raise DataError(f"claims {image.height}x{image.width} pixels, more than {_LARGEST}")
@@ -189,16 +268,28 @@ def _check_mode(image: Image.Image, data: bytes, mask: bool) -> None:
         raise DataError(f"is RGB of {bits} bits a channel; save it as .npy, (H, W, 3)")
     if image.mode == "L" and bits < 8:  # which Pillow would stretch to 0 … 255
         raise DataError(f"is {bits}-bit greyscale; save it as 8-bit")
-    if image.mode == "P" and not mask:  # its numbers are no brightness
-        raise DataError("is a picture with a palette; save it as grey or RGB")
+    if image.mode == "P" and palette == "indices" and not mask:  # its numbers are no brightness
+        raise DataError(
+            'is a picture with a palette; pass palette="colours" to read its colours, or save it '
+            "as grey or RGB"
+        )
     if image.mode not in ("1", "L", "I;16", "I;16B", "I", "F", "P", "RGB"):
         raise DataError(f"is a picture of mode {image.mode!r}; save it as grey or RGB")
+    turned = image.format in ("JPEG", "PNG") and image.getexif().get(_ORIENTATION, 1)
+    if turned and turned != 1:
+        raise DataError(
+            f"is stored turned (EXIF orientation {turned}), so programs show it in different ways; "
+            "save it upright"
+        )
 
 
 def _bits(image: Image.Image, data: bytes) -> int:
     if image.format == "PNG":
         return data[24]  # of the header, which is always the first chunk
-    return max(image.tag_v2.get(_BITS, (1,)))  # type: ignore[attr-defined,no-any-return]
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(_BITS, (1,)))  # type: ignore[attr-defined,no-any-return]
+    header = _PNM_HEADER.match(data) if image.format == "PPM" else None
+    return int(header[1]).bit_length() if header and int(header[1]) > 255 else 8
 
 
 def _verify_checksums(data: bytes) -> None:

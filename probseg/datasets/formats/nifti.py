@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -15,8 +16,9 @@ from probseg.utils.imports import require
 
 _HEADER = 540  # bytes of the longer of the two headers, NIfTI-2's
 _CHUNK, _MORE = 1 << 20, 1 << 22  # bytes: read at once, allowed behind the voxels
-_LARGEST = 1 << 29  # bytes of a file, unpacked: 256 slices of 512x512 in double precision
+LARGEST = 1 << 29  # bytes of a file, unpacked: 256 slices of 512x512 in double precision
 _LPI = np.array([[0, -1], [1, -1], [2, -1]])  # axes to the left, posterior and inferior
+_MOST_APART = 0.5  # voxels, between an image and its mask
 _MILLIMETRES = {1: 1e3, 3: 1e-3}  # metre and micrometre; mm is assumed for other units
 
 
@@ -55,7 +57,7 @@ def read_nifti(data: bytes, *, flat: bool) -> Volume:
         raise DataError(f"is not a complete NIfTI file ({error})") from error
     if voxels.dtype.kind not in "buif":
         raise DataError(f"has voxels of type {voxels.dtype}, not real numbers")
-    return Volume(_four_axes(voxels, flat), _affine(image.header, affine), _zooms(image.header))
+    return Volume(four_axes(voxels, flat), _affine(image.header, affine), _zooms(image.header))
 
 
 class Reorientation:
@@ -69,15 +71,20 @@ class Reorientation:
     instead) has its first picture axis as rows and its second as columns. If the header of an image
     or of its mask has no orientation, the mask's voxels are ordered as the image's.
 
+    A mask has to lie where its image does: if both headers say where, and that differs by more than
+    half a voxel anywhere in the image, the mask is refused, or resampled if that is asked for.
+
     Args:
         image: The image that the masks belong to.
         axis: Its voxel axis that counts the slices.
+        resample: Whether masks on another grid are brought onto the image's, by nearest neighbour.
 
     Attributes:
         spacing: (2,) mm between rows and between columns, NaN where unknown.
     """
 
-    def __init__(self, image: Volume, axis: int) -> None:
+    def __init__(self, image: Volume, axis: int, *, resample: bool = False) -> None:
+        self._image, self._resample = image._replace(voxels=image.voxels[:, :, :, :0]), resample
         self._own = _orientation(image.affine)
         self._unknown = unknown = _is_unoriented(image)
         self._target = self._own.copy() if unknown else _LPI.copy()
@@ -89,10 +96,17 @@ class Reorientation:
         self.spacing = zooms[[self._rows, self._columns]]
 
     def __call__(self, volume: Volume) -> NDArray[Any]:
-        """Return the pictures (slices, C, H, W) of the image or of one of its masks."""
+        """Return the pictures (slices, C, H, W) of the image or of one of its masks.
+
+        Raises:
+            DataError: The mask lies elsewhere.
+        """
         library = _nibabel().orientations
+        if self._resample and _are_located(self._image, volume):
+            volume = resampled(volume, self._image)
         as_image = self._unknown or _is_unoriented(volume)
         own = self._own if as_image else _orientation(volume.affine)
+        _check_place(self._image, volume, library.ornt_transform(own, self._own))
         turned = library.apply_orientation(volume.voxels, library.ornt_transform(own, self._target))
         return np.transpose(turned, (self._slices, 3, self._rows, self._columns))
 
@@ -103,6 +117,76 @@ class Reorientation:
         own = library.ornt_transform(self._target, self._own)
         voxels: NDArray[Any] = library.apply_orientation(np.transpose(pictures, axes), own)
         return voxels
+
+
+def resampled(mask: Volume, image: Volume) -> Volume:
+    """Return a mask on the voxels of an image, by nearest neighbour; 0 beyond the mask.
+
+    Raises:
+        DataError: Nothing of it lies in the image.
+    """
+    from scipy.ndimage import affine_transform
+
+    to_mask = np.linalg.inv(_solid(mask)) @ _solid(image)
+    shape = (*image.voxels.shape[:3], mask.voxels.shape[3])
+    matrix = np.eye(4)
+    matrix[:3, :3], offset = to_mask[:3, :3], (*to_mask[:3, 3], 0)
+    options = {"order": 0, "mode": "grid-constant", "output_shape": shape}
+    voxels: NDArray[Any] = affine_transform(mask.voxels, matrix, offset, **options)
+    if mask.voxels.any() and not voxels.any():
+        raise DataError("marks nothing inside of its image: by their headers they lie elsewhere")
+    return Volume(voxels, image.affine, image.zooms)
+
+
+def _check_place(image: Volume, mask: Volume, turn: NDArray[np.intp]) -> None:
+    """Check that the voxels of a mask, turned as its image's, lie where those of the image do.
+
+    Raises:
+        DataError: By their headers they do not.
+    """
+    if not _are_located(image, mask):
+        return
+    inverse = _nibabel().orientations.inv_ornt_aff(turn, mask.voxels.shape[:3])
+    ends = [(0, extent - 1) for extent in image.voxels.shape[:3]]
+    corners = np.array([(*corner, 1.0) for corner in itertools.product(*ends)]).T
+    places = _solid(image) @ corners, _solid(mask) @ inverse @ corners
+    apart = np.abs((np.linalg.inv(_solid(image)) @ (places[1] - places[0]))[:3]).max()
+    if apart <= _MOST_APART:
+        return
+    millimetres = np.linalg.norm((places[1] - places[0])[:3], axis=0).max()
+    spacings, centres = zip(*(_place_of(volume) for volume in (image, mask)), strict=True)
+    raise DataError(
+        f"lies elsewhere than its image, by up to {apart:.3g} voxels ({millimetres:.3g} mm): its "
+        f"spacing is {spacings[1]} mm and its centre at {centres[1]}, those of its image "
+        f"{spacings[0]} and {centres[0]}; resample_masks=True brings it onto the image's voxels "
+        "(check first that it belongs to this image)"
+    )
+
+
+def _place_of(volume: Volume) -> tuple[str, str]:
+    """Return the spacing and the position of the centre, as text."""
+    affine = _solid(volume)
+    middle = affine @ [*((extent - 1) / 2 for extent in volume.voxels.shape[:3]), 1]
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    return "x".join(
+        f"{mm:.4g}" for mm in spacing
+    ), f"({', '.join(f'{mm:.4g}' for mm in middle[:3])})"
+
+
+def _are_located(*volumes: Volume) -> bool:
+    """Return whether headers say where the volumes lie; some tools write an identity instead."""
+    known = (v.affine is not None and not np.array_equal(v.affine, np.eye(4)) for v in volumes)
+    return all(known)
+
+
+def _solid(volume: Volume) -> NDArray[np.float64]:
+    """Return the affine; an axis without extent, a flat picture's third, gets 1 mm."""
+    assert volume.affine is not None
+    affine = volume.affine.copy()
+    for axis in np.flatnonzero(~affine[:3, :3].any(axis=0)):
+        normal = np.cross(affine[:3, axis - 2], affine[:3, axis - 1])
+        affine[:3, axis] = normal / (np.linalg.norm(normal) or 1)
+    return affine
 
 
 def _decode(library: Any, data: bytes) -> Any:
@@ -138,12 +222,17 @@ def _length(kind: Any, head: bytes) -> int:
     size = math.prod(shape) * int(header.get_data_dtype().itemsize)
     if min(shape, default=0) < 1:
         raise DataError(f"claims a shape of {tuple(shape)}")
-    if size > _LARGEST:
-        raise DataError(f"claims {'x'.join(map(str, shape))} voxels, more than {_LARGEST} bytes")
+    if size > LARGEST:
+        raise DataError(f"claims {'x'.join(map(str, shape))} voxels, more than {LARGEST} bytes")
     return int(header["vox_offset"]) + size
 
 
-def _four_axes(voxels: NDArray[Any], flat: bool) -> NDArray[Any]:
+def four_axes(voxels: NDArray[Any], flat: bool) -> NDArray[Any]:
+    """Return voxels as (X, Y, Z, C), of a flat picture (X, Y, 1, C).
+
+    Raises:
+        DataError: They have other axes.
+    """
     more = [extent for extent in voxels.shape[2 if flat else 3 :] if extent > 1]
     if voxels.ndim < (2 if flat else 3) or len(more) > (1 if flat else 0):
         what = "a picture with channels" if flat else "a volume"

@@ -174,3 +174,91 @@ def test_an_affine_of_nan_is_refused() -> None:
     data[280:284] = np.float32(np.nan).tobytes()  # srow_x
     with pytest.raises(DataError, match="affine"):
         read_nifti(bytes(data), flat=True)
+
+
+BASE = np.array([[-0.8, 0, 0, 90], [0, -0.8, 0, 120], [0, 0, 3, -50], [0, 0, 0, 1.0]])
+
+
+def changed(**places: float) -> np.ndarray:
+    """``BASE`` with other numbers in the places ``at_01`` and so on."""
+    affine = BASE.copy()
+    for place, value in places.items():
+        affine[int(place[-2]), int(place[-1])] = value
+    return affine
+
+
+def rotated(degrees: float) -> np.ndarray:
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return BASE @ np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+
+
+def nearest(image: np.ndarray, mask: np.ndarray, voxels: np.ndarray, shape: Any) -> np.ndarray:
+    """Each voxel of the image takes the mask's voxel that lies nearest to it in mm."""
+    out = np.zeros(shape, voxels.dtype)
+    for index in np.ndindex(shape):
+        world = image @ [*index, 1]
+        at = np.rint(np.linalg.solve(mask, world)[:3]).astype(int)
+        if (at >= 0).all() and (at < voxels.shape).all():
+            out[index] = voxels[tuple(at)]
+    return out
+
+
+PLACES = {  # the affine of a mask whose image has BASE, and whether it lies elsewhere
+    "same": (BASE, False),
+    "rounding": (changed(at_01=1e-6, at_03=90.001), False),
+    "directions off by .4 voxels at the far end": (changed(at_01=0.01), False),
+    "origin off by .4 voxels": (changed(at_03=90.32), False),
+    "origin off by .6 voxels": (changed(at_03=90.48), True),
+    "origin off by 50 mm": (changed(at_03=140), True),
+    "another slice": (changed(at_23=-47), True),
+    "wider spacing": (changed(at_00=-1.53, at_11=-1.57), True),
+    "far away": (BASE[[1, 0, 2, 3]], True),
+    "rotated by 33 degrees": (rotated(33), True),
+    "no header": (np.eye(4), False),
+}
+
+
+@pytest.mark.parametrize("what", PLACES)
+def test_a_mask_that_lies_elsewhere_is_refused_or_resampled(what: str) -> None:
+    affine, elsewhere = PLACES[what]
+    random = np.random.default_rng(0)
+    image = Volume(random.random((32, 32, 1, 1)), BASE, np.ones(3))
+    mask = Volume(random.integers(0, 3, (32, 32, 1, 1), np.uint8), affine, np.ones(3))
+    unturned = Volume(mask.voxels, BASE, np.ones(3))
+    upright = Reorientation(image, 2)
+    if not elsewhere:
+        assert_array_equal(upright(mask), upright(unturned))
+        return
+    with pytest.raises(DataError, match=r"lies elsewhere .* voxels \(.* mm\).*resample_masks=True"):
+        upright(mask)
+    if what in ("another slice", "origin off by 50 mm", "far away"):
+        with pytest.raises(DataError, match="nothing inside of its image"):
+            Reorientation(image, 2, resample=True)(mask)
+        return
+    moved = nearest(BASE, affine, mask.voxels[..., 0], (32, 32, 1))
+    expected = upright(Volume(moved[..., None], BASE, np.ones(3)))
+    assert_array_equal(Reorientation(image, 2, resample=True)(mask), expected)
+
+
+def test_a_mask_of_another_size_is_resampled_and_a_flipped_one_is_only_turned() -> None:
+    fine = changed(at_00=-0.4, at_11=-0.4)
+    voxels = np.random.default_rng(0).integers(0, 2, (64, 64, 1, 1), np.uint8)
+    image = Volume(np.zeros((32, 32, 1, 1)), BASE, np.ones(3))
+    resampling = Reorientation(image, 2, resample=True)
+    assert_array_equal(
+        resampling(Volume(voxels, fine, np.ones(3))),
+        Reorientation(image, 2)(Volume(voxels[::2, ::2], BASE, np.ones(3))),
+    )
+    flipped = changed(at_00=0.8, at_03=90 - 0.8 * 31)  # the same place, stored the other way
+    part = voxels[:32, :32]
+    for upright in (resampling, Reorientation(image, 2)):
+        actual = upright(Volume(part, flipped, np.ones(3)))
+        assert_array_equal(actual, upright(Volume(part[::-1], BASE, np.ones(3))))
+
+
+def test_a_mask_of_an_image_with_unit_steps_is_compared_as_well() -> None:
+    here, there = np.eye(4), np.eye(4)
+    here[:3, 3], there[:3, 3] = (10, 20, 30), (60, 20, 30)
+    upright = Reorientation(Volume(np.zeros((8, 8, 1, 1)), here, np.ones(3)), 2)
+    with pytest.raises(DataError, match="lies elsewhere"):
+        upright(Volume(np.ones((8, 8, 1, 1)), there, np.ones(3)))
