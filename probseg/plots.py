@@ -30,6 +30,7 @@ ANNOTATOR = ("#FFB000", "#DC267F", "#5CE1E6", "#B0F05A", "#648FFF", "#FE6100", "
 INK, MUTED, GRID = "#222222", "#666666", "#E4E4E4"
 _MODELS = ("#8C6BB1", "#A6761D", "#66A61E", "#E7298A", "#1B9E77", "#7570B3")
 _ANNOTATORS = "annotators"  # the first row
+_FILL = 0.45  # of all annotators' masks together
 _PANEL = 1.05  # inches
 _UNDER: dict[str, Any] = {"fontsize": 6, "color": MUTED, "ha": "center", "va": "top"}
 _TIMES = np.linspace(0, 1, 101)
@@ -177,6 +178,8 @@ def contact_sheet(
 ) -> Figure:
     """Draw images with each annotator's outline in a colour of its own, which a legend explains.
 
+    What an outline encloses is filled faintly, so that an inverted mask shows.
+
     Whoever did not annotate an image is not drawn; under it stands who that was, and who drew an
     empty mask.
 
@@ -217,7 +220,8 @@ def _draw_annotated(ax: Axes, panel: Annotated, names: Sequence[str]) -> None:
     show_image(ax, np.asarray(panel.image, dtype=float), panel.limits)
     for index in np.flatnonzero(panel.present):
         pen = _pen(int(index), len(panel.masks))
-        draw_outline(ax, panel.masks[index], colour=pen["color"], width=pen["linewidth"])
+        pale = _FILL / panel.present.sum()
+        draw_outline(ax, panel.masks[index], colour=pen["color"], width=pen["linewidth"], fill=pale)
     empty = panel.present & ~(np.asarray(panel.masks) > 0).any(axis=(1, 2))
     notes = {"empty": empty, "absent": ~panel.present}
     remarks = [f"{what}: {_listed(who, names)}" for what, who in notes.items() if who.any()]

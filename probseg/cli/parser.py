@@ -96,16 +96,19 @@ def complete(action: argparse.Action, completer: Callable[..., list[str]]) -> No
     action.completer = completer  # type: ignore[attr-defined]  # read by argcomplete
 
 
+_TRUTH = {"True": "true", "False": "false"}  # TOML's words for Python's
+
+
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """Return names and values from ``KEY=VALUE``, whose value is TOML, None or else a plain word.
+    """Return names and values from ``KEY=VALUE``: TOML, None, True, False or else a plain word.
 
     A key with dots sets a value within a mapping; of a key given twice the last value counts.
 
     Raises:
         OptionError: One is no assignment, or two contradict each other.
 
-    >>> parse_assignments(["size=64", "root=my/data", "layout=None", "size=32"])
-    {'size': 32, 'root': 'my/data', 'layout': None}
+    >>> parse_assignments(["size=64", "root=my/data", "layout=None", "size=32", "invert=True"])
+    {'size': 32, 'root': 'my/data', 'layout': None, 'invert': True}
     >>> parse_assignments(["backbone.name=unet", "backbone.channels=[8, 16]"])
     {'backbone': {'name': 'unet', 'channels': [8, 16]}}
     """
@@ -120,7 +123,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             )
         texts[key.strip()] = text
     none = {key: None for key, text in texts.items() if text == "None"}  # TOML has no such word
-    lines = (f"{key} = {_toml(text)}" for key, text in texts.items() if key not in none)
+    lines = (
+        f"{key} = {_TRUTH.get(text) or _toml(text)}"
+        for key, text in texts.items()
+        if key not in none
+    )
     try:
         return tomllib.loads("\n".join(lines)) | none
     except tomllib.TOMLDecodeError as error:

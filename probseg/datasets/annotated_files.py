@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from probseg.datasets.cache.source import FaultyFiles, Record
-from probseg.datasets.formats.files import FileTree, in_file, printable
+from probseg.datasets.cache.source import FaultyFiles, MaskFile, Record
+from probseg.datasets.formats.files import FileTree, in_file, printable, shorten
 from probseg.datasets.formats.images import Picture
 from probseg.datasets.formats.preprocessing import (
     as_labels,
@@ -60,6 +60,7 @@ class AnnotatedFiles(ABC):
     state: dict[str, Any]
     classes = 2
     volumes = False  # whether an image is a volume, whose annotated slices are the samples
+    notes_values = False  # whether the values in the masks' files are noted
     keeps_bytes = False  # whether 8-bit images are kept; others are stretched to [0, 1]
 
     def __init__(self, tree: FileTree, size: int | None = None) -> None:
@@ -108,11 +109,12 @@ class AnnotatedFiles(ABC):
         """
         samples: defaultdict[str, SampleFiles] = defaultdict(SampleFiles)
         self.collect(samples)
-        for files in samples.values():
-            for names in (files.images, *files.masks.values()):
-                if len(names) > 1:
-                    one, other = map(printable, names[:2])
-                    raise DataError(f"{self.tree.root}: {one} occurs twice, also as {other}")
+        each = samples.values()
+        purposes = (names for files in each for names in (files.images, *files.masks.values()))
+        twice = [[printable(name) for name in names[:2]] for names in purposes if len(names) > 1]
+        if twice:
+            lines = [f"{self.tree.root}: {one} occurs twice, also as {more}" for one, more in twice]
+            raise FaultyFiles(lines, shorten(lines))
         return {name: samples[name] for name in sorted(samples, key=natural)}
 
     @cached_property
@@ -140,7 +142,7 @@ class AnnotatedFiles(ABC):
     def read(self, item: str) -> list[Record]:
         """Read one sample, or the annotated slices of a volume."""
         files, slots = self.files[item], self.slots(item)
-        image, drawn = self._opened(files)
+        image, drawn, noted = self._opened(files)
         pixels = _slices(image)
         native = pixels.shape[2:]
         masks = np.zeros((len(pixels), len(slots), *native), np.uint8)
@@ -156,12 +158,14 @@ class AnnotatedFiles(ABC):
         present = np.array([annotator in files.masks for annotator in slots])
         spacing = image.spacing * native / size
         return [
-            Record(name, self.group(item), image_, mask, present, spacing)
+            Record(name, self.group(item), image_, mask, present, spacing, noted)
             for name, image_, mask in zip(ids, images, masks, strict=True)
         ]
 
-    def _opened(self, files: SampleFiles) -> tuple[Picture, dict[Any, NDArray[np.uint8]]]:
-        """Return the image of a sample, and its masks by their annotators.
+    def _opened(
+        self, files: SampleFiles
+    ) -> tuple[Picture, dict[Any, NDArray[np.uint8]], list[MaskFile]]:
+        """Return the image of a sample, its masks by their annotators, and what is noted of them.
 
         Raises:
             FaultyFiles: Some are damaged; all of those are named.
@@ -173,15 +177,19 @@ class AnnotatedFiles(ABC):
             links = [file for file, *_ in files.masks.values() if file in self.tree.broken]
             lost = [f"{printable(file)}: {self.tree.broken[file]}" for file in links]
             raise FaultyFiles([str(error), *lost]) from error
-        masks = {}
+        masks, noted = {}, list[MaskFile]()
         for annotator, names in files.masks.items():
             try:
-                masks[annotator] = self._mask(names[0], image)
+                stored = self._stored_mask(names[0], image)
+                if self.notes_values:
+                    noted.append(MaskFile.of(names[0], stored))
+                with in_file(names[0]):
+                    masks[annotator] = self.labels(stored)
             except DataError as error:
                 faults.append(str(error))
         if faults:
             raise FaultyFiles(faults)
-        return image, masks
+        return image, masks, noted
 
     def _scaled(self, images: NDArray[Any]) -> NDArray[Any]:
         if not (self.keeps_bytes and self.kind.eight_bit):
@@ -212,14 +220,14 @@ class AnnotatedFiles(ABC):
             sizes = ["x".join(map(str, one.size)) for one in (kind, first)]
             raise DataError(f"is {sizes[0]}, the first image {sizes[1]}; pass size= to resize all")
 
-    def _mask(self, file: str, image: Picture) -> NDArray[np.uint8]:
+    def _stored_mask(self, file: str, image: Picture) -> NDArray[Any]:
         with in_file(file):
             mask, pixels = _slices(self.open(file, image)), _slices(image)
             if mask.shape[1] > 1:
                 raise DataError(f"has {mask.shape[1]} channels; a mask has one")
             if mask.shape != (len(pixels), 1, *pixels.shape[2:]):
                 raise DataError(f"is {_extent(mask)}, its image {_extent(pixels)}")
-            return self.labels(mask[:, 0])
+            return mask[:, 0]
 
     def labels(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the classes of a mask.

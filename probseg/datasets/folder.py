@@ -137,6 +137,7 @@ class FolderSource(AnnotatedFiles):
 
     name = "folder"
     keeps_bytes = True
+    notes_values = True
 
     def __init__(
         self,

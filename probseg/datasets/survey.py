@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from probseg.datasets.annotators import presence
 from probseg.datasets.cache.source import chunked
+from probseg.datasets.findings import Finding, Measures, find
 from probseg.interfaces import Batch, Dataset
 
 _BATCH = 64
-_FAR, _CLOSE = (
-    0.1,
-    0.5,
-)  # IoU with the others, and among the others, of an annotator who stands apart
-_ELSEWHERE = "the same image in another group: a split may leak"
-_AGAIN = "the same image again in its group"
-
-
-class Measures(NamedTuple):
-    """The measures of each image, which are kept when its batch is gone."""
-
-    present: Tensor  # (B, A) bool, who annotated
-    empty: Tensor  # (B, A) bool, who annotated and marked nothing
-    area: Tensor  # (B, A), share of the image
-    border: Tensor  # (B, A) bool, whose mask touches the border
-    apart: Tensor  # (B, A) bool, who is far from the others, who agree
-    iou_others: Tensor  # (B, A), mean with the others
-    iou: Tensor  # (B,), mean over pairs, both empty = 1
-    iou_drawn: Tensor  # (B,), mean over pairs without those of two empty masks
-    lowest: Tensor  # (B,) intensity
-    highest: Tensor  # (B,) intensity
-    finite: Tensor  # (B,) bool
-    declared: Tensor  # (B,) bool, whether the data set declares every class in the masks
+_FAR, _CLOSE = 0.1, 0.5  # IoU with the others, and among the others, of who stands apart
+_NEARLY_ALL = 0.9  # of a border
+_FLATTENED = 0.25  # of the range, in which 99.8 % of the pixels lie
 
 
 @dataclass(frozen=True)
@@ -47,8 +27,13 @@ class Survey:
     dataset: Dataset
     size: tuple[int, int]  # height and width
     measures: Measures  # of all images
-    suspicious: dict[str, list[int]]  # what looks wrong, and the samples' indices
-    damaged: dict[str, list[int]]
+    findings: list[Finding]
+    damaged: dict[str, list[int]]  # what is wrong, and the samples' indices
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was found by which a model would learn, or be scored, wrongly."""
+        return not self.damaged and not any(finding.wrong for finding in self.findings)
 
 
 def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None) -> Survey:
@@ -66,7 +51,7 @@ def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None
         dataset=dataset,
         size=(height, width),
         measures=measures,
-        suspicious=_suspicious(measures) | duplicates(digests, dataset.groups),
+        findings=find(dataset, measures, digests),
         damaged=_indices(
             {
                 "NaN or infinity in the image": ~measures.finite,
@@ -83,47 +68,42 @@ def measure(batch: Batch, classes: int) -> Measures:
     iou, foreground = pairwise_iou(masks, classes), masks > 0
     empty = ~foreground.flatten(2).any(2)
     edges = (foreground[..., 0, :], foreground[..., -1, :], foreground[..., 0], foreground[..., -1])
+    area = foreground.float().mean((2, 3))
+    own = torch.eye(masks.shape[1], dtype=torch.bool)
     return Measures(
         present=present,
         empty=present & empty,
-        area=foreground.float().mean((2, 3)),
-        border=torch.stack([edge.any(2) for edge in edges]).any(0),
+        area=area,
+        pixels=foreground.sum((2, 3)),
+        inverted=(area > 0.5) & (area < 1) & (torch.cat(edges, 2).float().mean(2) >= _NEARLY_ALL),
+        identical=(iou == 1) & present[:, :, None] & present[:, None, :] & ~own,
+        classes=torch.stack([(masks == k).flatten(2).any(2) for k in range(classes)], 2),
         apart=stands_apart(iou, present & ~empty),
         iou_others=with_others(iou, present),
         iou=mean_over_pairs(iou, present, both_empty=1.0),
         iou_drawn=mean_over_pairs(iou, present, both_empty=torch.nan),
         lowest=image.amin((1, 2, 3)),
         highest=image.amax((1, 2, 3)),
+        flattened=flattened(image),
         finite=image.isfinite().flatten(1).all(1),
         declared=(masks < classes).flatten(1).all(1),
     )
 
 
-def duplicates(digests: Sequence[bytes], groups: Sequence[str]) -> dict[str, list[int]]:
-    """Return the samples whose image occurs more than once, in one group or in several."""
-    groups_of: dict[bytes, list[str]] = {}
-    for key, group in zip(digests, groups, strict=True):
-        groups_of.setdefault(key, []).append(group)
-    repeated: dict[str, list[int]] = {}
-    for index, key in enumerate(digests):
-        if len(groups_of[key]) > 1:
-            shared = len(set(groups_of[key])) > 1
-            repeated.setdefault(_ELSEWHERE if shared else _AGAIN, []).append(index)
-    return repeated
+def flattened(image: Tensor) -> Tensor:
+    """Return whose few extreme pixels leave little contrast to all others, (B,) bool.
 
-
-def _suspicious(measures: Measures) -> dict[str, list[int]]:
-    nobody = ~measures.present.any(1)
-    return _indices(
-        {
-            "nobody annotated it": nobody,
-            "every mask is empty": (measures.empty == measures.present).all(1) & ~nobody,
-            "a constant image": measures.lowest == measures.highest,
-            "an annotator far from the others, who agree": measures.apart.any(1),
-            "a mask covers the whole image": (measures.area == 1).any(1),
-            "a mask touches the border": measures.border.any(1),
-        }
-    )
+    In some channel, all but the 0.1 % lowest and highest pixels (one at least) lie within a quarter
+    of the range.
+    """
+    ordered = image.flatten(2).sort(2).values
+    pixels = ordered.shape[2]
+    few = max(1, pixels // 1000)
+    if pixels <= 2 * few:
+        return torch.zeros(len(image), dtype=torch.bool)
+    most = ordered[..., -1 - few] - ordered[..., few]
+    whole = ordered[..., -1] - ordered[..., 0]
+    return ((most > 0) & (most < _FLATTENED * whole)).any(1)
 
 
 def _indices(where: dict[str, Tensor]) -> dict[str, list[int]]:

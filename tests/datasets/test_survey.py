@@ -112,11 +112,14 @@ def faulty() -> Memory:
     image[41, 0, 3, 3] = torch.nan
     masks[50] = 0
     masks[51, 1] = 0  # one who found nothing
-    masks[52, 2, 0, 5] = 1
+    masks[52, 2, 0, 5] = 1  # which touches the border, and may
     masks[53, 0] = 1
     masks[54, 2, 5, 5] = 7
     masks[55, 1] = 0
-    masks[55, 1, 9:11, 9:11] = 1
+    masks[55, 1, 9:11, 9:11] = 1  # four pixels elsewhere
+    masks[60, 0] = 1 - masks[60, 0]
+    masks[61, 1] = 0
+    masks[61, 1, 5, 5:7] = 1
     present[56], masks[56] = False, 0
     present[57, 2], masks[57, 2] = False, 0
     return Memory(image, masks, groups, present)
@@ -124,16 +127,24 @@ def faulty() -> Memory:
 
 def test_planted_faults_are_found_and_nothing_else(faulty):
     found = survey(faulty)
-    assert found.suspicious == {
+    leak = "the same image in another group: it can be on both sides of a split"
+    assert {finding.what: list(finding.samples) for finding in found.findings} == {
+        "annotators 0, 1, 2 drew exactly the same in most images that two of them drew on (93 of "
+        "97)": [],
         "nobody annotated it": [56],
         "every mask is empty": [50],
         "a constant image": [40],
-        "an annotator far from the others, who agree": [55],
-        "a mask covers the whole image": [53],
-        "a mask touches the border": [52, 53],
-        "the same image in another group: a split may leak": [21, 30],
+        "an annotator far from the others, who agree": [55, 60],
+        "a mask covers nearly the whole image": [53],
+        "a mask looks inverted: foreground covers more than half of the image, and its border": [
+            60
+        ],
+        "a mask of a few pixels only": [55, 61],
+        leak: [21, 30],
         "the same image again in its group": [10, 11],
     }
+    wrong = [finding.what for finding in found.findings if finding.wrong]
+    assert len(wrong) == 2 and leak in wrong and not found.sound
     assert found.damaged == {
         "NaN or infinity in the image": [41],
         "a class beyond the declared 2": [54],

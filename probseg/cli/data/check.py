@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +26,8 @@ from probseg.options import named_parameters
 from probseg.registry import registry
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from probseg.datasets.survey import Survey
     from probseg.interfaces import Dataset
 
@@ -38,9 +41,12 @@ examples:
   %(prog)s --root DATA
       every data set that lies in DATA, and how to get the others
 
-Exit status 1: a file cannot be read, an image holds NaN, a mask holds an unknown class, or what was
-asked for is missing. Whatever else is told may be right.
+Exit status 1: something is missing or cannot be read, or a model would learn or be scored wrongly:
+inverted masks, annotators who are copies, images that a few extreme pixels flatten, an image in two
+groups, NaN. Whatever else is told may be right.
 """
+_TYPED = "options are typed as --set data.size=128 data.invert=True data.values.255=ignore"
+_EXAMPLES = 3  # samples or files that are named
 TABLE3 = Path(__file__).with_name("table3.toml")
 
 
@@ -89,6 +95,7 @@ def _check(data: str, root: Path | None, given: Mapping[str, Any], *, wanted: bo
 
     One that is missing is not, if it is ``wanted``.
     """
+    from probseg.datasets.cache.source import FaultyFiles
     from probseg.utils.atomic_files import WriteError
 
     try:
@@ -100,6 +107,10 @@ def _check(data: str, root: Path | None, given: Mapping[str, Any], *, wanted: bo
         return not wanted
     except OptionError as error:
         print_line(f"not checked: {data}: {error}\n", style="red")
+    except FaultyFiles as error:
+        print_line(f"damaged: {data}")
+        _print_faults(error.lines)
+        print_line(f"\n{_TYPED}\n")
     except ProbsegError as error:
         print_line(f"damaged: {data}: {error}\n", style="red")
     return False
@@ -107,7 +118,6 @@ def _check(data: str, root: Path | None, given: Mapping[str, Any], *, wanted: bo
 
 def _report(data: str, dataset: Dataset) -> bool:
     from probseg.datasets.cache.dataset import PackedDataset
-    from probseg.datasets.formats.files import shorten
     from probseg.datasets.survey import survey
     from probseg.utils.progress import progress_bar
 
@@ -118,11 +128,14 @@ def _report(data: str, dataset: Dataset) -> bool:
     print_line(f"{data} · {dataset.provenance}", "bold")
     _print_facts(result)
     _print_annotators(result)
+    skipped = getattr(dataset, "skipped", ())
+    _print_faults(skipped)
     _print_findings(result)
-    if skipped := getattr(dataset, "skipped", ()):
-        print_line(f"left out, {len(skipped):,} in all:\n  {shorten(skipped)}", style="red")
+    remedies = [*skipped, *(finding.remedy for finding in result.findings)]
+    if any(re.search(r"\w=", remedy) for remedy in remedies):
+        print_line(f"\n{_TYPED}")
     print_line("")
-    return not (result.damaged or skipped)
+    return result.sound and not skipped
 
 
 class Fact(NamedTuple):
@@ -184,8 +197,13 @@ def _details(survey: Survey) -> Iterator[Fact]:
     yield Fact("empty masks", f"{empty:,} of {masks:,} ({empty / max(masks, 1):.1%})")
     drawn = measures.area[measures.present & ~measures.empty]
     yield Fact("area of the others", f"{drawn.mean():.2%} of the image" if len(drawn) else "–")
-    yield Fact("mean pairwise IoU", f"{measures.iou.nanmean():.3f} (two empty masks score 1)")
-    yield Fact("", f"{measures.iou_drawn.nanmean():.3f} (pairs of two empty masks left out)")
+    iou, iou_drawn = (_number(values.nanmean()) for values in (measures.iou, measures.iou_drawn))
+    yield Fact("mean pairwise IoU", f"{iou} (two empty masks score 1)")
+    yield Fact("", f"{iou_drawn} (pairs of two empty masks left out)")
+
+
+def _number(value: Tensor) -> str:
+    return f"{value:.3f}".replace("nan", "–")
 
 
 def _span(low: object, high: object) -> str:
@@ -214,7 +232,7 @@ def _print_annotators(survey: Survey) -> None:
                 name,
                 f"{measures.present[:, index].sum():,}",
                 f"{measures.empty[:, index].sum():,}",
-                f"{measures.iou_others[:, index].nanmean():.3f}".replace("nan", "–"),
+                _number(measures.iou_others[:, index].nanmean()),
             )
             for index, name in enumerate(annotator_names(survey.dataset))
         ],
@@ -223,14 +241,43 @@ def _print_annotators(survey: Survey) -> None:
 
 
 def _print_findings(survey: Survey) -> None:
-    """Print damaged and suspicious samples, if there are some."""
+    """Print what is damaged, what a model would learn wrongly from, and what may be right."""
+    from probseg.datasets.findings import Finding
     from probseg.datasets.views import sample_name
 
-    damaged = {f"damaged: {what}": samples for what, samples in survey.damaged.items()}
-    rows = [
-        (what, f"{len(samples):,}", ", ".join(sample_name(survey.dataset, i) for i in samples[:3]))
-        for what, samples in {**damaged, **survey.suspicious}.items()
-    ]
-    if rows:
-        print_line("")
-        print_rows(rows, ("worth a look", "samples", "such as"))
+    damaged = [Finding(what, samples, wrong=True) for what, samples in survey.damaged.items()]
+    findings = [*damaged, *survey.findings]
+    for heading, style, wrong in (("wrong", "red", True), ("worth a look", "yellow", False)):
+        chosen = [finding for finding in findings if finding.wrong is wrong]
+        if chosen:
+            print_line(f"\n{heading}:", style)
+        for what, samples, remedy, _ in chosen:
+            names = [sample_name(survey.dataset, index) for index in samples[:_EXAMPLES]]
+            _print_finding(what, _counted(len(samples), names, "image"), remedy)
+
+
+def _print_faults(lines: Sequence[str]) -> None:
+    """Print what is wrong with files that could not be read, those of one kind together."""
+    kinds: dict[str, tuple[str, list[str]]] = {}
+    for line in lines:
+        file, _, reason = line.partition(": ")
+        kind = re.sub(r"-?\d[\d.e+-]*|(?<=link to )\S+", "#", reason.replace(file, "#"))
+        kinds.setdefault(kind, (reason, []))[1].append(file)
+    if kinds:
+        print_line(f"\nleft out, {len(lines):,} in all:", "red")
+    for reason, files in kinds.values():
+        _print_finding(reason, _counted(len(files), files[:_EXAMPLES], "file"), "")
+
+
+def _print_finding(what: str, where: str, remedy: str) -> None:
+    print_line(f"  {what}{where and f': {where}'}")
+    if remedy:
+        print_line(f"    {remedy}", "dim")
+
+
+def _counted(count: int, names: Sequence[str], one: str) -> str:
+    """Return how many there are, and the names of some: ``"3 images, such as a, b"``."""
+    if not count:
+        return ""
+    such_as = ", such as" if count > len(names) else ":"
+    return f"{count:,} {one}{'' if count == 1 else 's'}{such_as} {', '.join(names)}"

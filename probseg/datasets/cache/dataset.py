@@ -41,6 +41,9 @@ class PackedDataset:
         present: (N, A) bool, who annotated which image; other masks are empty.
         spacing: (N, 2) float32, mm between rows and between columns; NaN where unknown.
         skipped: Name and reason of each file that could not be read, whose sample was left out.
+        mask_values: Number and some names of the masks' files, by those of the values 0, 1 and 255
+            that they hold, such as ``"0 255"``; empty where that is not known.
+        stretched: Whether images were stretched over their own range.
         source_state: What the cache was packed from, in which state (path, size, time of change)
             and with which options.
 
@@ -63,6 +66,7 @@ class PackedDataset:
             self.provenance: str = meta["provenance"]
             self.source_state: dict[str, Any] = meta["stamp"]
             self.skipped: Sequence[str] = meta["skipped"]
+            self.mask_values: dict[str, dict[str, Any]] = meta.get("mask_values", {})
             _check_arrays(self._images, self._masks, meta)
             _check_columns(self.present, self.spacing, self._masks)
             unchanged = meta["files"] == file_states(self.folder)
@@ -70,6 +74,7 @@ class PackedDataset:
             raise DataError(f"{self.folder} is damaged ({error}); {_REMEDY}") from error
         self.channels: int = self._images.shape[1]
         self.annotators: int = self._masks.shape[1]
+        self.stretched = self._images.dtype != np.uint8
         _keep_freed_memory()
         if not unchanged:  # hashing takes longer than opening
             self.verify()

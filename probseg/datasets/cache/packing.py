@@ -32,12 +32,13 @@ from probseg.datasets.cache.source import (
     ON_FAULT,
     Faults,
     FaultyFiles,
+    MaskFile,
     OnFault,
     Record,
     Source,
     chunked,
 )
-from probseg.datasets.formats.files import shorten
+from probseg.datasets.formats.files import MOST_LISTED, shorten
 from probseg.errors import DataError, NotPackedError, OptionError
 from probseg.options import check_choice
 from probseg.utils.atomic_files import WriteError, atomic_folder, leftovers, write_json
@@ -45,6 +46,7 @@ from probseg.utils.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 _WORTH_PROCESSES = 1000  # samples: starting processes takes some seconds
+MaskValues = dict[str, list[str]]  # the masks' files by those of 0, 1 and 255 that they hold
 _CHUNK = 8  # items that are read at once
 
 
@@ -137,7 +139,7 @@ def pack_source(
     faults = _first_faults(source, on_fault)
     classes = source.classes  # which may be counted, before other processes get the source
     with atomic_folder(folder) as temporary:
-        ids, groups = _write_arrays(source, temporary, faults, progress)
+        ids, groups, values = _write_arrays(source, temporary, faults, progress)
         faults.add([], last=True)
         if not ids:
             reasons = f"\n  {shorten(faults.lines)}" if faults.lines else ""
@@ -153,6 +155,10 @@ def pack_source(
             "stamp": source.state,
             "files": file_states(temporary),
             "skipped": faults.lines,
+            "mask_values": {
+                one: {"masks": len(files), "such as": files[:MOST_LISTED]}
+                for one, files in values.items()
+            },
             "ids": ids,
             "groups": groups,
         }
@@ -170,9 +176,10 @@ def _first_faults(source: Source, on_fault: OnFault) -> Faults:
 
 def _write_arrays(
     source: Source, folder: Path, faults: Faults, progress: bool | None
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[str], list[str], MaskValues]:
     ids: list[str] = []
     groups: list[str] = []
+    values: MaskValues = {}
     with ExitStack() as stack:
         writers = [stack.enter_context(ArrayWriter(folder / name)) for name in ARRAYS]
         bar = progress_bar(f"packing {source.name}", len(source), show=progress)
@@ -184,8 +191,11 @@ def _write_arrays(
                     writer.append(rows)
             ids += block.ids
             groups += block.groups
+            for file in block.files:
+                files = values.setdefault(" ".join(map(str, file.values)), [])
+                files.append(file.name)
             advance(len(block.ids) + len(block.faults))
-    return ids, groups
+    return ids, groups, values
 
 
 class ArrayWriter:
@@ -238,6 +248,7 @@ class _Block(NamedTuple):
     groups: list[str]
     arrays: list[NDArray[Any]]  # in the order of ARRAYS
     faults: list[str]  # name and reason
+    files: list[MaskFile]
 
 
 def _read_all(source: Source) -> Iterator[_Block]:
@@ -276,7 +287,9 @@ def _read_chunk(source: Source, chunk: Sequence[Any]) -> _Block:
         faults += [f"{one.id}: nobody annotated it" for one in unseen]
         records += [one for one in samples if one.present is None or one.present.any()]
     arrays = _as_arrays(records, source.classes) if records else []
-    return _Block([one.id for one in records], [one.group for one in records], arrays, faults)
+    files = [file for one in records for file in one.files]
+    ids, groups = [one.id for one in records], [one.group for one in records]
+    return _Block(ids, groups, arrays, faults, files)
 
 
 def _as_arrays(records: Sequence[Record], classes: int) -> list[NDArray[Any]]:

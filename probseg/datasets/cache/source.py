@@ -16,6 +16,18 @@ ON_FAULT = ("refuse", "skip")
 Item = TypeVar("Item")
 
 
+class MaskFile(NamedTuple):
+    """What was in the file of a mask before its values became classes."""
+
+    name: str
+    values: tuple[int, ...]  # those of 0, 1 and 255 that it has
+
+    @classmethod
+    def of(cls, name: str, stored: NDArray[Any]) -> MaskFile:
+        """Note what is in a file."""
+        return cls(printable(name), tuple(v for v in (0, 1, 255) if (stored == v).any()))
+
+
 class Record(NamedTuple):
     """One sample as it was read."""
 
@@ -25,6 +37,7 @@ class Record(NamedTuple):
     masks: NDArray[np.uint8]  # (A, H, W) classes, 0 where somebody did not annotate
     present: NDArray[np.bool_] | None = None  # (A,): who annotated; by default everybody
     spacing: float | NDArray[np.floating[Any]] = np.nan  # mm between rows, between columns
+    files: Sequence[MaskFile] = ()  # of the masks, as far as their values are of interest
 
 
 class Source(Protocol):
