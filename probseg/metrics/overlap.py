@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise, starmap
 from typing import Any, Self, TypeVar, cast
@@ -10,11 +12,13 @@ from typing import Any, Self, TypeVar, cast
 import numpy as np
 import torch
 from numba import njit
+from numba.core.caching import FunctionCache
 from numpy.typing import NDArray
 from torch import Tensor
 
 from probseg.utils.tensors import LabelMaps, Pixels, check_highest
 
+logger = logging.getLogger(__name__)
 Function = TypeVar("Function", bound=Callable[..., Any])
 Counts = NDArray[np.float64]
 Score = Callable[[Counts, Counts], Counts]  # intersections, sums of both sizes -> scores
@@ -33,10 +37,26 @@ def compiled(function: Function) -> Function:
     folder, if either is writable; ``NUMBA_CACHE_DIR`` names another folder. The code is compiled
     again only when its own file changes, so a compiled function must not call one of another file.
     """
-    try:
-        return cast(Function, njit(function, cache=True, nogil=True))
-    except RuntimeError:  # no writable folder
-        return cast(Function, njit(function, nogil=True))
+    dispatcher = njit(function, nogil=True)
+    with suppress(RuntimeError):  # no writable folder
+        # as njit(cache=True) does with Numba's own
+        dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]
+    return cast(Function, dispatcher)
+
+
+class _Cache(FunctionCache):
+    """Numba's cache of machine code, without which only compiling takes longer."""
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep machine code, unless the disk is full, say."""
+        try:
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            logger.warning(
+                "compiled code cannot be kept (%s), so each process compiles it anew; name another "
+                "folder with NUMBA_CACHE_DIR",
+                error,
+            )
 
 
 @compiled

@@ -80,8 +80,19 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         with deferred_interrupts():  # between the two lines the path does not exist
             if final.exists():
-                os.replace(final, folder / _REPLACED)
+                _move_away(final, folder / _REPLACED)
             os.replace(temporary, final)
+
+
+def _move_away(final: Path, away: Path) -> None:
+    try:
+        os.replace(final, away)
+    except PermissionError as error:
+        raise WriteError(
+            f"cannot replace the folder {final}: {error.strerror}; Windows replaces none while a "
+            "file in it is open, so close the data set that was opened from it (del it, or restart "
+            "the notebook or program that has it) or choose another folder (nothing was changed)"
+        ) from error
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:

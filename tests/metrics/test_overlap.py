@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from label_map_strategy import label_maps
+from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
 from torch import Tensor
 
@@ -160,6 +161,21 @@ def test_with_and_without_a_place_for_the_machine_code(kept, tmp_path):
     assert total(np.arange(5)) == 10 and total.signatures
     assert bool(list(tmp_path.rglob("*.nbc"))) == kept
     assert total.targetoptions["nogil"]  # so that threads can evaluate side by side
+
+
+def test_a_full_disk_costs_the_cache_of_machine_code_only(tmp_path, monkeypatch, caplog):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FunctionCache, "save_overload", full)
+    file = tmp_path / "total.py"
+    file.write_text(f"{SOURCE}\n\n\ndef twice(values):\n    return 2 * total(values)\n")
+    found = {"__name__": "total"}
+    exec(compile(file.read_text(), str(file), "exec"), found)
+    found["total"] = compiled(found["total"])
+    twice = compiled(found["twice"])  # which compiles the other as well
+    assert twice(np.arange(5)) == 20
+    assert "No space left on device" in caplog.text and "NUMBA_CACHE_DIR" in caplog.text
 
 
 @pytest.mark.parametrize("module", [hausdorff, overlap])

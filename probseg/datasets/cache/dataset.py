@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from mmap import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +55,10 @@ class PackedDataset:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         meta = _read_meta(self.folder)
-        self._images, self._masks, self.present, self.spacing = (
+        self._images, self._masks, present, spacing = (
             _open_array(self.folder / name) for name in ARRAYS
         )
+        self.present, self.spacing = np.array(present), np.array(spacing)  # small: read at once
         try:
             self.name: str = meta["name"]
             self.classes: int = meta["classes"]
@@ -110,6 +112,8 @@ class PackedDataset:
         from torch import from_numpy
 
         rows = np.asarray(indices, dtype=np.intp)
+        for array in (self._images, self._masks):
+            _check_whole(array, self.folder)
         images, masks, present = self._scaled(rows), self._unpacked(rows), self.present[rows]
         return from_numpy(images), from_numpy(masks), from_numpy(present)
 
@@ -171,6 +175,17 @@ def _open_array(path: Path) -> NDArray[Any]:
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} is damaged ({error}); {_REMEDY}") from error
+
+
+def _check_whole(array: NDArray[Any], folder: Path) -> None:
+    """Check that the file of a mapped array was not truncated: reading it would end the process.
+
+    Raises:
+        DataError: It was.
+    """
+    file = array.base
+    if isinstance(file, mmap) and file.size() < len(file):
+        raise DataError(f"{folder} is damaged (a file was truncated while it was open); {_REMEDY}")
 
 
 def _check_arrays(images: NDArray[Any], masks: NDArray[Any], meta: dict[str, Any]) -> None:

@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
@@ -161,6 +163,46 @@ def test_a_damaged_cache_is_refused_and_made_again(
     assert "packed again" in caplog.text
     assert again.fingerprint == sound and source.made == 2
     again.verify()
+
+
+@pytest.mark.parametrize("name", ["images.npy", "masks.npy"])
+def test_a_file_that_is_truncated_while_it_is_open_is_told(name: str, tmp_path: Path) -> None:
+    """Reading beyond the end of a mapped file would end the process by SIGBUS."""
+    open_or_pack(RandomSource(lengths=(200,), shape=(1, 64, 64)), tmp_path / "cache")
+    code = f"""
+import os
+from probseg.datasets.cache.dataset import PackedDataset
+from probseg.errors import DataError
+dataset = PackedDataset({str(tmp_path / "cache")!r})
+os.truncate(dataset.folder / {name!r}, 4096)
+try:
+    dataset.batch(range(190, 200))
+except DataError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0 and "truncated while it was open); remove the folder" in run.stdout
+
+
+def test_a_cache_whose_files_windows_keeps_open_is_left_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, folder = RandomSource(), tmp_path / "cache"
+    before = open_or_pack(source, folder)
+    source.state = {"seed": 2}
+    replace = os.replace
+
+    def of_windows(old: Path, new: Path) -> None:
+        if Path(old) == folder:
+            raise PermissionError(13, "Access is denied", str(old))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", of_windows)
+    with pytest.raises(ProbsegError, match=r"Access is denied; Windows replaces none .* close"):
+        open_or_pack(source, folder)
+    monkeypatch.undo()
+    assert torch.equal(before[0].image, PackedDataset(folder)[0].image)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "cache.lock"]
 
 
 def test_a_copied_cache_is_verified_and_used(tmp_path: Path) -> None:
