@@ -28,8 +28,8 @@ examples:
   %(prog)s run scans/*.png --out predicted --existing skip --size 128
 
 Each image gets a folder in DIR with the samples as label maps, mean and standard deviation of the
-foreground's probability, contours.png and about.json. NIfTI in, NIfTI out, on the same voxels;
-other images give PNG, mean and standard deviation as 16 bits, of which 65535 is 1.
+foreground's probability, contours.png and about.json. NIfTI in, NIfTI out, on the same voxels, also
+of NRRD and MHA; other images give PNG, mean and standard deviation as 16 bits, of which 65535 is 1.
 """
 
 
@@ -37,7 +37,7 @@ def add_arguments(parser: Parser) -> None:
     """Add the arguments of ``predict``."""
     parser.add_argument("model", type=Path, metavar="MODEL", help="a checkpoint or its folder")
     parser.add_argument(
-        "images", nargs="+", type=Path, metavar="IMAGE", help=".png, .tif, .npy, .nii or .nii.gz"
+        "images", nargs="+", type=Path, metavar="IMAGE", help=".png, .jpg, .npy, .nii.gz, .dcm, …"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("-n", type=int, default=16, metavar="N", help="samples an image (16)")

@@ -197,7 +197,7 @@ def _write_nifti(
     folder: Path, image: Image, orientation: Reorientation, prediction: Prediction
 ) -> None:
     nibabel = require("nibabel", extra="data", for_="writing NIfTI files")
-    original = nibabel.load(image.file)
+    original = _original(nibabel, image.file, orientation)
     arrays: dict[str, NDArray[Any]] = {"samples": prediction.labels, **_statistics(prediction)}
     for name, values in arrays.items():
         pictures = values if values.ndim == 3 else values[None]
@@ -209,6 +209,14 @@ def _write_nifti(
         header.set_slope_inter(1, 0)
         nifti = type(original)(voxels, original.affine, header)
         nibabel.save(nifti, folder / f"{name}.nii.gz")
+
+
+def _original(nibabel: Any, file: Path, orientation: Reorientation) -> Any:
+    """Return the image as NIfTI, of other formats its place alone."""
+    if stem_and_suffix(file.name)[1].startswith(".nii"):
+        return nibabel.load(file)
+    grid = orientation.grid
+    return nibabel.Nifti1Image(np.zeros(grid.voxels.shape[:3], np.uint8), grid.affine)
 
 
 def _statistics(prediction: Prediction) -> dict[str, NDArray[np.float32]]:

@@ -81,10 +81,11 @@ class Reorientation:
 
     Attributes:
         spacing: (2,) mm between rows and between columns, NaN where unknown.
+        grid: The image's place and shape, without its values.
     """
 
     def __init__(self, image: Volume, axis: int, *, resample: bool = False) -> None:
-        self._image, self._resample = image._replace(voxels=image.voxels[:, :, :, :0]), resample
+        self.grid, self._resample = image._replace(voxels=image.voxels[:, :, :, :0]), resample
         self._own = _orientation(image.affine)
         self._unknown = unknown = _is_unoriented(image)
         self._target = self._own.copy() if unknown else _LPI.copy()
@@ -102,11 +103,11 @@ class Reorientation:
             DataError: The mask lies elsewhere.
         """
         library = _nibabel().orientations
-        if self._resample and _are_located(self._image, volume):
-            volume = resampled(volume, self._image)
+        if self._resample and _are_located(self.grid, volume):
+            volume = resampled(volume, self.grid)
         as_image = self._unknown or _is_unoriented(volume)
         own = self._own if as_image else _orientation(volume.affine)
-        _check_place(self._image, volume, library.ornt_transform(own, self._own))
+        _check_place(self.grid, volume, library.ornt_transform(own, self._own))
         turned = library.apply_orientation(volume.voxels, library.ornt_transform(own, self._target))
         return np.transpose(turned, (self._slices, 3, self._rows, self._columns))
 
