@@ -34,7 +34,7 @@ def checkpoint(tmp_path_factory) -> Path:
     for _ in range(60):  # until it follows what is bright
         images = torch.rand(8, 1, ROWS, COLUMNS)
         optimiser.zero_grad()
-        model.loss(images, (images[:, 0] > 0.5).long())["total"].backward()
+        sum(model.loss(images, (images[:, 0] > 0.5).long()).values()).backward()
         optimiser.step()
     file = tmp_path_factory.mktemp("model") / "model.safetensors"
     model.save(file)
@@ -49,11 +49,16 @@ def pixels() -> np.ndarray:
     return (40 * x + 3 * y * y + 300 * (x > 10) + random).astype(np.int16)
 
 
-@pytest.fixture
-def upright(command, checkpoint, pixels, tmp_path) -> np.ndarray:
-    """What is predicted of the upright picture, by way of an array without any orientation."""
-    np.save(tmp_path / "plain.npy", pixels)
-    return predicted_png(command, checkpoint, tmp_path / "plain.npy")
+@pytest.fixture(scope="module")
+def upright(checkpoint, pixels) -> np.ndarray:
+    """What the model itself says of the upright picture: its samples (N, H, W), 0 and 1."""
+    bright = (pixels - pixels.min()) / np.ptp(pixels)
+    image = torch.from_numpy(bright.astype(np.float16).astype(np.float32))[None, None]
+    generator = torch.Generator().manual_seed(0)
+    samples = probseg.load(checkpoint).sample(image, N, generator=generator)
+    labels = samples[:, 0].argmax(1).numpy()
+    assert 0.02 < labels.mean() < 0.98
+    return labels
 
 
 def predict(command, checkpoint: Path, file: Path) -> Path:
@@ -67,9 +72,7 @@ def predicted_png(command, checkpoint: Path, file: Path) -> np.ndarray:
     """Samples (N, H, W), 0 and 1."""
     found = predict(command, checkpoint, file)
     files = [found / f"sample-{number}.png" for number in range(1, N + 1)]
-    samples = np.stack([np.asarray(Image.open(file)) for file in files]) // 255
-    assert 0.02 < samples.mean() < 0.98
-    return samples
+    return np.stack([np.asarray(Image.open(file)) for file in files]) // 255
 
 
 def stored(pixels: np.ndarray, order: str) -> nibabel.Nifti1Image:
@@ -104,12 +107,9 @@ def test_nifti_in_any_orientation(command, checkpoint, pixels, upright, tmp_path
     assert_array_equal(at_each_place(samples), upright)
 
 
-@pytest.mark.parametrize("order", ORDERS)
-def test_a_predicted_mask_is_a_mask_of_its_image(
-    command, checkpoint, pixels, upright, tmp_path, order
-):
+def test_a_predicted_mask_can_be_a_mask(command, checkpoint, pixels, upright, tmp_path):
     """It may become a mask of a data set, beside others in another orientation."""
-    nibabel.save(stored(pixels, order), tmp_path / "case.nii.gz")
+    nibabel.save(stored(pixels, "PLI"), tmp_path / "case.nii.gz")
     found = predict(command, checkpoint, tmp_path / "case.nii.gz")
     samples = nibabel.load(found / "samples.nii.gz")
     root = tmp_path / "mine"
