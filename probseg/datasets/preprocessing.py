@@ -156,7 +156,7 @@ class Preprocessing:
             )
         for name in ("channels", "classes", "values"):
             one, two = getattr(self, name), getattr(other, name)
-            if one and two and one != two:
+            if one and two and len(one) == len(two) and one != two:  # another number is told apart
                 lines.append(f"{name} {_listed(one)} of {names[0]}, {_listed(two)} of {names[1]}")
         if not (self.resize or other.resize) and _spaced_otherwise(self.spacing, other.spacing):
             one, two = (_by(spacing) for spacing in (self.spacing, other.spacing))
