@@ -158,7 +158,7 @@ def train(experiment: Experiment, data: Data, options: RunOptions) -> Trained:
 
 
 def _train(experiment: Experiment, data: Data, settings: TrainingSettings, out: Path) -> Trained:
-    model = build_model(experiment, data.source, data.train)
+    model = build_model(experiment, data.train)
     # the progress of the run stands where that of the training would
     done = probseg.fit(
         model, data.train, data.validation, settings=settings, out=out, progress=False
@@ -166,11 +166,11 @@ def _train(experiment: Experiment, data: Data, settings: TrainingSettings, out: 
     return Trained(model, done, settings)
 
 
-def build_model(experiment: Experiment, dataset: Dataset, train: Dataset) -> Any:
-    """Return an experiment's model before training, for the channels and classes of a data set."""
+def build_model(experiment: Experiment, train: Dataset) -> Any:
+    """Return an experiment's model before training, for the channels and classes of its data."""
     assert experiment.model is not None and experiment.seed is not None
     torch.manual_seed(experiment.seed)  # of the initial weights
-    return probseg.build(like=dataset, **_with_counted_prior(experiment.model, train))
+    return probseg.build(like=train, **_with_counted_prior(experiment.model, train))
 
 
 def _with_counted_prior(options: Mapping[str, Any], train: Dataset) -> dict[str, Any]:

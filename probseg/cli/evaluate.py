@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,10 @@ MODEL is a checkpoint, or the folder of save_pretrained, of probseg train or of 
 benchmark. The data are opened as those that the model learnt from were: their size, window and
 crop are in its file. A group, such as a patient, is the unit of the intervals.
 """
+_UNKNOWN = (
+    "the model's file does not say what was done to the images that it learnt from; give the data "
+    "the same size and window with --set, and --crop"
+)
 PARTS = ("all", "train", "validation", "test")
 
 
@@ -88,6 +93,8 @@ def run(options: argparse.Namespace) -> int:
         data = getattr(split_data(data, options.seed), options.part)
     data = _view(data, options.images, options.crop or (learnt and learnt.crop))
     check_same(learnt, data)
+    if model.preprocessing is None:
+        print(_UNKNOWN, file=sys.stderr)
     model.preprocessing = learnt
     scores = probseg.evaluate(
         model,

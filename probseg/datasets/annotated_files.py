@@ -18,7 +18,7 @@ from probseg.datasets.cache.source import Record
 from probseg.datasets.formats.files import FileTree, in_file, printable
 from probseg.datasets.formats.images import Picture
 from probseg.datasets.formats.preprocessing import as_labels, check_finite
-from probseg.datasets.preprocessing import Preprocessing
+from probseg.datasets.preprocessing import Preprocessing, value_range
 from probseg.datasets.splits import natural
 from probseg.errors import DataError
 
@@ -44,6 +44,7 @@ class ImageKind(NamedTuple):
     channels: int
     eight_bit: bool
     size: tuple[int, int]  # height, width
+    values: tuple[float, float] | None = (0.0, 255.0)  # of whole numbers
 
 
 class AnnotatedFiles(ABC):
@@ -127,10 +128,12 @@ class AnnotatedFiles(ABC):
     @cached_property
     def preprocessing(self) -> Preprocessing:
         """What is done to all images."""
+        normalise = self.wanted.normalise or self._usual
         return replace(
             self.wanted,
             size=self.wanted.size or self.kind.size,
-            normalise=self.wanted.normalise or self._usual,
+            normalise=normalise,
+            window=self.kind.values if normalise == "none" else self.wanted.window,
             channels=self.channel_names(),
             annotators=_few_names(self.annotators),
         )
@@ -140,7 +143,7 @@ class AnnotatedFiles(ABC):
         if self.wanted.normalise in ("none", "stretch"):
             with suppress(DataError):  # is reported when the images are read
                 if self.wanted.normalise == self._usual:
-                    return replace(self.wanted, normalise=None)
+                    return replace(self.wanted, normalise=None, window=None)
         return self.wanted
 
     @property
@@ -237,7 +240,8 @@ def _few_names(annotators: Sequence[Any]) -> tuple[str, ...] | None:
 def _kind_of(image: Picture) -> ImageKind:
     check_finite(image.pixels)
     channels, height, width = image.pixels.shape[-3:]
-    return ImageKind(channels, image.pixels.dtype == np.uint8, (height, width))
+    kind = image.pixels.dtype
+    return ImageKind(channels, kind == np.uint8, (height, width), value_range(kind))
 
 
 def _slices(image: Picture) -> NDArray[Any]:

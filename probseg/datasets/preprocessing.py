@@ -54,7 +54,8 @@ class Preprocessing:
         crop: (H, W) of the middle that was cut out afterwards.
         normalise: ``"stretch"``, ``"window"``, ``"percentiles"`` or ``"none"``; None stretches all
             but 8-bit images.
-        window: The values, or the percentiles, that became 0 and 1.
+        window: The values, or the percentiles, that became 0 and 1; of ``"none"`` the range of the
+            files' whole numbers, (0, 255) or (0, 65535).
         channels: Names of the channels, in their order.
         classes: Names of the classes, background included.
         values: Pairs of a value in the files of masks and the class that it stands for.
@@ -150,7 +151,7 @@ class Preprocessing:
         sizes = self._geometry(other), other._geometry(self)
         if sizes[0] != sizes[1]:
             lines.append(f"size {sizes[0]} of {names[0]}, {sizes[1]} of {names[1]}")
-        if self.normalise and other.normalise and self._values() != other._values():
+        if self._normalised_otherwise(other):
             lines.append(
                 f"normalisation of {names[0]}: {self._values()}; of {names[1]}: {other._values()}"
             )
@@ -178,9 +179,11 @@ class Preprocessing:
         """Return images (n, C, H, W) of files as they are packed: uint8 for [0, 1], or float16.
 
         Raises:
-            DataError: Values are far too large to be left as they are.
+            DataError: Values are far too large to be left as they are, or of another range than
+                the values that were.
         """
         inner, size, offset = self.placement(pixels.shape[-2:])
+        self._check_range(pixels.dtype)
         normalise = self.normalise or ("none" if pixels.dtype == np.uint8 else "stretch")
         if normalise == "stretch":  # of what is left after interpolation
             return moved(stretch(resize_images(pixels, inner)), size, offset)
@@ -222,6 +225,15 @@ class Preprocessing:
         resized: NDArray[Any] = resize(own.reshape(1, -1, *inner), native)
         return resized.reshape(*pixels.shape[:-2], *native).astype(pixels.dtype)
 
+    def _check_range(self, kind: np.dtype[Any]) -> None:
+        largest = value_range(kind)
+        if self.normalise == "none" and self.window and largest and self.window != largest:
+            ends = largest[1], self.window[1]
+            raise DataError(
+                "has values of the range 0 to {:g}, where 0 to {:g} became 0 to 1; "
+                "convert it".format(*ends)
+            )
+
     def _crop(self, size: Size) -> Size:
         crop = self.crop or size
         return min(crop[0], size[0]), min(crop[1], size[1])
@@ -245,7 +257,16 @@ class Preprocessing:
         return scaled
 
     def _values(self) -> str:
+        if self.normalise == "none" and self.window:
+            return f"values are kept, as fractions of {self.window[1]:g}"
         return _WORDS[self.normalise].format(*(self.window or PERCENTILES))
+
+    def _normalised_otherwise(self, other: Preprocessing) -> bool:
+        if not self.normalise or not other.normalise:
+            return False
+        ranges = self.window and other.window  # which images of real numbers lack
+        known = self.normalise != other.normalise or self.normalise != "none" or ranges
+        return bool(known) and self._values() != other._values()
 
     def _geometry(self, other: Preprocessing) -> str:
         """Return the size in words, or a part of it, where it must equal that of another."""
@@ -301,6 +322,15 @@ def wanted(
         normalise=normalise,
         window=_check_window(normalise, window),
     )
+
+
+def value_range(kind: np.dtype[Any]) -> tuple[float, float] | None:
+    """Return the values that are 0 and 1 where files hold whole numbers and nothing else is said.
+
+    >>> value_range(np.dtype("u1")), value_range(np.dtype("f4"))
+    ((0.0, 255.0), None)
+    """
+    return (0.0, float(_RANGES[kind])) if kind in _RANGES else None
 
 
 def cropped(preprocessing: Preprocessing | None, crop: Size) -> Preprocessing | None:
@@ -359,6 +389,8 @@ def _check_window(
         return PERCENTILES
     if window is None and normalise != "window":
         return None
+    if normalise == "none" and list(window or ()) in ([0, 255], [0, 65535]):
+        return 0.0, float((window or ())[1])
     if normalise not in ("window", "percentiles"):
         raise OptionError(
             f'window goes with normalise="window" or "percentiles", not {normalise!r}'

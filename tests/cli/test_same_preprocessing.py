@@ -58,7 +58,12 @@ def run(folder, tmp_path_factory):
 def test_the_file_of_a_run_says_what_was_done(run):
     learnt = probseg.load(run / "best.safetensors").preprocessing
     assert learnt == Preprocessing(
-        size=(32, 32), resize="pad", normalise="none", channels=("grey",), annotators=("0", "1")
+        size=(32, 32),
+        resize="pad",
+        normalise="none",
+        window=(0, 255),
+        channels=("grey",),
+        annotators=("0", "1"),
     )
 
 

@@ -154,6 +154,20 @@ def test_sixteen_bits_are_a_fraction_of_their_range(tmp_path: Path) -> None:
     assert_allclose(load(root, normalise="none")[0].image, 0.5, atol=1e-3)
 
 
+def test_files_of_another_range_are_no_fractions_of_it(tmp_path: Path) -> None:
+    learnt = load(write(tmp_path, {"a": grey(8, 8)}, ".png")).preprocessing
+    assert learnt and learnt.apply(grey(1, 8, 8)).max() > 0.9
+    with pytest.raises(DataError, match="range 0 to 65535, where 0 to 255 became 0 to 1"):
+        learnt.apply(grey(1, 8, 8).astype(np.uint16))
+    assert_allclose(learnt.apply(np.full((1, 8, 8), 0.5)), 0.5)
+    deep = load(
+        write(tmp_path / "16", {"a": grey(8, 8).astype(np.uint16)}, ".png"), normalise="none"
+    )
+    (words,) = learnt.differences(deep.preprocessing or learnt)
+    assert "fractions of 255; of the data: values are kept, as fractions of 65535" in words
+    assert learnt.differences(AmbiguousShapes(samples=1, size=8).preprocessing) == []
+
+
 def test_values_far_too_large_are_not_left_alone(tmp_path: Path) -> None:
     root = write(tmp_path, {"ct": np.full((8, 8), -1024, np.int16)})
     with pytest.raises(DataError, match=r"images/ct.npy: has values up to 1024.*window="):
@@ -213,6 +227,7 @@ def test_a_data_set_says_what_was_done(tmp_path: Path) -> None:
         size=(16, 12),
         resize="pad",
         normalise="none",
+        window=(0, 255),
         channels=("red", "green", "blue"),
         annotators=("a", "b"),
     )

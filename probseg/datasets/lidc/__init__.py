@@ -79,7 +79,7 @@ def lidc(
     if layout == PACKED or (layout is None and is_packed(path)):
         return PackedDataset(path)
     located = _find_layout(path, layout, caches)
-    if wanted_images.options == _usual(located.layout):  # which shares the cache of no options
+    if _is_usual(wanted_images, located.layout):  # which shares the cache of no options
         wanted_images = Preprocessing()
     folder = _cache(caches, located.path, layout, wanted_images)
     source = located.source(wanted_images)
@@ -102,8 +102,11 @@ class Located(NamedTuple):
         return LidcDicom(self.path, window=_window_of(wanted))
 
 
-def _usual(layout: str) -> dict[str, Any]:
-    return {"normalise": "window", "window": LUNG} if layout == "dicom" else {"normalise": "none"}
+def _is_usual(wanted: Preprocessing, layout: str) -> bool:
+    """Return whether options ask for what is done anyway."""
+    if layout == "dicom":
+        return (wanted.normalise, wanted.window) == ("window", LUNG)
+    return wanted.normalise == "none"
 
 
 def _window_of(wanted: Preprocessing) -> Window:
