@@ -333,6 +333,12 @@ def value_range(kind: np.dtype[Any]) -> tuple[float, float] | None:
     return (0.0, float(_RANGES[kind])) if kind in _RANGES else None
 
 
+def preprocessing_of(owner: object) -> Preprocessing | None:
+    """Return what a data set or a model says was done to its images, if it says so."""
+    known = getattr(owner, "preprocessing", None)  # which a stranger may use for something else
+    return known if isinstance(known, Preprocessing) else None
+
+
 def cropped(preprocessing: Preprocessing | None, crop: Size) -> Preprocessing | None:
     """Return the preprocessing of images whose middle is cut out."""
     known = preprocessing or Preprocessing()
