@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probseg.datasets.preprocessing import Preprocessing, common_spacing
-from probseg.errors import DataError
+from probseg.errors import DataError, ProbsegError
 
 if TYPE_CHECKING:  # torch takes seconds and 500 MB, which a process that only packs need not spend
     from torch import Tensor
@@ -70,7 +70,7 @@ class PackedDataset:
             _check_columns(self.present, self.spacing, self._masks)
             self.preprocessing = _preprocessing(meta, self.spacing)
             unchanged = meta["files"] == file_states(self.folder)
-        except (KeyError, TypeError, ValueError, OSError, DataError) as error:
+        except (KeyError, TypeError, ValueError, OSError, ProbsegError) as error:
             raise DataError(f"{self.folder} is damaged ({error}); {_REMEDY}") from error
         self.channels: int = self._images.shape[1]
         self.annotators: int = self._masks.shape[1]
