@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback
 from torch import nn
 
+from probseg.datasets.preprocessing import Preprocessing, preprocessing_of
 from probseg.datasets.views import Annotated
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Dataset
@@ -90,6 +92,8 @@ def fit(
     on a CPU the result is then the one of an uninterrupted run, to the bit. Where memory runs out,
     a step is taken again with half as many images at a time, and so are all later ones.
 
+    The model gets the ``preprocessing`` of the training data, which its files carry.
+
     Args:
         model: A :class:`probseg.interfaces.Model`; it ends on the CPU, in evaluation mode.
         train: Images to learn from.
@@ -104,7 +108,8 @@ def fit(
 
     Raises:
         OptionError: An option is unknown or out of range, or there are settings as well.
-        InputError: The model does not take the data's channels or classes.
+        InputError: The model does not take the data's channels or classes, or the images of the two
+            data sets were preprocessed in different ways.
         DataError: A data set is empty, or holds NaN or unknown classes.
         NonFiniteError: The loss or its gradient became NaN or infinite.
         MemoryLimitError: Not even one image at a time fits into the memory.
@@ -114,6 +119,7 @@ def fit(
     settings = _settings(settings, options)
     for dataset in (train, validation):
         _check_fits(model, dataset)
+    _check_alike(train, validation)
     if settings.annotator != "random":
         train, validation = (Annotated(side, settings.annotator) for side in (train, validation))
     data = TrainingData(train, validation, settings)
@@ -121,6 +127,9 @@ def fit(
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
         run = read_run(folder, identity)
+        if isinstance(getattr(model, "preprocessing", None), (Preprocessing, NoneType)):
+            learnt: Any = preprocessing_of(train)
+            model.preprocessing = learnt
         sweep(folder)
         if not run.is_over(settings):
             write_json(folder / "run.json", identity)
@@ -203,6 +212,14 @@ def _check_fits(model: Any, dataset: Dataset) -> None:
                 f"the model has {option}={has}, but data set {dataset.name!r} needs "
                 f"{option}={wants}; build the model with that"
             )
+
+
+def _check_alike(train: Dataset, validation: Dataset) -> None:
+    """Check that nothing was done to the images of one data set only."""
+    learnt, judged = preprocessing_of(train), preprocessing_of(validation)
+    names = ("the training data", "the validation data")
+    if learnt and judged and (differences := learnt.differences(judged, names)):
+        raise InputError(f"{'; '.join(differences)}; open both data sets in the same way")
 
 
 def _result(run: Run, settings: TrainingSettings, best_path: Path | None) -> FitResult:

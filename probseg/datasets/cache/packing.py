@@ -39,6 +39,7 @@ from probseg.datasets.cache.source import (
     chunked,
 )
 from probseg.datasets.formats.files import MOST_LISTED, shorten
+from probseg.datasets.preprocessing import preprocessing_of
 from probseg.errors import DataError, NotPackedError, OptionError
 from probseg.options import check_choice
 from probseg.utils.atomic_files import WriteError, atomic_folder, leftovers, write_json
@@ -152,6 +153,7 @@ def pack_source(
             "classes": classes,
             "provenance": source.provenance,
             "fingerprint": fingerprint(temporary, ids, groups),
+            **_known_preprocessing(source),
             "stamp": source.state,
             "files": file_states(temporary),
             "skipped": faults.lines,
@@ -165,6 +167,11 @@ def pack_source(
         write_json(temporary / META, meta)
     if faults.lines:
         logger.warning("%s: left out:\n  %s", faults.origin, shorten(faults.lines))
+
+
+def _known_preprocessing(source: Source) -> dict[str, Any]:
+    known = preprocessing_of(source)
+    return {"preprocessing": known.to_plain()} if known else {}
 
 
 def _first_faults(source: Source, on_fault: OnFault) -> Faults:
