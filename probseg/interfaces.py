@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from torch import Generator, Tensor
 from torch.distributions import Distribution
 
+from probseg.errors import InputError
+
 
 @runtime_checkable
 class Backbone(Protocol):
@@ -172,8 +174,17 @@ class Dataset(Protocol):
 
 
 def ignore_index_of(dataset: Dataset) -> int | None:
-    """Return the value of masks' pixels that nobody labelled, None where a data set has no such."""
+    """Return the value of masks' pixels that nobody labelled, None where a data set has no such.
+
+    Raises:
+        InputError: It is a class, or no value of a uint8.
+    """
     value: int | None = getattr(dataset, "ignore_index", None)
+    if value is not None and value not in range(dataset.classes, 256):
+        raise InputError(
+            f"the ignore_index of data set {dataset.name!r} must be None, or from "
+            f"{dataset.classes}, its number of classes, to 255 (the usual), not {value!r}"
+        )
     return value
 
 

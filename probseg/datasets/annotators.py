@@ -18,7 +18,7 @@ from probseg.interfaces import Batch, Dataset
 from probseg.options import did_you_mean, listing
 from probseg.utils.devices import to_device
 from probseg.utils.imports import require
-from probseg.utils.tensors import as_classes
+from probseg.utils.tensors import as_classes, within
 
 Annotator = Literal["random", "majority", "staple"] | int
 NAMES: tuple[str, ...] = ("random", "majority", "staple")
@@ -89,7 +89,7 @@ def complete(batch: Batch, ignore_index: int | None = None) -> Iterator[Batch]:
     all being ``ignore_index``, is missing.
     """
     present = presence(batch.masks, batch.present)
-    if ignore_index is not None:
+    if (ignore_index := within(ignore_index, batch.masks.dtype)) is not None:
         present = present & (batch.masks != ignore_index).flatten(2).any(2)
     numbers, lengths = torch.unique_consecutive(present.sum(1), return_counts=True)
     start = 0
@@ -140,7 +140,7 @@ def majority_vote(
         (B, H, W) classes of the same dtype; ``ignore_index`` where nobody has a vote.
     """
     voters = presence(masks, present)[:, :, None, None]
-    if ignore_index is not None:
+    if (ignore_index := within(ignore_index, masks.dtype)) is not None:
         voters = voters & (masks != ignore_index)
         undecided = ~voters.any(1)
         masks = masks.where(voters, 0)
@@ -150,9 +150,7 @@ def majority_vote(
     return majority if ignore_index is None else majority.masked_fill(undecided, ignore_index)
 
 
-def staple(
-    masks: Tensor, present: Tensor | None = None, ignore_index: int | None = None
-) -> Tensor:
+def staple(masks: Tensor, present: Tensor | None = None, ignore_index: int | None = None) -> Tensor:
     """Return the consensus that STAPLE estimates, weighing annotators by their performance.
 
     Each annotator's sensitivity and specificity (or confusion of classes) and the hidden truth are

@@ -91,9 +91,7 @@ def shared(evaluation: Evaluation, function: Callable[[Evaluation], Value]) -> V
 def checked_annotations(evaluation: Evaluation) -> LabelMaps:
     """Return an evaluation's annotations, checked, with the pixels that nobody labelled."""
     classes = evaluation.probabilities.shape[2]
-    return check_label_maps(
-        evaluation.annotations, "annotations", classes, evaluation.ignore_index
-    )
+    return check_label_maps(evaluation.annotations, "annotations", classes, evaluation.ignore_index)
 
 
 def _most_probable(probabilities: Tensor) -> Tensor:

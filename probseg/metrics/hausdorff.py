@@ -73,7 +73,9 @@ def hausdorff_cost(
         costs = [of_image(*image) for image in images]
     else:
         hidden = ignored.flatten(2).cpu().numpy()
-        costs = [_where_labelled(of_image, *image, h) for image, h in zip(images, hidden, strict=True)]
+        costs = [
+            _where_labelled(of_image, *image, h) for image, h in zip(images, hidden, strict=True)
+        ]
     return torch.from_numpy(np.array(costs)).to(float64_device(annotations.device))
 
 

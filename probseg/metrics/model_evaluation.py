@@ -141,6 +141,11 @@ def batches(data: Dataset, size: int) -> Iterator[tuple[int, Batch]]:
         read = Batch(*data.batch(range(start, min(start + size, len(data)))))
         read = read._replace(masks=as_classes(read.masks))
         for batch in complete(read, ignore_index_of(data)):
+            if not batch.masks.shape[1]:
+                raise DataError(
+                    f"nobody labelled a pixel of an image of data set {data.name!r}; leave it out: "
+                    "probseg.datasets.views.subset"
+                )
             yield start, batch
             start += len(batch.image)
 
@@ -227,9 +232,7 @@ def _evaluating(model: Any, device: torch.device) -> Iterator[torch.device]:
         model.to(before).train(training)
 
 
-def _densities(
-    model: Any, image: Tensor, label: Tensor, **options: int
-) -> dict[str, Distribution]:
+def _densities(model: Any, image: Tensor, label: Tensor, **options: int) -> dict[str, Distribution]:
     """Return the prior and the posterior, if the model has them."""
     densities = {}
     if hasattr(model, "prior"):

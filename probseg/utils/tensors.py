@@ -17,7 +17,6 @@ from probseg.utils.devices import chunks, fetch_label_maps
 
 Pixels = NDArray[np.integer[Any]]  # label maps, pixels in one dimension
 IGNORED = -100  # of labels within models, what torch's own losses leave out
-UNLABELLED = 255  # of masks of data sets, what stands for pixels that nobody labelled
 _ROUNDING = 2**-7  # of probabilities in bfloat16
 
 
@@ -107,6 +106,14 @@ def checked_label(
     return label if ignored is None else label.masked_fill(ignored, IGNORED)
 
 
+def within(ignore_index: int | None, dtype: torch.dtype) -> int | None:
+    """Return a value if an integer type has it: torch would compare others by their lowest bits."""
+    if ignore_index is None or dtype.is_floating_point or dtype == torch.bool:
+        return ignore_index
+    kind = torch.iinfo(dtype)
+    return ignore_index if kind.min <= ignore_index <= kind.max else None
+
+
 def ignoring(ignore_index: int | None) -> dict[str, int]:
     """Return the option ``ignore_index``, for functions that need not take it if there is none."""
     return {} if ignore_index is None else {"ignore_index": ignore_index}
@@ -158,7 +165,7 @@ def checked_ignore_index(ignore_index: object) -> int:
     """
     if not isinstance(ignore_index, int) or isinstance(ignore_index, bool):
         raise InputError(
-            f"ignore_index must be an integer, such as {UNLABELLED}, or None, not {ignore_index!r}"
+            f"ignore_index must be an integer, such as 255, or None, not {ignore_index!r}"
         )
     return ignore_index
 
@@ -242,8 +249,7 @@ def _hint(label: Tensor, classes: int) -> str:
     for axis, index, what in ((1, ":, 0", "channels"), (-1, "..., 0", "last numbers")):
         if label.shape[axis] == classes:
             return (
-                f"; if its {what} are one-hot classes, turn them into one with "
-                f"label.argmax({axis})"
+                f"; if its {what} are one-hot classes, turn them into one with label.argmax({axis})"
             )
         if label.shape[axis] == 1:
             return f"; drop its channel axis with label[{index}]"
@@ -324,11 +330,9 @@ def _where_ignored(maps: Tensor, ignore_index: int | None) -> Tensor | None:
     """Return where label maps are to be ignored, or None where no pixel is."""
     if ignore_index is None:
         return None
-    kind = torch.iinfo(maps.dtype)
-    if not kind.min <= checked_ignore_index(ignore_index) <= kind.max:
-        return None  # torch would compare its lowest bits
-    ignored = maps == ignore_index
-    return ignored if bool(ignored.any()) else None
+    ignore_index = within(checked_ignore_index(ignore_index), maps.dtype)
+    ignored = None if ignore_index is None else maps == ignore_index
+    return ignored if ignored is not None and bool(ignored.any()) else None
 
 
 def check_highest(sets: Sequence[LabelMaps], highest: SupportsInt) -> None:

@@ -176,6 +176,10 @@ def _details(survey: Survey) -> Iterator[Fact]:
     annotators = ", ".join(f"{annotators} in {count:,}" for annotators, count in counts)
     yield Fact("annotators a sample", annotators)
     yield Fact("classes", str(survey.dataset.classes))
+    if getattr(survey.dataset, "soft", False):
+        yield Fact("masks", "soft: probabilities, counted below as the nearest class")
+    if (labelled := measures.labelled[measures.present].mean()) < 1:
+        yield Fact("pixels that nobody labelled", f"{1 - labelled:.2%} of the masks")
     lowest, highest = measures.lowest.min(), measures.highest.max()
     yield Fact("intensities", _span(f"{lowest:.3g}", f"{highest:.3g}"))
     if (spacing := _spacing(survey)) is not None:
