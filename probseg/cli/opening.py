@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = ("model.safetensors", "best.safetensors")
 FEWEST_GROUPS = 4  # three folds and a test set
-_OPTION = re.compile(r"""\b(root|cache|size|classes|on_fault|out)=(?:"(\w+)")?(?=[ ;,.)]|$)""")
+_OPTION = re.compile(
+    r"""\b(root|cache|size|classes|on_fault|out|threshold|soft|invert)="""
+    r"""(?:"(\w+)"|(\d[\d.]*\d|\d|True))?(?=[ ;,.)]|$)"""
+)
+_MAPPING = re.compile(r"""\bvalues=\{([^ :]+): "?(\w+)"?\}""")
 
 
 def add_data(parser: Parser, name: str = "--data", **options: Any) -> None:
@@ -167,12 +171,14 @@ def as_typed(section: str, **arguments: str) -> Iterator[None]:
     """
 
     def typed(match: re.Match[str]) -> str:
-        name, quoted = match.groups()
+        name, quoted, plain = match.groups()
         word = arguments.get(name, f"--set {section}.{name}=")
-        return f"{word}{quoted or ''}"
+        return f"{word}{quoted or (plain or '').lower()}"
 
     try:
         yield
     except ProbsegError as error:
-        error.args = (_OPTION.sub(typed, str(error)), *error.args[1:])
+        values = f"{arguments['values']} " if "values" in arguments else f"--set {section}.values."
+        message = _MAPPING.sub(rf"{values}\1=\2", str(error))
+        error.args = (_OPTION.sub(typed, message), *error.args[1:])
         raise

@@ -98,8 +98,7 @@ def folder(
     check_size(size)
     if classes is not None and not 2 <= classes <= 256:
         raise OptionError(f"classes must be 2 to 256, the background included, not {classes}")
-    options = {"threshold": threshold, "invert": invert, "soft": soft}
-    masks = MaskValues.of(values, classes=classes, **options)
+    masks = MaskValues.of(values, threshold=threshold, invert=invert, soft=soft, classes=classes)
     path = find_root(root, "folder", _WANTED)
     if is_packed(path):
         return PackedDataset(path)

@@ -45,6 +45,7 @@ class MaskFolders:
         classes: Number of classes; masks have the values 0 to ``classes`` - 1, and of two classes
             255 may stand for 1.
         values: What values of files mean, such as ``{255: "ignore"}``, as of a folder.
+        threshold: What is above this value is foreground.
 
     Raises:
         OptionError: The values contradict the classes.
@@ -57,12 +58,14 @@ class MaskFolders:
         *,
         classes: int = 2,
         values: Mapping[Any, Any] | None = None,
+        threshold: float | None = None,
     ) -> None:
         path = Path(root)
         if not path.is_dir():
             raise MissingDataError(f"there is no folder {path}; give the one that holds ID/*.png")
         self.root = path / "masks" if (path / "masks").is_dir() else path
-        self.classes, self._values = classes, MaskValues.of(values, classes=classes)
+        self.classes = classes
+        self._values = MaskValues.of(values, threshold=threshold, classes=classes)
         self.ignore_index = self._values.ignore_index
         self._tree = Folder(self.root, lambda folder: "/" not in folder)
         self._files = self._find()
@@ -89,12 +92,14 @@ class MaskFolders:
             (one, first), (other, second), *_ = sizes.items()
             raise DataError(f"{self.root / second} is {other}, {self.root / first} is {one}")
         together: NDArray[np.uint8] = np.concatenate(masks)
-        labelled = (together != self.ignore_index).any((1, 2))
-        if not labelled.any():
+        if self.ignore_index is None:
+            return together
+        together = together[(together != self.ignore_index).any((1, 2))]
+        if not len(together):
             raise DataError(f"{self.root / name}: every pixel of every mask is ignored")
-        return together[labelled]
+        return together
 
-    def _read_file(self, file: str) -> NDArray[np.uint8]:
+    def _read_file(self, file: str) -> NDArray[Any]:
         with in_file(str(self.root / file)):
             data, suffix = self._tree.read(file, _LARGEST), _split(file)[1]
             if suffix in (".npy", ".npz"):

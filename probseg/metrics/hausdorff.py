@@ -68,21 +68,20 @@ def hausdorff_cost(
         box = bounding_box(highest.reshape(height, width) != 0)
         return distances(left, right, width, box, classes, undefined)
 
-    images = zip(*(one.pixels() for one in sets), strict=True)
+    maps = [one.pixels() for one in sets]
     if (ignored := sets[1].ignored) is None:
-        costs = [of_image(*image) for image in images]
+        costs = [of_image(*image) for image in zip(*maps, strict=True)]
     else:
         hidden = ignored.flatten(2).cpu().numpy()
-        costs = [
-            _where_labelled(of_image, *image, h) for image, h in zip(images, hidden, strict=True)
-        ]
+        images = zip(*maps, hidden, strict=True)
+        costs = [_where_labelled(of_image, *image) for image in images]
     return torch.from_numpy(np.array(costs)).to(float64_device(annotations.device))
 
 
 def _where_labelled(
     of_image: Callable[[Pixels, Pixels], Costs], left: Pixels, right: Pixels, hidden: Masks
 ) -> Costs:
-    """Return the costs (N, A) of label maps (N, P) and (A, P), whose pixels ``hidden`` are no class.
+    """Return the costs (N, A) of label maps (N, P) and (A, P) without pixels ``hidden`` (A, P).
 
     Annotations with the same hidden pixels are compared together.
     """

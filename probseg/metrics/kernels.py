@@ -14,7 +14,7 @@ from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import checked_annotations, shared
 from probseg.metrics.overlap import Overlap, Score, bounding_box, dice, iou
 from probseg.utils.devices import float64_chunks, float64_device
-from probseg.utils.tensors import LabelMaps, check_label_pair, check_probabilities
+from probseg.utils.tensors import LabelMaps, check_label_pair, check_probabilities, ignoring
 
 EPSILON = 2.0**-23  # of float32: softmax cannot tell smaller probabilities from zero beside one
 
@@ -25,8 +25,8 @@ class LabelKernel(Protocol):
     If it is to score annotations with pixels that nobody labelled, it takes ``ignore_index=`` too.
     """
 
-    def __call__(self, predictions: Tensor, annotations: Tensor, /, **options: int) -> Tensor:
-        """Return (B, N, A) for label maps (B, N, H, W) and (B, A, H, W), given ``classes=``."""
+    def __call__(self, predictions: Tensor, annotations: Tensor, /, *, classes: int) -> Tensor:
+        """Return (B, N, A) for label maps (B, N, H, W) and (B, A, H, W)."""
 
 
 def iou_cost(
@@ -127,9 +127,9 @@ class PairCost:
     def __call__(self, evaluation: Evaluation) -> Tensor:
         """Return the cost of every pair of the two sets."""
         left, right = (getattr(evaluation, source) for source in self.between)
-        options = {"classes": evaluation.probabilities.shape[2]}
-        if evaluation.ignore_index is not None and "annotations" in self.between:
-            options["ignore_index"] = evaluation.ignore_index
+        options: dict[str, Any] = {"classes": evaluation.probabilities.shape[2]}
+        if "annotations" in self.between:
+            options |= ignoring(evaluation.ignore_index)
         return self.kernel(left, right, **options)
 
 
@@ -195,7 +195,7 @@ def _cross_entropy(
 ) -> Tensor:
     if ignored is not None:
         parts = float64_chunks(probabilities, annotations, ~ignored)
-        return torch.cat([_labelled_cross_entropy(*part, epsilon) for part in parts])
+        return torch.cat([_labelled_cross_entropy(*part, epsilon=epsilon) for part in parts])
     sums = [
         _summed_cross_entropy(p, y, epsilon) for p, y in float64_chunks(probabilities, annotations)
     ]
@@ -203,7 +203,7 @@ def _cross_entropy(
 
 
 def _labelled_cross_entropy(
-    probabilities: Tensor, annotations: Tensor, labelled: Tensor, epsilon: float
+    probabilities: Tensor, annotations: Tensor, labelled: Tensor, *, epsilon: float
 ) -> Tensor:
     """Return the mean surprisal over the pixels that an annotator labelled (B, N, A), in nats."""
     inside = labelled.flatten(2).double()

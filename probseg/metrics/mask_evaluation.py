@@ -17,7 +17,7 @@ from probseg.interfaces import Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
 from probseg.metrics.scores import Scores
 from probseg.utils.progress import progress_bar
-from probseg.utils.tensors import certain, ignoring
+from probseg.utils.tensors import certain
 
 Masks = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # (N, H, W) samples, (A, H, W) annotations
 _READERS = 4
@@ -59,8 +59,10 @@ def evaluate_masks(
             sides = zip(*batch, strict=True)
             predicted, drawn = (torch.from_numpy(np.stack(side)) for side in sides)
             counts.add(predicted.shape[1])
-            ignored = ignoring(annotations.ignore_index)
-            collector.add(Evaluation(certain(predicted, samples.classes), drawn, **ignored))
+            evaluation = Evaluation(
+                certain(predicted, samples.classes), drawn, ignore_index=annotations.ignore_index
+            )
+            collector.add(evaluation)
             advance(len(batch))
     return Scores(
         per_image=collector.values(),

@@ -120,10 +120,11 @@ def collect_scores(
         progress: Whether to show a progress bar where the output is a terminal.
     """
     collected: dict[str, ScoreCollector] = {}
+    ignored = ignore_index_of(data)
     with progress_bar("evaluating", len(data), show=None if progress else False) as advance:
         for start, batch in batches(data, batch_size):
             for name, predicted in predict(batch, start).items():
-                evaluations = [replace(one, **ignoring(ignore_index_of(data))) for one in predicted]
+                evaluations = [replace(one, ignore_index=ignored) for one in predicted]
                 if name not in collected:
                     collected[name] = ScoreCollector(choose(evaluations[0].prior is not None))
                 collected[name].add(*evaluations)

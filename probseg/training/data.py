@@ -107,12 +107,10 @@ def _make_loader(dataset: Dataset, batches: Sequence[list[int]]) -> DataLoader[B
     def check(batch: Any) -> Batch:
         _check_batch(batch, dataset)
         image, masks, present = Batch(*batch)
-        _check_masks(
-            masks if ignore_index is None else masks.where(masks != ignore_index, 0), dataset
-        )
-        return Batch(
-            image, masks if soft or not masks.is_floating_point() else masks.long(), present
-        )
+        labelled = masks if ignore_index is None else masks.where(masks != ignore_index, 0)
+        _check_masks(labelled, dataset)
+        whole = masks.is_floating_point() and not soft
+        return Batch(image, masks.long() if whole else masks, present)
 
     return DataLoader(
         _Batches(dataset),  # type: ignore[arg-type]  # has the methods, not the base class

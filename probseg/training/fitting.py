@@ -223,6 +223,11 @@ def _check_labels(model: Any, data: TrainingData) -> None:
                 "not take; make two classes of them (threshold=0.5), or, if the loss takes "
                 "probabilities (B, K, H, W) as labels, set soft_labels = True in its class"
             )
+        if is_soft(dataset) and dataset.classes != 2:
+            raise InputError(
+                f"soft masks are of two classes, but data set {dataset.name!r} has "
+                f"{dataset.classes}; learn a model for each class"
+            )
     takes = inspect.signature(model.loss).parameters
     named = "ignore_index" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values())
     if data.ignore_index is not None and not named:

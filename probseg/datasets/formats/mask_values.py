@@ -163,7 +163,7 @@ def _remedy(mask: NDArray[Any], classes: int) -> str:
     values = np.unique(mask).astype(float)
     high = values[-1]
     if (values % 1).any():
-        soft = ", and soft=True learns them as probabilities" * (values[0] >= 0 and high <= 1)
+        soft = ", and to train on, soft=True takes probabilities" * (values[0] >= 0 and high <= 1)
         return f"threshold={high / 2:g} makes two classes of them{soft}"
     known = {0, 1} if classes == 2 else set(range(classes))
     odd = 255 if 255 in values else next((one for one in values if one not in known), high)
