@@ -18,8 +18,8 @@ examples:
 
 Each folder has a folder of masks for each image, DIR/ID/*.png (or .tif, .npy, .npz, .nii.gz);
 folders of one name belong together. A mask has the classes 0, 1, …; of two classes, 255 may stand
-for 1, unless --values 255=ignore leaves such pixels of the annotations out. What probseg predict wrote can
-be scored as it is.
+for 1, unless --values 255=ignore leaves such pixels of the annotations out. What probseg predict
+wrote can be scored as it is.
 """
 
 

@@ -18,6 +18,7 @@ from probseg.utils.devices import chunks, fetch_label_maps
 Pixels = NDArray[np.integer[Any]]  # label maps, pixels in one dimension
 IGNORED = -100  # of labels within models, what torch's own losses leave out
 _ROUNDING = 2**-7  # of probabilities in bfloat16
+_SOFT_HINT = "; to learn p as a soft label, give torch.stack([1 - p, p], dim=1)"
 
 
 def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -> Tensor:
@@ -93,7 +94,7 @@ def checked_label(
             f"the label must be (B, H, W) = {shape} like the image, "
             f"not {tuple(label.shape)}{_hint(label, classes)}"
         )
-    _check_integer(label, "the label")
+    _check_integer(label, "the label", _SOFT_HINT * soft)
     check_device(label, image, "the label")
     label = label.long()
     ignored = None if ignore_index is None else label == checked_ignore_index(ignore_index)
@@ -259,11 +260,11 @@ def _hint(label: Tensor, classes: int) -> str:
     )
 
 
-def _check_integer(tensor: Tensor, name: str) -> None:
+def _check_integer(tensor: Tensor, name: str, soft: str = "") -> None:
     if tensor.is_floating_point() or tensor.is_complex():
         raise InputError(
             f"{name} must hold integer classes, not {tensor.dtype}; convert whole numbers with "
-            ".long(), and probabilities with .argmax over their classes, or with p > 0.5 of one"
+            f".long(), and probabilities with .argmax over their classes, or p > 0.5 of one{soft}"
         )
 
 

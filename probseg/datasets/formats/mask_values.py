@@ -14,6 +14,7 @@ from probseg.errors import DataError, OptionError
 
 UNLABELLED = 255  # in memory, whatever stands for it in files
 _IGNORE = "ignore"
+_MOST_CLASSES = 32  # that a message takes for classes
 _EXAMPLE = 'values={255: "ignore"}'
 
 
@@ -101,7 +102,8 @@ class MaskValues:
         Raises:
             DataError: It has other values; the message names the options that take them.
         """
-        check_finite(mask)
+        if self.state:
+            check_finite(mask)
         try:
             return self._read(mask, classes)
         except DataError as error:
@@ -160,18 +162,25 @@ def _parse(values: Mapping[Any, Any] | None) -> dict[float, int]:
 
 def _remedy(mask: NDArray[Any], classes: int) -> str:
     """Return the options that take a mask's values."""
-    values = np.unique(mask).astype(float)
-    high = values[-1]
-    if (values % 1).any():
-        soft = ", and to train on, soft=True takes probabilities" * (values[0] >= 0 and high <= 1)
-        return f"threshold={high / 2:g} makes two classes of them{soft}"
     known = {0, 1} if classes == 2 else set(range(classes))
-    odd = 255 if 255 in values else next((one for one in values if one not in known), high)
-    return (
-        "if these are classes, give their number with classes=, or say what a value means: "
-        f'values={{{odd:g}: "ignore"}} if nobody labelled such pixels, values={{{odd:g}: 1}} if '
-        "they are of class 1"
-    )
+    values = np.unique(mask).astype(float).tolist()
+    if not np.isfinite(values).all():
+        return "replace them"
+    odd = [value for value in values if value not in known]
+    few = [value for value in odd if value != UNLABELLED and 0 <= value <= _MOST_CLASSES]
+    others = [value for value in odd if value not in few]
+    if any(value % 1 for value in values) or len(others) > 1:
+        soft = values[0] >= 0 and values[-1] <= 1
+        probabilities = ", and to train on, soft=True takes probabilities" if soft else ""
+        half = 0.5 if soft else values[-1] / 2
+        return f"threshold={half:g} makes two classes of them{probabilities}"
+    remedies = ["if these are classes, give their number with classes="] if few else []
+    for value in others:
+        remedies += [
+            f'if nobody labelled pixels of {value:g}, values={{{value:g}: "ignore"}}',
+            f"if they are of class 1, values={{{value:g}: 1}}",
+        ]
+    return "; ".join(remedies)
 
 
 def _as_probabilities(mask: NDArray[Any]) -> NDArray[np.float32]:
