@@ -6,9 +6,10 @@ S (or n) samples, A annotators, c context features.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import signature
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Generator, Tensor
@@ -186,6 +187,27 @@ def ignore_index_of(dataset: Dataset) -> int | None:
             f"{dataset.classes}, its number of classes, to 255 (the usual), not {value!r}"
         )
     return value
+
+
+def check_ignores(model: object, ignore_index: int | None) -> None:
+    """Check that the loss and the posterior of a model can ignore pixels, if some are to be.
+
+    Raises:
+        InputError: They cannot.
+    """
+    for name in ("loss", "posterior"):
+        method = getattr(model, name, None)
+        if ignore_index is not None and method is not None and not _takes_ignore_index(method):
+            raise InputError(
+                f"pixels of {ignore_index} are to be ignored, but {type(model).__name__}.{name} "
+                "takes no ignore_index=; add that option, or derive the model from "
+                "probseg.models.base.ProbabilisticModel and define terms"
+            )
+
+
+def _takes_ignore_index(method: Callable[..., Any]) -> bool:
+    takes = signature(method).parameters
+    return "ignore_index" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values())
 
 
 def is_soft(dataset: Dataset) -> bool:

@@ -18,6 +18,7 @@ from probseg.interfaces import (
     Dataset,
     Evaluation,
     Metric,
+    check_ignores,
     ignore_index_of,
     is_soft,
 )
@@ -208,6 +209,7 @@ def _check_fits(model: Any, data: Dataset) -> None:
                 f"the model has {option}={has}, but data set {data.name!r} needs {option}={wants}; "
                 "evaluate it on data like those that it was trained on"
             )
+    check_ignores(model, ignore_index_of(data))
 
 
 def _batch_size(data: Dataset, n: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import tempfile
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from torch import nn
 
 from probseg.datasets.views import Annotated
 from probseg.errors import InputError, OptionError
-from probseg.interfaces import Dataset, is_soft
+from probseg.interfaces import Dataset, check_ignores, is_soft
 from probseg.options import check_options
 from probseg.training.checkpoints import (
     CODE,
@@ -228,14 +227,7 @@ def _check_labels(model: Any, data: TrainingData) -> None:
                 f"soft masks are of two classes, but data set {dataset.name!r} has "
                 f"{dataset.classes}; learn a model for each class"
             )
-    takes = inspect.signature(model.loss).parameters
-    named = "ignore_index" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values())
-    if data.ignore_index is not None and not named:
-        raise InputError(
-            f"pixels of {data.ignore_index} are to be ignored, but the loss of {model_class} takes "
-            "no ignore_index=; add that option, or derive the model from "
-            "probseg.models.base.ProbabilisticModel and define terms"
-        )
+    check_ignores(model, data.ignore_index)
 
 
 def _result(run: Run, settings: TrainingSettings, best_path: Path | None) -> FitResult:

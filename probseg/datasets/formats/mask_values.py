@@ -53,6 +53,8 @@ class MaskValues:
         """Return the options as a user gave them, checked; ``classes`` is the number of classes."""
         parsed = _parse(values)
         known = set(parsed.values()) - {UNLABELLED}
+        if threshold is not None and not np.isfinite(threshold):
+            raise OptionError(f"threshold must be a finite number, not {threshold!r}")
         two = [name for name, on in _two_class(threshold, invert, soft).items() if on]
         if two and classes not in (None, 2):
             raise OptionError(f"{two[0]} is for masks of two classes, not classes={classes}")
