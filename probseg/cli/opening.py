@@ -169,16 +169,24 @@ def as_typed(section: str, **arguments: str) -> Iterator[None]:
         section: That of ``--set`` where options are set.
         **arguments: Options that have another argument of the command.
     """
+    try:
+        yield
+    except ProbsegError as error:
+        error.args = (typed(str(error), section, **arguments), *error.args[1:])
+        raise
 
-    def typed(match: re.Match[str]) -> str:
+
+def typed(message: str, section: str, **arguments: str) -> str:
+    """Return a message with its options as :func:`as_typed` names them.
+
+    >>> typed('pass size= or values={255: "ignore"}', "data")
+    'pass --set data.size= or --set data.values.255=ignore'
+    """
+
+    def option(match: re.Match[str]) -> str:
         name, quoted, plain = match.groups()
         word = arguments.get(name, f"--set {section}.{name}=")
         return f"{word}{quoted or (plain or '').lower()}"
 
-    try:
-        yield
-    except ProbsegError as error:
-        values = f"{arguments['values']} " if "values" in arguments else f"--set {section}.values."
-        message = _MAPPING.sub(rf"{values}\1=\2", str(error))
-        error.args = (_OPTION.sub(typed, message), *error.args[1:])
-        raise
+    values = f"{arguments['values']} " if "values" in arguments else f"--set {section}.values."
+    return _OPTION.sub(option, _MAPPING.sub(rf"{values}\1=\2", message))

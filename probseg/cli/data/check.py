@@ -17,6 +17,7 @@ from probseg.cli.opening import (
     check_data,
     open_data,
     parse_sections,
+    typed,
 )
 from probseg.cli.output import print_line, print_rows
 from probseg.cli.parser import Parser
@@ -120,7 +121,8 @@ def _report(data: str, dataset: Dataset) -> bool:
     _print_annotators(result)
     _print_findings(result)
     if skipped := getattr(dataset, "skipped", ()):
-        print_line(f"left out, {len(skipped):,} in all:\n  {shorten(skipped)}", style="red")
+        reasons = typed(shorten(skipped), "data")
+        print_line(f"left out, {len(skipped):,} in all:\n  {reasons}", style="red")
     print_line("")
     return not (result.damaged or skipped)
 
