@@ -56,7 +56,7 @@ def cross_entropies(logits: Tensor, label: Tensor) -> Tensor:
         return functional.cross_entropy(logits, label.to(logits.dtype), reduction="none")
     valid = label.clamp(0, logits.shape[1] - 1)
     per_pixel = functional.cross_entropy(logits, valid, reduction="none")
-    others = torch.where(label == IGNORED, 0.0, torch.nan)
+    others = torch.where(label == IGNORED, torch.zeros_like(per_pixel), torch.nan)
     return torch.where(valid == label, per_pixel, others)
 
 
