@@ -6,16 +6,13 @@ S (or n) samples, A annotators, c context features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from inspect import signature
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Generator, Tensor
 from torch.distributions import Distribution
-
-from probseg.errors import InputError
 
 
 @runtime_checkable
@@ -172,47 +169,6 @@ class Dataset(Protocol):
 
     def batch(self, indices: Sequence[int], /) -> Batch:
         """Return several images at once."""
-
-
-def ignore_index_of(dataset: Dataset) -> int | None:
-    """Return the value of masks' pixels that nobody labelled, None where a data set has no such.
-
-    Raises:
-        InputError: It is a class, or no value of a uint8.
-    """
-    value: int | None = getattr(dataset, "ignore_index", None)
-    if value is not None and value not in range(dataset.classes, 256):
-        raise InputError(
-            f"the ignore_index of data set {dataset.name!r} must be None, or from "
-            f"{dataset.classes}, its number of classes, to 255 (the usual), not {value!r}"
-        )
-    return value
-
-
-def check_ignores(model: object, ignore_index: int | None) -> None:
-    """Check that the loss and the posterior of a model can ignore pixels, if some are to be.
-
-    Raises:
-        InputError: They cannot.
-    """
-    for name in ("loss", "posterior"):
-        method = getattr(model, name, None)
-        if ignore_index is not None and method is not None and not _takes_ignore_index(method):
-            raise InputError(
-                f"pixels of {ignore_index} are to be ignored, but {type(model).__name__}.{name} "
-                "takes no ignore_index=; add that option, or derive the model from "
-                "probseg.models.base.ProbabilisticModel and define terms"
-            )
-
-
-def _takes_ignore_index(method: Callable[..., Any]) -> bool:
-    takes = signature(method).parameters
-    return "ignore_index" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values())
-
-
-def is_soft(dataset: Dataset) -> bool:
-    """Return whether a data set's masks are soft."""
-    return bool(getattr(dataset, "soft", False))
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from benchmarks.jobs.plan import Experiment
 from benchmarks.jobs.predictors import ModelPredictor, baseline_predictor, make_sampler
 from benchmarks.jobs.scoring import PictureRecorder, choose_images, score_dataset
 from benchmarks.suite.settings import DataSettings, EvaluationSettings
+from probseg.datasets.mask_kinds import ignore_index_of
 from probseg.errors import CheckpointError
-from probseg.interfaces import Dataset, ignore_index_of
+from probseg.interfaces import Dataset
 from probseg.metrics.model_evaluation import Predictor
 from probseg.sharing.cards import FACTS
 from probseg.sharing.checkpoint import save

@@ -238,7 +238,7 @@ def _draw(model: Any, test: Dataset, scores: Scores, path: Path) -> None:
     import torch
 
     from probseg.datasets.annotators import presence
-    from probseg.interfaces import ignore_index_of
+    from probseg.datasets.mask_kinds import ignore_index_of
     from probseg.plots import Block, hide_ignored, sample_sheet
     from probseg.utils.atomic_files import atomic_file
     from probseg.utils.tensors import as_classes

@@ -84,7 +84,7 @@ def class_prior(train: Dataset) -> list[float]:
     import torch
 
     from probseg.datasets.annotators import presence
-    from probseg.interfaces import ignore_index_of, is_soft
+    from probseg.datasets.mask_kinds import ignore_index_of, is_soft
 
     batch = train.batch(range(min(len(train), _COUNTED)))
     labels = batch.masks[presence(batch.masks, batch.present)].flatten()

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from probseg.datasets.annotators import presence
 from probseg.datasets.cache.source import chunked
-from probseg.interfaces import Batch, Dataset, ignore_index_of
+from probseg.datasets.mask_kinds import ignore_index_of
+from probseg.interfaces import Batch, Dataset
 from probseg.utils.tensors import as_classes
 
 _BATCH = 64

@@ -11,8 +11,9 @@ import torch
 
 from probseg.datasets import splits
 from probseg.datasets.annotators import Annotator, annotation, check_annotator, presence
+from probseg.datasets.mask_kinds import ignore_index_of, is_soft
 from probseg.errors import OptionError
-from probseg.interfaces import Batch, Dataset, Sample, ignore_index_of, is_soft
+from probseg.interfaces import Batch, Dataset, Sample
 from probseg.options import check_options
 
 

@@ -12,16 +12,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from probseg.datasets.annotators import choose_annotator, complete
+from probseg.datasets.mask_kinds import check_ignores, ignore_index_of, is_soft
 from probseg.errors import DataError, InputError
-from probseg.interfaces import (
-    Batch,
-    Dataset,
-    Evaluation,
-    Metric,
-    check_ignores,
-    ignore_index_of,
-    is_soft,
-)
+from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
 from probseg.metrics.scores import Scores
 from probseg.options import check_integer

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from probseg.datasets.annotators import presence
+from probseg.datasets.mask_kinds import ignore_index_of, is_soft
 from probseg.datasets.splits import split
-from probseg.interfaces import Batch, Dataset, Sample, ignore_index_of, is_soft
+from probseg.interfaces import Batch, Dataset, Sample
 from probseg.registry.specs import lacking
 from probseg.testing.contract import Contract, Make, expect, expect_shape
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from probseg.datasets.formats.mask_values import UNLABELLED
+from probseg.datasets.mask_kinds import ignore_index_of, is_soft
 from probseg.errors import DataError
-from probseg.interfaces import Batch, Dataset, ignore_index_of, is_soft
+from probseg.interfaces import Batch, Dataset
 from probseg.training.distributed import Share
 from probseg.training.execution import Purpose, make_generator
 from probseg.training.settings import TrainingSettings

@@ -14,9 +14,10 @@ import torch
 from lightning.pytorch import Callback
 from torch import nn
 
+from probseg.datasets.mask_kinds import check_ignores, is_soft
 from probseg.datasets.views import Annotated
 from probseg.errors import InputError, OptionError
-from probseg.interfaces import Dataset, check_ignores, is_soft
+from probseg.interfaces import Dataset
 from probseg.options import check_options
 from probseg.training.checkpoints import (
     CODE,

@@ -9,8 +9,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
+from probseg.datasets.mask_kinds import ignore_index_of
 from probseg.errors import InputError, OptionError
-from probseg.interfaces import Batch, Dataset, ignore_index_of
+from probseg.interfaces import Batch, Dataset
 from probseg.metrics.collapse import LatentStatistics, collapse_warnings, latent_statistics
 from probseg.options import check_integer
 from probseg.utils.contexts import evaluating

@@ -81,8 +81,8 @@ def draw(
 ) -> Figure:
     """Draw a channel of samples (of their middle, ``crop``) with contours, each under its name."""
     from probseg.datasets.annotators import annotator_names, presence
+    from probseg.datasets.mask_kinds import ignore_index_of
     from probseg.datasets.views import CentreCrop, sample_name
-    from probseg.interfaces import ignore_index_of
     from probseg.plots import Annotated, contact_sheet, hide_ignored
     from probseg.utils.tensors import as_classes
 
