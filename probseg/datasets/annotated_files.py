@@ -61,6 +61,8 @@ class AnnotatedFiles(ABC):
     classes = 2
     volumes = False  # whether an image is a volume, whose annotated slices are the samples
     notes_values = False  # whether the values in the masks' files are noted
+    ignore_index: int | None = None  # of masks' pixels that nobody labelled
+    soft = False  # whether masks are probabilities
     keeps_bytes = False  # whether 8-bit images are kept unless something else is wanted
 
     def __init__(self, tree: FileTree, wanted: Preprocessing | None = None) -> None:
@@ -175,7 +177,8 @@ class AnnotatedFiles(ABC):
         image, drawn, noted = self._opened(files)
         pixels = _slices(image)
         native = pixels.shape[2:]
-        masks = np.zeros((len(pixels), len(slots), *native), np.uint8)
+        kind = np.float32 if self.soft else np.uint8
+        masks: NDArray[Any] = np.zeros((len(pixels), len(slots), *native), kind)
         for annotator, mask in drawn.items():
             masks[:, slots.index(annotator)] = mask
         ids = [item]
@@ -188,13 +191,13 @@ class AnnotatedFiles(ABC):
         present = np.array([annotator in files.masks for annotator in slots])
         spacing = image.spacing * native / self.preprocessing.placement(native).inner
         return [
-            Record(name, self.group(item), image_, mask, present, spacing, noted)
+            Record(name, self.group(item), image_, *self._annotated(mask, present), spacing, noted)
             for name, image_, mask in zip(ids, images, masks, strict=True)
         ]
 
     def _opened(
         self, files: SampleFiles
-    ) -> tuple[Picture, dict[Any, NDArray[np.uint8]], list[MaskFile]]:
+    ) -> tuple[Picture, dict[Any, NDArray[Any]], list[MaskFile]]:
         """Return the image of a sample, its masks by their annotators, and what is noted of them.
 
         Raises:
@@ -220,6 +223,15 @@ class AnnotatedFiles(ABC):
         if faults:
             raise FaultyFiles(faults)
         return image, masks, noted
+
+    def _annotated(
+        self, masks: NDArray[Any], present: NDArray[np.bool_]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return masks (A, H, W), and who annotated: nobody who labelled no pixel."""
+        if self.ignore_index is None:
+            return masks, present
+        present = present & (masks != self.ignore_index).any((1, 2))
+        return np.where(present[:, None, None], masks, 0).astype(masks.dtype), present
 
     def _image(self, file: str) -> Picture:
         with in_file(file):
@@ -254,7 +266,7 @@ class AnnotatedFiles(ABC):
                 raise DataError(f"is {_extent(mask)}, its image {_extent(pixels)}")
             return mask[:, 0]
 
-    def labels(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
+    def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
         """Return the classes of a mask.
 
         Raises:

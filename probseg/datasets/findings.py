@@ -52,6 +52,7 @@ class Measures(NamedTuple):
     flattened: Tensor  # (B,) bool, whether a few pixels take most of the range
     finite: Tensor  # (B,) bool
     declared: Tensor  # (B,) bool, whether the data set declares every class in the masks
+    labelled: Tensor  # (B, A), share of the image that is not to be ignored
 
 
 def find(dataset: Dataset, measures: Measures, digests: Sequence[bytes]) -> list[Finding]:

@@ -7,6 +7,7 @@ import io
 import os
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
@@ -33,8 +34,8 @@ from probseg.datasets.formats.images import (
     read_picture,
     stem_and_suffix,
 )
+from probseg.datasets.formats.mask_values import MaskValues
 from probseg.datasets.formats.matlab import count_annotations, read_matlab
-from probseg.datasets.formats.preprocessing import as_own_labels
 from probseg.datasets.preprocessing import Preprocessing
 from probseg.datasets.roots import find_root, is_packed, list_contents, open_root
 from probseg.errors import DataError, MissingDataError, OptionError
@@ -63,6 +64,10 @@ def folder(
     normalise: str | None = None,
     window: tuple[float, float] | None = None,
     classes: int | None = None,
+    values: Mapping[Any, Any] | None = None,
+    threshold: float | None = None,
+    invert: bool = False,
+    soft: bool = False,
     palette: Palette = "indices",
     resample_masks: bool = False,
     cache: str | os.PathLike[str] | None = None,
@@ -99,6 +104,13 @@ def folder(
         classes: Number of classes; masks have the values 0 to ``classes`` - 1, and of two classes
             255 may stand for 1. None counts them while packing: the values 0, 1, 2, … of all
             masks, as far as none is left out; 255 means two.
+        values: What values of mask files mean, such as ``{255: "ignore", 7: 2}``: a class, or that
+            nobody labelled such pixels, which then count for nothing. Other values are classes.
+        threshold: Makes two classes of grey or soft masks: what is above this value, in the file's
+            own units, is foreground.
+        invert: Whether masks of two classes are 0 where the structure is.
+        soft: Whether masks are probabilities of the foreground and learned as such: floating from
+            0 to 1, or integers, of which 255 is a probability of one if any is above 1.
         palette: ``"indices"`` if the indices of a mask with a palette are its classes (images with
             a palette are refused then), ``"colours"`` to read the palette's colours or greys.
         resample_masks: Whether volume files' masks that lie on other voxels than their image, by
@@ -109,7 +121,7 @@ def folder(
         pack: Whether to pack data that are not packed yet, which may take minutes.
 
     Raises:
-        OptionError: The size, the window or the number of classes is out of range.
+        OptionError: An option is out of range, or two contradict each other.
         MissingDataError: There is no such data.
         DataError: The data are incomplete or damaged; the message names the files.
         NotPackedError: They are not packed, and ``pack`` is false.
@@ -118,14 +130,15 @@ def folder(
     wanted = preprocessing.wanted(size, resize, normalise, window)
     if classes is not None and not 2 <= classes <= 256:
         raise OptionError(f"classes must be 2 to 256, the background included, not {classes}")
+    masks = MaskValues.of(values, threshold=threshold, invert=invert, soft=soft, classes=classes)
     check_choice("palette", palette, PALETTES)
     reading = Reading(palette, resample_masks)
     path = find_root(root, "folder", _WANTED)
     if is_packed(path):
         return PackedDataset(path)
     tree = open_root(path, _may_enter, "folder", _WANTED)
-    source = FolderSource(tree, wanted, classes=classes, reading=reading)
-    options = (source.wanted.options, classes, *reading.chosen())
+    source = FolderSource(tree, wanted, classes=classes, masks=masks, reading=reading)
+    options = (source.wanted.options, classes, *masks.state.items(), *reading.chosen())
     target = cache_folder(cache, "folder", path, *options)
     return open_or_pack(source, target, progress=progress, on_fault=on_fault, pack=pack)
 
@@ -159,10 +172,13 @@ class FolderSource(AnnotatedFiles):
         wanted: Preprocessing | None = None,
         *,
         classes: int | None = None,
+        masks: MaskValues = MaskValues(),  # noqa: B008  # is frozen
         reading: Reading = Reading(),  # noqa: B008  # it cannot be changed
     ) -> None:
         super().__init__(tree, wanted)
         self._classes, self._groups, self._reading = classes, _read_groups(tree), reading
+        self._masks = masks
+        self.ignore_index, self.soft = masks.ignore_index, masks.soft
         self.wanted = self.settled()
         self.provenance = f"your own data: {printable(tree.root.name)}"
         self.state = {
@@ -170,6 +186,7 @@ class FolderSource(AnnotatedFiles):
             "images": self.wanted.to_plain(),
             "classes": classes if classes is not None else "counted",
             "annotators": self.annotators,
+            **masks.state,
             **({"reading": reading.chosen()} if reading.chosen() else {}),
             **tree.state,
         }
@@ -211,8 +228,10 @@ class FolderSource(AnnotatedFiles):
         """Number of classes: as given, or counted in the masks that can be read."""
         if self._classes is not None:
             return self._classes
+        if self._masks.two_classes:
+            return 2
         with ThreadPoolExecutor() as pool:
-            values = set().union(*pool.map(self._values, self.items()))
+            values = self._masks.classes_of(set().union(*pool.map(self._values, self.items())))
         counted = 2 if 255 in values else next(value for value in count() if value not in values)
         return counted if 2 < counted <= _MOST_COUNTED else 2
 
@@ -235,9 +254,9 @@ class FolderSource(AnnotatedFiles):
         palette, resample = self._reading
         return read_picture(data, suffix, image, palette=palette, resample=resample)
 
-    def labels(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
-        """Return the classes of a mask."""
-        return as_own_labels(mask, self.classes)
+    def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
+        """Return the classes of a mask, or its probabilities."""
+        return self._masks.read(mask, self.classes)
 
     def channel_names(self) -> tuple[str, ...] | None:
         """Return what the channels of pictures are; those of arrays are unknown."""

@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import nn
 
+from probseg.datasets.mask_kinds import check_ignores, is_soft
 from probseg.datasets.preprocessing import Preprocessing, preprocessing_of
 from probseg.datasets.views import Annotated
 from probseg.errors import InputError, OptionError
@@ -108,8 +109,9 @@ def fit(
 
     Raises:
         OptionError: An option is unknown or out of range, or there are settings as well.
-        InputError: The model does not take the data's channels or classes, or the images of the two
-            data sets were preprocessed in different ways.
+        InputError: The model does not take the data's channels or classes, soft masks, or pixels
+            that nobody labelled; or the images of the two data sets were preprocessed in different
+            ways.
         DataError: A data set is empty, or holds NaN or unknown classes.
         NonFiniteError: The loss or its gradient became NaN or infinite.
         MemoryLimitError: Not even one image at a time fits into the memory.
@@ -123,6 +125,7 @@ def fit(
     if settings.annotator != "random":
         train, validation = (Annotated(side, settings.annotator) for side in (train, validation))
     data = TrainingData(train, validation, settings)
+    _check_labels(model, data)
     identity = _identity(model, data)
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
@@ -172,6 +175,7 @@ def _train(
         data.settings,
         channels_last=execution.channels_last,
         micro_batch=run.micro_batch,
+        ignore_index=data.ignore_index,
     )
     with (
         deterministic(execution.device),
@@ -220,6 +224,28 @@ def _check_alike(train: Dataset, validation: Dataset) -> None:
     names = ("the training data", "the validation data")
     if learnt and judged and (differences := learnt.differences(judged, names)):
         raise InputError(f"{'; '.join(differences)}; open both data sets in the same way")
+
+
+def _check_labels(model: Any, data: TrainingData) -> None:
+    """Check that the loss of a model takes soft labels and pixels to ignore, if the data have any.
+
+    Raises:
+        InputError: It does not.
+    """
+    model_class = type(model).__name__
+    for dataset in (data.train, data.validation):
+        if is_soft(dataset) and not getattr(model, "soft_labels", False):
+            raise InputError(
+                f"data set {dataset.name!r} has soft masks, which the loss of {model_class} does "
+                "not take; make two classes of them (threshold=0.5), or, if the loss takes "
+                "probabilities (B, K, H, W) as labels, set soft_labels = True in its class"
+            )
+        if is_soft(dataset) and dataset.classes != 2:
+            raise InputError(
+                f"soft masks are of two classes, but data set {dataset.name!r} has "
+                f"{dataset.classes}; learn a model for each class"
+            )
+    check_ignores(model, data.ignore_index)
 
 
 def _result(run: Run, settings: TrainingSettings, best_path: Path | None) -> FitResult:

@@ -18,6 +18,7 @@ from probseg.cli.opening import (
     check_data,
     open_data,
     parse_sections,
+    typed,
 )
 from probseg.cli.output import print_line, print_rows
 from probseg.cli.parser import Parser
@@ -45,7 +46,6 @@ Exit status 1: something is missing or cannot be read, or a model would learn or
 inverted masks, annotators who are copies, images that a few extreme pixels flatten, an image in two
 groups, NaN. Whatever else is told may be right.
 """
-_TYPED = "options are typed as --set data.size=128 data.invert=True data.values.255=ignore"
 _EXAMPLES = 3  # samples or files that are named
 TABLE3 = Path(__file__).with_name("table3.toml")
 
@@ -110,7 +110,7 @@ def _check(data: str, root: Path | None, given: Mapping[str, Any], *, wanted: bo
     except FaultyFiles as error:
         print_line(f"damaged: {data}")
         _print_faults(error.lines)
-        print_line(f"\n{_TYPED}\n")
+        print_line("")
     except ProbsegError as error:
         print_line(f"damaged: {data}: {error}\n", style="red")
     return False
@@ -131,9 +131,6 @@ def _report(data: str, dataset: Dataset) -> bool:
     skipped = getattr(dataset, "skipped", ())
     _print_faults(skipped)
     _print_findings(result)
-    remedies = [*skipped, *(finding.remedy for finding in result.findings)]
-    if any(re.search(r"\w=", remedy) for remedy in remedies):
-        print_line(f"\n{_TYPED}")
     print_line("")
     return result.sound and not skipped
 
@@ -189,6 +186,10 @@ def _details(survey: Survey) -> Iterator[Fact]:
     annotators = ", ".join(f"{annotators} in {count:,}" for annotators, count in counts)
     yield Fact("annotators a sample", annotators)
     yield Fact("classes", str(survey.dataset.classes))
+    if getattr(survey.dataset, "soft", False):
+        yield Fact("masks", "soft: probabilities, counted below as the nearest class")
+    if (labelled := measures.labelled[measures.present].mean()) < 1:
+        yield Fact("pixels that nobody labelled", f"{1 - labelled:.2%} of the masks")
     lowest, highest = measures.lowest.min(), measures.highest.max()
     yield Fact("intensities", _span(f"{lowest:.3g}", f"{highest:.3g}"))
     if (spacing := _spacing(survey)) is not None:
@@ -266,13 +267,14 @@ def _print_faults(lines: Sequence[str]) -> None:
     if kinds:
         print_line(f"\nleft out, {len(lines):,} in all:", "red")
     for reason, files in kinds.values():
-        _print_finding(reason, _counted(len(files), files[:_EXAMPLES], "file"), "")
+        _print_finding(typed(reason, "data"), _counted(len(files), files[:_EXAMPLES], "file"), "")
 
 
 def _print_finding(what: str, where: str, remedy: str) -> None:
     print_line(f"  {what}{where and f': {where}'}")
     if remedy:
-        print_line(f"    {remedy}", "dim")
+        options = ", ".join(re.findall(r"--set \S*[^\s,;.]", typed(remedy, "data")))
+        print_line(f"    {remedy}{options and f' ({options})'}", "dim")
 
 
 def _counted(count: int, names: Sequence[str], one: str) -> str:
