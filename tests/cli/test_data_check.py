@@ -131,7 +131,7 @@ def checked(command: Any, *arguments: Any) -> tuple[int, str]:
 def test_a_clean_folder_is_told_nothing(root, command):
     status, output = checked(command, root)
     assert status == 0 and "next: probseg data preview" in output
-    for heading in ("wrong", "worth a look", "left out,", "damaged", "options are typed"):
+    for heading in ("wrong", "worth a look", "left out,", "damaged", "--set"):
         assert heading not in output
 
 
