@@ -206,7 +206,7 @@ def test_outputs_are_shown():
 )
 def test_a_wrong_command_is_noticed(language, code, message, capsys):
     with pytest.raises((SystemExit, Exception)) as caught:
-        for words in _commands(SimpleNamespace(language=language, code=code)):
+        for words in _commands(SimpleNamespace(language=language, code=code, title="")):
             _read(words)
     assert message in f"{caught.value} {capsys.readouterr().err}"
 
