@@ -389,3 +389,10 @@ def test_numbers_of_numpy_are_numbers() -> None:
 def test_pixels_of_other_axes_are_refused() -> None:
     with pytest.raises(InputError, match=r"must be \(C, H, W\), not \(8, 8\); a grey image is"):
         wanted(4).apply(grey(8, 8))
+
+
+def test_packed_data_cannot_be_resized_again(tmp_path: Path) -> None:
+    packed = load(write(tmp_path, {"a": grey(8, 8)}), size=4).folder
+    assert folder(packed, size=4).folder == folder(packed).folder == packed
+    with pytest.raises(OptionError, match="size 6x6 padded of the options, 4x4 padded of"):
+        folder(packed, size=6)

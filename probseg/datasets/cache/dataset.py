@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from probseg.datasets.preprocessing import Preprocessing, common_spacing
-from probseg.errors import DataError, ProbsegError
+from probseg.errors import DataError, OptionError, ProbsegError
 
 if TYPE_CHECKING:  # torch takes seconds and 500 MB, which a process that only packs need not spend
     from torch import Tensor
@@ -143,6 +143,23 @@ class PackedDataset:
         elif self.soft:
             masks = masks.astype(np.float32)
         return masks.reshape(len(rows), self.annotators, height, width)
+
+
+def open_packed(folder: Path, asked: Preprocessing) -> PackedDataset:
+    """Open a packed data set, to whose images options can do nothing any more.
+
+    Raises:
+        OptionError: They ask for something else than what was done.
+        DataError: See :class:`PackedDataset`.
+    """
+    dataset = PackedDataset(folder)
+    known, names = dataset.preprocessing, ("the options", "the packed data")
+    if known and (differences := asked.differences(known, names)):
+        raise OptionError(
+            f"{folder} is packed, and not as asked for: {'; '.join(differences)}; "
+            "leave the options out, or pack the files again with them"
+        )
+    return dataset
 
 
 def _preprocessing(meta: dict[str, Any], spacing: NDArray[Any]) -> Preprocessing | None:
