@@ -22,7 +22,7 @@ def ignore_index_of(dataset: Dataset) -> int | None:
             f"the ignore_index of data set {dataset.name!r} must be None, or from "
             f"{dataset.classes}, its number of classes, to 255 (the usual), not {value!r}"
         )
-    return value
+    return None if value is None else int(value)
 
 
 def check_ignores(model: object, ignore_index: int | None) -> None:

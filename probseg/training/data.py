@@ -103,14 +103,11 @@ def _permutation(seed: int, count: int, number: int) -> Tensor:
 
 def _make_loader(dataset: Dataset, batches: Sequence[list[int]]) -> DataLoader[Batch]:
     """Load in this process: one vectorised read is quicker than to pass a batch between two."""
-    ignore_index, soft = ignore_index_of(dataset), is_soft(dataset)
 
     def check(batch: Any) -> Batch:
         _check_batch(batch, dataset)
         image, masks, present = Batch(*batch)
-        labelled = masks if ignore_index is None else masks.where(masks != ignore_index, 0)
-        _check_masks(labelled, dataset)
-        whole = masks.is_floating_point() and not soft
+        whole = masks.is_floating_point() and not is_soft(dataset)
         return Batch(image, masks.long() if whole else masks, present)
 
     return DataLoader(
@@ -143,6 +140,8 @@ def _check_batch(batch: Batch, dataset: Dataset) -> None:
             f"nobody annotated an image of data set {dataset.name!r}; "
             "leave it out: probseg.datasets.views.subset"
         )
+    masks, ignored = batch.masks, ignore_index_of(dataset)
+    _check_masks(masks if ignored is None else masks.where(masks != ignored, 0), dataset)
 
 
 def _check_masks(masks: Tensor, dataset: Dataset) -> None:

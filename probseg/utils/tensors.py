@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, NamedTuple, SupportsInt
 
 import numpy as np
@@ -164,11 +165,11 @@ def checked_ignore_index(ignore_index: object) -> int:
     Raises:
         InputError: It is none.
     """
-    if not isinstance(ignore_index, int) or isinstance(ignore_index, bool):
+    if not isinstance(ignore_index, Integral) or isinstance(ignore_index, bool):
         raise InputError(
             f"ignore_index must be an integer, such as 255, or None, not {ignore_index!r}"
         )
-    return ignore_index
+    return int(ignore_index)
 
 
 def check_device(tensor: Tensor, like: Tensor, name: str, other: str = "the model") -> None:

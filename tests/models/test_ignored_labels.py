@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -64,7 +65,7 @@ def test_ignored_pixels_get_no_gradient():
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("value", [255, -1, -100, 7])
+@pytest.mark.parametrize("value", [255, -1, -100, np.int64(7)])
 def test_any_value_may_stand_for_pixels_that_nobody_labelled(name, value):
     model = small(name, classes=3)
     torch.manual_seed(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -152,13 +153,14 @@ def _parse(values: Mapping[Any, Any] | None) -> dict[float, int]:
             value = float(key)
         except (TypeError, ValueError):
             value = np.nan
-        whole = isinstance(label, int) and not isinstance(label, bool) and 0 <= label < UNLABELLED
+        whole = isinstance(label, Integral) and not isinstance(label, bool)
+        whole = whole and 0 <= int(label) < UNLABELLED
         if isinstance(key, bool) or not np.isfinite(value) or not (whole or label == _IGNORE):
             raise OptionError(
                 "values must map numbers in files to classes from 0 or to 'ignore', as in "
                 f"{_EXAMPLE}, not {key!r} to {label!r}"
             )
-        parsed[value] = UNLABELLED if label == _IGNORE else label
+        parsed[value] = UNLABELLED if label == _IGNORE else int(label)
     return parsed
 
 

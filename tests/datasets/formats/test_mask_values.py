@@ -137,4 +137,6 @@ def test_options_that_mean_nothing(options, text):
 
 
 def test_keys_may_be_text_as_in_toml():
-    assert MaskValues.of({"255": "ignore", "7": 2}) == MaskValues.of({255: "ignore", 7.0: 2})
+    wanted = MaskValues.of({255: "ignore", 7.0: 2})
+    assert MaskValues.of({"255": "ignore", "7": 2}) == wanted
+    assert MaskValues.of({np.uint8(255): "ignore", np.float32(7): np.int64(2)}) == wanted
