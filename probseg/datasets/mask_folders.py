@@ -49,7 +49,7 @@ class MaskFolders:
     """
 
     def __init__(self, root: str | os.PathLike[str], *, classes: int = 2) -> None:
-        path = Path(root)
+        path = Path(root).expanduser()
         if not path.is_dir():
             raise MissingDataError(f"there is no folder {path}; give the one that holds ID/*.png")
         self.root = path / "masks" if (path / "masks").is_dir() else path

@@ -126,8 +126,7 @@ class Registry(ModuleType, Mapping[str, Constructor]):
             PluginError: The plugin that offers the name is broken.
         """
         constructor = self[name]
-        check_options(constructor, options, owner=f"{self.kind} {name!r}")
-        return constructor(**options)
+        return constructor(**check_options(constructor, options, owner=f"{self.kind} {name!r}"))
 
     def __getitem__(self, name: str) -> Constructor:
         """Import and return the constructor called ``name``.

@@ -87,7 +87,7 @@ def _make_loader(dataset: Dataset, batches: Sequence[list[int]]) -> DataLoader[B
 
     def check(batch: Any) -> Batch:
         _check_batch(batch, dataset)
-        return Batch(*batch)
+        return Batch(batch.image.float(), *batch[1:])
 
     return DataLoader(
         _Batches(dataset),  # type: ignore[arg-type]  # has the methods, not the base class
@@ -109,6 +109,12 @@ class _Batches:
 
 def _check_batch(batch: Batch, dataset: Dataset) -> None:
     """Check the values on the CPU, where that does not wait for a device."""
+    if batch.image.ndim != 4 or not batch.image.is_floating_point():
+        raise DataError(
+            f"data set {dataset.name!r} must give images (B, C, H, W) of floating point, not "
+            f"{tuple(batch.image.shape)} of {batch.image.dtype}; scale whole numbers to [0, 1], "
+            "for example image.float() / 255, and give a volume slice by slice"
+        )
     if not bool(batch.image.isfinite().all()):
         raise DataError(
             f"an image of data set {dataset.name!r} holds NaN or infinity; "

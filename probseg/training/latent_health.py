@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
+from probseg.datasets.views import as_dataset
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Batch, Dataset
 from probseg.metrics.collapse import LatentStatistics, collapse_warnings, latent_statistics
@@ -108,6 +109,7 @@ def model_of(module: nn.Module) -> Any:
 
 
 def _some(dataset: Dataset, images: int) -> Batch:
+    dataset = as_dataset(dataset)
     count = len(dataset)
     if not count:
         raise OptionError(f"data set {dataset.name!r} holds no image to measure")

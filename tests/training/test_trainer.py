@@ -14,12 +14,12 @@ from training_toys import make_model, quick
 
 from probseg.errors import DataError
 from probseg.training import fit
-from probseg.training.trainer import keyboard_interrupts, silenced_lightning
+from probseg.training.trainer import interrupts, silenced_lightning
 
 
 def test_lightnings_exit_becomes_a_keyboard_interrupt():
     handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), keyboard_interrupts():
+    with pytest.raises(KeyboardInterrupt), interrupts():
         try:
             raise KeyboardInterrupt
         except KeyboardInterrupt:
@@ -29,7 +29,7 @@ def test_lightnings_exit_becomes_a_keyboard_interrupt():
 
 
 def test_another_exit_stays_one():
-    with pytest.raises(SystemExit, match="2"), keyboard_interrupts():
+    with pytest.raises(SystemExit, match="2"), interrupts():
         sys.exit(2)
 
 
