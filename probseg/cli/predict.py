@@ -26,6 +26,7 @@ examples:
   %(prog)s model.safetensors case.nii.gz --out predicted -n 64 --seed 1
   %(prog)s model.safetensors ct.nii.gz --out predicted --window=-1000,400
   %(prog)s run scans/*.png --out predicted --existing skip --size 128
+  %(prog)s run slide.tif --out predicted --tile 1024
 
 Each image gets a folder in DIR with the samples as label maps, mean and standard deviation of the
 foreground's probability, contours.png and about.json. NIfTI in, NIfTI out, on the same voxels;
@@ -56,6 +57,12 @@ def add_arguments(parser: Parser) -> None:
         help="the data.size that the model was trained at; results have the image's own size",
     )
     parser.add_argument(
+        "--tile",
+        type=int,
+        metavar="PIXELS",
+        help="sample images that do not fit into memory in parts of this edge (same result)",
+    )
+    parser.add_argument(
         "--existing",
         choices=["refuse", "skip", "replace"],
         default="refuse",
@@ -70,8 +77,9 @@ def run(options: argparse.Namespace) -> int:
     require("matplotlib", extra="plot", for_="probseg predict")  # before any work is done
     check_integer("-n", options.n)
     check_integer("--seed", options.seed, low=0)
-    if options.size is not None:
-        check_integer("--size", options.size)
+    for name in ("size", "tile"):
+        if getattr(options, name) is not None:
+            check_integer(f"--{name}", getattr(options, name))
     scaling = parse_window(options.window)
     folders = _folders(options.images, options.out, existing=options.existing)
     model = _load_model(options.model, options.device)
@@ -128,19 +136,9 @@ def _load_model(path: Path, device: str) -> Any:
     Raises:
         OptionError: The device cannot be used.
     """
-    import torch
-
     from probseg.sharing.checkpoint import load
 
-    model: Any = load(checkpoint_of(path))
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return model.to(device)
-    except (RuntimeError, AssertionError) as error:  # torch has no error of its own for this
-        raise OptionError(
-            f"--device {device} cannot be used: {str(error).splitlines()[0]}"
-        ) from error
+    return load(checkpoint_of(path), device=device)
 
 
 def _predict(
@@ -157,7 +155,10 @@ def _predict(
         )
     try:
         prediction = predict_at(
-            model, image.values, options.n, seed=options.seed, size=options.size
+            *(model, image.values, options.n),
+            seed=options.seed,
+            size=options.size,
+            tile=options.tile,
         )
     except InputError as error:
         raise DataError(f"{file}: {error}") from error
@@ -169,6 +170,7 @@ def _predict(
         "seed": options.seed,
         "values": str(scaling),
         "size": options.size,
+        "tile": options.tile,
         "probseg": __version__,
     }
     write_prediction(folder, image, prediction, about)

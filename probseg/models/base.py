@@ -101,10 +101,12 @@ class ProbabilisticModel(nn.Module):
 
     def tile_decoder(
         self, image: Tensor, n: int, *, tile: int, generator: Generator | None
-    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Return the checked image, and what makes logits (n, B, K, h, w) of features of a part.
+    ) -> tuple[Tensor, Callable[[Tensor, int], Tensor]]:
+        """Return the checked image, and what makes logits of a part's features.
 
-        It draws what the samples of all parts share; see :mod:`probseg.models.tiling`.
+        The second takes features (B, F, h, w) and a number of samples n, for the first n of them
+        (n, B, K, h, w). This method draws what the samples of all parts share; see
+        :mod:`probseg.models.tiling`.
 
         Raises:
             InputError: The model has no such thing.

@@ -92,12 +92,14 @@ class DeterministicModel(ProbabilisticModel):
 
     def tile_decoder(
         self, image: Tensor, n: int, *, tile: int, generator: Generator | None
-    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    ) -> tuple[Tensor, Callable[[Tensor, int], Tensor]]:
         """Return the checked image, and the logits of features, n times."""
         self._check_evaluating()
-        count = checked_count(n)
+        checked_count(n)
         image = self._image(image, values=True)
-        return image, lambda features: self.logits(features).expand(count, -1, -1, -1, -1)
+        return image, lambda features, samples: self.logits(features).expand(
+            samples, -1, -1, -1, -1
+        )
 
     def _logits(self, image: Tensor) -> Tensor:
         features = self.backbone(padded(image, self.backbone.stride))

@@ -161,7 +161,7 @@ class LatentVariableModel(ProbabilisticModel):
         tile: int,
         generator: Generator | None,
         projected: bool = False,
-    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    ) -> tuple[Tensor, Callable[[Tensor, int], Tensor]]:
         """Return the checked image, and the decoder of n latents drawn for the whole of it."""
         self._check_evaluating()
         count = checked_count(n)
@@ -172,7 +172,7 @@ class LatentVariableModel(ProbabilisticModel):
             prior = self._sampled(*encoded, projected=projected)
             with seeded(generator, image.device):
                 latent = sample_density(prior, (count,))
-        return image, lambda features: self.decoder(features, latent)
+        return image, lambda features, samples: self.decoder(features, latent[:samples])
 
     @torch.no_grad()
     def decode(self, image: Tensor, latent: Tensor) -> Tensor:

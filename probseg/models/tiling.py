@@ -29,7 +29,7 @@ _GLOBAL = (
     "AdaptiveMaxPool2d",
     "MultiheadAttention",
 )
-_FIRST_STRIP = 16  # steps
+_LEAST_HEIGHT = 16  # pixels of a strip
 _TOLERANCE, _ROUGH_TOLERANCE = 1e-2, 1e-1  # of the largest value, in single and half precision
 
 
@@ -104,12 +104,12 @@ def sample_tiles(
     stride = model.backbone.stride
     whole = padded(image, stride)
 
-    def local(part: Tensor) -> Tensor:
-        logits: Tensor = decode(model.backbone(part))
+    def local(part: Tensor, samples: int = n) -> Tensor:
+        logits: Tensor = decode(model.backbone(part), samples)
         return logits
 
     try:
-        halo = _halo(local, whole, tile=tile, step=stride)
+        halo = _halo(lambda part: local(part, 1), whole, tile=tile, step=stride)
     except _UnboundedError as error:
         raise InputError(
             f"{model.spec['name']!r} cannot be sampled in tiles: {error}{_global_layers(model)}; "
@@ -198,27 +198,26 @@ def _halo(local: Local, image: Tensor, *, tile: int, step: int, reduction: int =
 
 
 def _reach(local: Local, image: Tensor, *, axis: int, step: int, reduction: int) -> int:
-    """Return the halo along one axis, measured on a strip of noise two steps wide."""
-    length = _FIRST_STRIP * step
-    while True:
-        shape = [*image.shape[:2], 2 * step, length]
-        strip = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(image)
+    """Return the halo along one axis, measured on a strip of noise twice as long as the image.
 
-        def along(strip: Tensor) -> Tensor:
-            """Return (..., N / r), what becomes of a strip that lies along the axis."""
-            result = local(strip if axis == 3 else strip.transpose(2, 3))
-            return (result if axis == 3 else result.transpose(-2, -1)).flatten(0, -2)
+    Whatever is read from farther away lies outside of the image, of a tile as of the whole.
+    """
+    half = -(-image.shape[axis] // step) * step
+    shape = [*image.shape[:2], step * max(2, -(-_LEAST_HEIGHT // step)), 2 * half]
+    strip = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(image)
 
-        reach = _contaminated(along, strip, reduction)
-        halo = -(-reach // step) * step
-        if halo < length // 2:
-            _check_cut(along, strip, halo, reduction)
-            return halo
-        if length > 2 * image.shape[axis]:
-            raise _UnboundedError(
-                "each pixel of a result depends on pixels anywhere in an image of this size"
-            )
-        length *= 2
+    def along(strip: Tensor) -> Tensor:
+        """Return (..., N / r), what becomes of a strip that lies along the axis."""
+        result = local(strip if axis == 3 else strip.transpose(2, 3))
+        return (result if axis == 3 else result.transpose(-2, -1)).flatten(0, -2)
+
+    halo = -(-_contaminated(along, strip, reduction) // step) * step
+    if halo >= half:
+        raise _UnboundedError(
+            "each pixel of a result depends on pixels anywhere in an image of this size"
+        )
+    _check_cut(along, strip, halo, reduction)
+    return halo
 
 
 def _contaminated(along: Local, strip: Tensor, reduction: int) -> int:
