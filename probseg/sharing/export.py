@@ -174,9 +174,9 @@ def _traced(sampler: Sampler, least: int) -> ExportedProgram:
 def save_onnx(model: Model, path: str | os.PathLike[str], *, projected: bool = False) -> None:
     """Write the sampler as ONNX, with inputs ``image`` and ``noise`` and output ``probabilities``.
 
-    The file's metadata carry the model's spec as ``probseg.spec`` and the number that has to divide
-    the image's sides as ``probseg.stride``, and their least length as ``probseg.least``. It needs the extra ``export``. The model and
-    ``projected`` are those of :func:`to_program`.
+    The file's metadata carry the model's spec as ``probseg.spec``, the number that has to divide
+    the image's sides as ``probseg.stride``, and their least length as ``probseg.least``. It needs
+    the extra ``export``. The model and ``projected`` are those of :func:`to_program`.
 
     Raises:
         ExportError: The model has no such sampler, or a part cannot be written as a program.
@@ -217,7 +217,7 @@ def _as_onnx(program: ExportedProgram) -> ONNXProgram:
 def _example(
     model: LatentSampler, least: int
 ) -> tuple[tuple[Tensor, Tensor], dict[str, dict[int, Dim]]]:
-    """Return an image and noise, and which of their sizes are open, sides from ``least`` strides."""
+    """Return an image, noise, and which of their sizes are open: sides from ``least`` strides."""
     like, stride = next(cast("nn.Module", model).parameters()), model.backbone.stride
     image = torch.zeros(_IMAGES, model.in_channels, _STRIDES * stride, _STRIDES * stride)
     noise = torch.zeros(_SAMPLES, _IMAGES, model.latent_dim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -17,7 +18,7 @@ from probseg.training.distributed import Share
 from probseg.training.execution import Purpose, make_generator
 from probseg.training.settings import TrainingSettings
 from probseg.utils.devices import to_device
-from probseg.utils.tensors import extremes
+from probseg.utils.tensors import extremes, warn_of_scale
 
 
 class TrainingData(LightningDataModule):
@@ -84,9 +85,14 @@ def _permutation(seed: int, count: int, number: int) -> Tensor:
 
 def _make_loader(dataset: Dataset, batches: Sequence[list[int]]) -> DataLoader[Batch]:
     """Load in this process: one vectorised read is quicker than to pass a batch between two."""
+    told: list[bool] = []
 
     def check(batch: Any) -> Batch:
         _check_batch(batch, dataset)
+        if not told:  # of the first batch only, as it takes another look at all values
+            norm = float(torch.linalg.vector_norm(batch.image, dtype=torch.float64))
+            warn_of_scale(norm / math.sqrt(batch.image.numel()), f"data set {dataset.name!r}")
+            told.append(True)
         return Batch(batch.image.float(), *batch[1:])
 
     return DataLoader(

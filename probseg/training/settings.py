@@ -99,7 +99,7 @@ class TrainingSettings:
         check_number("weight_decay", self.weight_decay, positive=False)
         check_annotator(self.annotator)
         _check_monitor(self.monitor)
-        _check_annealing(self.annealing)
+        object.__setattr__(self, "annealing", _checked_annealing(self.annealing))
         check_choice("augment", self.augment, (True, False))
         check_choice("compile", self.compile, (True, False))
         check_choice("schedule", self.schedule, ("constant", "cosine"))
@@ -113,10 +113,12 @@ def _check_monitor(name: object) -> None:
         raise OptionError(unknown("metric to monitor", name, [LOSS, *registry("metrics")]))
 
 
-def _check_annealing(steps: Any) -> None:
-    named = steps if isinstance(steps, Mapping) else {"annealing": steps}
-    for name, value in named.items():
-        check_integer(f"annealing of {name!r}" if named is steps else name, value, low=0)
+def _checked_annealing(steps: Any) -> int | dict[str, int]:
+    if not isinstance(steps, Mapping):
+        return check_integer("annealing", steps, low=0)
+    return {
+        name: check_integer(f"annealing of {name!r}", value, low=0) for name, value in steps.items()
+    }
 
 
 def _check_devices(device: str, count: int, batch_size: int) -> None:

@@ -78,8 +78,8 @@ def warn_of_scale(magnitude: float, name: str = "the image") -> None:
     """Warn if the root mean square of images is far from that of intensities from 0 to 1."""
     if magnitude > _LARGE:
         warnings.warn(
-            f"{name} has values of about {float(f'{magnitude:.1g}'):g} (root mean square), and "
-            "networks start well on values of about 1: scale it to [0, 1], for example "
+            f"{name} has values of about {10 ** round(math.log10(magnitude))} (root mean square), "
+            "and networks start well on values of about 1: scale them to [0, 1], for example "
             "image / 255 of 8 bits, unless the model was trained on this scale",
             ScaleWarning,
             stacklevel=2,
