@@ -152,17 +152,15 @@ def check_given(
 
 
 def _as_annotated(value: Any, annotation: str) -> Any:
-    """Return a value of NumPy, or a sequence of them, as Python's own where the annotation fits."""
+    """Return a value of NumPy as Python's own; an array only where a sequence is asked for."""
     plain = to_plain(value)
-    if isinstance(value, (list, tuple)):
-        plain = type(value)([to_plain(item) for item in value]) if _has_numpy(value) else value
-    elif is_numpy(value):
-        plain = value.tolist()
-    return plain if fits(plain, annotation) and annotation else value
-
-
-def _has_numpy(values: Iterable[Any]) -> bool:
-    return any(to_plain(value) is not value for value in values)
+    if is_numpy(plain):
+        containers = (one.strip().partition("[")[0] for one in annotation.split("|"))
+        listed = any(one.rpartition(".")[2] in _SEQUENCES for one in containers)
+        return plain.tolist() if listed else plain
+    if type(plain) in (list, tuple):
+        return type(plain)(to_plain(item) for item in plain)
+    return plain
 
 
 def named_parameters(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -90,8 +90,8 @@ def uncompiled(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _compiled(owner: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    for name, child in owner.named_children():
-        if name != "_orig_mod" and _original(child) is not child:
+    for name, child in owner._modules.items():  # named_children leaves out what has two names
+        if child is not None and name != "_orig_mod" and _original(child) is not child:
             yield name, child
 
 

@@ -68,6 +68,20 @@ def test_files_hold_what_the_model_says(command, model, checkpoint, pixels, tmp_
     assert _read(out / "scan/contours.png").std() > 1
 
 
+def test_tiles_are_the_whole_image(command, checkpoint, tmp_path):
+    large = np.random.default_rng(1).integers(0, 256, (70, 45), dtype=np.uint8)
+    image = _png(tmp_path / "scan.png", large)
+    for name, more in {"whole": (), "tiles": ("--tile", 16)}.items():
+        status, *_ = command(
+            "predict", checkpoint, image, "--out", tmp_path / name, "-n", 20, *more
+        )
+        assert status == 0
+    for name in ("sample-01", "sample-20", "mean", "sd"):
+        whole, tiles = (_read(tmp_path / one / f"scan/{name}.png") for one in ("whole", "tiles"))
+        assert np.abs(whole.astype(int) - tiles).max() <= 1
+    assert json.loads((tmp_path / "tiles/scan/about.json").read_text())["tile"] == 16
+
+
 def test_fewer_samples_at_a_time_have_the_same_statistics(model, pixels):
     image = pixels[None].astype(np.float32) / 255
     one = predict(model, image, 400, seed=1, at_once=400)
