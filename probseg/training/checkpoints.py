@@ -184,8 +184,9 @@ def read_run(folder: Path, identity: dict[str, Any], monitor: Monitor) -> Run:
         raise CheckpointError(
             f"{path} is not a checkpoint of probseg's training; choose another folder with out="
         )
-    for name, value in identity.items():
-        if (other := ours["identity"].get(name)) != value:
+    for name in {**identity, **ours["identity"]}:
+        other, value = ours["identity"].get(name), identity.get(name)
+        if other != value:
             raise CheckpointError(
                 f"{path} belongs to another run, whose {_difference(name, other, value)}; choose "
                 "another folder with out="

@@ -77,8 +77,9 @@ def _summable(dtype: torch.dtype) -> torch.dtype:
 def warn_of_scale(magnitude: float, name: str = "the image") -> None:
     """Warn if the root mean square of images is far from that of intensities from 0 to 1."""
     if magnitude > _LARGE:
+        about = 10 ** round(math.log10(min(magnitude, 1e38)))
         warnings.warn(
-            f"{name} has values of about {10 ** round(math.log10(min(magnitude, 1e38)))} (root mean square), "
+            f"{name} has values of about {about} (root mean square), "
             "and networks start well on values of about 1: scale them to [0, 1], for example "
             "image / 255 of 8 bits, unless the model was trained on this scale",
             ScaleWarning,

@@ -23,7 +23,7 @@ from probseg.utils.tensors import ScaleWarning
 
 
 def test_the_best_round_is_that_of_the_metric(train, validation, tmp_path):
-    model = make_model()
+    model = small("punet")
     settings = quick(monitor="ged")
     result = fit(model, train, validation, settings, out=tmp_path)
     geds = [record["validation/ged"] for record in result.history]
@@ -40,7 +40,7 @@ def test_a_higher_iou_is_better(train, validation):
 
 
 def test_a_metric_is_of_all_annotators_whoever_is_learnt_from(train, validation):
-    model = make_model()
+    model = small("punet")
     result = fit(model, train, validation, quick(monitor="ged", annotator=0))
     ged = evaluate(model, validation, metrics=["ged"], progress=False).mean()["ged"]
     assert ged == pytest.approx(result.best_value, abs=1e-6)
@@ -64,12 +64,14 @@ def test_patience_counts_rounds_of_the_metric(train, validation):
 
 def test_a_monitored_run_goes_on(train, validation, tmp_path):
     settings = {"monitor": "ged"}
-    whole = fit(make_model(), train, validation, quick(**settings), out=tmp_path / "whole")
-    fit(make_model(), train, validation, quick(max_steps=6, **settings), out=tmp_path / "cut")
-    again = fit(make_model(), train, validation, quick(**settings), out=tmp_path / "cut")
+    first, second = small("punet"), small("punet")
+    second.load_state_dict(first.state_dict())
+    whole = fit(first, train, validation, quick(**settings))
+    fit(second, train, validation, quick(max_steps=6, **settings), out=tmp_path / "cut")
+    again = fit(second, train, validation, quick(**settings), out=tmp_path / "cut")
     assert (again.best_value, again.best_step) == (whole.best_value, whole.best_step)
     with pytest.raises(CheckpointError, match="monitor is 'ged', not None; choose another folder"):
-        fit(make_model(), train, validation, quick(), out=tmp_path / "cut")
+        fit(second, train, validation, quick(), out=tmp_path / "cut")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,11 @@ def test_a_monitored_run_goes_on(train, validation, tmp_path):
         ({"monitor": "diversity"}, OptionError, "neither larger nor smaller"),
         ({"annealing": -1}, OptionError, "annealing must be an integer of at least 0"),
         ({"annealing": {"kl": 1.5}}, OptionError, "annealing of 'kl' must be an integer"),
-        ({"annealing": {"lk": 5}}, OptionError, "no term of the loss is called 'lk'; did you mean"),
+        (
+            {"annealing": {"kll": 5}},
+            OptionError,
+            "no term of the loss is called 'kll'; did you mean",
+        ),
         ({"annealing": 5}, OptionError, "ToyModel has none; name terms of its loss"),
     ],
 )
