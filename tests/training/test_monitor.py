@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 
 import numpy as np
 import pytest
@@ -208,11 +209,13 @@ def test_data_of_another_precision_are_converted(kind):
     assert fit(make_model(), data, data, quick(max_steps=1)).steps == 1
 
 
-@pytest.mark.parametrize("model", [lambda: small("punet"), make_model])
-def test_data_on_another_scale_are_told(model):
+def test_data_on_another_scale_are_told():
     data = Other(lambda image: 255 * image)
-    with pytest.warns(ScaleWarning, match="data set 'discs' has values of about"):
-        fit(model(), data, data, quick(max_steps=1, augment=False, learning_rate=1e-6))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(small("punet"), data, data, quick(max_steps=1, learning_rate=1e-6))
+    told = [str(one.message) for one in caught if one.category is ScaleWarning]
+    assert any(text.startswith("data set 'discs' has values of about 100 ") for text in told)
 
 
 def test_a_random_split_of_torch_is_a_subset(validation):
