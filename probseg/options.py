@@ -20,6 +20,21 @@ _PLAIN: dict[str, tuple[type, ...]] = {
 _SEQUENCES = ("Sequence", "list", "tuple")
 
 
+def to_plain(value: Any) -> Any:
+    """Return a number, truth value or text of NumPy as Python's own, and anything else as it is.
+
+    >>> import numpy as np
+    >>> to_plain(np.int64(3)), to_plain(np.True_), to_plain("planar")
+    (3, True, 'planar')
+    """
+    return value.tolist() if is_numpy(value) and value.shape == () else value
+
+
+def is_numpy(value: object) -> bool:
+    """Return whether a value is a number or an array of NumPy, without importing it."""
+    return type(value).__module__ == "numpy" and hasattr(value, "tolist")
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest known name, or an empty string.
 
@@ -56,6 +71,7 @@ def check_choice(option: str, value: object, choices: Collection[object]) -> Non
     Raises:
         OptionError: It is not; the message names the nearest choice and all of them.
     """
+    value = to_plain(value)
     # the type as well, since 1 == True; a string may be of a subclass
     kind = str if isinstance(value, str) else type(value)
     if not any(kind is type(choice) and value == choice for choice in choices):
@@ -70,9 +86,10 @@ def check_integer(option: str, value: Any, *, low: int = 1) -> int:
     Raises:
         OptionError: It is not.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+    number = to_plain(value)
+    if not isinstance(number, int) or isinstance(number, bool) or number < low:
         raise OptionError(f"{option} must be an integer of at least {low}, not {value!r}")
-    return value
+    return number
 
 
 def check_number(option: str, value: Any, *, positive: bool = True) -> float:
@@ -81,26 +98,36 @@ def check_number(option: str, value: Any, *, positive: bool = True) -> float:
     Raises:
         OptionError: It is not.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if 0 < value < math.inf or (value == 0 and not positive):
-            return value
+    number = to_plain(value)
+    if isinstance(number, (int, float)) and not isinstance(number, bool):
+        if 0 < number < math.inf or (number == 0 and not positive):
+            return number
     kind = "positive" if positive else "non-negative"
     raise OptionError(f"{option} must be a {kind} finite number, not {value!r}")
 
 
 def check_options(
     constructor: Callable[..., Any], options: Mapping[str, Any], *, owner: str
-) -> None:
+) -> dict[str, Any]:
     """Check by its signature that ``constructor`` takes ``options``, and needs no others.
+
+    Returns:
+        The options, with NumPy's numbers and arrays as Python's where plain ones are asked for.
 
     Raises:
         OptionError: An option is unknown, of a type that its annotation excludes, or a required one
             is missing.
     """
-    named = check_given(constructor, options, owner=owner)
+    parameters = named_parameters(constructor)
+    plain = {
+        name: _as_annotated(value, annotation_of(parameters[name])) if name in parameters else value
+        for name, value in options.items()
+    }
+    named = check_given(constructor, plain, owner=owner)
     missing = [n for n, p in named.items() if p.default is p.empty and n not in options]
     if missing:
         raise OptionError(f"{owner} needs {listing(missing)}")
+    return plain
 
 
 def check_given(
@@ -122,6 +149,18 @@ def check_given(
                 f"it takes: {listing(named)}"
             )
     return named
+
+
+def _as_annotated(value: Any, annotation: str) -> Any:
+    """Return a value of NumPy as Python's own; an array only where a sequence is asked for."""
+    plain = to_plain(value)
+    if is_numpy(plain):
+        containers = (one.strip().partition("[")[0] for one in annotation.split("|"))
+        listed = any(one.rpartition(".")[2] in _SEQUENCES for one in containers)
+        return plain.tolist() if listed else plain
+    if type(plain) in (list, tuple):
+        return type(plain)(to_plain(item) for item in plain)
+    return plain
 
 
 def named_parameters(constructor: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -29,7 +29,7 @@ def find(name: str, *, beside: Path = Path()) -> Path:
         OptionError: No suite has that name.
     """
     if name.endswith(".toml"):
-        return beside / name
+        return beside / Path(name).expanduser()
     if name not in suites():
         raise OptionError(unknown("suite", name, suites()) + "; or give the path of a .toml")
     return suites()[name]

@@ -9,9 +9,10 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
-from probseg.errors import InputError, OptionError
+from probseg.errors import OptionError
 from probseg.options import did_you_mean, listing, named_parameters, unknown
 from probseg.registry.specs import StoredWeights
+from probseg.utils.contexts import normalisation_errors
 
 
 class SegmentationModel(nn.Module):
@@ -78,16 +79,8 @@ class SegmentationModel(nn.Module):
             InputError: A batch of one in training mode, where the architecture pools to a single
                 pixel and normalises over the batch.
         """
-        try:
+        with normalisation_errors():
             features: Tensor = self.network(image)
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise InputError(
-                f"{self.arch!r} normalises a single pixel over the batch and cannot train on a "
-                "batch of one; use a larger batch, model.eval(), or an architecture without "
-                "global pooling such as 'unet'"
-            ) from error
         return features
 
 

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _read_spec(model: str) -> dict[str, Any]:
     """Return the spec in a checkpoint or its folder, or that of a model by its name."""
-    path = Path(model)
+    path = Path(model).expanduser()
     if path.suffix != ".safetensors" and not path.is_dir():
         if path.is_file():
             raise OptionError(

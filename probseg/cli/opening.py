@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,7 +38,9 @@ def add_data(parser: Parser, name: str = "--data", **options: Any) -> None:
     if name.startswith("-"):
         options["required"] = True
     either = "a folder of images/ and masks/, or the name of a data set (probseg list datasets)"
-    parser.add_argument(name, metavar="FOLDER|NAME", help=either, **options)
+    parser.add_argument(
+        name, type=os.path.expanduser, metavar="FOLDER|NAME", help=either, **options
+    )
     parser.add_argument(
         "--root", type=Path, metavar="DIR", help="where a named data set lies (or $PROBSEG_DATA)"
     )

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from probseg.errors import OptionError, ProbsegError, UnknownNameError
@@ -17,7 +18,14 @@ from probseg.testing import CONTRACTS
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors take one line and name the nearest valid choice."""
+    """A parser whose errors take one line and name the nearest valid choice.
+
+    ``~`` in a path is the home folder, which a shell leaves alone in ``--out=~/run``.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.register("type", Path, lambda word: Path(word).expanduser())
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and leave with status 2."""

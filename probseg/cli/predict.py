@@ -26,6 +26,7 @@ examples:
   %(prog)s model.safetensors scans/*.png --out predicted
   %(prog)s model.safetensors case.nii.gz --out predicted -n 64 --seed 1
   %(prog)s run scans/*.png --out predicted --existing skip
+  %(prog)s run slide.tif --out predicted --tile 1024
   %(prog)s old.safetensors ct.nii.gz --out predicted --window=-1000,400 --size 128
 
 What was done to the images that the model learnt from (size, window, crop) is done to each image,
@@ -62,6 +63,12 @@ def add_arguments(parser: Parser) -> None:
     )
     add_as_is(parser)
     parser.add_argument(
+        "--tile",
+        type=int,
+        metavar="PIXELS",
+        help="sample images that do not fit into memory in parts of this edge (same result)",
+    )
+    parser.add_argument(
         "--existing",
         choices=["refuse", "skip", "replace"],
         default="refuse",
@@ -74,6 +81,8 @@ def run(options: argparse.Namespace) -> int:
     require("matplotlib", extra="plot", for_="probseg predict")  # before any work is done
     check_integer("-n", options.n)
     check_integer("--seed", options.seed, low=0)
+    if options.tile is not None:
+        check_integer("--tile", options.tile)
     asked = {
         "size": ("--size ", parse_size(options.size)),
         "window": ("--window ", parse_window(options.window)),
@@ -135,19 +144,9 @@ def _load_model(path: Path, device: str) -> Any:
     Raises:
         OptionError: The device cannot be used.
     """
-    import torch
-
     from probseg.sharing.checkpoint import load
 
-    model: Any = load(checkpoint_of(path))
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return model.to(device)
-    except (RuntimeError, AssertionError) as error:  # torch has no error of its own for this
-        raise OptionError(
-            f"--device {device} cannot be used: {str(error).splitlines()[0]}"
-        ) from error
+    return load(checkpoint_of(path), device=device)
 
 
 def _preprocessing(
@@ -201,7 +200,9 @@ def _predict(
             f"{model.in_channels}; convert it, or give a model of such images"
         )
     try:
-        prediction = predict_at(model, image.pixels, options.n, seed=options.seed, done=todo)
+        prediction = predict_at(
+            *(model, image.pixels, options.n), seed=options.seed, done=todo, tile=options.tile
+        )
     except InputError as error:
         raise DataError(f"{file}: {error}") from error
     about = {
@@ -213,6 +214,7 @@ def _predict(
         "images": str(todo),
         "preprocessing": todo.to_plain(),
         "unseen": prediction.unseen,
+        "tile": options.tile,
         "probseg": __version__,
     }
     write_prediction(folder, image, prediction, about)

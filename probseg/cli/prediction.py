@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from probseg.datasets.formats.nifti import Reorientation
 from probseg.datasets.formats.preprocessing import check_finite
 from probseg.datasets.preprocessing import Preprocessing
 from probseg.errors import DataError
+from probseg.models.tiling import Tile, sample_tiles
 from probseg.utils.atomic_files import atomic_folder, write_json
 from probseg.utils.imports import require
 
@@ -67,7 +68,13 @@ def read_image(file: Path, done: Preprocessing) -> Image:
 
 
 def predict_at(
-    model: Any, pixels: NDArray[Any], n: int, *, seed: int, done: Preprocessing
+    model: Any,
+    pixels: NDArray[Any],
+    n: int,
+    *,
+    seed: int,
+    done: Preprocessing,
+    tile: int | None = None,
 ) -> Prediction:
     """Sample an image as those were that a model learnt from, and return it at its own size.
 
@@ -79,6 +86,8 @@ def predict_at(
         n: Samples.
         seed: Of the samples.
         done: What is done to them first, and undone in what is returned.
+        tile: Edge in pixels of the parts that are sampled one after another; None takes the image
+            as a whole.
 
     Raises:
         InputError: The image is not what the model was built for.
@@ -86,7 +95,7 @@ def predict_at(
     """
     native = (pixels.shape[1], pixels.shape[2])
     seen = done.apply(pixels)
-    labels, mean, sd, _ = predict(model, seen, n, seed=seed)
+    labels, mean, sd, _ = predict(model, seen, n, seed=seed, tile=tile)
     labels, mean, sd = (done.undo(one, native) for one in (labels, mean, sd))
     outside = done.undo(np.ones(seen.shape[1:], np.uint8), native) == 0
     mean[0][outside] = 1
@@ -94,7 +103,13 @@ def predict_at(
 
 
 def predict(
-    model: Any, image: NDArray[np.float32], n: int, *, seed: int, at_once: int = 16
+    model: Any,
+    image: NDArray[np.float32],
+    n: int,
+    *,
+    seed: int,
+    at_once: int = 16,
+    tile: int | None = None,
 ) -> Prediction:
     """Sample an image (C, H, W); the result does not depend on any other image.
 
@@ -104,6 +119,7 @@ def predict(
         n: Samples.
         seed: Of the samples.
         at_once: Samples at a time, which bounds the memory; another number gives other samples.
+        tile: Edge in pixels of the parts that are sampled one after another.
 
     Raises:
         InputError: The image is not what the model was built for.
@@ -111,16 +127,28 @@ def predict(
     device = next(model.parameters()).device
     batch = torch.from_numpy(np.ascontiguousarray(image))[None].to(device)
     generator = torch.Generator(device).manual_seed(seed)
-    labels, total, squares = [], torch.zeros(()), torch.zeros(())
+    labels = torch.empty(n, *image.shape[1:], dtype=torch.uint8)
+    total, squares = torch.zeros(2, model.classes, *image.shape[1:], dtype=torch.float64)
     for start in range(0, n, at_once):
-        count = min(at_once, n - start)
-        samples = model.sample(batch, count, generator=generator)[:, 0]  # (count, K, H, W)
-        labels.append(samples.argmax(dim=1).to("cpu", torch.uint8))
-        exact = samples.to("cpu", torch.float64)
-        total, squares = total + exact.sum(0), squares + exact.square().sum(0)
+        some = labels[start : start + at_once]
+        for rows, columns, samples in _tiles(model, batch, len(some), generator, tile):
+            some[:, rows, columns] = samples[:, 0].argmax(dim=1).to("cpu", torch.uint8)
+            exact = samples[:, 0].to("cpu", torch.float64)
+            total[:, rows, columns] += exact.sum(0)
+            squares[:, rows, columns] += exact.square().sum(0)
     mean = total / n
     sd = (squares / n - mean.square()).clamp_min(0).sqrt()
-    return Prediction(torch.cat(labels).numpy(), mean.float().numpy(), sd.float().numpy())
+    return Prediction(labels.numpy(), mean.float().numpy(), sd.float().numpy())
+
+
+def _tiles(
+    model: Any, image: torch.Tensor, n: int, generator: torch.Generator, tile: int | None
+) -> Iterator[Tile]:
+    """Yield the samples of an image tile by tile, or of the whole image as one."""
+    if tile is None:
+        yield Tile(slice(None), slice(None), model.sample(image, n, generator=generator))
+    else:
+        yield from sample_tiles(model, image, n, tile=tile, generator=generator)
 
 
 def write_prediction(

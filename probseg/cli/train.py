@@ -160,9 +160,10 @@ def _fit(model: Any, parts: Parts, settings: TrainingSettings, out: Path) -> Non
     log = [] if sys.stderr.isatty() else [RoundReport(_log, settings.max_steps)]
     with as_typed("training", out="--out"):
         result = fit(model, *parts[:2], settings, out=out, callbacks=log)
+    name, best = settings.monitor, "lowest" if settings.monitor == "loss" else "best"
     print(
-        f"trained {result.steps} steps in {duration(result.seconds)}; the validation loss was "
-        f"lowest, {result.best_validation_loss:.4g}, at step {result.best_step}"
+        f"trained {result.steps} steps in {duration(result.seconds)}; the validation {name} was "
+        f"{best}, {result.best_value:.4g}, at step {result.best_step}"
     )
 
 

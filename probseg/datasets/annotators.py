@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset
-from probseg.options import did_you_mean, listing
+from probseg.options import did_you_mean, listing, to_plain
 from probseg.utils.devices import to_device
 from probseg.utils.imports import require
 from probseg.utils.tensors import as_classes, within
@@ -69,6 +69,7 @@ def check_annotator(annotator: object, annotators: int | None = None) -> None:
     Raises:
         OptionError: It is neither a known name nor an annotator's number.
     """
+    annotator = to_plain(annotator)
     number = isinstance(annotator, int) and not isinstance(annotator, bool) and annotator >= 0
     if not number and annotator not in NAMES:
         raise OptionError(

@@ -313,7 +313,7 @@ def read_groups(file: str | os.PathLike[str]) -> dict[str, str]:
         DataError: There is no such file, it is no such table, or an id is in it twice.
     """
     try:
-        return _parse_groups(Path(file).read_bytes(), str(file))
+        return _parse_groups(Path(file).expanduser().read_bytes(), str(file))
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror})") from error
 

@@ -62,7 +62,7 @@ class MaskFolders:
         values: Mapping[Any, Any] | None = None,
         threshold: float | None = None,
     ) -> None:
-        path = Path(root)
+        path = Path(root).expanduser()
         if not path.is_dir():
             raise MissingDataError(f"there is no folder {path}; give the one that holds ID/*.png")
         self.root = path / "masks" if (path / "masks").is_dir() else path

@@ -14,9 +14,10 @@ from probseg.datasets import splits
 from probseg.datasets.annotators import Annotator, annotation, check_annotator, presence
 from probseg.datasets.mask_kinds import ignore_index_of, is_soft
 from probseg.datasets.preprocessing import cropped, preprocessing_of
-from probseg.errors import OptionError
+from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Sample
-from probseg.options import check_options
+from probseg.options import check_options, listing, to_plain
+from probseg.registry.specs import lacking
 
 
 class View:
@@ -87,6 +88,7 @@ class CentreCrop(View):
     """
 
     def __init__(self, dataset: Dataset, size: int | tuple[int, int]) -> None:
+        size = to_plain(size)
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         if min(self.size) < 1:
             raise OptionError(f"size must be at least 1 pixel, not {self.size}")
@@ -169,6 +171,24 @@ def subset(dataset: Dataset, indices: Sequence[int]) -> Subset:
     return Subset(dataset, indices)
 
 
+def as_dataset(data: Any) -> Dataset:
+    """Return a data set as it is, and a subset of ``torch.utils.data`` as one of ours.
+
+    Raises:
+        DataError: It is no :class:`probseg.interfaces.Dataset`.
+    """
+    if isinstance(data, torch.utils.data.Subset):
+        return Subset(as_dataset(data.dataset), data.indices)
+    if missing := lacking(data, Dataset):
+        raise DataError(
+            f"{type(data).__name__} is no data set of probseg: it has no {listing(missing)}; see "
+            "probseg.interfaces.Dataset, or keep the images as files and open them with "
+            "probseg.datasets.create('folder', root=...)"
+        )
+    dataset: Dataset = data
+    return dataset
+
+
 def sample_name(dataset: Dataset, index: int) -> str:
     """Return a sample's id if the data set has ids, else its group and index."""
     ids = getattr(dataset, "ids", None)
@@ -200,6 +220,7 @@ def split(dataset: Dataset, **options: Any) -> Parts:
     Raises:
         OptionError: An option is unknown or out of range, or there are too few groups.
     """
-    check_options(splits.split, {"groups": [], **options}, owner="split")
-    chosen = splits.split(dataset.groups, **options)
+    dataset = as_dataset(dataset)
+    plain = check_options(splits.split, {"groups": [], **options}, owner="split")
+    chosen = splits.split(**{**plain, "groups": dataset.groups})
     return Parts(*(Subset(dataset, getattr(chosen, part)) for part in Parts._fields))

@@ -46,6 +46,7 @@ class AxisAligned(nn.Module):
         super().__init__()
         widths = check_widths(channels, convolutions)
         self.context_features = widths[-1]
+        self.stride = 2 ** (len(widths) - 1)
         self.log_scale_bound = check_number("log_scale_bound", log_scale_bound)
         self.blocks = nn.ModuleList(
             convolution_block(a, b, convolutions=convolutions, norm=norm)
@@ -57,11 +58,19 @@ class AxisAligned(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Distribution, Tensor]:
         """Return the density, batch (B,) and event (L,), and the pooled features (B, c)."""
+        features = self.features(image)
+        return self.density(features.to(self.head.weight.dtype).mean(dim=(2, 3)))
+
+    def features(self, image: Tensor) -> Tensor:
+        """Return the features (B, c, h, w) whose mean is the context."""
         features = image
         for level, block in enumerate(self.blocks):
             features = block(_halved(features) if level else features)
-        with torch.autocast(image.device.type, enabled=False):  # densities need full precision
-            context = features.to(self.head.weight.dtype).mean(dim=(2, 3))
+        return features
+
+    def density(self, context: Tensor) -> tuple[Distribution, Tensor]:
+        """Return the density that a context (B, c) gives, and the context."""
+        with torch.autocast(context.device.type, enabled=False):  # densities need full precision
             mean, raw = in_single_precision(self.head(context)).chunk(2, dim=-1)
             log_scale = self.log_scale_bound * torch.tanh(raw / self.log_scale_bound)
             normal = Normal(mean, log_scale.exp(), validate_args=False)

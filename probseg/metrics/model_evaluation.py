@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 from probseg.datasets.annotators import choose_annotator, complete
 from probseg.datasets.mask_kinds import check_ignores, ignore_index_of, is_soft
 from probseg.datasets.preprocessing import preprocessing_of
+from probseg.datasets.views import as_dataset
 from probseg.errors import DataError, InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
@@ -70,21 +71,22 @@ def evaluate(
         OptionError: A number is out of range, or the device is not on this machine.
         UnknownNameError: No metric has that name.
     """
-    check_integer("n", n)
-    check_integer("seed", seed, low=0)
+    n = check_integer("n", n)
+    seed = check_integer("seed", seed, low=0)
+    data = as_dataset(data)
     if not len(data):
         raise DataError(f"data set {data.name!r} has no image to evaluate on")
     _check_fits(model, data)
     remarks = _check_preprocessing(model, data)
     chosen = choose_metrics(metrics, latent=hasattr(model, "prior"))
-    size = batch_size or _batch_size(data, n)
+    size = check_integer("batch_size", batch_size or _batch_size(data, n))
     with _evaluating(model, choose_device(device)) as where:
         sampler = Sampler(model, n, device=where, seed=seed, ignore_index=ignore_index_of(data))
         collected = collect_scores(
             lambda batch, start: {"base": [sampler(batch, start)]},
             data,
             lambda latent: chosen,
-            batch_size=check_integer("batch_size", size),
+            batch_size=size,
             progress=progress,
         )["base"]
     return Scores(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -10,9 +11,10 @@ from torch import Generator, Tensor, nn
 
 from probseg.datasets.preprocessing import Preprocessing
 from probseg.errors import InputError
-from probseg.options import check_integer
+from probseg.options import check_integer, to_plain
 from probseg.sharing import checkpoint, hub
-from probseg.utils.seeding import seeded
+from probseg.utils.contexts import kept_buffers, normalisation_errors
+from probseg.utils.seeding import check_generator, seeded
 from probseg.utils.tensors import checked_image, checked_label, cropped, padded
 
 
@@ -109,10 +111,27 @@ class ProbabilisticModel(nn.Module):
             InputError: The image is not what the model was built for.
         """
         image, count = self._image(image, values=True), checked_count(n)
-        with self._networks_seeded(generator, image):
+        with kept_buffers(self), self._networks_seeded(generator, image):
             features = self.features(image)
         with _autocast_off(image), seeded(generator, image.device):
             return self.draw(features, count)
+
+    def tile_decoder(
+        self, image: Tensor, n: int, *, tile: int, generator: Generator | None
+    ) -> tuple[Tensor, Callable[[Tensor, int], Tensor]]:
+        """Return the checked image, and what makes logits of a part's features.
+
+        The second takes features (B, F, h, w) and a number of samples n, for the first n of them
+        (n, B, K, h, w). This method draws what the samples of all parts share; see
+        :mod:`probseg.models.tiling`.
+
+        Raises:
+            InputError: The model has no such thing.
+        """
+        raise InputError(
+            f"{self.spec['name']!r} draws noise for each pixel and cannot be sampled in tiles; "
+            "leave tile out, or resize the image"
+        )
 
     def forward(self, image: Tensor, label: Tensor, **options: Any) -> dict[str, Tensor]:
         """Return :meth:`loss`, for wrappers that call a module."""
@@ -127,16 +146,27 @@ class ProbabilisticModel(nn.Module):
         options = {"values": values, "soft": self.soft_labels}
         return checked_label(label, image, self.classes, ignore_index=ignore_index, **options)
 
-    def _networks_seeded(
-        self, generator: Generator | None, image: Tensor
-    ) -> AbstractContextManager[None]:
+    def _check_evaluating(self) -> None:
+        """Check that no network is in training mode.
+
+        Raises:
+            InputError: One is.
+        """
+        if any(module.training for module in self.modules()):
+            raise InputError("tiles are sampled in evaluation mode; call model.eval() first")
+
+    @contextmanager
+    def _networks_seeded(self, generator: Generator | None, image: Tensor) -> Iterator[None]:
         """Let networks that may draw random numbers, as dropout does, draw from the generator.
 
+        Their errors say what can be done.
         :func:`probseg.utils.seeding.seeded` costs time, so it is left out if all modules are in
         evaluation mode and of libraries whose layers draw in training mode only.
         """
+        check_generator(generator)
         draw = any(m.training or _library(m) not in _DETERMINISTIC for m in self.modules())
-        return seeded(generator if draw else None, image.device)
+        with normalisation_errors(), seeded(generator if draw else None, image.device):
+            yield
 
 
 # Libraries whose layers are deterministic in evaluation mode.
@@ -157,6 +187,7 @@ def checked_count(n: int) -> int:
     Raises:
         InputError: It is not a positive integer.
     """
-    if not isinstance(n, int) or n < 1:
+    count = to_plain(n)
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise InputError(f"the number of samples must be a positive integer, not {n!r}")
-    return n
+    return count

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Generator, Tensor, nn
 
@@ -9,8 +11,10 @@ from probseg.backbones.blocks import set_class_prior
 from probseg.interfaces import Backbone
 from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.cross_entropy import CrossEntropy
+from probseg.models.tiling import assembled, sample_tiles
 from probseg.options import check_integer
 from probseg.registry.specs import Part, build_part
+from probseg.utils.contexts import kept_buffers
 from probseg.utils.tensors import cropped, padded, probabilities
 
 
@@ -73,12 +77,36 @@ class DeterministicModel(ProbabilisticModel):
             return {"cross_entropy": self.cross_entropy(self._logits(image), label)}
 
     @torch.no_grad()
-    def sample(self, image: Tensor, n: int, *, generator: Generator | None = None) -> Tensor:
-        """Return n equal segmentations (n, B, K, H, W) of an image (B, C, H, W)."""
+    def sample(
+        self,
+        image: Tensor,
+        n: int,
+        *,
+        generator: Generator | None = None,
+        tile: int | None = None,
+    ) -> Tensor:
+        """Return n equal segmentations (n, B, K, H, W) of an image (B, C, H, W).
+
+        ``tile`` is that of :func:`probseg.models.tiling.sample_tiles`.
+        """
+        if tile is not None:
+            tiles = sample_tiles(self, image, n, tile=tile, generator=generator)
+            return assembled(tiles, (image.shape[2], image.shape[3]))
         image = self._image(image, values=True)
         count = checked_count(n)
-        with self._networks_seeded(generator, image):
-            return probabilities(self._logits(image)).expand(count, -1, -1, -1, -1)
+        with kept_buffers(self), self._networks_seeded(generator, image):
+            return probabilities(self._logits(image)).repeat(count, 1, 1, 1, 1)
+
+    def tile_decoder(
+        self, image: Tensor, n: int, *, tile: int, generator: Generator | None
+    ) -> tuple[Tensor, Callable[[Tensor, int], Tensor]]:
+        """Return the checked image, and the logits of features, n times."""
+        self._check_evaluating()
+        checked_count(n)
+        image = self._image(image, values=True)
+        return image, lambda features, samples: self.logits(features).expand(
+            samples, -1, -1, -1, -1
+        )
 
     def _logits(self, image: Tensor) -> Tensor:
         features = self.backbone(padded(image, self.backbone.stride))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -14,9 +14,11 @@ from probseg.errors import InputError
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
 from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.cross_entropy import CrossEntropy
+from probseg.models.tiling import assembled, encode_in_tiles, sample_tiles
 from probseg.projectors.flow import Identity
+from probseg.utils.contexts import kept_buffers, normalisation_errors
 from probseg.utils.seeding import seeded
-from probseg.utils.tensors import check_device, cropped, one_hot, padded, probabilities
+from probseg.utils.tensors import checked_latent, cropped, one_hot, padded, probabilities
 
 Space = Literal["base", "projected"]
 FlowContext = Literal["image", "own", "posterior"]
@@ -123,7 +125,13 @@ class LatentVariableModel(ProbabilisticModel):
 
     @torch.no_grad()
     def sample(
-        self, image: Tensor, n: int, *, generator: Generator | None = None, projected: bool = False
+        self,
+        image: Tensor,
+        n: int,
+        *,
+        generator: Generator | None = None,
+        projected: bool = False,
+        tile: int | None = None,
     ) -> Tensor:
         """Return probabilities (n, B, K, H, W) decoded from samples of the prior.
 
@@ -132,37 +140,62 @@ class LatentVariableModel(ProbabilisticModel):
             n: Samples of each image.
             generator: Makes the samples reproducible.
             projected: Sample the projected prior in place of the base prior.
+            tile: Edge in pixels of the parts that go through the networks one after another, for
+                an image that does not fit; see :func:`probseg.models.tiling.sample_tiles`, which
+                does not hold the samples of the whole image either.
 
         Raises:
             InputError: The projected prior is asked for where its flow reads the posterior's
-                context.
+                context; or a part of an image is not what the whole image has there.
         """
+        if tile is not None:
+            tiles = sample_tiles(
+                self, image, n, tile=tile, generator=generator, projected=projected
+            )
+            return assembled(tiles, (image.shape[2], image.shape[3]))
         image = self._image(image, values=True)
         count = checked_count(n)
-        with self._networks_seeded(generator, image):
+        with kept_buffers(self), self._networks_seeded(generator, image):
             x = padded(image, self.backbone.stride)
             prior, features = self.sampled_density(x, projected=projected), self.backbone(x)
             with seeded(generator, image.device):
                 latent = sample_density(prior, (count,))
             return probabilities(cropped(self.decoder(features, latent), image))
 
+    def tile_decoder(
+        self,
+        image: Tensor,
+        n: int,
+        *,
+        tile: int,
+        generator: Generator | None,
+        projected: bool = False,
+    ) -> tuple[Tensor, Callable[[Tensor, int], Tensor]]:
+        """Return the checked image, and the decoder of n latents drawn for the whole of it."""
+        self._check_evaluating()
+        count = checked_count(n)
+        image = self._image(image, values=True)
+        with self._networks_seeded(generator, image):
+            whole = padded(image, self.backbone.stride)
+            encoded = encode_in_tiles(self.prior_encoder, whole, tile)
+            prior = self._sampled(*encoded, projected=projected)
+            with seeded(generator, image.device):
+                latent = sample_density(prior, (count,))
+        return image, lambda features, samples: self.decoder(features, latent[:samples])
+
     @torch.no_grad()
     def decode(self, image: Tensor, latent: Tensor) -> Tensor:
         """Return probabilities (..., B, K, H, W) decoded from given latents (..., B, L).
 
         Raises:
-            InputError: The latents are not L numbers for each image, or lie on another device.
+            InputError: The latents are not L finite numbers for each image, or lie on another
+                device.
         """
         image = self._image(image, values=True)
-        shape = (len(image), self.latent_dim)
-        if latent.ndim < 2 or latent.shape[-2:] != shape:
-            raise InputError(
-                f"latents of these images must be (..., {shape[0]}, {shape[1]}), "
-                f"not {tuple(latent.shape)}"
-            )
-        check_device(latent, image, "the latent sample")
+        latent = checked_latent(latent, image, self.latent_dim)
         x = padded(image, self.backbone.stride)
-        return probabilities(cropped(self.decoder(self.backbone(x), latent), image))
+        with kept_buffers(self), normalisation_errors():
+            return probabilities(cropped(self.decoder(self.backbone(x), latent), image))
 
     @torch.no_grad()
     def reconstruct(
@@ -176,7 +209,7 @@ class LatentVariableModel(ProbabilisticModel):
         """Return probabilities (B, K, H, W) decoded from a sample of the projected posterior."""
         image = self._image(image, values=True)
         label = self._label(label, image, values=True, ignore_index=ignore_index)
-        with self._networks_seeded(generator, image):
+        with kept_buffers(self), self._networks_seeded(generator, image):
             x, y = self._padded(image, label)
             posterior = self._densities(x, y)[1].q
             with seeded(generator, image.device):
@@ -200,7 +233,8 @@ class LatentVariableModel(ProbabilisticModel):
         """Return posterior and prior on the base space, and on the projected one."""
         image = self._image(image, values=True)
         label = self._label(label, image, values=True, ignore_index=ignore_index)
-        return self._densities(*self._padded(image, label))
+        with normalisation_errors():
+            return self._densities(*self._padded(image, label))
 
     def _densities(self, image: Tensor, one_hot: Tensor) -> tuple[DensityPair, DensityPair]:
         q, posterior = self.posterior_encoder(torch.cat([image, one_hot], dim=1))
@@ -221,7 +255,10 @@ class LatentVariableModel(ProbabilisticModel):
             InputError: The projected prior is asked for where its flow reads the posterior's
                 context.
         """
-        prior, context = self.prior_encoder(image)
+        with normalisation_errors():
+            return self._sampled(*self.prior_encoder(image), projected=projected)
+
+    def _sampled(self, prior: Distribution, context: Tensor, *, projected: bool) -> Distribution:
         if not projected:
             return prior
         if self.flow_context == "posterior" and not isinstance(self.prior_projector, Identity):

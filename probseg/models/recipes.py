@@ -197,8 +197,8 @@ def _penalty(name: str, given: object) -> tuple[Penalty, Spec]:
             raise OptionError(unknown(f"option of penalties[{name!r}]", key, _OF_PENALTY))
     if missing := [key for key in _OF_PENALTY if key not in given]:
         raise OptionError(f"penalties[{name!r}] lacks {listing(missing)}")
-    weight, on = given["weight"], given["on"]
-    check_number(f"the weight of penalties[{name!r}]", weight)
+    on = given["on"]
+    weight = check_number(f"the weight of penalties[{name!r}]", given["weight"])
     check_choice(f"on of penalties[{name!r}]", on, _CHOICES["kl_on"])
     divergence = build_part("divergences", given["divergence"], Divergence)
     spec = {"divergence": divergence.spec, "weight": weight, "on": on}

@@ -126,8 +126,7 @@ class Registry(ModuleType, Mapping[str, Constructor]):
             PluginError: The plugin that offers the name is broken.
         """
         constructor = self[name]
-        check_options(constructor, options, owner=f"{self.kind} {name!r}")
-        return constructor(**options)
+        return constructor(**check_options(constructor, options, owner=f"{self.kind} {name!r}"))
 
     def __getitem__(self, name: str) -> Constructor:
         """Import and return the constructor called ``name``.
@@ -151,7 +150,8 @@ class Registry(ModuleType, Mapping[str, Constructor]):
         try:
             constructor = offer.entry.load()
         except (Exception, SystemExit) as error:  # a plugin's import may raise anything
-            raise PluginError(f"{part} cannot be imported: {error}") from error
+            reason = str(error) or type(error).__name__
+            raise PluginError(f"{part} cannot be imported: {reason}") from error
         if not callable(constructor):
             raise PluginError(
                 f"{part} is {type(constructor).__name__}, which cannot be called; an entry point "

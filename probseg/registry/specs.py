@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probseg.errors import OptionError, ProbsegError
-from probseg.options import named_parameters
+from probseg.options import is_numpy, named_parameters
 from probseg.registry import Constructor, Registry, registry
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def plain(value: Any) -> Any:
     """Return ``value`` as JSON-able data; an object becomes a note of its type."""
     if isinstance(value, StoredWeights):
         return str(value)
+    value = value.tolist() if is_numpy(value) else value
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):

@@ -27,6 +27,8 @@ from probseg.sharing.config import (
 )
 from probseg.sharing.weights import restored
 from probseg.utils.atomic_files import atomic_file
+from probseg.utils.contexts import uncompiled
+from probseg.utils.devices import choose_device
 
 MAX_HEADER = 2**24  # bytes; some 100,000 tensors
 _DIGEST = "digest"
@@ -47,31 +49,35 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         WriteError: The file cannot be written; none is left behind.
     """
     metadata = describe(model).metadata()
-    module = cast("nn.Module", model)
-    metadata[_DIGEST] = _digest(metadata, module.state_dict())
-    metadata.update(_preprocessing_digest(metadata))
-    with atomic_file(path) as temporary:
+    with uncompiled(cast("nn.Module", model)) as module, atomic_file(path) as temporary:
+        metadata[_DIGEST] = _digest(metadata, module.state_dict())
+        metadata.update(_preprocessing_digest(metadata))
         try:
             save_model(module, str(temporary), metadata=metadata)
         except SafetensorError as error:  # raised where the disk is full
             raise OSError(str(error)) from error
 
 
-def load(path: str | os.PathLike[str], **parts: Any) -> Model:
-    """Return the model that was saved at ``path``, on the CPU and in evaluation mode.
+def load(
+    path: str | os.PathLike[str], *, device: str | torch.device = "cpu", **parts: Any
+) -> Model:
+    """Return the model that was saved at ``path``, in evaluation mode.
 
     Nothing in the file is executed, and no more memory is taken than its weights need.
 
     Args:
         path: A file that :func:`save` wrote.
+        device: Where to put the model: "cpu", "auto" (a CUDA GPU where there is one), "cuda",
+            "cuda:1" or "mps".
         **parts: The parts that were given as ready objects when the model was built.
 
     Raises:
         CheckpointError: The file is missing, corrupt or not one of ours.
         MissingPluginError: A part is of a package that is not installed.
+        OptionError: There is no such device on this machine.
         ProbsegError: A part of the description is unknown, or the model cannot be built.
     """
-    file = Path(path)
+    file, where = Path(path).expanduser(), choose_device(str(device))
     metadata = _read_metadata(file)
     description = from_document(metadata, file)
     check_installed(description.requires, file)
@@ -88,7 +94,7 @@ def load(path: str | os.PathLike[str], **parts: Any) -> Model:
     _check_digest(metadata, module.state_dict(), file)
     if description.preprocessing:
         module.preprocessing = description.preprocessing  # type: ignore[assignment]  # plain data
-    return cast("Model", module.eval())
+    return cast("Model", module.eval().to(where))
 
 
 def read_description(path: str | os.PathLike[str]) -> Description:
@@ -97,7 +103,7 @@ def read_description(path: str | os.PathLike[str]) -> Description:
     Raises:
         CheckpointError: The file is missing, corrupt or not one of ours.
     """
-    file = Path(path)
+    file = Path(path).expanduser()
     return from_document(_read_metadata(file), file)
 
 

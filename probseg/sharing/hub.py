@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from probseg.errors import CheckpointError, HubError, ProbsegError
 from probseg.interfaces import Model
@@ -21,6 +21,9 @@ from probseg.sharing.cards import Card
 from probseg.sharing.checkpoint import describe, load, read_description, save
 from probseg.sharing.config import from_config
 from probseg.utils.atomic_files import WriteError, atomic_folder
+
+if TYPE_CHECKING:
+    import torch
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _REASON = 400  # characters of what the hub's client says
@@ -36,7 +39,7 @@ def save_pretrained(
     Raises:
         WriteError: The folder holds something else, or cannot be written.
     """
-    final = Path(save_directory)
+    final = Path(save_directory).expanduser()
     _check_replaceable(final)
     with atomic_folder(final) as folder:
         save(model, folder / WEIGHTS)
@@ -57,9 +60,10 @@ def from_pretrained(
     force_download: bool = False,
     local_files_only: bool = False,
     token: str | bool | None = None,
+    device: str | torch.device = "cpu",
     **parts: Any,
 ) -> Model:
-    """Return the model in a folder, or in a repository of a hub, in evaluation mode on the CPU.
+    """Return the model in a folder, or in a repository of a hub, in evaluation mode.
 
     Nothing in the folder or repository is executed.
 
@@ -71,6 +75,7 @@ def from_pretrained(
         force_download: Download again, even if the files are in the cache.
         local_files_only: Use the cache only, without the network.
         token: For a private repository; by default the one that ``hf auth login`` stored.
+        device: Where to put the model, as for :func:`probseg.sharing.checkpoint.load`.
         **parts: The parts that were given as ready objects when the model was built.
 
     Raises:
@@ -78,11 +83,11 @@ def from_pretrained(
         HubError: The repository cannot be read.
         ProbsegError: See :func:`probseg.sharing.checkpoint.load`.
     """
-    source = Path(pretrained_model_name_or_path)
+    source = Path(pretrained_model_name_or_path).expanduser()
     if source.is_file():
         raise CheckpointError(f"{source} is a file and no folder; read it with probseg.load")
     if source.is_dir():
-        return _from_folder(source, parts)
+        return _from_folder(source, parts, device)
     if isinstance(pretrained_model_name_or_path, Path):
         raise CheckpointError(f"there is no folder {source}")
     repo_id = os.fspath(pretrained_model_name_or_path)
@@ -99,7 +104,7 @@ def from_pretrained(
             allow_patterns=[WEIGHTS, CONFIG],
             library_name="probseg",
         )
-    return _from_folder(Path(folder), parts)
+    return _from_folder(Path(folder), parts, device)
 
 
 def push_to_hub(
@@ -175,7 +180,7 @@ def _check_replaceable(folder: Path) -> None:
         ) from error
 
 
-def _from_folder(folder: Path, parts: dict[str, Any]) -> Model:
+def _from_folder(folder: Path, parts: dict[str, Any], device: str | torch.device) -> Model:
     weights, config = folder / WEIGHTS, folder / CONFIG
     if not weights.is_file():
         raise CheckpointError(
@@ -186,7 +191,7 @@ def _from_folder(folder: Path, parts: dict[str, Any]) -> Model:
             f"{config} and {weights} describe different models; save the model anew, or copy both "
             "again from where they came"
         )
-    return load(weights, **parts)
+    return load(weights, device=device, **parts)
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """What a run keeps of each validation round, and how a later run goes on from it.
 
 ``last.ckpt`` is everything that training needs to go on, ``best.safetensors`` the model with the
-lowest validation loss (for ``probseg.load``), ``history.json`` the records.
+best value of what it monitors (for ``probseg.load``), ``history.json`` the records.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import time
@@ -22,19 +23,20 @@ from lightning.pytorch.callbacks import Checkpoint
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from probseg.errors import CheckpointError
 from probseg.options import listing
 from probseg.sharing.checkpoint import save
+from probseg.training.monitor import Monitor, Record
 from probseg.training.settings import TrainingSettings
 from probseg.utils.atomic_files import atomic_file, deferred_interrupts, write_json
+from probseg.utils.contexts import uncompiled
 
 # Increase it when the content of a checkpoint changes, or when the same settings train differently:
 # no run resumes from another number. The revision of the code would change with every comment.
 CODE = 2
 
-Record = dict[str, float]
-MONITOR = "validation/loss"
 MICRO_BATCH = "micro_batch"  # of a record: images at a time since memory ran out
 BEST, LAST, HISTORY = "best.safetensors", "last.ckpt", "history.json"
 
@@ -58,11 +60,8 @@ class Run(NamedTuple):
         return self.stopped_early(settings) or self.steps >= settings.max_steps
 
     def stopped_early(self, settings: TrainingSettings) -> bool:
-        """Return whether the validation loss stopped falling."""
-        if not self.history:
-            return False
-        since_best = len(self.history) - 1 - self.history.index(best_record(self.history))
-        return since_best >= settings.patience
+        """Return whether the monitored value no longer got better."""
+        return Monitor.of(settings).waited(self.history) >= settings.patience
 
     @property
     def steps(self) -> int:
@@ -81,11 +80,16 @@ class RunCheckpoint(Checkpoint):
 
     A file is replaced only once the new one is complete, and ``last.ckpt`` is replaced first and
     says which of the other files belong to it, so that a process may be killed between any two.
-    ``identity`` is plain data that a later run must share to go on from this one.
+    ``identity`` is plain data that a later run must share to go on from this one. Training stops
+    after ``settings.patience`` rounds without a better value.
     """
 
-    def __init__(self, folder: Path, run: Run, identity: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, run: Run, identity: dict[str, Any], settings: TrainingSettings
+    ) -> None:
         self.folder = folder
+        self.patience = settings.patience
+        self.monitor = Monitor.of(settings)
         self.history = list(run.history)
         self.identity = identity
         self.best_digest = run.best_digest
@@ -101,6 +105,8 @@ class RunCheckpoint(Checkpoint):
         self.history.append(record)
         with deferred_interrupts():  # all of its files are written, or none
             self._write(trainer, pl_module)
+        if self.monitor.waited(self.history) >= self.patience:
+            trainer.should_stop = True
 
     def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -108,7 +114,7 @@ class RunCheckpoint(Checkpoint):
             return
         record = self.history[-1]
         candidate = _candidate(self.folder, record)
-        if best_record(self.history) is record:
+        if self.monitor.best(self.history) is record:
             model: Any = pl_module.model
             save(model, candidate)
             self.best_digest = _digest(candidate)
@@ -118,13 +124,20 @@ class RunCheckpoint(Checkpoint):
         except OSError:  # without space: what is of no use gives it back
             candidate.unlink(missing_ok=True)
             raise
-        _settle(self.folder, self.history)
-        logger.info("step %d: %s %.6g", trainer.global_step, MONITOR, record[MONITOR])
+        _settle(self.folder, self.history, self.monitor)
+        key = self.monitor.key
+        logger.info("step %d: %s %.6g", trainer.global_step, key, record[key])
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Put the records and the identity of the run into the checkpoint."""
+        """Put the records and the identity of the run into the checkpoint.
+
+        Raises:
+            CheckpointError: A callback's state could not be read again.
+        """
+        for name, state in checkpoint["callbacks"].items():
+            _check_restorable(name, state)
         checkpoint["probseg"] = {
             "identity": self.identity,
             "history": self.history,
@@ -132,12 +145,30 @@ class RunCheckpoint(Checkpoint):
         }
 
 
-def best_record(history: list[Record]) -> Record:
-    """Return the first record with the lowest validation loss."""
-    return min(history, key=lambda record: record[MONITOR])
+def _check_restorable(name: str, state: Any) -> None:
+    file = io.BytesIO()
+    try:
+        torch.save(state, file)
+        file.seek(0)
+        torch.load(file, weights_only=True)
+    except Exception as error:  # of any kind, depending on the object
+        kinds = listing({_type_name(value) for value in tree_leaves(state) if not _is_plain(value)})
+        raise CheckpointError(
+            f"the state of the callback {name} cannot be kept, as it could not be read again "
+            f"safely (it holds {kinds}); let its state_dict() return numbers, texts, lists, "
+            "mappings and tensors only, such as array.tolist()"
+        ) from error
 
 
-def read_run(folder: Path, identity: dict[str, Any]) -> Run:
+def _is_plain(value: object) -> bool:
+    return value is None or type(value) in (bool, int, float, str, bytes, torch.Tensor)
+
+
+def _type_name(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def read_run(folder: Path, identity: dict[str, Any], monitor: Monitor) -> Run:
     """Return the run that ``folder`` holds, if any, and complete what a kill left unfinished.
 
     Raises:
@@ -153,15 +184,16 @@ def read_run(folder: Path, identity: dict[str, Any]) -> Run:
         raise CheckpointError(
             f"{path} is not a checkpoint of probseg's training; choose another folder with out="
         )
-    for name, value in identity.items():
-        if (other := ours["identity"].get(name)) != value:
+    for name in {**identity, **ours["identity"]}:
+        other, value = ours["identity"].get(name), identity.get(name)
+        if other != value:
             raise CheckpointError(
                 f"{path} belongs to another run, whose {_difference(name, other, value)}; choose "
-                f"another folder with out=, or delete {folder} to train anew"
+                "another folder with out="
             )
     if missing := [part for part in _PARTS if part not in checkpoint]:
         raise CheckpointError(f"{path} lacks {listing(missing)}; delete its folder to train anew")
-    _settle(folder, ours["history"])
+    _settle(folder, ours["history"], monitor)
     with _readable(folder / BEST) as best:
         if _digest(best) != ours["best"]:
             raise OSError("they are not those that its run wrote")
@@ -184,14 +216,14 @@ def load_best(model: nn.Module, folder: Path) -> Path:
     Raises:
         CheckpointError: The file is missing, corrupt or of another model.
     """
-    with _readable(folder / BEST) as path:
-        load_model(model, path)
+    with _readable(folder / BEST) as path, uncompiled(model) as plain:
+        load_model(plain, path)
     return path
 
 
-def _settle(folder: Path, history: list[Record]) -> None:
+def _settle(folder: Path, history: list[Record], monitor: Monitor) -> None:
     """Make the other files agree with ``last.ckpt``, whose records are ``history``."""
-    candidate = _candidate(folder, best_record(history))
+    candidate = _candidate(folder, monitor.best(history))
     if candidate.exists():
         candidate.replace(folder / BEST)
     for other in folder.glob(f".*-{BEST}"):  # whose checkpoint was not written
@@ -236,6 +268,12 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
                 raise ValueError("a tensor is marked as a folder")
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # of any kind, depending on which bytes are wrong
+        if "Unsupported global" in str(error):  # of a healthy file
+            raise CheckpointError(
+                f"{path} holds an object that cannot be read safely, such as the state of a "
+                "callback; its run cannot go on, and its best weights are as they were: choose "
+                "another folder with out="
+            ) from error
         raise CheckpointError(
             f"{path} cannot be read: it is corrupt; delete its folder to train anew"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -19,7 +20,7 @@ from probseg.training.distributed import Share
 from probseg.training.execution import Purpose, make_generator
 from probseg.training.settings import TrainingSettings
 from probseg.utils.devices import to_device
-from probseg.utils.tensors import extremes
+from probseg.utils.tensors import extremes, warn_of_scale
 
 
 class TrainingData(LightningDataModule):
@@ -103,12 +104,17 @@ def _permutation(seed: int, count: int, number: int) -> Tensor:
 
 def _make_loader(dataset: Dataset, batches: Sequence[list[int]]) -> DataLoader[Batch]:
     """Load in this process: one vectorised read is quicker than to pass a batch between two."""
+    told: list[bool] = []
 
     def check(batch: Any) -> Batch:
         _check_batch(batch, dataset)
+        if not told:  # of the first batch only, as it takes another look at all values
+            norm = float(torch.linalg.vector_norm(batch.image, dtype=torch.float64))
+            warn_of_scale(norm / math.sqrt(batch.image.numel()), f"data set {dataset.name!r}")
+            told.append(True)
         image, masks, present = Batch(*batch)
         whole = masks.is_floating_point() and not is_soft(dataset)
-        return Batch(image, masks.long() if whole else masks, present)
+        return Batch(image.float(), masks.long() if whole else masks, present)
 
     return DataLoader(
         _Batches(dataset),  # type: ignore[arg-type]  # has the methods, not the base class
@@ -130,6 +136,12 @@ class _Batches:
 
 def _check_batch(batch: Batch, dataset: Dataset) -> None:
     """Check the values on the CPU, where that does not wait for a device."""
+    if batch.image.ndim != 4 or not batch.image.is_floating_point():
+        raise DataError(
+            f"data set {dataset.name!r} must give images (B, C, H, W) of floating point, not "
+            f"{tuple(batch.image.shape)} of {batch.image.dtype}; scale whole numbers to [0, 1], "
+            "for example image.float() / 255, and give a volume slice by slice"
+        )
     if not bool(batch.image.isfinite().all()):
         raise DataError(
             f"an image of data set {dataset.name!r} holds NaN or infinity; "

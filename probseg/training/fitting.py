@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,17 +18,14 @@ from torch import nn
 
 from probseg.datasets.mask_kinds import check_ignores, is_soft
 from probseg.datasets.preprocessing import Preprocessing, preprocessing_of
-from probseg.datasets.views import Annotated
+from probseg.datasets.views import Annotated, as_dataset
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Dataset
-from probseg.options import check_options
+from probseg.options import check_options, listing
 from probseg.training.checkpoints import (
     CODE,
-    MONITOR,
-    Record,
     Run,
     RunCheckpoint,
-    best_record,
     load_best,
     read_run,
 )
@@ -35,15 +33,18 @@ from probseg.training.data import TrainingData
 from probseg.training.distributed import process_errors
 from probseg.training.execution import choose_execution, deterministic, kept_memory
 from probseg.training.module import TrainingModule
-from probseg.training.settings import TrainingSettings
+from probseg.training.monitor import MetricMonitor, Monitor, Record
+from probseg.training.settings import LOSS, TrainingSettings
 from probseg.training.trainer import (
     StepProgress,
-    keyboard_interrupts,
     make_trainer,
+    run_trainer,
     silenced_lightning,
 )
 from probseg.utils.atomic_files import sweep, write_json
 from probseg.utils.progress import progress_bar
+
+logger = logging.getLogger("probseg.training")
 
 # Settings that may differ between a run and the one that goes on from it, by schedule: a cosine's
 # end decides every step.
@@ -51,6 +52,10 @@ _CHANGEABLE = {
     "constant": ("max_steps", "device", "devices"),
     "cosine": ("device", "devices"),
 }
+
+
+# Settings that older runs do not have, and what those did.
+_ADDED = {"monitor": LOSS, "annealing": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +68,8 @@ class FitResult:
     the terms is "loss".
     """
 
-    best_validation_loss: float
+    best_validation_loss: float  # at the best step
+    best_value: float  # of what was monitored
     best_step: int
     best_path: Path | None  # of the model with the best weights, for probseg.load
     steps: int
@@ -88,7 +94,8 @@ def fit(
 
     Each step draws one annotator per image, unless ``settings.annotator`` says otherwise. A round
     of validation follows every ``settings.validate_every`` steps; the run ends after
-    ``settings.patience`` rounds without a lower validation loss, or after ``settings.max_steps``.
+    ``settings.patience`` rounds without a lower validation loss (or a better metric:
+    ``settings.monitor``), or after ``settings.max_steps``.
     With ``out``, an interrupted run goes on from its last complete round when it is called again;
     on a CPU the result is then the one of an uninterrupted run, to the bit. Where memory runs out,
     a step is taken again with half as many images at a time, and so are all later ones.
@@ -110,8 +117,8 @@ def fit(
     Raises:
         OptionError: An option is unknown or out of range, or there are settings as well.
         InputError: The model does not take the data's channels or classes, soft masks, or pixels
-            that nobody labelled; or the images of the two data sets were preprocessed in different
-            ways.
+            that nobody labelled; it has no weights in single precision to train; or the images of
+            the two data sets were preprocessed in different ways.
         DataError: A data set is empty, or holds NaN or unknown classes.
         NonFiniteError: The loss or its gradient became NaN or infinite.
         MemoryLimitError: Not even one image at a time fits into the memory.
@@ -119,37 +126,43 @@ def fit(
         WriteError: ``out`` cannot be written.
     """
     settings = _settings(settings, options)
+    monitor = Monitor.of(settings)
+    model = _trainable(model)
+    train, validation = (as_dataset(data) for data in (train, validation))
     for dataset in (train, validation):
         _check_fits(model, dataset)
     _check_alike(train, validation)
+    if monitor.name != LOSS:
+        measure = MetricMonitor(monitor, validation, seed=settings.seed)
+        callbacks = [measure, *callbacks]
     if settings.annotator != "random":
         train, validation = (Annotated(side, settings.annotator) for side in (train, validation))
     data = TrainingData(train, validation, settings)
     _check_labels(model, data)
     identity = _identity(model, data)
     with ExitStack() as stack:
-        folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
-        run = read_run(folder, identity)
+        folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory())).expanduser()
+        run = read_run(folder, identity, monitor)
         if isinstance(getattr(model, "preprocessing", None), (Preprocessing, NoneType)):
             learnt: Any = preprocessing_of(train)
             model.preprocessing = learnt
         sweep(folder)
         if not run.is_over(settings):
             write_json(folder / "run.json", identity)
-            checkpoint = RunCheckpoint(folder, run, identity)
+            checkpoint = RunCheckpoint(folder, run, identity, settings)
             if progress and settings.devices == 1:  # other processes cannot reach the terminal
                 bar = progress_bar("training", settings.max_steps, completed=run.steps)
                 callbacks = [StepProgress(stack.enter_context(bar)), *callbacks]
             _train(model, data, run, checkpoint=checkpoint, callbacks=callbacks, log=bool(out))
-            run = read_run(folder, identity)  # other processes kept theirs in their own memory
+            # other processes kept theirs in their own memory
+            run = read_run(folder, identity, monitor)
         best = load_best(model.eval(), folder)
         return _result(run, settings, best if out else None)
 
 
 def _settings(settings: TrainingSettings | None, options: dict[str, Any]) -> TrainingSettings:
     if settings is None:
-        check_options(TrainingSettings, options, owner="fit")
-        return TrainingSettings(**options)
+        return TrainingSettings(**check_options(TrainingSettings, options, owner="fit"))
     if options:
         raise OptionError(
             f"fit takes settings or {', '.join(options)}, not both; put them into the settings"
@@ -181,19 +194,21 @@ def _train(
         deterministic(execution.device),
         torch.random.fork_rng([execution.device] if execution.device.type == "cuda" else []),
         silenced_lightning(),
-        keyboard_interrupts(),
         kept_memory(),
         process_errors(),
     ):
         trainer = make_trainer(
             *(data.settings, execution, checkpoint), rounds=rounds, callbacks=callbacks, log=log
         )
-        trainer.fit(module, data, ckpt_path=run.checkpoint, weights_only=True)
+        run_trainer(trainer, module, data, ckpt_path=run.checkpoint, weights_only=True)
 
 
 def _identity(model: Any, data: TrainingData) -> dict[str, Any]:
     """Return what a run must share with the one that it goes on from, as plain data."""
     settings = asdict(data.settings)
+    for name, default in _ADDED.items():
+        if settings[name] == default:
+            del settings[name]
     changeable = _CHANGEABLE[data.settings.schedule]
     # the first difference is the one that is told, and other data mean other options as well
     identity = {
@@ -206,6 +221,32 @@ def _identity(model: Any, data: TrainingData) -> dict[str, Any]:
         "model": model.spec,
     }
     return dict(json.loads(json.dumps(identity)))
+
+
+def _trainable(model: nn.Module) -> nn.Module:
+    """Return the model without ``torch.compile``'s wrapper, whose weights can be trained.
+
+    Raises:
+        InputError: None of its weights is to be trained, or one is not in single precision.
+    """
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    if not weights:
+        raise InputError(
+            "no weight of the model is to be trained, as requires_grad is False for all of them; "
+            "call model.requires_grad_(True), or on the part that is to be trained"
+        )
+    if other := {str(weight.dtype) for weight in weights} - {str(torch.float32)}:
+        raise InputError(
+            f"fit trains weights in torch.float32, and the model has {listing(other)}; call "
+            "model.float() first (precision='bf16' computes in half precision all the same)"
+        )
+    original: nn.Module = getattr(model, "_orig_mod", model)
+    if original is not model:
+        logger.warning(
+            "torch.compile(model) compiles only model(...), which fit does not call; to compile "
+            "the networks, pass compile=True"
+        )
+    return original
 
 
 def _check_fits(model: Any, dataset: Dataset) -> None:
@@ -249,9 +290,11 @@ def _check_labels(model: Any, data: TrainingData) -> None:
 
 
 def _result(run: Run, settings: TrainingSettings, best_path: Path | None) -> FitResult:
-    best = best_record(run.history)
+    monitor = Monitor.of(settings)
+    best = monitor.best(run.history)
     return FitResult(
-        best_validation_loss=best[MONITOR],
+        best_validation_loss=best[Monitor().key],
+        best_value=best[monitor.key],
         best_step=int(best["step"]),
         best_path=best_path,
         steps=run.steps,

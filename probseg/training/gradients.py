@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from probseg.errors import ProbsegError
+from probseg.errors import InputError, ProbsegError
 
 Loss = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
@@ -63,7 +63,13 @@ def accumulate(
         begin(first)
         weight = len(images) / len(image)
         terms = {name: weight * term.float() for name, term in loss(images, labels).items()}
-        backward(torch.stack(list(terms.values())).sum())
+        total = torch.stack(list(terms.values())).sum()
+        if not total.requires_grad:
+            raise InputError(
+                "the loss depends on no weight that is to be trained; call requires_grad_(True) on "
+                "a part of the model that the loss uses"
+            )
+        backward(total)
         for name, term in terms.items():
             sums[name] = sums.get(name, 0) + term.detach()
     return BatchLoss(sums, torch.stack(list(sums.values())).sum())

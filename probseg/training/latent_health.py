@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 from probseg.datasets.mask_kinds import ignore_index_of
+from probseg.datasets.views import as_dataset
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Batch, Dataset
 from probseg.metrics.collapse import LatentStatistics, collapse_warnings, latent_statistics
@@ -119,6 +120,7 @@ def model_of(module: nn.Module) -> Any:
 
 
 def _some(dataset: Dataset, images: int) -> Batch:
+    dataset = as_dataset(dataset)
     count = len(dataset)
     if not count:
         raise OptionError(f"data set {dataset.name!r} holds no image to measure")

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from probseg.datasets.annotators import annotation
 from probseg.interfaces import Batch
 from probseg.metrics.latent import gini
+from probseg.training.annealing import Annealing
 from probseg.training.augmentation import Draw, apply, draw
 from probseg.training.distributed import Share, average_gradients, broadcast_buffers
 from probseg.training.execution import Purpose, derive_seed, make_generator
@@ -46,6 +47,7 @@ class TrainingModule(LightningModule):
         self.settings = settings
         self.ignore_index = ignore_index
         self.gradients = GradientAccumulator(settings.micro_batch, micro_batch)
+        self.annealing = Annealing.of(settings, model)
         classes = getattr(model, "classes", None)
         self.watch = FiniteWatch(settings.learning_rate, classes=classes)
 
@@ -102,7 +104,9 @@ class TrainingModule(LightningModule):
             torch.manual_seed(derive_seed(self.settings.seed, Purpose.MODEL, step, first + start))
 
         def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-            return {name: weight * term for name, term in self.terms(images, labels).items()}
+            terms = self.terms(images, labels)
+            rising = self.annealing.weights(self.global_step, terms)
+            return {name: weight * rising.get(name, 1.0) * term for name, term in terms.items()}
 
         batch = self.gradients.accumulate(
             *(loss, image, label), model=self.model, backward=self.manual_backward, begin=begin

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from probseg.datasets.annotators import Annotator, check_annotator
 from probseg.errors import OptionError
-from probseg.options import check_choice, check_integer, check_number
+from probseg.options import check_choice, check_integer, check_number, to_plain, unknown
+from probseg.registry import registry
 from probseg.utils.devices import check_device_name
 
+LOSS = "loss"  # of ``monitor``: the validation loss
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["auto", "bf16", "fp32"]
 
@@ -29,7 +32,12 @@ class TrainingSettings:
             does not cut the batch where there is any.
         max_steps: Optimizer steps after which training ends at the latest. The cSAE
             paper names no limit and stops early; the benchmark's profile "paper" sets 200,000.
-        patience: Validation rounds without a lower validation loss before training stops.
+        patience: Validation rounds without a better value of ``monitor`` before training stops.
+        monitor: What decides which weights are best: the validation "loss", or a metric, such as
+            "ged", of 16 samples of each validation image against all its annotators.
+        annealing: Steps over which the weights of the penalties (beta, gamma) rise linearly from
+            zero in training; or those of some terms of the loss, ``{"kl": 1000}``. The validation
+            loss has the full weights throughout.
         validate_every: Steps between two validation rounds; None is once per pass over the data.
         clip: Largest norm of the gradient of all parameters together.
         annotator: Whose annotation to learn from: one drawn anew for each image and step
@@ -64,6 +72,8 @@ class TrainingSettings:
     micro_batch: int | Literal["auto"] = "auto"
     max_steps: int = 100_000
     patience: int = 40
+    monitor: str = LOSS
+    annealing: int | Mapping[str, int] = 0
     validate_every: int | None = None
     clip: float = 1.0
     annotator: Annotator = "random"
@@ -77,6 +87,8 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that could not train."""
+        for field in fields(self):  # NumPy's numbers as Python's
+            object.__setattr__(self, field.name, to_plain(getattr(self, field.name)))
         for name in ("batch_size", "max_steps", "patience", "devices"):
             check_integer(name, getattr(self, name))
         if self.validate_every is not None:
@@ -88,12 +100,27 @@ class TrainingSettings:
             check_number(name, getattr(self, name))
         check_number("weight_decay", self.weight_decay, positive=False)
         check_annotator(self.annotator)
+        _check_monitor(self.monitor)
+        object.__setattr__(self, "annealing", _checked_annealing(self.annealing))
         check_choice("augment", self.augment, (True, False, "ignore-outside"))
         check_choice("compile", self.compile, (True, False))
         check_choice("schedule", self.schedule, ("constant", "cosine"))
         check_choice("precision", self.precision, ("auto", "bf16", "fp32"))
         check_choice("channels_last", self.channels_last, ("auto", True, False))
         _check_devices(self.device, self.devices, self.batch_size)
+
+
+def _check_monitor(name: object) -> None:
+    if name != LOSS and name not in registry("metrics"):
+        raise OptionError(unknown("metric to monitor", name, [LOSS, *registry("metrics")]))
+
+
+def _checked_annealing(steps: Any) -> int | dict[str, int]:
+    if not isinstance(steps, Mapping):
+        return check_integer("annealing", steps, low=0)
+    return {
+        name: check_integer(f"annealing of {name!r}", value, low=0) for name, value in steps.items()
+    }
 
 
 def _check_devices(device: str, count: int, batch_size: int) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from probseg.training.checkpoints import MONITOR, RunCheckpoint
+from probseg.training.checkpoints import RunCheckpoint
 from probseg.training.distributed import Processes
 from probseg.training.execution import Execution, kept_memory
 from probseg.training.settings import TrainingSettings
@@ -49,13 +49,11 @@ def make_trainer(
 
     Training ends after ``rounds`` validation rounds, those of earlier runs included.
     """
-    # the checkpoint comes last: it holds the state of early stopping and what other callbacks log
-    stopping = EarlyStopping(MONITOR, patience=settings.patience, check_on_train_epoch_end=True)
     return Trainer(
         **_devices(execution, settings.devices),
         precision="bf16-mixed" if execution.bf16 else "32-true",
         max_epochs=rounds,  # max_steps lets Lightning take a resumed round for an unfinished one
-        callbacks=[*callbacks, stopping, checkpoint],
+        callbacks=[*callbacks, checkpoint],  # last: it holds what others log
         logger=_tensorboard(checkpoint.folder) if log else False,
         default_root_dir=checkpoint.folder,
         plugins=LightningEnvironment(),  # on this machine, under a cluster's scheduler too
@@ -140,15 +138,31 @@ def silenced_lightning() -> AbstractContextManager[None]:
     return silenced(("lightning.pytorch", "lightning.fabric"), _HINTS)
 
 
-@contextmanager
-def keyboard_interrupts() -> Iterator[None]:
-    """Let Ctrl-C raise ``KeyboardInterrupt``.
+def run_trainer(trainer: Trainer, *arguments: Any, **options: Any) -> None:
+    """Call ``trainer.fit``, and let Ctrl-C and SIGTERM end it as they end other programs.
 
-    Lightning turns it into ``SystemExit`` and leaves the signal ignored from then on.
+    Lightning turns ``KeyboardInterrupt`` into an exit with status 1 and leaves the signal ignored
+    from then on. Of SIGTERM, after which it ends with the step, it makes an exit with status 0, or
+    forgets it if the step was the last one.
+
+    Raises:
+        KeyboardInterrupt: On SIGINT.
+        SystemExit: On SIGTERM; its status is 143.
     """
+    with interrupts():
+        trainer.fit(*arguments, **options)
+        if trainer.received_sigterm:
+            raise SIGTERMException
+
+
+@contextmanager
+def interrupts() -> Iterator[None]:
+    """Undo what Lightning makes of SIGINT and SIGTERM: see :func:`run_trainer`."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
+    except SIGTERMException:
+        raise SystemExit(128 + signal.SIGTERM) from None
     except SystemExit as stopped:
         if not isinstance(stopped.__context__, KeyboardInterrupt):
             raise

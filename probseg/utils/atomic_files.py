@@ -56,7 +56,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         WriteError: The disk is full, read-only or the folder cannot be made.
     """
-    final = Path(path)
+    final = Path(path).expanduser()
     with reporting(final), _scratch_folder(final) as folder:
         temporary = folder / final.name
         yield temporary
@@ -73,7 +73,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         WriteError: The disk is full, read-only or the folder cannot be made.
     """
-    final = Path(path)
+    final = Path(path).expanduser()
     with reporting(final), _scratch_folder(final) as folder:
         temporary = folder / final.name
         temporary.mkdir()
@@ -108,14 +108,14 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
 
 def leftovers(path: str | os.PathLike[str]) -> list[Path]:
     """Return the scratch folders beside ``path``, of killed writers and of active ones."""
-    final = Path(path)
+    final = Path(path).expanduser()
     scratch = ((entry, _SCRATCH.fullmatch(entry.name)) for entry in final.parent.iterdir())
     return [entry for entry, name in scratch if name and name[1] == final.name]
 
 
 def sweep(folder: str | os.PathLike[str]) -> None:
     """Remove the scratch folders of killed writers; no process may be writing in ``folder``."""
-    for entry in Path(folder).glob(".*"):
+    for entry in Path(folder).expanduser().glob(".*"):
         name = _SCRATCH.fullmatch(entry.name)
         if name and entry.is_dir() and {e.name for e in entry.iterdir()} <= {name[1], _REPLACED}:
             shutil.rmtree(entry, ignore_errors=True)

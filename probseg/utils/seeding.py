@@ -36,11 +36,12 @@ def seeded(generator: Generator | None, device: torch.device) -> Iterator[None]:
     other numbers, for the block has ended by then. With ``None``, nothing is changed.
 
     Raises:
-        InputError: The generator is on another device.
+        InputError: It is no generator, or on another device.
     """
     if generator is None:
         yield
         return
+    check_generator(generator)
     if generator.device.type not in ("cpu", device.type):
         raise InputError(
             f"the generator is on {generator.device} and the model on {device}; make it with "
@@ -48,6 +49,21 @@ def seeded(generator: Generator | None, device: torch.device) -> Iterator[None]:
         )
     with _Drawing(generator):
         yield
+
+
+def check_generator(generator: object) -> None:
+    """Check that random numbers can be drawn from a generator, or from the process's (``None``).
+
+    Raises:
+        InputError: It is neither; of a seed the message says how to make a generator.
+    """
+    if generator is None or isinstance(generator, Generator):
+        return
+    seed = generator if isinstance(generator, int) else 0
+    raise InputError(
+        f"the generator must be a torch.Generator or None, not {generator!r}; make one with "
+        f"torch.Generator().manual_seed({seed})"
+    )
 
 
 class _Drawing(TorchDispatchMode):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, NamedTuple, SupportsInt
@@ -21,6 +22,12 @@ IGNORED = -100  # of labels within models, what torch's own losses leave out
 _ROUNDING = 2**-7  # of probabilities in bfloat16
 _SOFT_HINT = "; to learn p as a soft label, give torch.stack([1 - p, p], dim=1)"
 
+_LARGE = 10.0  # of a root mean square: standardised images have 1, 8-bit ones some 100
+
+
+class ScaleWarning(UserWarning):
+    """Images on a scale that networks do not start well on."""
+
 
 def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -> Tensor:
     """Check that an image is (B, C, H, W) and finite, and return it in the type of ``like``.
@@ -36,12 +43,12 @@ def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -
     if image.ndim != 4:
         raise InputError(
             f"the image must be (B, C, H, W), not {tuple(image.shape)}; "
-            "add a batch or channel axis with image[None]"
+            f"{_as_images(image, channels)}"
         )
     if image.shape[1] != channels:
         raise InputError(
             f"the image has {image.shape[1]} channels and the model takes {channels}; "
-            f"build it with in_channels={image.shape[1]}"
+            f"{_other_channels(image, channels)}"
         )
     _check_not_empty(image, "the image")
     if not image.is_floating_point():
@@ -51,18 +58,69 @@ def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -
         )
     check_device(image, like, "the image")
     image = image.to(like.dtype)  # first, for a narrower type makes infinities
-    if (values or image.device.type == "cpu") and not _all_finite(image):
-        count = int((~image.isfinite()).sum())
+    if values or image.device.type == "cpu":
+        _check_values(image)
+    return image
+
+
+def _check_values(image: Tensor) -> None:
+    """Check that an image is finite, and warn of a scale on which no network starts well."""
+    norm = float(torch.linalg.vector_norm(image, dtype=_summable(image.dtype)))
+    if not math.isfinite(norm) and (count := int((~image.isfinite()).sum())):
         raise InputError(
             f"the image has {count} values that are NaN or infinite in {image.dtype}; "
             "replace them, for example with torch.nan_to_num"
         )
-    return image
+    warn_of_scale(norm / math.sqrt(image.numel()))
 
 
-def _all_finite(image: Tensor) -> bool:
-    # NaN and infinity both survive a sum of x * 0: one pass, without a mask of the image's size
-    return bool((image * 0).sum() == 0)
+def _summable(dtype: torch.dtype) -> torch.dtype:
+    return max(dtype, torch.float32, key=lambda kind: kind.itemsize)
+
+
+def warn_of_scale(magnitude: float, name: str = "the image") -> None:
+    """Warn if the root mean square of images is far from that of intensities from 0 to 1."""
+    if magnitude > _LARGE:
+        about = 10 ** round(math.log10(min(magnitude, 1e38)))
+        warnings.warn(
+            f"{name} has values of about {about} (root mean square), "
+            "and networks start well on values of about 1: scale them to [0, 1], for example "
+            "image / 255 of 8 bits, unless the model was trained on this scale",
+            ScaleWarning,
+            stacklevel=2,
+        )
+
+
+def _as_images(image: Tensor, channels: int) -> str:
+    """Return what to do with an image that has too few or too many axes."""
+    if image.ndim == 2:
+        return "add a batch and a channel axis with image[None, None]"
+    if image.ndim == 3 and image.shape[0] == channels:
+        return "add a batch axis with image[None]"
+    if image.ndim == 3 and channels == 1:
+        return (
+            "if it is a volume (D, H, W), the model takes its slices, as images of a batch: "
+            "image[:, None]; if it is a batch (B, H, W), the same adds the channel axis"
+        )
+    if image.ndim == 5 and image.shape[1] == channels:
+        return (
+            "it looks like a volume (B, C, D, H, W), and the model takes slices, as images of a "
+            "batch: image.movedim(2, 1).flatten(0, 1)"
+        )
+    return f"give images of {channels} channel(s), and a volume slice by slice"
+
+
+def _other_channels(image: Tensor, channels: int) -> str:
+    """Return what to do with an image of another number of channels."""
+    if image.shape[3] == channels:
+        return "its channels come last: image.movedim(3, 1)"
+    if channels == 1:
+        return (
+            "if these are the slices of a volume, give them as images of a batch: "
+            "image.flatten(0, 1)[:, None]; if they are channels, build the model with "
+            f"in_channels={image.shape[1]}"
+        )
+    return f"build it with in_channels={image.shape[1]}"
 
 
 def checked_label(
@@ -172,6 +230,34 @@ def checked_ignore_index(ignore_index: object) -> int:
     return int(ignore_index)
 
 
+def checked_latent(latent: Tensor, image: Tensor, length: int) -> Tensor:
+    """Check that latents are (..., B, L), finite, and fit the image (B, C, H, W); return them.
+
+    Raises:
+        InputError: They are not, or lie on another device.
+    """
+    if not isinstance(latent, Tensor):
+        raise InputError(
+            f"latents must be a torch.Tensor, not {type(latent).__name__}; convert them, for "
+            "example with torch.as_tensor"
+        )
+    if latent.ndim < 2 or latent.shape[-2:] != (len(image), length):
+        raise InputError(
+            f"latents of these images must be (..., {len(image)}, {length}), "
+            f"not {tuple(latent.shape)}"
+        )
+    if latent.is_complex():
+        raise InputError(f"latents must be real numbers, not {latent.dtype}")
+    check_device(latent, image, "the latent sample")
+    if not bool(latent.isfinite().all()):
+        count = int((~latent.isfinite()).sum())
+        raise InputError(
+            f"the latents hold {count} values that are NaN or infinite; find out where they come "
+            "from, such as a density whose scale is not finite"
+        )
+    return latent if latent.is_floating_point() else latent.to(image.dtype)
+
+
 def check_device(tensor: Tensor, like: Tensor, name: str, other: str = "the model") -> None:
     """Check that a tensor is on the device of another, such as the model's parameters.
 
@@ -246,6 +332,9 @@ def cropped(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def _hint(label: Tensor, classes: int) -> str:
+    """Return what to do with a label of another shape."""
+    if label.ndim == 2:
+        return "; add a batch axis with label[None]"
     if label.ndim != 4:
         return ""
     for axis, index, what in ((1, ":, 0", "channels"), (-1, "..., 0", "last numbers")):
@@ -256,8 +345,9 @@ def _hint(label: Tensor, classes: int) -> str:
         if label.shape[axis] == 1:
             return f"; drop its channel axis with label[{index}]"
     return (
-        "; give one annotation of each image, such as "
-        "probseg.datasets.annotators.choose_annotator(masks)"
+        f"; if these are {label.shape[1]} annotators, choose one of them with label[:, i]; if "
+        f"these are one-hot classes, build the model with classes={label.shape[1]} and give "
+        "label.argmax(1)"
     )
 
 

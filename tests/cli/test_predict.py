@@ -68,6 +68,20 @@ def test_files_hold_what_the_model_says(command, model, checkpoint, pixels, tmp_
     assert _read(out / "scan/contours.png").std() > 1
 
 
+def test_tiles_are_the_whole_image(command, checkpoint, tmp_path):
+    large = np.random.default_rng(1).integers(0, 256, (70, 45), dtype=np.uint8)
+    image = _png(tmp_path / "scan.png", large)
+    for name, more in {"whole": (), "tiles": ("--tile", 16)}.items():
+        status, *_ = command(
+            "predict", checkpoint, image, "--out", tmp_path / name, "-n", 20, *more
+        )
+        assert status == 0
+    for name in ("sample-01", "sample-20", "mean", "sd"):
+        whole, tiles = (_read(tmp_path / one / f"scan/{name}.png") for one in ("whole", "tiles"))
+        assert np.abs(whole.astype(int) - tiles).max() <= 1
+    assert json.loads((tmp_path / "tiles/scan/about.json").read_text())["tile"] == 16
+
+
 def test_fewer_samples_at_a_time_have_the_same_statistics(model, pixels):
     image = pixels[None].astype(np.float32) / 255
     one = predict(model, image, 400, seed=1, at_once=400)
@@ -181,7 +195,7 @@ def test_a_bad_image_costs_only_itself(command, checkpoint, pixels, tmp_path):
         (["scan.png", "--seed", "-1"], "--seed must be an integer of at least 0, not -1"),
         (["scan.png", "--window", "5"], "LOW,HIGH"),
         (["scan.png", "--window", "5,1"], "with the lower first, such as -1000,400, not '5,1'"),
-        (["scan.png", "--device", "abacus"], "--device abacus cannot be used"),
+        (["scan.png", "--device", "abacus"], "device must be 'auto', 'cpu'"),
     ],
 )
 def test_what_makes_no_sense_is_reported_in_a_line(

@@ -162,6 +162,7 @@ def test_a_collision_names_both_and_only_when_asked_for(install):
     [
         ("import no_such_module", "cannot be imported: No module named 'no_such_module'"),
         ("raise OSError('licence expired')", "cannot be imported: licence expired"),
+        ("raise RuntimeError", "cannot be imported: RuntimeError"),
         ("other = 1", "cannot be imported: .*radial"),
         ("radial = 3", "is int, which cannot be called; an entry point names a class or"),
     ],

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from small_models import RECIPES, batch, generator, shaken, small
 
 import probseg
-from probseg.errors import CheckpointError, ProbsegError
+from probseg.errors import CheckpointError, OptionError, ProbsegError
 from probseg.sharing.checkpoint import read_description
 from probseg.utils.atomic_files import WriteError
 
@@ -161,3 +161,24 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(error, tmp_path, monkeypat
     with pytest.raises(WriteError, match=wanted):
         small("csae").save(path)
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["m.safetensors"]
+
+
+def test_a_model_is_put_on_a_device(saved):
+    for device in ("cpu", "auto", torch.device("cpu")):
+        assert next(probseg.load(saved, device=device).parameters()).device.type in ("cpu", "cuda")
+    with pytest.raises(OptionError, match=r"device must be 'auto', 'cpu'.* not 'cuba'; did you"):
+        probseg.load(saved, device="cuba")
+    if not torch.cuda.is_available():
+        with pytest.raises(OptionError, match="'cuda' is not on this machine"):
+            probseg.load(saved, device="cuda")
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    model = small("punet")
+    model.save("~/model.safetensors")
+    model.save_pretrained("~/folder")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder", "model.safetensors"]
+    for again in (probseg.load("~/model.safetensors"), probseg.from_pretrained("~/folder")):
+        assert again.spec == model.spec

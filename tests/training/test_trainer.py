@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import signal
 import sys
 import warnings
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.accelerators import CUDAAccelerator
+from lightning.pytorch.callbacks import EarlyStopping
 from training_toys import make_model, quick
 
-from probseg.errors import DataError
+from probseg.errors import CheckpointError, DataError
 from probseg.training import fit
-from probseg.training.trainer import keyboard_interrupts, silenced_lightning
+from probseg.training.trainer import interrupts, silenced_lightning
 
 
 def test_lightnings_exit_becomes_a_keyboard_interrupt():
     handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), keyboard_interrupts():
+    with pytest.raises(KeyboardInterrupt), interrupts():
         try:
             raise KeyboardInterrupt
         except KeyboardInterrupt:
@@ -29,7 +35,7 @@ def test_lightnings_exit_becomes_a_keyboard_interrupt():
 
 
 def test_another_exit_stays_one():
-    with pytest.raises(SystemExit, match="2"), keyboard_interrupts():
+    with pytest.raises(SystemExit, match="2"), interrupts():
         sys.exit(2)
 
 
@@ -101,3 +107,93 @@ def test_without_tensorboard_training_goes_on_and_says_what_is_missing(
     assert result.best_path.exists()
     assert not (tmp_path / "tensorboard").exists()
     assert "no TensorBoard log is written; for one: pip install 'probseg[train]'" in caplog.text
+
+
+# SIGTERM
+
+
+class Killed(Callback):
+    """Sends SIGTERM to its own process after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, *_):
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("step", [4, 12])  # in the second of four rounds, and the last of all
+def test_sigterm_ends_the_process_and_keeps_the_rounds(step, train, validation, tmp_path):
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        fit(make_model(), train, validation, quick(), out=tmp_path, callbacks=[Killed(step)])
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is handler
+    result = fit(make_model(), train, validation, quick(), out=tmp_path)
+    whole = fit(make_model(), train, validation, quick())
+    assert result.steps == 12 and result.best_validation_loss == whole.best_validation_loss
+
+
+# Callbacks with a state
+
+
+class Stateful(Callback):
+    """Has a state, and is interrupted after a step."""
+
+    def __init__(self, state, stop=None) -> None:
+        self.state, self.stop, self.restored = state, stop, None
+
+    def state_dict(self):
+        return {"state": self.state}
+
+    def load_state_dict(self, state):
+        self.restored = state["state"]
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, *_):
+        if trainer.global_step == self.stop:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("state", [[1, 2.0, "three"], {"a": None}, torch.ones(2)])
+def test_a_callbacks_state_is_restored(state, train, validation, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_model(), train, validation, quick(), out=tmp_path, callbacks=[Stateful(state, 8)])
+    again = Stateful(state)
+    assert (
+        fit(make_model(), train, validation, quick(), out=tmp_path, callbacks=[again]).steps == 12
+    )
+    assert str(again.restored) == str(state)
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        (np.arange(3), "numpy.ndarray"),
+        (np.float64(1.0), "numpy.float64"),
+        (Path("x"), "PosixPath"),
+        (Killed(1), "Killed"),
+    ],
+)
+def test_a_state_that_could_not_be_read_again_is_refused_when_it_is_saved(
+    state, kind, train, validation, tmp_path
+):
+    with pytest.raises(CheckpointError, match=rf"callback Stateful .*{kind}.*array.tolist\(\)"):
+        fit(make_model(), train, validation, quick(), out=tmp_path, callbacks=[Stateful(state)])
+    assert not list(tmp_path.glob("*.ckpt"))
+
+
+def test_a_healthy_file_with_such_a_state_is_not_called_corrupt(train, validation, tmp_path):
+    fit(make_model(), train, validation, quick(max_steps=3), out=tmp_path)
+    content = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    content["callbacks"]["Stateful"] = {"state": np.arange(3)}
+    torch.save(content, tmp_path / "last.ckpt")
+    with pytest.raises(CheckpointError, match="choose another folder") as refused:
+        fit(make_model(), train, validation, quick(), out=tmp_path)
+    assert "corrupt" not in str(refused.value) and "delete" not in str(refused.value)
+
+
+def test_an_early_stopping_of_the_users_own_stands_beside_ours(train, validation, tmp_path):
+    stopping = EarlyStopping("validation/loss", patience=1, min_delta=1e9)
+    result = fit(make_model(), train, validation, quick(), out=tmp_path, callbacks=[stopping])
+    assert len(result.history) == 2

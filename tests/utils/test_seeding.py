@@ -188,7 +188,7 @@ def test_a_device_without_a_way_to_fork_its_state_is_no_obstacle():
 
 
 def test_a_generator_on_another_device_is_refused():
-    class Elsewhere:
+    class Elsewhere(torch.Generator):
         device = torch.device("cuda", 1)
 
     with pytest.raises(InputError, match=r"generator is on cuda:1 and the model on cpu; .*'cpu'"):
