@@ -85,7 +85,8 @@ class Model(Protocol):
     ) -> dict[str, Tensor]:
         """Return weighted scalar terms, whose sum is minimised.
 
-        The image is (B, C, H, W), floating; the label (B, H, W), integer classes.
+        The image is (B, C, H, W), floating; the label (B, H, W), integer classes. If data have
+        pixels that nobody labelled, ``fit`` calls it with ``ignore_index=``, their value, as well.
         """
 
     def sample(self, image: Tensor, n: int, *, generator: Generator | None = None) -> Tensor:
@@ -117,7 +118,8 @@ class Sample(NamedTuple):
     image: Tensor
     """(C, H, W) float32."""
     masks: Tensor
-    """(A, H, W) uint8 classes; an empty mask is an annotation ("no lesion")."""
+    """(A, H, W) uint8 classes, or the ``ignore_index`` of the data set; an empty mask is an
+    annotation ("no lesion")."""
     group: str
     """Patient or case."""
     present: Tensor | None = None
@@ -137,7 +139,12 @@ class Batch(NamedTuple):
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Images, each annotated by several people."""
+    """Images, each annotated by several people.
+
+    It may have two more attributes. ``ignore_index`` is the value of pixels of masks that nobody
+    labelled, 255, or None where there are none. ``soft`` says whether its masks are soft: float32
+    probabilities of the second of two classes.
+    """
 
     name: str
     """Its name in results."""
@@ -176,6 +183,8 @@ class Evaluation:
     """Batch (B,), event (L,)."""
     posterior: Distribution | None = None
     """Base posterior given one annotation of each image."""
+    ignore_index: int | None = None
+    """The value of annotations' pixels that nobody labelled, which metrics leave out."""
 
     @cached_property
     def labels(self) -> Tensor:

@@ -1,7 +1,8 @@
 """Figures: contact sheets, samples beside annotations, the prior's Gini index over training time.
 
 Every function returns a ``matplotlib.figure.Figure`` that belongs to no window; save it with
-``figure.savefig(path)``.
+``figure.savefig(path)``. Where an annotation is masked, as by ``hide_ignored``, nobody labelled:
+no outline is drawn there, and the pixels are hatched.
 """
 
 from __future__ import annotations
@@ -52,8 +53,15 @@ class Block:
     @classmethod
     def of_annotations(cls, masks: Labels) -> Block:
         """Make the block of annotations (A, H, W): mean and spread over the annotators."""
-        foreground = np.asarray(masks) > 0
-        return cls(np.asarray(masks), foreground.mean(axis=0), foreground.std(axis=0))
+        labels = np.asanyarray(masks)
+        foreground = labels > 0
+        mean, sd = foreground.mean(axis=0), foreground.std(axis=0)
+        return cls(labels, np.ma.filled(mean, np.nan), np.ma.filled(sd, np.nan))
+
+
+def hide_ignored(masks: Labels, ignore_index: int | None) -> Labels:
+    """Return annotations, masked where they are ``ignore_index``: there nobody labelled."""
+    return masks if ignore_index is None else np.ma.masked_equal(masks, ignore_index)
 
 
 def sample_sheet(
@@ -218,7 +226,7 @@ def _draw_annotated(ax: Axes, panel: Annotated, names: Sequence[str]) -> None:
     for index in np.flatnonzero(panel.present):
         pen = _pen(int(index), len(panel.masks))
         draw_outline(ax, panel.masks[index], colour=pen["color"], width=pen["linewidth"])
-    empty = panel.present & ~(np.asarray(panel.masks) > 0).any(axis=(1, 2))
+    empty = panel.present & ~(np.ma.filled(panel.masks, 0) > 0).any(axis=(1, 2))
     notes = {"empty": empty, "absent": ~panel.present}
     remarks = [f"{what}: {_listed(who, names)}" for what, who in notes.items() if who.any()]
     ax.set_title(panel.title, fontsize=6, color=INK, pad=3)
@@ -328,7 +336,9 @@ def draw_outline(
     panel: Axes, labels: Labels, *, colour: str, width: float, fill: float = 0.0
 ) -> None:
     """Draw the outline of what is not background in labels (H, W), and fill it faintly."""
-    foreground = (np.asarray(labels) > 0).astype(float)
+    if np.ma.is_masked(labels):
+        _hatch(panel, np.ma.getmaskarray(labels), colour)
+    foreground = (np.ma.filled(labels, 0) > 0).astype(float)
     if not foreground.any():
         return
     # A frame of background closes the outline of what touches the border.
@@ -339,3 +349,13 @@ def draw_outline(
     panel.contour(x, y, framed, levels=[0.5], colors=[colour], linewidths=width)
     panel.set_xlim(-0.5, foreground.shape[1] - 0.5)
     panel.set_ylim(foreground.shape[0] - 0.5, -0.5)
+
+
+def _hatch(panel: Axes, where: NDArray[np.bool_], colour: str) -> None:
+    framed = np.pad(where.astype(float), 1)
+    y, x = (np.arange(size) - 1.0 for size in framed.shape)
+    drawn = panel.contourf(x, y, framed, levels=[0.5, 1.5], colors="none", hatches=["////"])
+    drawn.set_edgecolor(colour)
+    drawn.set_linewidth(0)
+    panel.set_xlim(-0.5, where.shape[1] - 0.5)
+    panel.set_ylim(where.shape[0] - 0.5, -0.5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from benchmarks.jobs.plan import Experiment
 from benchmarks.jobs.predictors import ModelPredictor, baseline_predictor, make_sampler
 from benchmarks.jobs.scoring import PictureRecorder, choose_images, score_dataset
 from benchmarks.suite.settings import DataSettings, EvaluationSettings
+from probseg.datasets.mask_kinds import ignore_index_of
 from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset
 from probseg.metrics.model_evaluation import Predictor
@@ -130,8 +131,11 @@ def make_predictor(experiment: Experiment, data: Data, trained: Trained | None) 
     assert experiment.seed is not None
     settings = EvaluationSettings(**experiment.evaluation)
     execution = choose_execution(trained.settings)
+    sampler = make_sampler(
+        trained.model, settings.n_eval, execution=execution, seed=experiment.seed
+    )
     return ModelPredictor(
-        make_sampler(trained.model, settings.n_eval, execution=execution, seed=experiment.seed),
+        replace(sampler, ignore_index=ignore_index_of(data.source)),
         projected=settings.projected,
         latents=settings.latents,
         others=data.validation,

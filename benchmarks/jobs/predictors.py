@@ -86,11 +86,15 @@ class ModelPredictor:
 
 
 def baseline_predictor(name: str, classes: int) -> Predictor:
-    """Return the predictor of a baseline, whose predictions are certain."""
+    """Return the predictor of a baseline, whose predictions are certain.
+
+    Where an annotator did not label, the annotation as a prediction is background.
+    """
 
     def evaluations(masks: Tensor) -> Iterator[Evaluation]:
         for predicted, reference in _compared(name, masks):
-            yield Evaluation(certain(predicted, classes), reference)
+            labelled = predicted.where(predicted < classes, 0)
+            yield Evaluation(certain(labelled, classes), reference)
 
     return lambda batch, start: {"base": list(evaluations(batch.masks))}
 

@@ -94,7 +94,7 @@ def _picture(image: Tensor, masks: Tensor, probabilities: Tensor) -> Picture:
     foreground = 1 - probabilities[:, 0]
     return {
         "image": image.half().numpy(),
-        "masks": masks.numpy(),
+        "masks": masks.where(masks < probabilities.shape[1], 0).numpy(),  # 0 where not labelled
         "labels": probabilities[:SHOWN_SAMPLES].argmax(1).to(torch.uint8).cpu().numpy(),
         "mean": foreground.mean(0).half().cpu().numpy(),
         "sd": foreground.std(0, correction=0).half().cpu().numpy(),
@@ -107,7 +107,8 @@ def choose_images(dataset: Dataset, quantiles: Sequence[float] = QUANTILES) -> l
     The choice depends on the annotations alone, so every row shows the same images, and none is
     picked for its looks.
     """
-    spread = torch.cat([_disagreement(batch.masks) for _, batch in batches(dataset, 64)])
+    masks = (batch.masks for _, batch in batches(dataset, 64))
+    spread = torch.cat([_disagreement(some.where(some < dataset.classes, 0)) for some in masks])
     order = spread.argsort(stable=True).tolist()
     return list(dict.fromkeys(order[round(q * (len(order) - 1))] for q in quantiles))
 

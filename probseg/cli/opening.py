@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = ("model.safetensors", "best.safetensors")
 FEWEST_GROUPS = 4  # three folds and a test set
-_OPTION = re.compile(r"""\b(root|cache|size|classes|on_fault|out)=(?:"(\w+)")?(?=[ ;,.)]|$)""")
+_OPTION = re.compile(
+    r"""\b(root|cache|size|classes|on_fault|out|threshold|soft|invert)="""
+    r"""(?:"(\w+)"|(\d[\d.]*\d|\d|True))?(?=[ ;,.)]|$)"""
+)
+_MAPPING = re.compile(r"""\bvalues=\{([^ :]+): "?(\w+)"?\}""")
 
 
 def add_data(parser: Parser, name: str = "--data", **options: Any) -> None:
@@ -171,14 +175,24 @@ def as_typed(section: str, **arguments: str) -> Iterator[None]:
         section: That of ``--set`` where options are set.
         **arguments: Options that have another argument of the command.
     """
-
-    def typed(match: re.Match[str]) -> str:
-        name, quoted = match.groups()
-        word = arguments.get(name, f"--set {section}.{name}=")
-        return f"{word}{quoted or ''}"
-
     try:
         yield
     except ProbsegError as error:
-        error.args = (_OPTION.sub(typed, str(error)), *error.args[1:])
+        error.args = (typed(str(error), section, **arguments), *error.args[1:])
         raise
+
+
+def typed(message: str, section: str, **arguments: str) -> str:
+    """Return a message with its options as :func:`as_typed` names them.
+
+    >>> typed('pass size= or values={255: "ignore"}', "data")
+    'pass --set data.size= or --set data.values.255=ignore'
+    """
+
+    def option(match: re.Match[str]) -> str:
+        name, quoted, plain = match.groups()
+        word = arguments.get(name, f"--set {section}.{name}=")
+        return f"{word}{quoted or (plain or '').lower()}"
+
+    values = f"{arguments['values']} " if "values" in arguments else f"--set {section}.values."
+    return _OPTION.sub(option, _MAPPING.sub(rf"{values}\1=\2", message))

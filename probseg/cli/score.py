@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from probseg.cli.opening import as_typed, check_file
-from probseg.cli.parser import Parser
+from probseg.cli.parser import Parser, parse_assignments
 from probseg.errors import OptionError
 
 SUMMARY = "score masks of any program against annotations, without a model"
@@ -18,7 +18,8 @@ examples:
 
 Each folder has a folder of masks for each image, DIR/ID/*.png (or .tif, .npy, .npz, .nii.gz);
 folders of one name belong together. A mask has the classes 0, 1, …; of two classes, 255 may stand
-for 1. What probseg predict wrote can be scored as it is.
+for 1, unless --values 255=ignore leaves such pixels of the annotations out. What probseg predict
+wrote can be scored as it is.
 """
 
 
@@ -31,6 +32,19 @@ def add_arguments(parser: Parser) -> None:
         "--annotations", type=Path, required=True, metavar="DIR", help="masks that people drew"
     )
     parser.add_argument("--classes", type=int, default=2, metavar="K", help="with background (2)")
+    parser.add_argument(
+        "--values",
+        nargs="+",
+        default=[],
+        metavar="VALUE=CLASS",
+        help="what values in annotations mean; 255=ignore leaves out what nobody labelled",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="T",
+        help="masks are grey or soft: what is above this value is foreground",
+    )
     parser.add_argument(
         "--metrics", nargs="+", metavar="NAME", help="see probseg list metrics (default: the usual)"
     )
@@ -56,10 +70,16 @@ def run(options: argparse.Namespace) -> int:
     from probseg.datasets.mask_folders import MaskFolders
     from probseg.metrics.mask_evaluation import evaluate_masks
 
-    with as_typed("data", classes="--classes"):
+    typed = {"classes": "--classes", "values": "--values", "threshold": "--threshold "}
+    with as_typed("data", **typed):
         scores = evaluate_masks(
-            MaskFolders(options.samples, classes=options.classes),
-            MaskFolders(options.annotations, classes=options.classes),
+            MaskFolders(options.samples, classes=options.classes, threshold=options.threshold),
+            MaskFolders(
+                options.annotations,
+                classes=options.classes,
+                values=parse_assignments(options.values),
+                threshold=options.threshold,
+            ),
             metrics=options.metrics,
             groups=read_groups(options.groups) if options.groups else None,
             common=options.common,

@@ -241,8 +241,10 @@ def _draw(model: Any, test: Dataset, scores: Scores, path: Path) -> None:
     import torch
 
     from probseg.datasets.annotators import presence
-    from probseg.plots import Block, sample_sheet
+    from probseg.datasets.mask_kinds import ignore_index_of
+    from probseg.plots import Block, hide_ignored, sample_sheet
     from probseg.utils.atomic_files import atomic_file
+    from probseg.utils.tensors import as_classes
 
     index = int(np.argmax(np.nan_to_num(scores["annotator-diversity"])))
     batch = test.batch([index])
@@ -254,10 +256,11 @@ def _draw(model: Any, test: Dataset, scores: Scores, path: Path) -> None:
         foreground.mean(0).numpy(),
         foreground.std(0, correction=0).numpy(),
     )
-    masks = batch.masks[presence(batch.masks, batch.present)]  # of those who annotated it
+    masks = as_classes(batch.masks[presence(batch.masks, batch.present)])  # who annotated it
+    annotations = hide_ignored(masks.numpy(), ignore_index_of(test))
     models = {scores.subject: block}
     figure = sample_sheet(
-        batch.image[0].numpy(), masks.numpy(), models, title=f"image {scores.ids[index]}"
+        batch.image[0].numpy(), annotations, models, title=f"image {scores.ids[index]}"
     )
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)

@@ -80,12 +80,19 @@ def merge(chosen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]
 
 
 def class_prior(train: Dataset) -> list[float]:
-    """Return the share of each class among the annotators' pixels, none of them zero."""
+    """Return the share of each class among the pixels that annotators labelled, none zero."""
     import torch
 
     from probseg.datasets.annotators import presence
+    from probseg.datasets.mask_kinds import ignore_index_of, is_soft
 
     batch = train.batch(range(min(len(train), _COUNTED)))
-    masks = batch.masks[presence(batch.masks, batch.present)]
-    counts = torch.bincount(masks.flatten().long(), minlength=train.classes).double() + 1
+    labels = batch.masks[presence(batch.masks, batch.present)].flatten()
+    if (ignored := ignore_index_of(train)) is not None:
+        labels = labels[labels != ignored]
+    if is_soft(train):
+        foreground = labels.double().sum()
+        counts = torch.stack([len(labels) - foreground, foreground]) + 1
+    else:
+        counts = torch.bincount(labels.long(), minlength=train.classes).double() + 1
     return [round(share, 6) for share in (counts / counts.sum()).tolist()]

@@ -60,6 +60,8 @@ class AnnotatedFiles(ABC):
     state: dict[str, Any]
     classes = 2
     volumes = False  # whether an image is a volume, whose annotated slices are the samples
+    ignore_index: int | None = None  # of masks' pixels that nobody labelled
+    soft = False  # whether masks are probabilities
     keeps_bytes = False  # whether 8-bit images are kept; others are stretched to [0, 1]
 
     def __init__(self, tree: FileTree, size: int | None = None) -> None:
@@ -143,7 +145,8 @@ class AnnotatedFiles(ABC):
         image = self._image(files.images[0])
         pixels = _slices(image)
         native = pixels.shape[2:]
-        masks = np.zeros((len(pixels), len(slots), *native), np.uint8)
+        kind = np.float32 if self.soft else np.uint8
+        masks: NDArray[Any] = np.zeros((len(pixels), len(slots), *native), kind)
         for annotator, names in files.masks.items():
             masks[:, slots.index(annotator)] = self._mask(names[0], image)
         ids = [item]
@@ -156,9 +159,18 @@ class AnnotatedFiles(ABC):
         present = np.array([annotator in files.masks for annotator in slots])
         spacing = image.spacing * native / size
         return [
-            Record(name, self.group(item), image_, mask, present, spacing)
+            Record(name, self.group(item), image_, *self._annotated(mask, present), spacing)
             for name, image_, mask in zip(ids, images, masks, strict=True)
         ]
+
+    def _annotated(
+        self, masks: NDArray[Any], present: NDArray[np.bool_]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return masks (A, H, W), and who annotated: nobody who labelled no pixel."""
+        if self.ignore_index is None:
+            return masks, present
+        present = present & (masks != self.ignore_index).any((1, 2))
+        return np.where(present[:, None, None], masks, 0).astype(masks.dtype), present
 
     def _scaled(self, images: NDArray[Any]) -> NDArray[Any]:
         if not (self.keeps_bytes and self.kind.eight_bit):
@@ -189,7 +201,7 @@ class AnnotatedFiles(ABC):
             sizes = ["x".join(map(str, one.size)) for one in (kind, first)]
             raise DataError(f"is {sizes[0]}, the first image {sizes[1]}; pass size= to resize all")
 
-    def _mask(self, file: str, image: Picture) -> NDArray[np.uint8]:
+    def _mask(self, file: str, image: Picture) -> NDArray[Any]:
         with in_file(file):
             mask, pixels = _slices(self.open(file, image)), _slices(image)
             if mask.shape[1] > 1:
@@ -198,7 +210,7 @@ class AnnotatedFiles(ABC):
                 raise DataError(f"is {_extent(mask)}, its image {_extent(pixels)}")
             return self.labels(mask[:, 0])
 
-    def labels(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
+    def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
         """Return the classes of a mask.
 
         Raises:

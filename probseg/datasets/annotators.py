@@ -18,6 +18,7 @@ from probseg.interfaces import Batch, Dataset
 from probseg.options import did_you_mean, listing
 from probseg.utils.devices import to_device
 from probseg.utils.imports import require
+from probseg.utils.tensors import as_classes, within
 
 Annotator = Literal["random", "majority", "staple"] | int
 NAMES: tuple[str, ...] = ("random", "majority", "staple")
@@ -25,7 +26,11 @@ _ROUNDING = 1e-6  # by which STAPLE's probabilities of ties differ
 
 
 def annotation(
-    batch: Batch, annotator: Annotator = "random", *, generator: Generator | None = None
+    batch: Batch,
+    annotator: Annotator = "random",
+    *,
+    generator: Generator | None = None,
+    ignore_index: int | None = None,
 ) -> Tensor:
     """Return one annotation of each image.
 
@@ -38,9 +43,11 @@ def annotation(
         annotator: ``"random"`` (:func:`choose_annotator`), ``"majority"``
             (:func:`majority_vote`), ``"staple"`` (:func:`staple`), or an annotator's number.
         generator: Source of randomness for ``"random"``.
+        ignore_index: The value of pixels that nobody labelled.
 
     Returns:
-        (B, H, W) classes, uint8.
+        (B, H, W) classes, uint8; of soft masks, one of them, or a consensus of the classes nearest
+        to them.
 
     Raises:
         OptionError: There is no such annotator.
@@ -50,10 +57,9 @@ def annotation(
     check_annotator(annotator, batch.masks.shape[1])
     if annotator == "random":
         return choose_annotator(batch.masks, generator, present=batch.present)
-    if annotator == "majority":
-        return majority_vote(batch.masks, batch.present)
-    if annotator == "staple":
-        return staple(batch.masks, batch.present)
+    if annotator in ("majority", "staple"):
+        consensus = majority_vote if annotator == "majority" else staple
+        return consensus(as_classes(batch.masks), batch.present, ignore_index)
     return _of_one(batch, int(annotator))
 
 
@@ -75,13 +81,16 @@ def check_annotator(annotator: object, annotators: int | None = None) -> None:
         )
 
 
-def complete(batch: Batch) -> Iterator[Batch]:
+def complete(batch: Batch, ignore_index: int | None = None) -> Iterator[Batch]:
     """Cut a batch into batches without missing annotations, in the same order.
 
     Metrics, which take a full array of annotations, are exact on each of them. The batch is cut
-    where the number of annotators changes; annotators keep their order.
+    where the number of annotators changes; annotators keep their order. Whoever labelled no pixel,
+    all being ``ignore_index``, is missing.
     """
     present = presence(batch.masks, batch.present)
+    if (ignore_index := within(ignore_index, batch.masks.dtype)) is not None:
+        present = present & (batch.masks != ignore_index).flatten(2).any(2)
     numbers, lengths = torch.unique_consecutive(present.sum(1), return_counts=True)
     start = 0
     for number, length in zip(numbers.tolist(), lengths.tolist(), strict=True):
@@ -115,7 +124,9 @@ def choose_annotator(
     return masks[torch.arange(count, device=masks.device), to_device(chosen, masks.device)]
 
 
-def majority_vote(masks: Tensor, present: Tensor | None = None) -> Tensor:
+def majority_vote(
+    masks: Tensor, present: Tensor | None = None, ignore_index: int | None = None
+) -> Tensor:
     """Return the class that most annotators gave each pixel; of ties, the lowest.
 
     Two of four annotators are thus no majority: such a pixel is background.
@@ -123,17 +134,23 @@ def majority_vote(masks: Tensor, present: Tensor | None = None) -> Tensor:
     Args:
         masks: (B, A, H, W) classes.
         present: (B, A) bool, who votes; None for everybody.
+        ignore_index: The value of pixels that an annotator did not label, who has no vote there.
 
     Returns:
-        (B, H, W) classes of the same dtype.
+        (B, H, W) classes of the same dtype; ``ignore_index`` where nobody has a vote.
     """
     voters = presence(masks, present)[:, :, None, None]
+    if (ignore_index := within(ignore_index, masks.dtype)) is not None:
+        voters = voters & (masks != ignore_index)
+        undecided = ~voters.any(1)
+        masks = masks.where(voters, 0)
     classes = range(int(masks.max()) + 1)
     votes = torch.stack([((masks == one) & voters).sum(1) for one in classes])
-    return votes.argmax(0).to(masks.dtype)  # the first of ties
+    majority = votes.argmax(0).to(masks.dtype)  # the first of ties
+    return majority if ignore_index is None else majority.masked_fill(undecided, ignore_index)
 
 
-def staple(masks: Tensor, present: Tensor | None = None) -> Tensor:
+def staple(masks: Tensor, present: Tensor | None = None, ignore_index: int | None = None) -> Tensor:
     """Return the consensus that STAPLE estimates, weighing annotators by their performance.
 
     Each annotator's sensitivity and specificity (or confusion of classes) and the hidden truth are
@@ -143,6 +160,8 @@ def staple(masks: Tensor, present: Tensor | None = None) -> Tensor:
     Args:
         masks: (B, A, H, W) classes.
         present: (B, A) bool, who counts; None for everybody.
+        ignore_index: The value of pixels that an annotator did not label. Pixels that not all of
+            an image's annotators labelled get the majority of those who did.
 
     Returns:
         (B, H, W) classes of the same dtype and device.
@@ -156,7 +175,7 @@ def staple(masks: Tensor, present: Tensor | None = None) -> Tensor:
     """
     who = presence(masks, present).cpu().numpy()
     images = zip(masks.cpu().numpy(), who, strict=True)
-    labels = np.stack([_consensus(every[annotated]) for every, annotated in images])
+    labels = np.stack([_consensus(every[annotated], ignore_index) for every, annotated in images])
     return torch.from_numpy(labels).to(masks.device, masks.dtype)
 
 
@@ -184,8 +203,20 @@ def _of_one(batch: Batch, number: int) -> Tensor:
     return batch.masks[:, number]
 
 
-def _consensus(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return STAPLE's labels (H, W) of the masks (A, H, W) of one image."""
+def _consensus(masks: NDArray[np.uint8], ignore_index: int | None) -> NDArray[np.uint8]:
+    """Return the labels (H, W) of the masks (A, H, W) of one image."""
+    by_all = (masks != ignore_index).all(0)
+    if ignore_index is None or by_all.all():
+        return _staple(masks)
+    votes = majority_vote(torch.from_numpy(masks)[None], ignore_index=ignore_index)
+    labels: NDArray[np.uint8] = votes[0].numpy()
+    if by_all.any():  # each pixel counts by itself, so any of them make an image
+        labels[by_all] = _staple(masks[:, by_all][:, None])[0]
+    return labels
+
+
+def _staple(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return STAPLE's labels (H, W) of masks (A, H, W)."""
     first: NDArray[np.uint8] = masks[0]
     if (masks == first).all():  # one annotator or agreement: performance is undefined
         return first

@@ -7,6 +7,7 @@ import io
 import os
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
@@ -24,7 +25,8 @@ from probseg.datasets.cache.packing import cache_folder, open_or_pack
 from probseg.datasets.cache.source import OnFault
 from probseg.datasets.formats.files import FileTree, printable
 from probseg.datasets.formats.images import SUFFIXES, Picture, read_picture, stem_and_suffix
-from probseg.datasets.formats.preprocessing import as_own_labels, check_size
+from probseg.datasets.formats.mask_values import MaskValues
+from probseg.datasets.formats.preprocessing import check_size
 from probseg.datasets.roots import find_root, is_packed, list_contents, open_root
 from probseg.errors import DataError, MissingDataError, OptionError
 
@@ -45,6 +47,10 @@ def folder(
     *,
     size: int | None = None,
     classes: int | None = None,
+    values: Mapping[Any, Any] | None = None,
+    threshold: float | None = None,
+    invert: bool = False,
+    soft: bool = False,
     cache: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     on_fault: OnFault = "refuse",
@@ -70,13 +76,20 @@ def folder(
         classes: Number of classes; masks have the values 0 to ``classes`` - 1, and of two classes
             255 may stand for 1. None counts them while packing: the values 0, 1, 2, … of all
             masks, as far as none is left out; 255 means two.
+        values: What values of mask files mean, such as ``{255: "ignore", 7: 2}``: a class, or that
+            nobody labelled such pixels, which then count for nothing. Other values are classes.
+        threshold: Makes two classes of grey or soft masks: what is above this value, in the file's
+            own units, is foreground.
+        invert: Whether masks of two classes are 0 where the structure is.
+        soft: Whether masks are probabilities of the foreground and learned as such: floating from
+            0 to 1, or integers, of which 255 is a probability of one if any is above 1.
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
         on_fault: ``"refuse"`` to raise at faulty files, ``"skip"`` to leave their samples out.
         pack: Whether to pack data that are not packed yet, which may take minutes.
 
     Raises:
-        OptionError: The size or the number of classes is out of range.
+        OptionError: An option is out of range, or two contradict each other.
         MissingDataError: There is no such data.
         DataError: The data are incomplete or damaged; the message names the files.
         NotPackedError: They are not packed, and ``pack`` is false.
@@ -85,12 +98,13 @@ def folder(
     check_size(size)
     if classes is not None and not 2 <= classes <= 256:
         raise OptionError(f"classes must be 2 to 256, the background included, not {classes}")
+    masks = MaskValues.of(values, threshold=threshold, invert=invert, soft=soft, classes=classes)
     path = find_root(root, "folder", _WANTED)
     if is_packed(path):
         return PackedDataset(path)
     tree = open_root(path, _may_enter, "folder", _WANTED)
-    source = FolderSource(tree, size=size, classes=classes)
-    target = cache_folder(cache, "folder", path, size, classes)
+    source = FolderSource(tree, size=size, classes=classes, masks=masks)
+    target = cache_folder(cache, "folder", path, size, classes, *masks.state.items())
     return open_or_pack(source, target, progress=progress, on_fault=on_fault, pack=pack)
 
 
@@ -105,15 +119,24 @@ class FolderSource(AnnotatedFiles):
     name = "folder"
     keeps_bytes = True
 
-    def __init__(self, tree: FileTree, *, size: int | None, classes: int | None) -> None:
+    def __init__(
+        self,
+        tree: FileTree,
+        *,
+        size: int | None,
+        classes: int | None,
+        masks: MaskValues = MaskValues(),  # noqa: B008  # is frozen
+    ) -> None:
         super().__init__(tree, size)
-        self._classes, self._groups = classes, _read_groups(tree)
+        self._classes, self._groups, self._masks = classes, _read_groups(tree), masks
+        self.ignore_index, self.soft = masks.ignore_index, masks.soft
         self.provenance = f"your own data: {printable(tree.root.name)}"
         self.state = {
             "layout": "folder",
             "size": size,
             "classes": classes if classes is not None else "counted",
             "annotators": self.annotators,
+            **masks.state,
             **tree.state,
         }
 
@@ -139,8 +162,10 @@ class FolderSource(AnnotatedFiles):
         """Number of classes: as given, or counted in the masks that can be read."""
         if self._classes is not None:
             return self._classes
+        if self._masks.two_classes:
+            return 2
         with ThreadPoolExecutor() as pool:
-            values = set().union(*pool.map(self._values, self.items()))
+            values = self._masks.classes_of(set().union(*pool.map(self._values, self.items())))
         counted = 2 if 255 in values else next(value for value in count() if value not in values)
         return counted if 2 < counted <= _MOST_COUNTED else 2
 
@@ -158,9 +183,9 @@ class FolderSource(AnnotatedFiles):
         """Read an image, or the mask of one."""
         return read_picture(self.tree.read(file, _LARGEST), stem_and_suffix(file)[1], image)
 
-    def labels(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
-        """Return the classes of a mask."""
-        return as_own_labels(mask, self.classes)
+    def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
+        """Return the classes of a mask, or its probabilities."""
+        return self._masks.read(mask, self.classes)
 
     def group(self, name: str) -> str:
         """Return the group in the table, or else the name."""

@@ -7,6 +7,7 @@ import os
 import re
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from probseg.datasets.formats.images import (
     read_picture,
     stem_and_suffix,
 )
-from probseg.datasets.formats.preprocessing import as_own_labels
+from probseg.datasets.formats.mask_values import MaskValues
 from probseg.datasets.roots import list_contents
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError
@@ -43,17 +44,29 @@ class MaskFolders:
         root: The folder.
         classes: Number of classes; masks have the values 0 to ``classes`` - 1, and of two classes
             255 may stand for 1.
+        values: What values of files mean, such as ``{255: "ignore"}``, as of a folder.
+        threshold: What is above this value is foreground.
 
     Raises:
+        OptionError: The values contradict the classes.
         MissingDataError: There is no such folder, or no mask is in it.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, classes: int = 2) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        classes: int = 2,
+        values: Mapping[Any, Any] | None = None,
+        threshold: float | None = None,
+    ) -> None:
         path = Path(root)
         if not path.is_dir():
             raise MissingDataError(f"there is no folder {path}; give the one that holds ID/*.png")
         self.root = path / "masks" if (path / "masks").is_dir() else path
         self.classes = classes
+        self._values = MaskValues.of(values, threshold=threshold, classes=classes)
+        self.ignore_index = self._values.ignore_index
         self._tree = Folder(self.root, lambda folder: "/" not in folder)
         self._files = self._find()
         if not self._files:
@@ -78,19 +91,25 @@ class MaskFolders:
         if len(sizes) > 1:
             (one, first), (other, second), *_ = sizes.items()
             raise DataError(f"{self.root / second} is {other}, {self.root / first} is {one}")
-        return np.concatenate(masks)
+        together: NDArray[np.uint8] = np.concatenate(masks)
+        if self.ignore_index is None:
+            return together
+        together = together[(together != self.ignore_index).any((1, 2))]
+        if not len(together):
+            raise DataError(f"{self.root / name}: every pixel of every mask is ignored")
+        return together
 
-    def _read_file(self, file: str) -> NDArray[np.uint8]:
+    def _read_file(self, file: str) -> NDArray[Any]:
         with in_file(str(self.root / file)):
             data, suffix = self._tree.read(file, _LARGEST), _split(file)[1]
             if suffix in (".npy", ".npz"):
                 array = read_array(data if suffix == ".npy" else _only_member(data))
-                return as_own_labels(_stack(array), self.classes)
+                return self._values.read(_stack(array), self.classes)
             nifti = suffix.startswith(".nii")
             pixels = read_picture(data, suffix, None if nifti else _A_PICTURE).pixels
             if len(pixels) > 1 and not nifti:
                 raise DataError(f"has {len(pixels)} channels; a mask has one")
-            return as_own_labels(pixels, self.classes)
+            return self._values.read(pixels, self.classes)
 
     def _find(self) -> dict[str, list[str]]:
         files: dict[str, list[str]] = {}

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from probseg.datasets.annotators import presence
 from probseg.datasets.cache.source import chunked
+from probseg.datasets.mask_kinds import ignore_index_of
 from probseg.interfaces import Batch, Dataset
+from probseg.utils.tensors import as_classes
 
 _BATCH = 64
 _FAR, _CLOSE = (
@@ -38,6 +40,7 @@ class Measures(NamedTuple):
     highest: Tensor  # (B,) intensity
     finite: Tensor  # (B,) bool
     declared: Tensor  # (B,) bool, whether the data set declares every class in the masks
+    labelled: Tensor  # (B, A), share of the image that is not to be ignored
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None
     parts, digests = [], []
     for indices in chunked(range(len(dataset)), _BATCH):
         batch = dataset.batch(indices)
-        parts.append(measure(batch, dataset.classes))
+        parts.append(measure(batch, dataset.classes, ignore_index_of(dataset)))
         images = [image.contiguous().numpy().tobytes() for image in batch.image]
         digests += [hashlib.blake2b(image, digest_size=16).digest() for image in images]
         advance(len(batch.image))
@@ -76,17 +79,20 @@ def survey(dataset: Dataset, advance: Callable[[int], None] = lambda count: None
     )
 
 
-def measure(batch: Batch, classes: int) -> Measures:
-    """Measure each image of a batch."""
-    image, masks = batch.image, batch.masks
+def measure(batch: Batch, classes: int, ignore_index: int | None = None) -> Measures:
+    """Measure each image of a batch; soft masks as the nearest classes."""
+    image, masks = batch.image, as_classes(batch.masks)
     present = presence(masks, batch.present)
-    iou, foreground = pairwise_iou(masks, classes), masks > 0
+    labelled = None if ignore_index is None else masks != ignore_index
+    masks = masks if labelled is None else masks.where(labelled, 0)
+    share = torch.ones(masks.shape[:2]) if labelled is None else labelled.float().mean((2, 3))
+    iou, foreground = pairwise_iou(masks, classes, labelled), masks > 0
     empty = ~foreground.flatten(2).any(2)
     edges = (foreground[..., 0, :], foreground[..., -1, :], foreground[..., 0], foreground[..., -1])
     return Measures(
         present=present,
         empty=present & empty,
-        area=foreground.float().mean((2, 3)),
+        area=foreground.float().mean((2, 3)) / share.where(share > 0, 1),
         border=torch.stack([edge.any(2) for edge in edges]).any(0),
         apart=stands_apart(iou, present & ~empty),
         iou_others=with_others(iou, present),
@@ -96,6 +102,7 @@ def measure(batch: Batch, classes: int) -> Measures:
         highest=image.amax((1, 2, 3)),
         finite=image.isfinite().flatten(1).all(1),
         declared=(masks < classes).flatten(1).all(1),
+        labelled=share,
     )
 
 
@@ -130,17 +137,20 @@ def _indices(where: dict[str, Tensor]) -> dict[str, list[int]]:
     return {what: mask.nonzero()[:, 0].tolist() for what, mask in where.items() if mask.any()}
 
 
-def pairwise_iou(masks: Tensor, classes: int) -> Tensor:
+def pairwise_iou(masks: Tensor, classes: int, labelled: Tensor | None = None) -> Tensor:
     """Return the IoU of every two of masks (B, A, H, W): (B, A, A), NaN where both are empty.
 
-    A pixel is shared where both have the same class other than the background.
+    A pixel is shared where both have the same class other than the background. Pixels that one of
+    the two did not label, where ``labelled`` (B, A, H, W) is false, are left out.
     """
     flat = masks.flatten(2)
     drawn = (flat > 0).float()
     regions = ((flat == k).float() for k in range(1, classes))
-    area = drawn.sum(2)
+    area = drawn.sum(2)[:, :, None]
+    if labelled is not None:  # of the row's mask, as far as the column's annotator labelled
+        area = drawn @ labelled.flatten(2).float().mT
     shared = sum((region @ region.mT for region in regions), torch.zeros(()))
-    return shared / (area[:, :, None] + area[:, None, :] - drawn @ drawn.mT)
+    return shared / (area + area.mT - drawn @ drawn.mT)
 
 
 def mean_over_pairs(iou: Tensor, present: Tensor, *, both_empty: float) -> Tensor:

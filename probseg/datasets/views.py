@@ -11,6 +11,7 @@ import torch
 
 from probseg.datasets import splits
 from probseg.datasets.annotators import Annotator, annotation, check_annotator, presence
+from probseg.datasets.mask_kinds import ignore_index_of, is_soft
 from probseg.errors import OptionError
 from probseg.interfaces import Batch, Dataset, Sample
 from probseg.options import check_options
@@ -33,6 +34,8 @@ class View:
         self.groups = dataset.groups
         self.ids: list[str] | None = getattr(dataset, "ids", None)
         self.provenance = dataset.provenance
+        self.ignore_index = ignore_index_of(dataset)
+        self.soft = is_soft(dataset)
         state = f"{dataset.fingerprint} {view}".encode()
         self.fingerprint = hashlib.blake2b(state, digest_size=16).hexdigest()
 
@@ -125,6 +128,7 @@ class Annotated(View):
             )
         super().__init__(dataset, f"annotator {annotator}")
         self.annotator = annotator
+        self.soft = self.soft and isinstance(annotator, int)  # a consensus is of classes
         self.annotators = 1
         self._annotations: dict[int, bytes] = {}  # compressed to about the size of the outlines
 
@@ -135,11 +139,16 @@ class Annotated(View):
         if new:
             present = None if batch.present is None else batch.present[new]
             part = Batch(batch.image[new], batch.masks[new], present)
-            for row, label in zip(new, annotation(part, self.annotator), strict=True):
+            labels = annotation(part, self.annotator, ignore_index=self.ignore_index)
+            for row, label in zip(new, labels.to(self._dtype), strict=True):
                 self._annotations[indices[row]] = zlib.compress(label.numpy(), level=1)
-        labels = b"".join(zlib.decompress(self._annotations[index]) for index in indices)
-        masks = torch.frombuffer(bytearray(labels), dtype=torch.uint8)
+        packed = b"".join(zlib.decompress(self._annotations[index]) for index in indices)
+        masks = torch.frombuffer(bytearray(packed), dtype=self._dtype)
         return Batch(batch.image, masks.view(len(indices), 1, *batch.masks.shape[2:]))
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.float32 if self.soft else torch.uint8
 
 
 def subset(dataset: Dataset, indices: Sequence[int]) -> Subset:

@@ -15,6 +15,7 @@ from probseg.errors import InputError
 from probseg.interfaces import Batch
 from probseg.metrics.ged import sample_diversity
 from probseg.metrics.latent import active_units, effective_rank, gini, kl_per_dimension
+from probseg.utils.tensors import as_classes, ignoring
 
 _LOW_RANK = 1.1  # effective rank with 2 % of the spread in a second dimension
 _LOW_DIVERSITY = 0.1  # of the annotators' diversity
@@ -49,7 +50,12 @@ class LatentStatistics:
 
 @torch.no_grad()
 def latent_statistics(
-    model: Any, batch: Batch, *, samples: int = 8, generator: Generator | None = None
+    model: Any,
+    batch: Batch,
+    *,
+    samples: int = 8,
+    generator: Generator | None = None,
+    ignore_index: int | None = None,
 ) -> LatentStatistics:
     """Measure the latent space of a model with a prior on a few images.
 
@@ -65,6 +71,7 @@ def latent_statistics(
         samples: N of each image.
         generator: Makes the samples and the choice of an annotator reproducible, and leaves the
             global random state unchanged.
+        ignore_index: The value of masks' pixels that nobody labelled.
 
     Raises:
         InputError: The model has no prior.
@@ -75,9 +82,11 @@ def latent_statistics(
             "leave this measurement out for such a model"
         )
     image = batch.image
+    batch = batch._replace(masks=as_classes(batch.masks))
     label = annotation(batch, generator=generator).long()
+    given = ignoring(ignore_index)
     prior = model.prior(image)
-    posterior = model.posterior(image, label) if hasattr(model, "posterior") else None
+    posterior = model.posterior(image, label, **given) if hasattr(model, "posterior") else None
     drawn = model.sample(image, samples, generator=generator)
     classes = drawn.shape[2]
     scale = prior.stddev.flatten(1)
@@ -86,7 +95,7 @@ def latent_statistics(
         gini=gini(scale).mean().item(),
         effective_rank=effective_rank(scale).mean().item(),
         diversity=_diversity(drawn.argmax(2).transpose(0, 1), classes),
-        annotator_diversity=_annotator_diversity(batch, classes),
+        annotator_diversity=_annotator_diversity(batch, classes, ignore_index),
         kl=None if posterior is None else _kl(posterior, prior),
         active_units=None if posterior is None else _active_units(posterior, prior),
     )
@@ -162,14 +171,15 @@ def _now(spec: Mapping[str, Any], option: str) -> str:
     return f" (it is {spec[option]})" if option in spec else ""
 
 
-def _diversity(labels: Tensor, classes: int) -> float:
-    return sample_diversity(labels, classes=classes).mean().item()
+def _diversity(labels: Tensor, classes: int, ignore_index: int | None = None) -> float:
+    return sample_diversity(labels, classes=classes, ignore_index=ignore_index).mean().item()
 
 
-def _annotator_diversity(batch: Batch, classes: int) -> float | None:
+def _annotator_diversity(batch: Batch, classes: int, ignore_index: int | None) -> float | None:
     if batch.masks.shape[1] == 1:
         return None
-    each = [_diversity(part.masks, classes) * len(part.masks) for part in complete(batch)]
+    parts = [part.masks for part in complete(batch, ignore_index)]
+    each = [_diversity(masks, classes, ignore_index) * len(masks) for masks in parts]
     return sum(each) / len(batch.masks)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from probseg.interfaces import Evaluation, Metric
 from probseg.registry import registry
 from probseg.utils.devices import chunks
-from probseg.utils.tensors import check_probabilities
+from probseg.utils.tensors import LabelMaps, check_label_maps, check_probabilities
 
 Value = TypeVar("Value")
 
@@ -64,9 +64,11 @@ class SharedEvaluation(Evaluation):
         """
         if isinstance(evaluation, cls):
             return evaluation
-        check_probabilities(evaluation.probabilities, evaluation.annotations)
-        tensors = evaluation.probabilities, evaluation.annotations
-        return cls(*tensors, evaluation.prior, evaluation.posterior)
+        checked = check_probabilities(
+            evaluation.probabilities, evaluation.annotations, evaluation.ignore_index
+        )
+        given = {one.name: getattr(evaluation, one.name) for one in fields(Evaluation)}
+        return cls(**given, values={checked_annotations: checked})
 
     @cached_property
     def labels(self) -> Tensor:
@@ -84,6 +86,12 @@ def shared(evaluation: Evaluation, function: Callable[[Evaluation], Value]) -> V
         checked.values[function] = function(checked)
     value: Value = checked.values[function]
     return value
+
+
+def checked_annotations(evaluation: Evaluation) -> LabelMaps:
+    """Return an evaluation's annotations, checked, with the pixels that nobody labelled."""
+    classes = evaluation.probabilities.shape[2]
+    return check_label_maps(evaluation.annotations, "annotations", classes, evaluation.ignore_index)
 
 
 def _most_probable(probabilities: Tensor) -> Tensor:

@@ -34,7 +34,12 @@ class EnergyDistance(NamedTuple):
 
 
 def generalised_energy_distance(
-    predictions: Tensor, annotations: Tensor, /, *, classes: int = 2
+    predictions: Tensor,
+    annotations: Tensor,
+    /,
+    *,
+    classes: int = 2,
+    ignore_index: int | None = None,
 ) -> EnergyDistance:
     """Return the squared generalised energy distance with d = 1 − IoU, term by term.
 
@@ -47,6 +52,7 @@ def generalised_energy_distance(
         predictions: Label maps (B, N, H, W), integer classes; 0 is background.
         annotations: Label maps (B, A, H, W), integer classes.
         classes: How many classes there are, background included.
+        ignore_index: The value of annotations' pixels that nobody labelled, see docs/metrics.md.
 
     Returns:
         The terms; their ``.squared`` is D² in [0, 2], lower is better.
@@ -58,7 +64,7 @@ def generalised_energy_distance(
         Kohl et al., A Probabilistic U-Net for Segmentation of Ambiguous Images, 2018.
         Székely and Rizzo, Energy statistics: a class of statistics based on distances, 2013.
     """
-    sets = check_label_pair(predictions, annotations, classes)
+    sets = check_label_pair(predictions, annotations, classes, ignore_index)
     overlap, device = Overlap.of(*sets), float64_device(annotations.device)
     return EnergyDistance(
         cross=_mean_cost(overlap, 0, 1).to(device),
@@ -67,7 +73,9 @@ def generalised_energy_distance(
     )
 
 
-def sample_diversity(labels: Tensor, /, *, classes: int = 2) -> Tensor:
+def sample_diversity(
+    labels: Tensor, /, *, classes: int = 2, ignore_index: int | None = None
+) -> Tensor:
     """Return the expected distance of two draws from a set of label maps.
 
     ``E d(S, S') = (1 / N²) Σ_mn (1 − IoU(S_m, S_n))``, the energy distance's own term, the diagonal
@@ -76,6 +84,7 @@ def sample_diversity(labels: Tensor, /, *, classes: int = 2) -> Tensor:
     Args:
         labels: Label maps (B, N, H, W), integer classes; 0 is background.
         classes: How many classes there are, background included.
+        ignore_index: The value of pixels that nobody labelled, if these are annotations.
 
     Returns:
         (B,) in [0, 1), float64.
@@ -86,7 +95,7 @@ def sample_diversity(labels: Tensor, /, *, classes: int = 2) -> Tensor:
     References:
         Monteiro et al., Stochastic Segmentation Networks, 2020, who report it as diversity.
     """
-    checked = check_label_maps(labels, "labels", classes)
+    checked = check_label_maps(labels, "labels", classes, ignore_index)
     return _mean_cost(Overlap.of(checked), 0, 0).to(float64_device(labels.device))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from probseg.utils.devices import float64_device
 from probseg.utils.tensors import Pixels, check_highest, check_label_pair
 
 OneEmpty = float | Literal["diagonal", "nan"]
+Costs = NDArray[np.float64]  # (N, A)
 Masks = NDArray[np.bool_]  # (M, h, w)
 Squares = NDArray[np.int64]  # (P,), the squared distance from a mask to each pixel
 
@@ -28,6 +30,7 @@ def hausdorff_cost(
     *,
     classes: int = 2,
     one_empty: OneEmpty = "diagonal",
+    ignore_index: int | None = None,
 ) -> Tensor:
     """Return the Hausdorff distance, eq. (16) of docs/method.md, of every pair, in pixels.
 
@@ -46,6 +49,7 @@ def hausdorff_cost(
         one_empty: The distance where one mask is empty and the other is not, which the equation
             leaves undefined: ``"diagonal"`` is the image's, √(H² + W²), more than any two pixels'
             distance; a number of pixels; or ``"nan"``.
+        ignore_index: The value of annotations' pixels that nobody labelled, see docs/metrics.md.
 
     Returns:
         (B, N, A) in pixels, float64.
@@ -54,16 +58,38 @@ def hausdorff_cost(
         InputError: These are not label maps, or they do not fit each other.
         OptionError: ``one_empty`` is anything else.
     """
-    sets = check_label_pair(predictions, annotations, classes)
+    sets = check_label_pair(predictions, annotations, classes, ignore_index)
     height, width = annotations.shape[2:]
     undefined = _undefined(one_empty, height, width)
-    costs = []
-    for left, right in zip(*(one.pixels() for one in sets), strict=True):
+
+    def of_image(left: Pixels, right: Pixels) -> Costs:
         highest = highest_labels(left, right)
         check_highest(sets, highest.max())
         box = bounding_box(highest.reshape(height, width) != 0)
-        costs.append(distances(left, right, width, box, classes, undefined))
+        return distances(left, right, width, box, classes, undefined)
+
+    maps = [one.pixels() for one in sets]
+    if (ignored := sets[1].ignored) is None:
+        costs = [of_image(*image) for image in zip(*maps, strict=True)]
+    else:
+        hidden = ignored.flatten(2).cpu().numpy()
+        images = zip(*maps, hidden, strict=True)
+        costs = [_where_labelled(of_image, *image) for image in images]
     return torch.from_numpy(np.array(costs)).to(float64_device(annotations.device))
+
+
+def _where_labelled(
+    of_image: Callable[[Pixels, Pixels], Costs], left: Pixels, right: Pixels, hidden: Masks
+) -> Costs:
+    """Return the costs (N, A) of label maps (N, P) and (A, P) without pixels ``hidden`` (A, P).
+
+    Annotations with the same hidden pixels are compared together.
+    """
+    costs = np.empty((len(left), len(right)))
+    for pixels in np.unique(hidden, axis=0):
+        same = (hidden == pixels).all(1)
+        costs[:, same] = of_image(np.where(pixels, left.dtype.type(0), left), right[same])
+    return costs
 
 
 @dataclass(frozen=True)
@@ -75,9 +101,18 @@ class Hausdorff:
     def __post_init__(self) -> None:
         _undefined(self.one_empty, 1, 1)
 
-    def __call__(self, predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -> Tensor:
+    def __call__(
+        self,
+        predictions: Tensor,
+        annotations: Tensor,
+        /,
+        *,
+        classes: int = 2,
+        ignore_index: int | None = None,
+    ) -> Tensor:
         """Return the distance of every pair, (B, N, A)."""
-        return hausdorff_cost(predictions, annotations, classes=classes, one_empty=self.one_empty)
+        options: dict[str, Any] = {"classes": classes, "one_empty": self.one_empty}
+        return hausdorff_cost(predictions, annotations, ignore_index=ignore_index, **options)
 
 
 def _undefined(one_empty: OneEmpty, height: int, width: int) -> float:

@@ -11,22 +11,32 @@ from torch import Tensor
 
 from probseg.errors import OptionError
 from probseg.interfaces import Evaluation
-from probseg.metrics.evaluation import SharedEvaluation, shared
+from probseg.metrics.evaluation import checked_annotations, shared
 from probseg.metrics.overlap import Overlap, Score, bounding_box, dice, iou
 from probseg.utils.devices import float64_chunks, float64_device
-from probseg.utils.tensors import check_label_pair, check_probabilities
+from probseg.utils.tensors import LabelMaps, check_label_pair, check_probabilities, ignoring
 
 EPSILON = 2.0**-23  # of float32: softmax cannot tell smaller probabilities from zero beside one
 
 
 class LabelKernel(Protocol):
-    """A cost of every pair of label maps."""
+    """A cost of every pair of label maps.
+
+    If it is to score annotations with pixels that nobody labelled, it takes ``ignore_index=`` too.
+    """
 
     def __call__(self, predictions: Tensor, annotations: Tensor, /, *, classes: int) -> Tensor:
         """Return (B, N, A) for label maps (B, N, H, W) and (B, A, H, W)."""
 
 
-def iou_cost(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -> Tensor:
+def iou_cost(
+    predictions: Tensor,
+    annotations: Tensor,
+    /,
+    *,
+    classes: int = 2,
+    ignore_index: int | None = None,
+) -> Tensor:
     """Return 1 − IoU, eq. (14) of docs/method.md, of every pair.
 
     ``1 − TP / (TP + FP + FN)``; zero where both are empty. With more than two classes it is the
@@ -36,6 +46,7 @@ def iou_cost(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -
         predictions: Label maps (B, N, H, W), integer classes; 0 is background.
         annotations: Label maps (B, A, H, W), integer classes.
         classes: How many classes there are, background included.
+        ignore_index: The value of annotations' pixels that nobody labelled, see docs/metrics.md.
 
     Returns:
         (B, N, A) in [0, 1], float64, from exact counts.
@@ -47,20 +58,32 @@ def iou_cost(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -
     >>> iou_cost(one, both).item()
     0.5
     """
-    return _foreground_cost(iou, predictions, annotations, classes)
+    return _foreground_cost(iou, check_label_pair(predictions, annotations, classes, ignore_index))
 
 
-def dice_cost(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -> Tensor:
+def dice_cost(
+    predictions: Tensor,
+    annotations: Tensor,
+    /,
+    *,
+    classes: int = 2,
+    ignore_index: int | None = None,
+) -> Tensor:
     """Return 1 − Dice, eq. (15) of docs/method.md, of every pair.
 
     ``1 − 2 TP / (2 TP + FP + FN)``; its arguments, result, errors and rules for empty maps and for
     several classes are those of :func:`iou_cost`.
     """
-    return _foreground_cost(dice, predictions, annotations, classes)
+    return _foreground_cost(dice, check_label_pair(predictions, annotations, classes, ignore_index))
 
 
 def cross_entropy_cost(
-    probabilities: Tensor, annotations: Tensor, /, *, epsilon: float = EPSILON
+    probabilities: Tensor,
+    annotations: Tensor,
+    /,
+    *,
+    epsilon: float = EPSILON,
+    ignore_index: int | None = None,
 ) -> Tensor:
     """Return the cross-entropy, eq. (19) of docs/method.md, of every pair: the mean over pixels.
 
@@ -71,6 +94,7 @@ def cross_entropy_cost(
         probabilities: Samples (B, N, K, H, W) that sum to one over K.
         annotations: Label maps (B, A, H, W), integer classes.
         epsilon: Smaller probabilities are raised to it.
+        ignore_index: The value of annotations' pixels that nobody labelled, see docs/metrics.md.
 
     Returns:
         (B, N, A) in nats per pixel, float64.
@@ -80,8 +104,8 @@ def cross_entropy_cost(
         OptionError: ``epsilon`` is not between zero and one.
     """
     _check_epsilon(epsilon)
-    check_probabilities(probabilities, annotations)
-    return _cross_entropy(probabilities, annotations, epsilon)
+    checked = check_probabilities(probabilities, annotations, ignore_index)
+    return _cross_entropy(probabilities, checked.maps, epsilon, checked.ignored)
 
 
 def surprisal(probabilities: Tensor, epsilon: float = EPSILON) -> Tensor:
@@ -103,7 +127,10 @@ class PairCost:
     def __call__(self, evaluation: Evaluation) -> Tensor:
         """Return the cost of every pair of the two sets."""
         left, right = (getattr(evaluation, source) for source in self.between)
-        return self.kernel(left, right, classes=evaluation.probabilities.shape[2])
+        options: dict[str, Any] = {"classes": evaluation.probabilities.shape[2]}
+        if "annotations" in self.between:
+            options |= ignoring(evaluation.ignore_index)
+        return self.kernel(left, right, **options)
 
 
 @dataclass(frozen=True)
@@ -127,8 +154,11 @@ class OverlapCost:
 def overlap(evaluation: Evaluation) -> Overlap:
     """Return the intersections of an evaluation's label maps and annotations."""
     classes = evaluation.probabilities.shape[2]
-    sets = check_label_pair(evaluation.labels, evaluation.annotations, classes)
-    return Overlap.of(*sets)
+    return Overlap.of(
+        *check_label_pair(
+            evaluation.labels, evaluation.annotations, classes, evaluation.ignore_index
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -142,20 +172,17 @@ class CrossEntropyCost:
 
     def __call__(self, evaluation: Evaluation) -> Tensor:
         """Return the cost of every pair of a sample and an annotation."""
-        checked = SharedEvaluation.of(evaluation)
-        return _cross_entropy(checked.probabilities, checked.annotations, self.epsilon)
+        drawn = shared(evaluation, checked_annotations)
+        return _cross_entropy(evaluation.probabilities, drawn.maps, self.epsilon, drawn.ignored)
 
 
 Source = Literal["labels", "annotations"]
 _SETS: tuple[Source, Source] = ("labels", "annotations")  # of Overlap, in its order
 
 
-def _foreground_cost(
-    score: Score, predictions: Tensor, annotations: Tensor, classes: int
-) -> Tensor:
-    sets = check_label_pair(predictions, annotations, classes)
+def _foreground_cost(score: Score, sets: tuple[LabelMaps, LabelMaps]) -> Tensor:
     cost = Overlap.of(*sets).cost(score, 0, 1)
-    return torch.from_numpy(cost).to(float64_device(annotations.device))
+    return torch.from_numpy(cost).to(float64_device(sets[1].device))
 
 
 def _check_epsilon(epsilon: float) -> None:
@@ -163,11 +190,28 @@ def _check_epsilon(epsilon: float) -> None:
         raise OptionError(f"epsilon must lie between 0 and 1, as {EPSILON:.2g} does, not {epsilon}")
 
 
-def _cross_entropy(probabilities: Tensor, annotations: Tensor, epsilon: float) -> Tensor:
+def _cross_entropy(
+    probabilities: Tensor, annotations: Tensor, epsilon: float, ignored: Tensor | None = None
+) -> Tensor:
+    if ignored is not None:
+        parts = float64_chunks(probabilities, annotations, ~ignored)
+        return torch.cat([_labelled_cross_entropy(*part, epsilon=epsilon) for part in parts])
     sums = [
         _summed_cross_entropy(p, y, epsilon) for p, y in float64_chunks(probabilities, annotations)
     ]
     return torch.cat(sums) * (math.log(2) / annotations[0, 0].numel())  # from bits to nats
+
+
+def _labelled_cross_entropy(
+    probabilities: Tensor, annotations: Tensor, labelled: Tensor, *, epsilon: float
+) -> Tensor:
+    """Return the mean surprisal over the pixels that an annotator labelled (B, N, A), in nats."""
+    inside = labelled.flatten(2).double()
+    total = torch.zeros((), dtype=torch.float64, device=inside.device)
+    for k, p in enumerate(probabilities.unbind(2)):
+        chosen = (annotations == k).flatten(2).double() * inside
+        total = total + surprisal(p, epsilon).flatten(2).double() @ chosen.mT
+    return total * math.log(2) / inside.sum(2).clamp(min=1)[:, None]
 
 
 def _summed_cross_entropy(probabilities: Tensor, annotations: Tensor, epsilon: float) -> Tensor:

@@ -59,7 +59,10 @@ def evaluate_masks(
             sides = zip(*batch, strict=True)
             predicted, drawn = (torch.from_numpy(np.stack(side)) for side in sides)
             counts.add(predicted.shape[1])
-            collector.add(Evaluation(certain(predicted, samples.classes), drawn))
+            evaluation = Evaluation(
+                certain(predicted, samples.classes), drawn, ignore_index=annotations.ignore_index
+            )
+            collector.add(evaluation)
             advance(len(batch))
     return Scores(
         per_image=collector.values(),

@@ -48,7 +48,14 @@ def wasserstein(cost: Tensor) -> Tensor:
     return torch.from_numpy(_matched_means(costs)).to(float64_device(cost.device))
 
 
-def hungarian_iou(predictions: Tensor, annotations: Tensor, /, *, classes: int = 2) -> Tensor:
+def hungarian_iou(
+    predictions: Tensor,
+    annotations: Tensor,
+    /,
+    *,
+    classes: int = 2,
+    ignore_index: int | None = None,
+) -> Tensor:
     """Return the Hungarian-matched IoU: the mean IoU of the best one-to-one matching.
 
     ``max_γ Σ_na γ_na IoU_na = 1 − Ŵ(1 − IoU)``, both empty counting as 1.
@@ -57,6 +64,7 @@ def hungarian_iou(predictions: Tensor, annotations: Tensor, /, *, classes: int =
         predictions: Label maps (B, N, H, W), integer classes; 0 is background.
         annotations: Label maps (B, A, H, W), integer classes.
         classes: How many classes there are, background included.
+        ignore_index: The value of annotations' pixels that nobody labelled, see docs/metrics.md.
 
     Returns:
         (B,) in [0, 1], float64; higher is better.
@@ -67,7 +75,8 @@ def hungarian_iou(predictions: Tensor, annotations: Tensor, /, *, classes: int =
     References:
         Kohl et al., A Hierarchical Probabilistic U-Net for Modeling Multi-Scale Ambiguities, 2019.
     """
-    return 1 - wasserstein(iou_cost(predictions, annotations, classes=classes))
+    cost = iou_cost(predictions, annotations, classes=classes, ignore_index=ignore_index)
+    return 1 - wasserstein(cost)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from probseg.datasets.annotators import choose_annotator, complete
+from probseg.datasets.mask_kinds import check_ignores, ignore_index_of, is_soft
 from probseg.errors import DataError, InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
@@ -19,7 +20,7 @@ from probseg.metrics.scores import Scores
 from probseg.options import check_integer
 from probseg.utils.devices import choose_device
 from probseg.utils.progress import progress_bar
-from probseg.utils.tensors import certain
+from probseg.utils.tensors import as_classes, certain, ignoring
 
 # Names, such as "base" for samples of the prior, to evaluations whose scores are averaged.
 Predictions = Mapping[str, Sequence[Evaluation]]
@@ -73,7 +74,7 @@ def evaluate(
     chosen = choose_metrics(metrics, latent=hasattr(model, "prior"))
     size = batch_size or _batch_size(data, n)
     with _evaluating(model, choose_device(device)) as where:
-        sampler = Sampler(model, n, device=where, seed=seed)
+        sampler = Sampler(model, n, device=where, seed=seed, ignore_index=ignore_index_of(data))
         collected = collect_scores(
             lambda batch, start: {"base": [sampler(batch, start)]},
             data,
@@ -91,7 +92,7 @@ def evaluate(
         about={"seed": seed, "batch_size": size, "fingerprint": data.fingerprint},
         higher_is_better={name: metric.higher_is_better for name, metric in chosen.items()},
         problems=collected.problems,
-        remarks=collected.remarks(),
+        remarks=[*_soft_remark(data), *collected.remarks()],
     )
 
 
@@ -113,9 +114,11 @@ def collect_scores(
         progress: Whether to show a progress bar where the output is a terminal.
     """
     collected: dict[str, ScoreCollector] = {}
+    ignored = ignore_index_of(data)
     with progress_bar("evaluating", len(data), show=None if progress else False) as advance:
         for start, batch in batches(data, batch_size):
-            for name, evaluations in predict(batch, start).items():
+            for name, predicted in predict(batch, start).items():
+                evaluations = [replace(one, ignore_index=ignored) for one in predicted]
                 if name not in collected:
                     collected[name] = ScoreCollector(choose(evaluations[0].prior is not None))
                 collected[name].add(*evaluations)
@@ -127,11 +130,17 @@ def batches(data: Dataset, size: int) -> Iterator[tuple[int, Batch]]:
     """Yield a data set in order, with the index of each batch's first image.
 
     Everybody annotated the images of a batch, which is shorter where the number of annotators
-    changes, since metrics compare the annotators that there are.
+    changes, since metrics compare the annotators that there are. Soft masks become classes.
     """
     for start in range(0, len(data), size):
-        read = data.batch(range(start, min(start + size, len(data))))
-        for batch in complete(read):
+        read = Batch(*data.batch(range(start, min(start + size, len(data)))))
+        read = read._replace(masks=as_classes(read.masks))
+        for batch in complete(read, ignore_index_of(data)):
+            if not batch.masks.shape[1]:
+                raise DataError(
+                    f"nobody labelled a pixel of an image of data set {data.name!r}; leave it out: "
+                    "probseg.datasets.views.subset"
+                )
             yield start, batch
             start += len(batch.image)
 
@@ -149,6 +158,7 @@ class Sampler:
     seed: int = 0
     bf16: bool = False  # under autocast
     channels_last: bool = False  # in memory
+    ignore_index: int | None = None  # of the masks
 
     @torch.no_grad()
     def __call__(self, batch: Batch, start: int) -> Evaluation:
@@ -157,8 +167,8 @@ class Sampler:
         with self.autocast():
             samples = self.sample(image, start)
             label = choose_annotator(masks, self.generator(start)).long()
-            densities = _densities(self.model, image, label)
-        return Evaluation(samples, masks, **densities)
+            densities = _densities(self.model, image, label, **ignoring(self.ignore_index))
+        return Evaluation(samples, masks, **densities, ignore_index=self.ignore_index)
 
     def place(self, batch: Batch) -> Batch:
         """Return a batch on the device."""
@@ -180,6 +190,10 @@ class Sampler:
         return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
 
+def _soft_remark(data: Dataset) -> list[str]:
+    return ["soft masks were compared as the nearest class, above 0.5"] * is_soft(data)
+
+
 def _check_fits(model: Any, data: Dataset) -> None:
     for option, wants in (("in_channels", data.channels), ("classes", data.classes)):
         has = getattr(model, option, wants)  # a stranger's model need not say
@@ -188,6 +202,7 @@ def _check_fits(model: Any, data: Dataset) -> None:
                 f"the model has {option}={has}, but data set {data.name!r} needs {option}={wants}; "
                 "evaluate it on data like those that it was trained on"
             )
+    check_ignores(model, ignore_index_of(data))
 
 
 def _batch_size(data: Dataset, n: int) -> int:
@@ -213,13 +228,13 @@ def _evaluating(model: Any, device: torch.device) -> Iterator[torch.device]:
         model.to(before).train(training)
 
 
-def _densities(model: Any, image: Tensor, label: Tensor) -> dict[str, Distribution]:
+def _densities(model: Any, image: Tensor, label: Tensor, **options: int) -> dict[str, Distribution]:
     """Return the prior and the posterior, if the model has them."""
     densities = {}
     if hasattr(model, "prior"):
         densities["prior"] = model.prior(image)
     if hasattr(model, "posterior"):
-        densities["posterior"] = model.posterior(image, label)
+        densities["posterior"] = model.posterior(image, label, **options)
     return densities
 
 

@@ -64,19 +64,25 @@ class Overlap:
 
     counts: Counts  # (B, K - 1, M, M) pixels of a foreground class; a map's size on the diagonal
     slices: tuple[slice, ...]  # of each set among the M maps
+    ignored: Counts | None = None  # (B, K - 1, M, M) pixels of a map's class that another ignores
     costs: dict[Score, Counts] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, *sets: LabelMaps) -> Self:
         """Count the pixels of each image that the maps of one set or two share.
 
+        Pixels that one of two maps ignores are left out. Two maps of the first of two sets are
+        compared where some map of the second ignores nothing.
+
         Raises:
             InputError: A set holds a value that is not a class.
         """
-        on_cpu = sets[0].device.type == "cpu"
-        counts = _counts_on_cpu(sets) if on_cpu else _counts_on_device(sets)
         ends = accumulate((one.maps.shape[1] for one in sets), initial=0)
-        return cls(counts, tuple(starmap(slice, pairwise(ends))))
+        slices = tuple(starmap(slice, pairwise(ends)))
+        if any(one.ignored is not None for one in sets):
+            counts, ignored = _counts_with_ignored(sets)
+            return cls(counts, slices, ignored)
+        return cls(_counts(sets), slices)
 
     def cost(self, score: Score, left: int, right: int) -> Counts:
         """Return one minus the mean score over the foreground classes, (B, N, A).
@@ -87,9 +93,11 @@ class Overlap:
             right: The index of the set of A maps.
         """
         if score not in self.costs:
-            sizes = self.counts.diagonal(axis1=2, axis2=3)
-            scores = score(self.counts, sizes[..., None] + sizes[..., None, :])
-            self.costs[score] = 1 - scores.mean(1)
+            size = self.counts.diagonal(axis1=2, axis2=3)
+            sizes = size[..., None] + size[..., None, :]
+            if self.ignored is not None:
+                sizes = sizes - self.ignored - self.ignored.swapaxes(2, 3)
+            self.costs[score] = 1 - score(self.counts, sizes).mean(1)
         # a copy, which the caller may reshape or change
         return self.costs[score][:, self.slices[left], self.slices[right]].copy()
 
@@ -107,6 +115,28 @@ def dice(intersection: Counts, sizes: Counts) -> Counts:
 def _ratio(numerator: Counts, denominator: Counts) -> Counts:
     ratio: Counts = (numerator + (denominator == 0)) / np.maximum(denominator, 1)
     return ratio
+
+
+def _counts(sets: Sequence[LabelMaps]) -> Counts:
+    on_cpu = sets[0].device.type == "cpu"
+    return _counts_on_cpu(sets) if on_cpu else _counts_on_device(sets)
+
+
+def _counts_with_ignored(sets: Sequence[LabelMaps]) -> tuple[Counts, Counts]:
+    """Return the counts, and how many pixels of each map's class each other map ignores."""
+    for one in sets:
+        check_highest([one], one.maps.max())
+    classes, count = sets[0].classes, sum(one.maps.shape[1] for one in sets)
+    ignored = [
+        torch.zeros_like(one.maps, dtype=torch.bool) if one.ignored is None else one.ignored
+        for one in sets
+    ]
+    hidden = torch.cat(ignored, dim=1)
+    seen = [sets[0].maps.masked_fill(ignored[-1].all(1, keepdim=True), 0)]  # by one at least
+    maps = torch.cat([*seen, *(one.maps for one in sets[1:])], dim=1)
+    pairs = (torch.cat([maps == k, hidden], dim=1).byte() for k in range(1, classes))
+    both = np.concatenate([_counts([LabelMaps("", pair, 2)]) for pair in pairs], axis=1)
+    return both[..., :count, :count], both[..., :count, count:]
 
 
 def _counts_on_cpu(sets: Sequence[LabelMaps]) -> Counts:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from probseg.interfaces import Evaluation, Metric
-from probseg.metrics.evaluation import SharedEvaluation
+from probseg.metrics.evaluation import SharedEvaluation, checked_annotations, shared
 from probseg.metrics.intervals import Values
 from probseg.registry import registry
 
@@ -51,14 +51,14 @@ class ScoreCollector:
     @torch.no_grad()
     def add(self, *evaluations: Evaluation) -> None:
         """Score the images of a batch; several evaluations of them are averaged."""
-        shared = [SharedEvaluation.of(evaluation) for evaluation in evaluations]
-        images = len(shared[0].annotations)
-        marked = (shared[0].annotations > 0).flatten(1).any(1)
+        checked = [SharedEvaluation.of(evaluation) for evaluation in evaluations]
+        images = len(checked[0].annotations)
+        marked = (shared(checked[0], checked_annotations).maps > 0).flatten(1).any(1)
         self._marked += int(marked.sum())
-        self._missed += int((marked & ~(shared[0].labels > 0).flatten(1).any(1)).sum())
+        self._missed += int((marked & ~(checked[0].labels > 0).flatten(1).any(1)).sum())
         for name, metric in self.metrics.items():
             try:
-                value = torch.stack([metric(evaluation) for evaluation in shared]).mean(0)
+                value = torch.stack([metric(evaluation) for evaluation in checked]).mean(0)
                 self._values[name] += value.reshape(images).tolist()
             except (MemoryError, torch.OutOfMemoryError):
                 raise  # fewer images at a time would do

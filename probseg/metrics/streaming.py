@@ -58,6 +58,7 @@ class StreamingMetric(torchmetrics.Metric):
         annotations: Tensor,
         prior: Distribution | None = None,
         posterior: Distribution | None = None,
+        ignore_index: int | None = None,
     ) -> None:
         """Add a batch of images.
 
@@ -66,11 +67,13 @@ class StreamingMetric(torchmetrics.Metric):
             annotations: Label maps (B, A, H, W), integer classes.
             prior: Axis-aligned Normal, batch (B,), event (L,), for latent metrics.
             posterior: The same given one annotation of each image, for ``latent-kl``.
+            ignore_index: The value of annotations' pixels that nobody labelled.
 
         Raises:
             InputError: The tensors are not as the arguments say, or do not fit each other.
         """
-        scores = self.metric(Evaluation(probabilities, annotations, prior, posterior))
+        evaluation = Evaluation(probabilities, annotations, prior, posterior, ignore_index)
+        scores = self.metric(evaluation)
         total = _from_bits(self.total) + scores.sum().to(_from_bits(self.total))
         self.total = total.view(torch.int64).to(self.total.device)
         self.count = self.count + scores.numel()

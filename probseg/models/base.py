@@ -31,6 +31,8 @@ class ProbabilisticModel(nn.Module):
         OptionError: No channel, or fewer than two classes.
     """
 
+    soft_labels = False  # whether the loss takes probabilities (B, K, H, W) as labels
+
     # functions whose first argument is the model
     save = checkpoint.save
     save_pretrained = hub.save_pretrained
@@ -52,7 +54,11 @@ class ProbabilisticModel(nn.Module):
         return cropped(backbone(padded(image, backbone.stride)), image).to(image.dtype)
 
     def terms(self, features: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Return weighted scalar terms, whose sum is minimised, given a label (B, H, W)."""
+        """Return weighted scalar terms, whose sum is minimised, given a label (B, H, W).
+
+        The label is -100 at pixels that nobody labelled, which torch's own losses and
+        :func:`probseg.models.cross_entropy.cross_entropies` leave out.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define terms(features, label)")
 
     def draw(self, features: Tensor, n: int) -> Tensor:
@@ -60,20 +66,27 @@ class ProbabilisticModel(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define draw(features, n)")
 
     def loss(
-        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
+        self,
+        image: Tensor,
+        label: Tensor,
+        *,
+        generator: Generator | None = None,
+        ignore_index: int | None = None,
     ) -> dict[str, Tensor]:
         """Return the weighted scalar terms of the training objective; their sum is minimised.
 
         Args:
             image: (B, C, H, W) floating, of any H and W.
-            label: (B, H, W) integer classes, one annotation of each image.
+            label: (B, H, W) integer classes, one annotation of each image; of a model with
+                ``soft_labels`` also floating probabilities (B, K, H, W).
             generator: Makes random numbers reproducible.
+            ignore_index: The label of pixels that nobody labelled, which count for nothing.
 
         Raises:
             InputError: The image or the label is not what the model was built for.
         """
         image = self._image(image, values=False)
-        label = self._label(label, image)
+        label = self._label(label, image, values=False, ignore_index=ignore_index)
         with self._networks_seeded(generator, image):
             features = self.features(image)
         with _autocast_off(image), seeded(generator, image.device):
@@ -97,17 +110,18 @@ class ProbabilisticModel(nn.Module):
         with _autocast_off(image), seeded(generator, image.device):
             return self.draw(features, count)
 
-    def forward(
-        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
-    ) -> dict[str, Tensor]:
+    def forward(self, image: Tensor, label: Tensor, **options: Any) -> dict[str, Tensor]:
         """Return :meth:`loss`, for wrappers that call a module."""
-        return self.loss(image, label, generator=generator)
+        return self.loss(image, label, **options)
 
     def _image(self, image: Tensor, *, values: bool) -> Tensor:
         return checked_image(image, self.in_channels, next(self.parameters()), values=values)
 
-    def _label(self, label: Tensor, image: Tensor, *, values: bool = False) -> Tensor:
-        return checked_label(label, image, self.classes, values=values)
+    def _label(
+        self, label: Tensor, image: Tensor, *, values: bool, ignore_index: int | None
+    ) -> Tensor:
+        options = {"values": values, "soft": self.soft_labels}
+        return checked_label(label, image, self.classes, ignore_index=ignore_index, **options)
 
     def _networks_seeded(
         self, generator: Generator | None, image: Tensor

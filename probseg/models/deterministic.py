@@ -29,6 +29,8 @@ class DeterministicModel(ProbabilisticModel):
         OptionError: An option is of the wrong type or out of range.
     """
 
+    soft_labels = True
+
     def __init__(
         self,
         *,
@@ -57,11 +59,16 @@ class DeterministicModel(ProbabilisticModel):
             set_class_prior(self.logits, class_prior)
 
     def loss(
-        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
+        self,
+        image: Tensor,
+        label: Tensor,
+        *,
+        generator: Generator | None = None,
+        ignore_index: int | None = None,
     ) -> dict[str, Tensor]:
         """Return the cross-entropy of an image (B, C, H, W) and its label (B, H, W)."""
         image = self._image(image, values=False)
-        label = self._label(label, image, values=False)
+        label = self._label(label, image, values=False, ignore_index=ignore_index)
         with self._networks_seeded(generator, image):
             return {"cross_entropy": self.cross_entropy(self._logits(image), label)}
 

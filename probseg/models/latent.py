@@ -57,7 +57,9 @@ class LatentVariableModel(ProbabilisticModel):
 
     Training decodes a sample of the projected posterior, eq. (12) of docs/method.md; sampling
     decodes the base prior and needs no projector. Every method takes images (B, C, H, W) of any H
-    and W and labels (B, H, W) of integer classes, and raises an ``InputError`` for others.
+    and W and labels (B, H, W) of integer classes, and raises an ``InputError`` for others. A label
+    may be soft as well, floating probabilities (B, K, H, W). Pixels of the label that are
+    ``ignore_index`` count for nothing, and the posterior sees no class there.
 
     Args:
         parts: The networks.
@@ -66,6 +68,8 @@ class LatentVariableModel(ProbabilisticModel):
             prior's) for both, each its ``"own"``, or the ``"posterior"``'s for both.
         spec: Plain data such that ``build(**spec)`` gives the same architecture.
     """
+
+    soft_labels = True
 
     def __init__(
         self,
@@ -92,7 +96,12 @@ class LatentVariableModel(ProbabilisticModel):
         )
 
     def loss(
-        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
+        self,
+        image: Tensor,
+        label: Tensor,
+        *,
+        generator: Generator | None = None,
+        ignore_index: int | None = None,
     ) -> dict[str, Tensor]:
         """Return the weighted terms of the training objective, eq. (12) of docs/method.md.
 
@@ -100,7 +109,7 @@ class LatentVariableModel(ProbabilisticModel):
         multiplied by its weight.
         """
         image = self._image(image, values=False)
-        label = self._label(label, image, values=False)
+        label = self._label(label, image, values=False, ignore_index=ignore_index)
         with self._networks_seeded(generator, image):
             x, y = self._padded(image, label)
             base, projected = self._densities(x, y)
@@ -157,11 +166,16 @@ class LatentVariableModel(ProbabilisticModel):
 
     @torch.no_grad()
     def reconstruct(
-        self, image: Tensor, label: Tensor, *, generator: Generator | None = None
+        self,
+        image: Tensor,
+        label: Tensor,
+        *,
+        generator: Generator | None = None,
+        ignore_index: int | None = None,
     ) -> Tensor:
         """Return probabilities (B, K, H, W) decoded from a sample of the projected posterior."""
         image = self._image(image, values=True)
-        label = self._label(label, image, values=True)
+        label = self._label(label, image, values=True, ignore_index=ignore_index)
         with self._networks_seeded(generator, image):
             x, y = self._padded(image, label)
             posterior = self._densities(x, y)[1].q
@@ -174,14 +188,19 @@ class LatentVariableModel(ProbabilisticModel):
         image = self._image(image, values=True)
         return self.sampled_density(padded(image, self.backbone.stride), projected=False)
 
-    def posterior(self, image: Tensor, label: Tensor) -> Distribution:
+    def posterior(
+        self, image: Tensor, label: Tensor, *, ignore_index: int | None = None
+    ) -> Distribution:
         """Return the base posterior q(z | x, y), batch (B,) and event (L,)."""
-        return self.densities(image, label)[0].q
+        return self.densities(image, label, ignore_index=ignore_index)[0].q
 
-    def densities(self, image: Tensor, label: Tensor) -> tuple[DensityPair, DensityPair]:
+    def densities(
+        self, image: Tensor, label: Tensor, *, ignore_index: int | None = None
+    ) -> tuple[DensityPair, DensityPair]:
         """Return posterior and prior on the base space, and on the projected one."""
         image = self._image(image, values=True)
-        return self._densities(*self._padded(image, self._label(label, image, values=True)))
+        label = self._label(label, image, values=True, ignore_index=ignore_index)
+        return self._densities(*self._padded(image, label))
 
     def _densities(self, image: Tensor, one_hot: Tensor) -> tuple[DensityPair, DensityPair]:
         q, posterior = self.posterior_encoder(torch.cat([image, one_hot], dim=1))

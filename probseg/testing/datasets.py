@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from probseg.datasets.annotators import presence
+from probseg.datasets.mask_kinds import ignore_index_of, is_soft
 from probseg.datasets.splits import split
 from probseg.interfaces import Batch, Dataset, Sample
 from probseg.registry.specs import lacking
@@ -32,18 +33,23 @@ def describes_itself(make: Make) -> None:
 
 @contract
 def samples_have_their_types(make: Make) -> None:
-    """Finite float32 images (C, H, W), uint8 masks (A, H, W) below the number of classes."""
+    """Finite float32 images (C, H, W), uint8 masks (A, H, W) below the number of classes.
+
+    Masks may be the data set's ``ignore_index`` as well; soft ones are float32 from 0 to 1.
+    """
     dataset: Dataset = make()
+    ignored, soft = ignore_index_of(dataset), is_soft(dataset)
     for index in _some(dataset):
         image, masks, group, present = dataset[index]
         height, width = image.shape[-2:]
         expect_shape(image, (dataset.channels, height, width), "an image")
         expect_shape(masks, (dataset.annotators, height, width), "masks")
         expect(image.dtype == torch.float32, "float32 images", image.dtype)
-        expect(masks.dtype == torch.uint8, "uint8 masks", masks.dtype)
+        wanted = torch.float32 if soft else torch.uint8
+        expect(masks.dtype == wanted, f"{wanted} masks", masks.dtype)
         expect(image.isfinite().all(), "finite images", f"NaN or infinity in sample {index}")
-        largest = masks.max().item()
-        expect(largest < dataset.classes, f"classes below {dataset.classes}", largest)
+        largest = (masks if ignored is None else masks.where(masks != ignored, 0)).max().item()
+        expect(largest <= dataset.classes - 1, f"classes below {dataset.classes}", largest)
         if present is not None:
             expect_shape(present, (dataset.annotators,), "presence")
             expect(present.dtype == torch.bool, "presence as bool", present.dtype)

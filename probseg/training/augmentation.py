@@ -43,20 +43,23 @@ def draw(count: int, generator: Generator) -> Draw:
     return Draw(*(part.squeeze(1) for part in values.split(_WIDTHS, dim=1)))
 
 
-def apply(image: Tensor, masks: Tensor, parameters: Draw) -> tuple[Tensor, Tensor]:
+def apply(
+    image: Tensor, masks: Tensor, parameters: Draw, *, outside: int = 0
+) -> tuple[Tensor, Tensor]:
     """Transform images and their masks by given parameters.
 
     Brightness and gamma change the image only: ``x -> clip(f x, 0, 1) ** g`` on intensities in
     [0, 1]. An image that leaves [0, 1] is first mapped into it by its own extrema (widened to
     include 0 and 1) and mapped back after. The affine map is the same for image (bilinear) and
-    masks (nearest neighbour, no new class). What comes in from outside the image is background:
+    masks (nearest neighbour, no new value). What comes in from outside the image is background:
     class 0 and the darkest intensity (0 for images in [0, 1]), so no lesion is added, and none is
     separated from its label.
 
     Args:
         image: (B, C, H, W) float.
-        masks: (B, A, H, W) integer classes.
+        masks: (B, A, H, W) classes, or soft.
         parameters: Of B images.
+        outside: The value of masks outside the image, such as one to ignore.
     """
     parameters = Draw(*(to_device(value, image.device) for value in parameters))
     low = image.amin(dim=(1, 2, 3), keepdim=True).clamp(max=0)
@@ -69,7 +72,9 @@ def apply(image: Tensor, masks: Tensor, parameters: Draw) -> tuple[Tensor, Tenso
     unit = (unit * factor).clamp(0, 1) ** exponent
     matrix = affine_matrix(parameters, height=image.shape[2], width=image.shape[3])
     warped = _warp(unit, matrix, mode="bilinear") * (high - low) + low
-    return warped, _warp(masks.to(image.dtype), matrix, mode="nearest").to(masks.dtype)
+    shifted = masks.to(image.dtype) - outside if outside else masks.to(image.dtype)
+    moved = _warp(shifted, matrix, mode="nearest")  # which is zero outside
+    return warped, (moved + outside if outside else moved).to(masks.dtype)
 
 
 def affine_matrix(parameters: Draw, *, height: int, width: int) -> Tensor:

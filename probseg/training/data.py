@@ -11,6 +11,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from probseg.datasets.formats.mask_values import UNLABELLED
+from probseg.datasets.mask_kinds import ignore_index_of, is_soft
 from probseg.errors import DataError
 from probseg.interfaces import Batch, Dataset
 from probseg.training.distributed import Share
@@ -26,8 +28,11 @@ class TrainingData(LightningDataModule):
     Lightning calls a validation round an epoch. Which images it holds follows from the number of
     steps taken so far, so a resumed run sees the images that it would have seen.
 
+    Attributes:
+        ignore_index: The value of labels that count for nothing; None if there is none.
+
     Raises:
-        DataError: One of them holds no image.
+        DataError: One of them holds no image, or they have two values to ignore.
     """
 
     def __init__(self, train: Dataset, validation: Dataset, settings: TrainingSettings) -> None:
@@ -38,6 +43,7 @@ class TrainingData(LightningDataModule):
         self.train = train
         self.validation = validation
         self.settings = settings
+        self.ignore_index = _ignore_index((train, validation), settings)
         self.steps_per_validation = settings.validate_every or -(-len(train) // settings.batch_size)
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -77,6 +83,19 @@ class TrainingData(LightningDataModule):
         return [int(_permutation(seed, count, at // count)[at % count]) for at in positions]
 
 
+def _ignore_index(datasets: Sequence[Dataset], settings: TrainingSettings) -> int | None:
+    values = sorted({value for one in datasets if (value := ignore_index_of(one)) is not None})
+    if len(values) > 1:
+        raise DataError(
+            f"two data sets must have one ignore_index, not {values[0]} and {values[1]}"
+        )
+    if values or settings.augment != "ignore-outside":
+        return next(iter(values), None)
+    if datasets[0].classes > UNLABELLED:
+        raise DataError(f"with augment='ignore-outside' there can be {UNLABELLED} classes at most")
+    return UNLABELLED
+
+
 @lru_cache(maxsize=2)  # a batch touches one permutation, or the end of one and the next one's start
 def _permutation(seed: int, count: int, number: int) -> Tensor:
     return torch.randperm(count, generator=make_generator(seed, Purpose.ORDER, number))
@@ -87,7 +106,9 @@ def _make_loader(dataset: Dataset, batches: Sequence[list[int]]) -> DataLoader[B
 
     def check(batch: Any) -> Batch:
         _check_batch(batch, dataset)
-        return Batch(*batch)
+        image, masks, present = Batch(*batch)
+        whole = masks.is_floating_point() and not is_soft(dataset)
+        return Batch(image, masks.long() if whole else masks, present)
 
     return DataLoader(
         _Batches(dataset),  # type: ignore[arg-type]  # has the methods, not the base class
@@ -119,14 +140,22 @@ def _check_batch(batch: Batch, dataset: Dataset) -> None:
             f"nobody annotated an image of data set {dataset.name!r}; "
             "leave it out: probseg.datasets.views.subset"
         )
-    if batch.masks.is_floating_point() and bool((batch.masks % 1 > 0).any()):
+    masks, ignored = batch.masks, ignore_index_of(dataset)
+    _check_masks(masks if ignored is None else masks.where(masks != ignored, 0), dataset)
+
+
+def _check_masks(masks: Tensor, dataset: Dataset) -> None:
+    """Check the values of masks, except for those to ignore."""
+    if masks.is_floating_point() and not is_soft(dataset) and bool((masks % 1 > 0).any()):
         raise DataError(
             f"a mask of data set {dataset.name!r} holds values between classes; make them "
-            "integers, for example with masks > 0.5"
+            "integers, for example with masks > 0.5, or, to learn probabilities of the second of "
+            "two classes as such, say soft = True in the data set"
         )
-    for value in extremes(batch.masks).tolist():
-        if not 0 <= value < dataset.classes:  # nor NaN
+    for value in extremes(masks).tolist():
+        if not 0 <= value <= dataset.classes - 1:  # nor NaN
             raise DataError(
                 f"a mask of data set {dataset.name!r} holds class {value}, but the data set "
-                f"declares {dataset.classes} classes (0 to {dataset.classes - 1})"
+                f"declares {dataset.classes} classes (0 to {dataset.classes - 1}); if nobody "
+                f"labelled these pixels, say ignore_index = 255 in the data set, and give them 255"
             )

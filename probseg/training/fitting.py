@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import nn
 
+from probseg.datasets.mask_kinds import check_ignores, is_soft
 from probseg.datasets.views import Annotated
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Dataset
@@ -104,7 +105,8 @@ def fit(
 
     Raises:
         OptionError: An option is unknown or out of range, or there are settings as well.
-        InputError: The model does not take the data's channels or classes.
+        InputError: The model does not take the data's channels or classes, soft masks, or pixels
+            that nobody labelled.
         DataError: A data set is empty, or holds NaN or unknown classes.
         NonFiniteError: The loss or its gradient became NaN or infinite.
         MemoryLimitError: Not even one image at a time fits into the memory.
@@ -117,6 +119,7 @@ def fit(
     if settings.annotator != "random":
         train, validation = (Annotated(side, settings.annotator) for side in (train, validation))
     data = TrainingData(train, validation, settings)
+    _check_labels(model, data)
     identity = _identity(model, data)
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
@@ -163,6 +166,7 @@ def _train(
         data.settings,
         channels_last=execution.channels_last,
         micro_batch=run.micro_batch,
+        ignore_index=data.ignore_index,
     )
     with (
         deterministic(execution.device),
@@ -203,6 +207,28 @@ def _check_fits(model: Any, dataset: Dataset) -> None:
                 f"the model has {option}={has}, but data set {dataset.name!r} needs "
                 f"{option}={wants}; build the model with that"
             )
+
+
+def _check_labels(model: Any, data: TrainingData) -> None:
+    """Check that the loss of a model takes soft labels and pixels to ignore, if the data have any.
+
+    Raises:
+        InputError: It does not.
+    """
+    model_class = type(model).__name__
+    for dataset in (data.train, data.validation):
+        if is_soft(dataset) and not getattr(model, "soft_labels", False):
+            raise InputError(
+                f"data set {dataset.name!r} has soft masks, which the loss of {model_class} does "
+                "not take; make two classes of them (threshold=0.5), or, if the loss takes "
+                "probabilities (B, K, H, W) as labels, set soft_labels = True in its class"
+            )
+        if is_soft(dataset) and dataset.classes != 2:
+            raise InputError(
+                f"soft masks are of two classes, but data set {dataset.name!r} has "
+                f"{dataset.classes}; learn a model for each class"
+            )
+    check_ignores(model, data.ignore_index)
 
 
 def _result(run: Run, settings: TrainingSettings, best_path: Path | None) -> FitResult:

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
+from probseg.datasets.mask_kinds import ignore_index_of
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Batch, Dataset
 from probseg.metrics.collapse import LatentStatistics, collapse_warnings, latent_statistics
@@ -55,6 +56,7 @@ class LatentHealth(Callback):
     ) -> None:
         check_integer("images", images)
         self.probe = probe if isinstance(probe, Batch) else _some(probe, images)
+        self.ignore_index = None if isinstance(probe, Batch) else ignore_index_of(probe)
         self.samples = check_integer("samples", samples)
         self.history: list[tuple[int, LatentStatistics]] = []
         self._in_a_row: dict[str, int] = {}
@@ -70,9 +72,13 @@ class LatentHealth(Callback):
         image, masks, present = self.probe
         present = None if present is None else present.to(device)
         batch = Batch(image.to(device), masks.to(device), present)
-        generator = torch.Generator().manual_seed(0)
+        options: dict[str, Any] = {
+            "samples": self.samples,
+            "generator": torch.Generator().manual_seed(0),
+            "ignore_index": self._ignored(pl_module),
+        }
         with evaluating(model):
-            health = latent_statistics(model, batch, samples=self.samples, generator=generator)
+            health = latent_statistics(model, batch, **options)
         self.history.append((trainer.global_step, health))
         pl_module.log_dict(
             {f"latent/{name}": value for name, value in health.scalars().items()},
@@ -81,6 +87,11 @@ class LatentHealth(Callback):
         )
         if trainer.is_global_zero:
             self._warn(collapse_warnings(health, getattr(model, "spec", None)), trainer.global_step)
+
+    def _ignored(self, module: LightningModule) -> int | None:
+        """Return the value to ignore: of the data set, or of the training that this is part of."""
+        value: int | None = getattr(module, "ignore_index", None)
+        return self.ignore_index if self.ignore_index is not None else value
 
     def _warn(self, problems: dict[str, str], step: int) -> None:
         """Warn of each problem that has lasted long enough, once until it goes away."""

@@ -20,12 +20,14 @@ from probseg.training.execution import Purpose, derive_seed, make_generator
 from probseg.training.finite import FiniteWatch
 from probseg.training.gradients import GradientAccumulator, Norms, clip
 from probseg.training.settings import TrainingSettings
+from probseg.utils.tensors import ignoring, soft_label
 
 
 class TrainingModule(LightningModule):
     """Trains any :class:`probseg.interfaces.Model` on one annotator per image and step.
 
-    ``micro_batch`` is the largest number of images at a time, where memory ran out before.
+    ``micro_batch`` is the largest number of images at a time, where memory ran out before;
+    ``ignore_index`` the value of masks' pixels that nobody labelled. Soft masks are floating.
     """
 
     def __init__(
@@ -35,12 +37,14 @@ class TrainingModule(LightningModule):
         *,
         channels_last: bool = False,
         micro_batch: int | None = None,
+        ignore_index: int | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # gradients of several chunks make a step
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.model: Any = model.to(memory_format=self.memory_format)
         self.settings = settings
+        self.ignore_index = ignore_index
         self.gradients = GradientAccumulator(settings.micro_batch, micro_batch)
         classes = getattr(model, "classes", None)
         self.watch = FiniteWatch(settings.learning_rate, classes=classes)
@@ -67,7 +71,7 @@ class TrainingModule(LightningModule):
         if self.settings.augment:
             drawn = draw(len(batch.image), generator)
             drawn = Draw(*(values[mine] for values in drawn))
-            image, masks = apply(image, label[:, None], drawn)
+            image, masks = apply(image, label[:, None], drawn, outside=self._outside)
             label = masks[:, 0]
         terms, norms = self.optimize(image, label, first=mine.start, batch_size=len(batch.image))
         norm = {"gradient_norm": norms.total}
@@ -77,7 +81,7 @@ class TrainingModule(LightningModule):
             f"the gradient of {name}": value
             for name, value in zip(with_gradient, norms.each.unbind(), strict=True)
         }
-        self.watch.note(step, terms | gradients | norm, label=label)
+        self.watch.note(step, terms | gradients | norm, label=self._classes(label))
 
     def optimize(
         self, image: Tensor, label: Tensor, *, first: int = 0, batch_size: int | None = None
@@ -135,7 +139,7 @@ class TrainingModule(LightningModule):
         terms = self.terms(batch.image, label)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         self._log("validation", {"loss": loss} | terms, len(batch.image))
-        self.watch.note(self.global_step, terms, label=label)
+        self.watch.note(self.global_step, terms, label=self._classes(label))
         if hasattr(self.model, "prior"):
             scale = self.model.prior(self._laid_out(batch.image)).stddev.float()
             self._log("prior", {"gini": gini(scale).mean()}, len(batch.image))
@@ -146,8 +150,23 @@ class TrainingModule(LightningModule):
 
     def terms(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Return the model's loss terms for images (B, C, H, W) and labels (B, H, W)."""
-        terms: dict[str, Tensor] = self.model.loss(self._laid_out(image), label.long())
+        soft = label.is_floating_point()
+        label = soft_label(label, self.ignore_index) if soft else label.long()
+        options = ignoring(self.ignore_index)
+        terms: dict[str, Tensor] = self.model.loss(self._laid_out(image), label, **options)
         return terms
+
+    @property
+    def _outside(self) -> int:
+        """What masks are outside of an image."""
+        return (self.ignore_index or 0) if self.settings.augment == "ignore-outside" else 0
+
+    def _classes(self, label: Tensor) -> Tensor | None:
+        """Return the classes of a label without those to ignore; None if it is soft."""
+        if label.is_floating_point():
+            return None
+        ignored = self.ignore_index
+        return label if ignored is None else label.masked_fill(label == ignored, 0)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with its L2 penalty, all parameters updated by one kernel."""

@@ -35,7 +35,9 @@ class TrainingSettings:
         annotator: Whose annotation to learn from: one drawn anew for each image and step
             ("random"), the "majority" of each pixel, the consensus of "staple", or an
             annotator's number; see :func:`probseg.datasets.annotators.annotation`.
-        augment: Whether to apply the random transformations listed in docs/reproduce.md.
+        augment: Whether to apply the random transformations listed in docs/reproduce.md. What they
+            bring in from outside an image is background, as in the paper, or, with
+            "ignore-outside", counts for nothing, like pixels that nobody labelled.
         precision: "bf16" computes under autocast; "auto" does where the machine has fast bf16.
         channels_last: Whether images and weights lie channels last in memory; "auto" on CPUs and
             where the machine has fast bf16.
@@ -65,7 +67,7 @@ class TrainingSettings:
     validate_every: int | None = None
     clip: float = 1.0
     annotator: Annotator = "random"
-    augment: bool = True
+    augment: bool | Literal["ignore-outside"] = True
     precision: Precision = "auto"
     channels_last: bool | Literal["auto"] = "auto"
     compile: bool = False
@@ -86,7 +88,7 @@ class TrainingSettings:
             check_number(name, getattr(self, name))
         check_number("weight_decay", self.weight_decay, positive=False)
         check_annotator(self.annotator)
-        check_choice("augment", self.augment, (True, False))
+        check_choice("augment", self.augment, (True, False, "ignore-outside"))
         check_choice("compile", self.compile, (True, False))
         check_choice("schedule", self.schedule, ("constant", "cosine"))
         check_choice("precision", self.precision, ("auto", "bf16", "fp32"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, NamedTuple, SupportsInt
 
 import numpy as np
@@ -16,6 +17,9 @@ from probseg.errors import InputError
 from probseg.utils.devices import chunks, fetch_label_maps
 
 Pixels = NDArray[np.integer[Any]]  # label maps, pixels in one dimension
+IGNORED = -100  # of labels within models, what torch's own losses leave out
+_ROUNDING = 2**-7  # of probabilities in bfloat16
+_SOFT_HINT = "; to learn p as a soft label, give torch.stack([1 - p, p], dim=1)"
 
 
 def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -> Tensor:
@@ -61,11 +65,21 @@ def _all_finite(image: Tensor) -> bool:
     return bool((image * 0).sum() == 0)
 
 
-def checked_label(label: Tensor, image: Tensor, classes: int, *, values: bool) -> Tensor:
+def checked_label(
+    label: Tensor,
+    image: Tensor,
+    classes: int,
+    *,
+    values: bool,
+    ignore_index: int | None = None,
+    soft: bool = False,
+) -> Tensor:
     """Check that a label is (B, H, W) classes and fits the image (B, C, H, W); return it as int64.
 
     With ``values``, those of a label on an accelerator are looked at too, which waits for the
-    device. On the CPU they always are.
+    device. On the CPU they always are. Where the label is ``ignore_index``, the result is
+    ``IGNORED``. With ``soft``, the label may also be floating probabilities (B, K, H, W) of the
+    classes; the result is of the image's type, and zero where all of them are ``ignore_index``.
 
     Raises:
         InputError: The label is of another rank, size, type or device, or out of range.
@@ -73,18 +87,89 @@ def checked_label(label: Tensor, image: Tensor, classes: int, *, values: bool) -
     if not isinstance(label, Tensor):
         raise InputError(f"the label must be a torch.Tensor, not {type(label).__name__}")
     shape = (image.shape[0], *image.shape[2:])
+    of_classes = (image.shape[0], classes, *image.shape[2:])
+    if soft and label.is_floating_point() and label.shape == of_classes:
+        return _checked_probabilities(label, image, ignore_index, values=values)
     if label.shape != shape:
         raise InputError(
             f"the label must be (B, H, W) = {shape} like the image, "
             f"not {tuple(label.shape)}{_hint(label, classes)}"
         )
-    _check_integer(label, "the label")
+    _check_integer(label, "the label", _SOFT_HINT * soft)
     check_device(label, image, "the label")
     label = label.long()
+    ignored = None if ignore_index is None else label == checked_ignore_index(ignore_index)
     if values or label.device.type == "cpu":
-        low, high = extremes(label).tolist()
+        labelled = label if ignored is None else label.masked_fill(ignored, 0)
+        low, high = extremes(labelled).tolist()
         check_range(low, high, classes)
-    return label
+    else:  # a value that nobody has looked at must not pass for an ignored one
+        label = label.clamp(min=-1)
+    return label if ignored is None else label.masked_fill(ignored, IGNORED)
+
+
+def within(ignore_index: int | None, dtype: torch.dtype) -> int | None:
+    """Return a value if an integer type has it: torch would compare others by their lowest bits."""
+    if ignore_index is None or dtype.is_floating_point or dtype == torch.bool:
+        return ignore_index
+    kind = torch.iinfo(dtype)
+    return ignore_index if kind.min <= ignore_index <= kind.max else None
+
+
+def ignoring(ignore_index: int | None) -> dict[str, int]:
+    """Return the option ``ignore_index``, for functions that need not take it if there is none."""
+    return {} if ignore_index is None else {"ignore_index": ignore_index}
+
+
+def _checked_probabilities(
+    label: Tensor, image: Tensor, ignore_index: int | None, *, values: bool
+) -> Tensor:
+    """Return a soft label (B, K, H, W); NaN where it is none and nobody may look."""
+    check_device(label, image, "the label")
+    valid = ((label.sum(1) - 1).abs() < _ROUNDING) & (label.amin(1) >= 0)
+    if ignore_index is not None:
+        ignored = (label == checked_ignore_index(ignore_index)).all(1)
+        label, valid = label.masked_fill(ignored[:, None], 0), valid | ignored
+    if (values or label.device.type == "cpu") and not bool(valid.all()):
+        raise InputError(
+            "a soft label (B, K, H, W) must hold probabilities that sum to one over its classes "
+            f"(dimension 1), which it does not at {int((~valid).sum())} pixels; of p for the "
+            "second of two classes, give torch.stack([1 - p, p], dim=1)"
+        )
+    return torch.where(valid[:, None], label, torch.nan).to(image.dtype)
+
+
+def as_classes(masks: Tensor) -> Tensor:
+    """Return soft masks as the nearest classes, uint8, a half as the lower; others as they are.
+
+    >>> as_classes(torch.tensor([0.2, 0.5, 0.7, 1.0, 255.0])).tolist()
+    [0, 0, 1, 1, 255]
+    """
+    return (masks - 0.5).ceil().to(torch.uint8) if masks.is_floating_point() else masks
+
+
+def soft_label(foreground: Tensor, ignore_index: int | None = None) -> Tensor:
+    """Return a soft label (B, 2, H, W) of the probabilities (B, H, W) of the second class.
+
+    Where these are ``ignore_index``, so are both.
+    """
+    label = torch.stack([1 - foreground, foreground], dim=1)
+    if ignore_index is None:
+        return label
+    return label.masked_fill((foreground == ignore_index)[:, None], ignore_index)
+
+
+def checked_ignore_index(ignore_index: object) -> int:
+    """Return the value of pixels to ignore, an integer.
+
+    Raises:
+        InputError: It is none.
+    """
+    if not isinstance(ignore_index, Integral) or isinstance(ignore_index, bool):
+        raise InputError(
+            f"ignore_index must be an integer, such as 255, or None, not {ignore_index!r}"
+        )
+    return int(ignore_index)
 
 
 def check_device(tensor: Tensor, like: Tensor, name: str, other: str = "the model") -> None:
@@ -101,7 +186,12 @@ def check_device(tensor: Tensor, like: Tensor, name: str, other: str = "the mode
 
 
 def check_range(
-    low: float, high: float, classes: int, *, name: str = "the label", step: int | None = None
+    low: float,
+    high: float,
+    classes: int,
+    *,
+    name: str = "the label",
+    step: int | None = None,
 ) -> None:
     """Check the lowest and the highest class of a label, at a training step if one is given.
 
@@ -112,7 +202,8 @@ def check_range(
         at = "" if step is None else f" at step {step}"
         raise InputError(
             f"{name} must hold the classes 0 to {classes - 1}, not values from {low} to {high}"
-            f"{at}; map masks of {{0, 255}} to {{0, 1}}, or use more classes"
+            f"{at}; map masks of {{0, 255}} to {{0, 1}}, or use more classes; if nobody labelled "
+            f"these pixels, leave them out with ignore_index={low if low < 0 else high}"
         )
 
 
@@ -125,8 +216,10 @@ def one_hot(label: Tensor, classes: int) -> Tensor:
     """Return (B, K, H, W) bool of a label (B, H, W); all are False where it is no class.
 
     On a GPU, torch's own function asserts on a value out of range, and the process can then use
-    the GPU no more.
+    the GPU no more. A soft label (B, K, H, W) is returned as it is.
     """
+    if label.is_floating_point():
+        return label
     indices = torch.arange(classes, device=label.device)
     return (label[..., None] == indices).movedim(-1, 1)
 
@@ -155,16 +248,24 @@ def cropped(tensor: Tensor, like: Tensor) -> Tensor:
 def _hint(label: Tensor, classes: int) -> str:
     if label.ndim != 4:
         return ""
-    if label.shape[1] == classes:
-        return "; if its channels are one-hot classes, turn them into one with label.argmax(1)"
-    return "; drop its channel axis with label[:, 0]"
+    for axis, index, what in ((1, ":, 0", "channels"), (-1, "..., 0", "last numbers")):
+        if label.shape[axis] == classes:
+            return (
+                f"; if its {what} are one-hot classes, turn them into one with label.argmax({axis})"
+            )
+        if label.shape[axis] == 1:
+            return f"; drop its channel axis with label[{index}]"
+    return (
+        "; give one annotation of each image, such as "
+        "probseg.datasets.annotators.choose_annotator(masks)"
+    )
 
 
-def _check_integer(tensor: Tensor, name: str) -> None:
+def _check_integer(tensor: Tensor, name: str, soft: str = "") -> None:
     if tensor.is_floating_point() or tensor.is_complex():
         raise InputError(
             f"{name} must hold integer classes, not {tensor.dtype}; convert whole numbers with "
-            ".long(), and probabilities with .argmax over their classes"
+            f".long(), and probabilities with .argmax over their classes, or p > 0.5 of one{soft}"
         )
 
 
@@ -180,8 +281,9 @@ class LabelMaps(NamedTuple):
     """Label maps of several images, checked by :func:`check_label_maps`."""
 
     name: str
-    maps: Tensor  # (B, N, H, W), contiguous; in bytes if all classes fit
+    maps: Tensor  # (B, N, H, W), contiguous; in bytes if all classes fit; 0 where ignored
     classes: int
+    ignored: Tensor | None = None  # (B, N, H, W) bool, pixels that nobody labelled, if there are
 
     @property
     def device(self) -> torch.device:
@@ -194,11 +296,13 @@ class LabelMaps(NamedTuple):
         return maps.numpy() if self.device.type == "cpu" else fetch_label_maps(maps, self.classes)
 
 
-def check_label_maps(maps: Tensor, name: str, classes: int) -> LabelMaps:
+def check_label_maps(
+    maps: Tensor, name: str, classes: int, ignore_index: int | None = None
+) -> LabelMaps:
     """Check that ``maps`` are (B, N, H, W), not empty, and hold integer classes.
 
     The classes of bytes on the CPU are left to :func:`check_highest`, so that a reader of all
-    pixels need not read them twice.
+    pixels need not read them twice. Pixels of ``ignore_index`` are no class.
 
     Raises:
         InputError: They are not.
@@ -214,11 +318,23 @@ def check_label_maps(maps: Tensor, name: str, classes: int) -> LabelMaps:
         maps = maps.view(torch.uint8)
     if maps.dtype != torch.uint8:
         maps = maps.long()
+    ignored = _where_ignored(maps, ignore_index)
+    if ignored is not None:
+        maps = maps.masked_fill(ignored, 0)
     if maps.dtype != torch.uint8 or maps.device.type != "cpu":
         low, high = torch.stack(maps.aminmax()).tolist()
         check_range(low, high, classes, name=name)
     maps = maps.to(torch.uint8 if classes <= 256 else torch.int64)
-    return LabelMaps(name, maps.contiguous(), classes)
+    return LabelMaps(name, maps.contiguous(), classes, ignored)
+
+
+def _where_ignored(maps: Tensor, ignore_index: int | None) -> Tensor | None:
+    """Return where label maps are to be ignored, or None where no pixel is."""
+    if ignore_index is None:
+        return None
+    ignore_index = within(checked_ignore_index(ignore_index), maps.dtype)
+    ignored = None if ignore_index is None else maps == ignore_index
+    return ignored if ignored is not None and bool(ignored.any()) else None
 
 
 def check_highest(sets: Sequence[LabelMaps], highest: SupportsInt) -> None:
@@ -228,14 +344,16 @@ def check_highest(sets: Sequence[LabelMaps], highest: SupportsInt) -> None:
         InputError: A set holds a value that is not a class.
     """
     if int(highest) >= sets[0].classes:
-        for name, maps, classes in sets:
+        for name, maps, classes, _ in sets:
             check_range(int(maps.min()), int(maps.max()), classes, name=name)
 
 
 def check_label_pair(
-    predictions: Tensor, annotations: Tensor, classes: int
+    predictions: Tensor, annotations: Tensor, classes: int, ignore_index: int | None = None
 ) -> tuple[LabelMaps, LabelMaps]:
     """Check two sets of label maps to compare, (B, N, H, W) and (B, A, H, W).
+
+    Pixels of ``ignore_index`` are ignored in the annotations; predictions have none.
 
     Raises:
         InputError: One is not a set of label maps, or they do not fit each other.
@@ -245,14 +363,19 @@ def check_label_pair(
     check_device(predictions, annotations, "predictions", "annotations")
     checked = (
         check_label_maps(predictions, "predictions", classes),
-        check_label_maps(annotations, "annotations", classes),
+        check_label_maps(annotations, "annotations", classes, ignore_index),
     )
     _check_fit(predictions, "predictions", annotations)
     return checked
 
 
-def check_probabilities(probabilities: Tensor, annotations: Tensor) -> None:
+def check_probabilities(
+    probabilities: Tensor, annotations: Tensor, ignore_index: int | None = None
+) -> LabelMaps:
     """Check probabilities (B, N, K, H, W) of samples against annotations (B, A, H, W).
+
+    Returns:
+        The annotations.
 
     Raises:
         InputError: They are not probabilities, or do not fit the annotations.
@@ -270,9 +393,11 @@ def check_probabilities(probabilities: Tensor, annotations: Tensor) -> None:
             "probabilities must be of two classes or more, in dimension 2; give the "
             "background's as well: torch.stack([1 - p, p], dim=2)"
         )
-    checked = check_label_maps(annotations, "annotations", probabilities.shape[2])
+    classes = probabilities.shape[2]
+    checked = check_label_maps(annotations, "annotations", classes, ignore_index)
     check_highest([checked], checked.maps.max())
     _check_fit(probabilities[:, :, 0], "probabilities", annotations)
+    return checked
 
 
 def _check_distributions(probabilities: Tensor) -> None:

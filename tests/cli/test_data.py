@@ -250,3 +250,55 @@ def test_help_shows_examples_without_torch(python, name):
         "assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules)\n"
     )
     assert f"examples:\n  probseg data {name} my-data" in python("-c", code)
+
+
+@pytest.fixture
+def partly(own: Path) -> Path:
+    """The same folder, of which nobody labelled the last rows."""
+    for path in own.glob("masks/*/*.png"):
+        pixels = np.asarray(Image.open(path)) // 255
+        pixels[28:] = 255
+        Image.fromarray(pixels).save(path)
+    return own
+
+
+def test_check_names_the_option_for_values_that_mean_nothing(command, partly):
+    status, output, _ = command("data", "check", partly)
+    assert status == 1 and "--set data.values.255=ignore" in " ".join(output.split())
+    status, output, _ = command("data", "check", partly, "--set", "data.values.255=ignore")
+    assert status == 0 and "12.50% of the masks" in output
+    assert f"probseg train punet --out run --data {partly} --set data.values.255=ignore" in output
+
+
+def test_preview_hatches_what_nobody_labelled(command, partly, tmp_path):
+    out = tmp_path / "sheet.png"
+    options = ["--out", out, "--set", "data.values.255=ignore"]
+    assert command("data", "preview", partly, *options)[0] == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("data.values=255", r"values must be a mapping"),
+        ("data.values.255=ignored", "must map numbers in files to classes"),
+        ("data.soft=True", "must be bool"),
+        ("data.threshold=half", "must be float"),
+    ],
+)
+def test_a_wrong_meaning_of_masks_is_refused(command, own, option, text):
+    status, output, error = command("data", "check", own, "--set", option)
+    assert status != 0 and text in " ".join((output + error).split())
+
+
+def test_soft_masks_are_refused_with_both_ways_out(command, own):
+    for path in own.glob("masks/case1/*.png"):
+        np.save(path.with_suffix(".npy"), np.asarray(Image.open(path)) / 300)
+        path.unlink()
+    status, output, _ = command("data", "check", own)
+    told = " ".join(output.split())
+    assert status == 1 and "--set data.threshold=0.5 makes two classes of them" in told
+    assert "--set data.soft=true takes probabilities" in told
+    status, output, _ = command("data", "check", own, "--set", "data.soft=true")
+    assert status == 0 and "soft: probabilities" in output
+    assert command("data", "check", own, "--set", "data.threshold=0.5")[0] == 0

@@ -48,3 +48,23 @@ def test_a_table_and_each_images_values(command, folders, tmp_path):
 def test_what_makes_no_sense_is_told(command, folders, more, status, message):
     got, _, error = command("score", *folders, *more)
     assert got == status and message in error
+
+
+def test_pixels_that_nobody_labelled_and_soft_masks(command, folders, tmp_path):
+    hidden = tmp_path / "annotations/case2/1.png"
+    pixels = np.asarray(Image.open(hidden)) // 255
+    pixels[:, 12:] = 255
+    Image.fromarray(pixels).save(hidden)
+    metrics = ["--metrics", "ged", "w-cross-entropy"]
+    status, _, error = command("score", *folders, *metrics)
+    assert status == 1 and "if nobody labelled pixels of 255, --values 255=ignore" in error
+    assert command("score", *folders, *metrics, "--values", "255=ignore")[0] == 0
+    soft = tmp_path / "samples/case1/0.png"
+    np.save(soft.with_suffix(".npy"), np.asarray(Image.open(soft)) / 300)
+    soft.unlink()
+    status, _, error = command("score", *folders, *metrics, "--values", "255=ignore")
+    assert status == 1 and "--threshold 0.5 makes two classes of them" in error
+    options = ["--values", "255=ignore", "--threshold", "0.5"]
+    assert command("score", *folders, *metrics, *options)[0] == 0
+    status, _, error = command("score", *folders, *metrics, "--values", "255=ignored")
+    assert status == 2 and "or to 'ignore'" in error

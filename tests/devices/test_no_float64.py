@@ -57,7 +57,8 @@ CALLS: dict[str, Callable[[Evaluation], Any]] = {
     "to_float64": lambda e: devices.to_float64(e.prior.stddev),
 }
 WITHIN = {  # what those call with tensors on the device
-    *("check_label_maps", "check_label_pair", "check_probabilities", "overlap", "products"),
+    *("check_label_maps", "check_label_pair", "check_probabilities", "checked_annotations"),
+    *("overlap", "products"),
     *("chunks", "float64_chunks", "fetch_label_maps"),
 }
 ELSEWHERE = {  # have tests of their own
@@ -70,6 +71,7 @@ ELSEWHERE = {  # have tests of their own
         "probabilities",
     ),
     *("checked_image", "checked_label", "check_device", "extremes", "one_hot", "padded", "cropped"),
+    *("as_classes", "soft_label"),
 }
 
 

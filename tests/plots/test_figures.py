@@ -1,14 +1,18 @@
 """Figures show what they were given."""
 
+import io
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.contour import ContourSet
 
 from probseg.plots import (
     Annotated,
     Block,
     contact_sheet,
     gini_curves,
+    hide_ignored,
     palette,
     resample,
     sample_sheet,
@@ -106,3 +110,21 @@ def test_a_contact_sheet_draws_who_annotated_and_names_the_others() -> None:
     corners = first.collections[0].get_paths()[0].vertices
     assert (*corners.min(axis=0), *corners.max(axis=0)) == pytest.approx((2.5, 1.5, 5.5, 4.5))
     assert second.get_images()[0].get_clim() == (0, 2)
+
+
+def test_pixels_that_nobody_labelled_are_hatched_and_count_for_no_mean() -> None:
+    masks = np.zeros((2, 8, 8), np.uint8)
+    masks[:, 2:4, 2:4] = 1
+    masks[0, 2:4, 2:4] = masks[:, 6:] = 255
+    hidden = hide_ignored(masks, 255)
+    block = Block.of_annotations(hidden)
+    assert (block.mean[2:4, 2:4] == 1).all() and np.isnan(block.mean[6:]).all()
+    assert not block.mean[:2].any() and not block.sd[:6].any()
+    panel = Annotated(np.eye(8), hidden, np.ones(2, np.bool_), "some")
+    figure = contact_sheet([panel], ["ann", "ben"])
+    sets = [one for one in figure.axes[0].collections if isinstance(one, ContourSet)]
+    assert [bool(one.hatches and one.hatches[0]) for one in sets] == [True, True, False]
+    assert {text.get_text() for text in figure.axes[0].texts} == {"empty: ann"}
+    assert hide_ignored(masks, None) is masks
+    figure = sample_sheet(np.eye(8), hidden, {"one": block})
+    figure.savefig(io.BytesIO(), format="png")

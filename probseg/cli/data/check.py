@@ -17,6 +17,7 @@ from probseg.cli.opening import (
     check_data,
     open_data,
     parse_sections,
+    typed,
 )
 from probseg.cli.output import print_line, print_rows
 from probseg.cli.parser import Parser
@@ -120,7 +121,8 @@ def _report(data: str, dataset: Dataset) -> bool:
     _print_annotators(result)
     _print_findings(result)
     if skipped := getattr(dataset, "skipped", ()):
-        print_line(f"left out, {len(skipped):,} in all:\n  {shorten(skipped)}", style="red")
+        reasons = typed(shorten(skipped), "data")
+        print_line(f"left out, {len(skipped):,} in all:\n  {reasons}", style="red")
     print_line("")
     return not (result.damaged or skipped)
 
@@ -176,6 +178,10 @@ def _details(survey: Survey) -> Iterator[Fact]:
     annotators = ", ".join(f"{annotators} in {count:,}" for annotators, count in counts)
     yield Fact("annotators a sample", annotators)
     yield Fact("classes", str(survey.dataset.classes))
+    if getattr(survey.dataset, "soft", False):
+        yield Fact("masks", "soft: probabilities, counted below as the nearest class")
+    if (labelled := measures.labelled[measures.present].mean()) < 1:
+        yield Fact("pixels that nobody labelled", f"{1 - labelled:.2%} of the masks")
     lowest, highest = measures.lowest.min(), measures.highest.max()
     yield Fact("intensities", _span(f"{lowest:.3g}", f"{highest:.3g}"))
     if (spacing := _spacing(survey)) is not None:

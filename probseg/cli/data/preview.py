@@ -81,8 +81,10 @@ def draw(
 ) -> Figure:
     """Draw a channel of samples (of their middle, ``crop``) with contours, each under its name."""
     from probseg.datasets.annotators import annotator_names, presence
+    from probseg.datasets.mask_kinds import ignore_index_of
     from probseg.datasets.views import CentreCrop, sample_name
-    from probseg.plots import Annotated, contact_sheet
+    from probseg.plots import Annotated, contact_sheet, hide_ignored
+    from probseg.utils.tensors import as_classes
 
     view = CentreCrop(dataset, crop) if crop else dataset
     image, masks, present = view.batch(indices)
@@ -90,6 +92,7 @@ def draw(
     # Samples' names differ at their ends.
     titles = [name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}" for name in names]
     who = presence(masks, present)
-    columns = (image[:, channel].numpy(), masks.numpy(), who.numpy(), titles)
+    labels = hide_ignored(as_classes(masks).numpy(), ignore_index_of(dataset))
+    columns = (image[:, channel].numpy(), labels, who.numpy(), titles)
     panels = [Annotated(*row) for row in zip(*columns, strict=True)]
     return contact_sheet(panels, annotator_names(dataset), title=title)

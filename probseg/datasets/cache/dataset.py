@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from probseg.errors import DataError
 
@@ -29,7 +29,8 @@ class PackedDataset:
     """A data set packed into one folder; opening it reads no image.
 
     The folder holds ``images.npy`` (N, C, H, W), uint8 for [0, 1] in 255 steps or float16 as it is;
-    ``masks.npy``, (N, A, ceil(H·W / 8)) bits of two classes or (N, A, H, W) uint8 of more;
+    ``masks.npy``, (N, A, ceil(H·W / 8)) bits of two classes, (N, A, H, W) uint8 of more or with
+    pixels that nobody labelled, or float16 of soft masks;
     ``present.npy``, (N, A) bool; ``spacing.npy``, (N, 2) float32; and ``meta.json``. It may be
     shared by several processes, and pickles as its path.
 
@@ -38,6 +39,8 @@ class PackedDataset:
 
     Attributes:
         ids: Unique names of the samples.
+        ignore_index: The value of masks' pixels that nobody labelled; None if there are none.
+        soft: Whether masks are probabilities of the second of two classes.
         present: (N, A) bool, who annotated which image; other masks are empty.
         spacing: (N, 2) float32, mm between rows and between columns; NaN where unknown.
         skipped: Name and reason of each sample that could not be read and was left out.
@@ -57,6 +60,8 @@ class PackedDataset:
         try:
             self.name: str = meta["name"]
             self.classes: int = meta["classes"]
+            self.ignore_index: int | None = meta.get("ignore_index")
+            self.soft: bool = meta.get("soft", False)
             self.groups: Sequence[str] = meta["groups"]
             self.ids: Sequence[str] = meta["ids"]
             self.fingerprint: str = meta["fingerprint"]
@@ -84,7 +89,10 @@ class PackedDataset:
         return Sample(image, masks, self.groups[index], present)
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """Return a batch: (B, C, H, W) float32 images in [0, 1], (B, A, H, W) uint8 masks."""
+        """Return a batch: (B, C, H, W) float32 images in [0, 1], (B, A, H, W) uint8 masks.
+
+        Soft masks are float32.
+        """
         from probseg.interfaces import Batch
 
         return Batch(*self._tensors(indices))
@@ -114,11 +122,13 @@ class PackedDataset:
         scaled: NDArray[np.float32] = np.multiply(images, unit, dtype=np.float32)  # in one pass
         return scaled
 
-    def _unpacked(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
-        masks: NDArray[np.uint8] = self._masks[rows]
+    def _unpacked(self, rows: NDArray[np.intp]) -> NDArray[Any]:
+        masks: NDArray[Any] = self._masks[rows]
         height, width = self._images.shape[2:]
-        if self.classes == 2:
+        if masks.ndim == 3:
             masks = np.unpackbits(masks, axis=-1, count=height * width)
+        elif self.soft:
+            masks = masks.astype(np.float32)
         return masks.reshape(len(rows), self.annotators, height, width)
 
 
@@ -172,12 +182,25 @@ def _check_arrays(images: NDArray[Any], masks: NDArray[Any], meta: dict[str, Any
     if images.ndim != 4 or images.dtype not in (np.uint8, np.float16):
         raise ValueError(f"images are {images.dtype} of shape {images.shape}")
     pixels = images.shape[2:]
-    row = (math.ceil(math.prod(pixels) / 8),) if meta["classes"] == 2 else pixels
-    if masks.dtype != np.uint8 or masks.ndim < 3 or masks.shape[2:] != row:
+    dtype, bits = mask_layout(meta["classes"], meta)
+    row = (math.ceil(math.prod(pixels) / 8),) if bits else pixels
+    if masks.dtype != dtype or masks.ndim < 3 or masks.shape[2:] != row:
         raise ValueError(f"masks are {masks.dtype} of shape {masks.shape}")
     counts = {len(images), len(masks), len(meta["ids"]), len(meta["groups"])}
     if len(counts) > 1:
         raise ValueError(f"images, masks, ids and groups differ in number: {sorted(counts)}")
+
+
+def mask_layout(classes: int, kind: Mapping[str, Any]) -> tuple[DTypeLike, bool]:
+    """Return the type of packed masks, and whether they are packed to bits.
+
+    Args:
+        classes: K.
+        kind: Has "ignore_index" or "soft" if masks have pixels that nobody labelled, or are soft.
+    """
+    if kind.get("soft"):
+        return np.float16, False
+    return np.uint8, classes == 2 and kind.get("ignore_index") is None
 
 
 def _check_columns(present: NDArray[Any], spacing: NDArray[Any], masks: NDArray[Any]) -> None:

@@ -27,6 +27,7 @@ from probseg.datasets.cache.dataset import (
     PackedDataset,
     file_states,
     fingerprint,
+    mask_layout,
 )
 from probseg.datasets.cache.source import (
     ON_FAULT,
@@ -145,6 +146,7 @@ def pack_source(
             "schema": SCHEMA,
             "name": source.name,
             "classes": classes,
+            **_mask_kind(source),
             "provenance": source.provenance,
             "fingerprint": fingerprint(temporary, ids, groups),
             "stamp": source.state,
@@ -272,16 +274,24 @@ def _read_chunk(source: Source, chunk: Sequence[Any]) -> _Block:
         unseen = [one for one in samples if one.present is not None and not one.present.any()]
         faults += [f"{one.id}: nobody annotated it" for one in unseen]
         records += [one for one in samples if one.present is None or one.present.any()]
-    arrays = _as_arrays(records, source.classes) if records else []
+    arrays = _as_arrays(records, source) if records else []
     return _Block([one.id for one in records], [one.group for one in records], arrays, faults)
 
 
-def _as_arrays(records: Sequence[Record], classes: int) -> list[NDArray[Any]]:
+def _mask_kind(source: Source) -> dict[str, Any]:
+    """Return what masks may hold besides classes, if they do."""
+    kind = {name: getattr(source, name, None) for name in ("ignore_index", "soft")}
+    return {name: value for name, value in kind.items() if value}
+
+
+def _as_arrays(records: Sequence[Record], source: Source) -> list[NDArray[Any]]:
     masks = np.stack([one.masks for one in records])
     everybody = np.ones(masks.shape[1], np.bool_)
     present = [everybody if one.present is None else one.present for one in records]
     spacing = np.array([np.broadcast_to(one.spacing, 2) for one in records], np.float32)
-    if classes == 2:
+    dtype, bits = mask_layout(source.classes, _mask_kind(source))
+    masks = masks.astype(dtype, copy=False)
+    if bits:
         masks = np.packbits(masks.reshape(*masks.shape[:2], -1), axis=-1)
     return [np.stack([one.image for one in records]), masks, np.stack(present), spacing]
 

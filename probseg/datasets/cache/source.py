@@ -22,13 +22,16 @@ class Record(NamedTuple):
     id: str  # unique in the data set
     group: str
     image: NDArray[Any]  # (C, H, W) uint8, or float16 in [0, 1]
-    masks: NDArray[np.uint8]  # (A, H, W) classes, 0 where somebody did not annotate
+    masks: NDArray[Any]  # (A, H, W) uint8 or soft float32, 0 where somebody did not annotate
     present: NDArray[np.bool_] | None = None  # (A,): who annotated; by default everybody
     spacing: float | NDArray[np.floating[Any]] = np.nan  # mm between rows, between columns
 
 
 class Source(Protocol):
-    """What a cache is packed from. It can be pickled; all but ``items`` and ``read`` is cheap."""
+    """What a cache is packed from. It can be pickled; all but ``items`` and ``read`` is cheap.
+
+    It may have ``ignore_index`` and ``soft``, as a data set may.
+    """
 
     name: str
     provenance: str

@@ -89,20 +89,6 @@ def as_labels(mask: NDArray[Any], classes: int = 2) -> NDArray[np.uint8]:
     raise DataError(f"is no mask of {allowed}: it has the values {values}")
 
 
-def as_own_labels(mask: NDArray[Any], classes: int) -> NDArray[np.uint8]:
-    """Return :func:`as_labels` of a mask, where users say how many classes there are.
-
-    Raises:
-        DataError: It has other values.
-    """
-    try:
-        return as_labels(mask, classes)
-    except DataError as error:
-        raise DataError(
-            f"{error} (if these are classes, give their number with classes=)"
-        ) from None
-
-
 def _other_values(mask: NDArray[Any], classes: int) -> list[float]:
     allowed = [0, 1, 255] if classes == 2 else range(classes)
     values = np.unique(mask).tolist()

@@ -1,0 +1,209 @@
+"""What the values in a mask's file mean: classes, probabilities, or that nobody labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probseg.datasets.formats.preprocessing import as_labels, check_finite
+from probseg.errors import DataError, OptionError
+
+UNLABELLED = 255  # in memory, whatever stands for it in files
+_IGNORE = "ignore"
+_MOST_CLASSES = 32  # that a message takes for classes
+_EXAMPLE = 'values={255: "ignore"}'
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskValues:
+    """How the values of masks are read.
+
+    Args:
+        values: Values of files to the classes that they stand for, or to ``"ignore"`` where nobody
+            labelled; other values are classes.
+        threshold: Masks are of two classes; what is above this value, in the file's own units, is
+            foreground.
+        invert: Whether foreground and background, of two classes, are the other way round.
+        soft: Whether masks are probabilities of the foreground, floating from 0 to 1; or integers,
+            of which 255 is a probability of one if there is any above 1.
+
+    Raises:
+        OptionError: A value or a class is none, or the options contradict each other.
+    """
+
+    values: Mapping[float, int] = field(default_factory=dict)  # the class, or UNLABELLED
+    threshold: float | None = None
+    invert: bool = False
+    soft: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        values: Mapping[Any, Any] | None = None,
+        *,
+        threshold: float | None = None,
+        invert: bool = False,
+        soft: bool = False,
+        classes: int | None = None,
+    ) -> MaskValues:
+        """Return the options as a user gave them, checked; ``classes`` is the number of classes."""
+        parsed = _parse(values)
+        known = set(parsed.values()) - {UNLABELLED}
+        if threshold is not None and not np.isfinite(threshold):
+            raise OptionError(f"threshold must be a finite number, not {threshold!r}")
+        two = [name for name, on in _two_class(threshold, invert, soft).items() if on]
+        if two and classes not in (None, 2):
+            raise OptionError(f"{two[0]} is for masks of two classes, not classes={classes}")
+        if known and (soft or threshold is not None):
+            raise OptionError(
+                f"with {two[0]}, values= can only say what to ignore, as in {_EXAMPLE}"
+            )
+        if soft and threshold is not None:
+            raise OptionError(
+                "soft keeps probabilities and threshold= makes two classes of them; give one"
+            )
+        if classes is not None and max(known, default=0) >= classes:
+            raise OptionError(
+                f"values= maps to class {max(known)}, but classes={classes} are 0 to {classes - 1}"
+            )
+        if classes == UNLABELLED + 1 and UNLABELLED in parsed.values():
+            raise OptionError(f"with pixels to ignore there can be {UNLABELLED} classes at most")
+        return cls(values=parsed, threshold=threshold, invert=invert, soft=soft)
+
+    @property
+    def ignore_index(self) -> int | None:
+        """What stands for pixels that nobody labelled in masks that were read, if any may."""
+        return UNLABELLED if UNLABELLED in self.values.values() else None
+
+    @property
+    def two_classes(self) -> bool:
+        """Whether masks are of two classes whatever their values."""
+        return self.soft or self.invert or self.threshold is not None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What was chosen, as plain data; empty if nothing was."""
+        named = {f"{key:g}": label for key, label in self.values.items()}
+        chosen = {"values": named, "threshold": self.threshold}
+        chosen |= {"invert": self.invert, "soft": self.soft}
+        return {name: value for name, value in chosen.items() if value not in ({}, None, False)}
+
+    def classes_of(self, found: set[float]) -> set[float]:
+        """Return the classes that values found in files stand for, and those that are mapped to."""
+        ignored = {value for value, label in self.values.items() if label == UNLABELLED}
+        mapped = set(self.values.values()) - {UNLABELLED}
+        return {self.values.get(value, value) for value in found - ignored} | mapped
+
+    def read(self, mask: NDArray[Any], classes: int) -> NDArray[Any]:
+        """Return a mask of classes or of probabilities, ``ignore_index`` where nobody labelled.
+
+        Raises:
+            DataError: It has other values; the message names the options that take them.
+        """
+        if self.state:
+            check_finite(mask)
+        try:
+            return self._read(mask, classes)
+        except DataError as error:
+            raise DataError(f"{error} ({_remedy(mask, classes)})") from None
+
+    def _read(self, mask: NDArray[Any], classes: int) -> NDArray[Any]:
+        if not self.values:
+            return self._inverted(self._labels(mask, classes))
+        where = {label: self._where(mask, label) for label in set(self.values.values())}
+        others = np.where(np.any([*where.values()], axis=0), 0, mask).astype(mask.dtype)
+        labels = self._labels(others, classes)
+        for label in where.keys() - {UNLABELLED}:
+            labels[where[label]] = label
+        labels = self._inverted(labels)
+        if UNLABELLED in where:
+            labels[where[UNLABELLED]] = UNLABELLED
+        return labels
+
+    def _inverted(self, labels: NDArray[Any]) -> NDArray[Any]:
+        return (1 - labels).astype(labels.dtype) if self.invert else labels
+
+    def _where(self, mask: NDArray[Any], label: int) -> NDArray[np.bool_]:
+        return np.isin(mask, [value for value, one in self.values.items() if one == label])
+
+    def _labels(self, mask: NDArray[Any], classes: int) -> NDArray[Any]:
+        if self.threshold is not None:
+            if self.threshold >= 1 >= mask.max() > 0:  # beside files of 0 to 255
+                raise DataError(
+                    f"has values up to 1, of which threshold={self.threshold} keeps none"
+                )
+            return (mask > self.threshold).astype(np.uint8)
+        return _as_probabilities(mask) if self.soft else as_labels(mask, classes)
+
+
+def _two_class(threshold: float | None, invert: bool, soft: bool) -> dict[str, bool]:
+    return {"threshold=": threshold is not None, "invert=True": invert, "soft=True": soft}
+
+
+def _parse(values: Mapping[Any, Any] | None) -> dict[float, int]:
+    """Return file values to classes; keys may be text, as in TOML."""
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise OptionError(f"values must be a mapping, as in {_EXAMPLE}, not {values!r}")
+    parsed: dict[float, int] = {}
+    for key, label in values.items():
+        try:
+            value = float(key)
+        except (TypeError, ValueError):
+            value = np.nan
+        whole = isinstance(label, Integral) and not isinstance(label, bool)
+        whole = whole and 0 <= int(label) < UNLABELLED
+        if isinstance(key, bool) or not np.isfinite(value) or not (whole or label == _IGNORE):
+            raise OptionError(
+                "values must map numbers in files to classes from 0 or to 'ignore', as in "
+                f"{_EXAMPLE}, not {key!r} to {label!r}"
+            )
+        parsed[value] = UNLABELLED if label == _IGNORE else int(label)
+    return parsed
+
+
+def _remedy(mask: NDArray[Any], classes: int) -> str:
+    """Return the options that take a mask's values."""
+    known = {0, 1} if classes == 2 else set(range(classes))
+    values = np.unique(mask).astype(float).tolist()
+    if not np.isfinite(values).all():
+        return "replace them"
+    odd = [value for value in values if value not in known]
+    if values[-1] <= 1 and not any(value % 1 for value in odd) and values[0] >= 0:
+        return "all masks of a folder have one scale: rescale this file, or lower the threshold"
+    few = [value for value in odd if value != UNLABELLED and 0 <= value <= _MOST_CLASSES]
+    others = [value for value in odd if value not in few]
+    if any(value % 1 for value in values) or len(others) > 1:
+        soft = values[0] >= 0 and values[-1] <= 1
+        probabilities = ", and to train on, soft=True takes probabilities" if soft else ""
+        half = 0.5 if soft else values[-1] / 2
+        return f"threshold={half:g} makes two classes of them{probabilities}"
+    remedies = ["if these are classes, give their number with classes="] if few else []
+    for value in others:
+        remedies += [
+            f'if nobody labelled pixels of {value:g}, values={{{value:g}: "ignore"}}',
+            f"if they are of class 1, values={{{value:g}: 1}}",
+        ]
+    return "; ".join(remedies)
+
+
+def _as_probabilities(mask: NDArray[Any]) -> NDArray[np.float32]:
+    """Return probabilities.
+
+    Raises:
+        DataError: Some are not from 0 to 1, or an integer is not from 0 to 255.
+    """
+    top = 255 if mask.dtype.kind in "iu" and mask.max() > 1 else 1
+    probabilities = mask.astype(np.float32) / np.float32(top)
+    if not (probabilities.min() >= 0 and probabilities.max() <= 1):
+        raise DataError(
+            f"is no soft mask from 0 to {top}: it has values from {mask.min():.6g} to "
+            f"{mask.max():.6g}"
+        )
+    return probabilities
