@@ -133,6 +133,10 @@ class MaskValues:
 
     def _labels(self, mask: NDArray[Any], classes: int) -> NDArray[Any]:
         if self.threshold is not None:
+            if self.threshold >= 1 >= mask.max() > 0:  # beside files of 0 to 255
+                raise DataError(
+                    f"has values up to 1, of which threshold={self.threshold} keeps none"
+                )
             return (mask > self.threshold).astype(np.uint8)
         return _as_probabilities(mask) if self.soft else as_labels(mask, classes)
 
@@ -171,6 +175,8 @@ def _remedy(mask: NDArray[Any], classes: int) -> str:
     if not np.isfinite(values).all():
         return "replace them"
     odd = [value for value in values if value not in known]
+    if values[-1] <= 1 and not any(value % 1 for value in odd) and values[0] >= 0:
+        return "all masks of a folder have one scale: rescale this file, or lower the threshold"
     few = [value for value in odd if value != UNLABELLED and 0 <= value <= _MOST_CLASSES]
     others = [value for value in odd if value not in few]
     if any(value % 1 for value in values) or len(others) > 1:

@@ -140,3 +140,10 @@ def test_keys_may_be_text_as_in_toml():
     wanted = MaskValues.of({255: "ignore", 7.0: 2})
     assert MaskValues.of({"255": "ignore", "7": 2}) == wanted
     assert MaskValues.of({np.uint8(255): "ignore", np.float32(7): np.int64(2)}) == wanted
+
+
+def test_a_threshold_for_another_scale_empties_no_mask():
+    values = MaskValues.of(threshold=128)
+    assert not values.read(np.zeros((2, 2), np.uint8), 2).any()
+    with pytest.raises(DataError, match=r"values up to 1, of which threshold=128 .*rescale this"):
+        values.read(np.eye(2, dtype=np.uint8), 2)
