@@ -82,13 +82,14 @@ def measure(batch: Batch, classes: int) -> Measures:
     present = presence(masks, batch.present)
     iou, foreground = pairwise_iou(masks, classes), masks > 0
     empty = ~foreground.flatten(2).any(2)
+    shared = iou if classes == 2 else shared_pixels(masks, classes)
     edges = (foreground[..., 0, :], foreground[..., -1, :], foreground[..., 0], foreground[..., -1])
     return Measures(
         present=present,
         empty=present & empty,
         area=foreground.float().mean((2, 3)),
         border=torch.stack([edge.any(2) for edge in edges]).any(0),
-        apart=stands_apart(iou, present & ~empty),
+        apart=stands_apart(shared, present & ~empty),
         iou_others=with_others(iou, present),
         iou=mean_over_pairs(iou, present, both_empty=1.0),
         iou_drawn=mean_over_pairs(iou, present, both_empty=torch.nan),
@@ -133,7 +134,25 @@ def _indices(where: dict[str, Tensor]) -> dict[str, list[int]]:
 def pairwise_iou(masks: Tensor, classes: int) -> Tensor:
     """Return the IoU of every two of masks (B, A, H, W): (B, A, A), NaN where both are empty.
 
-    A pixel is shared where both have the same class other than the background.
+    It is the mean over the foreground classes, 1 for one that neither mask has, as in the metrics
+    (:func:`probseg.metrics.kernels.iou_cost`).
+    """
+    each = torch.stack([_iou((masks == k).flatten(2)) for k in range(1, classes)])
+    return each.nan_to_num(1.0).mean(0).where(each.isfinite().any(0), torch.nan)
+
+
+def _iou(regions: Tensor) -> Tensor:
+    """Return the IoU of every two of regions (B, A, P), NaN where both are empty."""
+    drawn = regions.float()
+    area, shared = drawn.sum(2), drawn @ drawn.mT
+    return shared / (area[:, :, None] + area[:, None, :] - shared)
+
+
+def shared_pixels(masks: Tensor, classes: int) -> Tensor:
+    """Return the share of what either of two masks marks that both give the same class, (B, A, A).
+
+    Other than in the mean over classes, one that neither mask has does not count: two masks that
+    never meet have 0. Of two classes both are the IoU.
     """
     flat = masks.flatten(2)
     drawn = (flat > 0).float()
@@ -158,12 +177,13 @@ def with_others(iou: Tensor, present: Tensor) -> Tensor:
     return _of_others(iou, present).nanmean(2)
 
 
-def stands_apart(iou: Tensor, drew: Tensor) -> Tensor:
+def stands_apart(shared: Tensor, drew: Tensor) -> Tensor:
     """Return whose mask hardly meets what the others agree on, (B, A) bool.
 
-    ``drew`` (B, A) says whose mask is not empty; an empty one is an opinion, not a mistake.
+    ``shared`` (B, A, A) is :func:`shared_pixels`; ``drew`` (B, A) says whose mask is not empty, as
+    an empty one is an opinion, not a mistake.
     """
-    values = _of_others(iou, drew)
+    values = _of_others(shared, drew)
     totals, counts = values.nansum(2), values.isfinite().sum(2)
     others_total = totals.sum(1, keepdim=True) - 2 * totals
     others_count = counts.sum(1, keepdim=True) - 2 * counts
