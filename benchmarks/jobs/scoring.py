@@ -91,13 +91,13 @@ class PictureRecorder:
 
 
 def _picture(image: Tensor, masks: Tensor, probabilities: Tensor) -> Picture:
-    foreground = 1 - probabilities[:, 0]
+    foreground, deviations = 1 - probabilities[:, 0], probabilities.std(0, correction=0)
     return {
         "image": image.half().numpy(),
         "masks": masks.numpy(),
         "labels": probabilities[:SHOWN_SAMPLES].argmax(1).to(torch.uint8).cpu().numpy(),
         "mean": foreground.mean(0).half().cpu().numpy(),
-        "sd": foreground.std(0, correction=0).half().cpu().numpy(),
+        "sd": (deviations.square().sum(0) / 2).sqrt().half().cpu().numpy(),  # plots.spread
     }
 
 

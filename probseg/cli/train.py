@@ -245,16 +245,14 @@ def _draw(model: Any, test: Dataset, scores: Scores, path: Path) -> None:
     batch = test.batch([index])
     generator = torch.Generator().manual_seed(0)
     probabilities = model.sample(batch.image, _SHOWN, generator=generator)[:, 0]
-    foreground = 1 - probabilities[:, 0]
-    block = Block(
-        probabilities.argmax(1).numpy(),
-        foreground.mean(0).numpy(),
-        foreground.std(0, correction=0).numpy(),
-    )
+    block = Block.of_probabilities(probabilities.numpy())
     masks = batch.masks[presence(batch.masks, batch.present)]  # of those who annotated it
-    models = {scores.subject: block}
     figure = sample_sheet(
-        batch.image[0].numpy(), masks.numpy(), models, title=f"image {scores.ids[index]}"
+        batch.image[0].numpy(),
+        masks.numpy(),
+        {scores.subject: block},
+        title=f"image {scores.ids[index]}",
+        classes=test.classes,
     )
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
