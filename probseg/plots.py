@@ -327,23 +327,43 @@ def gini_curves(
     columns: int = 4,
     colours: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Draw the Gini index over normalised training time, one panel a data set.
+    """Draw the Gini index over normalised training time, see :func:`training_curves`.
+
+    References:
+        Figures 3 and 4 of the cSAE paper.
+    """
+    figure = training_curves(
+        panels, what="Gini index of the prior's σ", columns=columns, colours=colours, shared=True
+    )
+    for panel in figure.axes[: len(panels)]:
+        panel.set_ylim(bottom=0)
+    return figure
+
+
+def training_curves(
+    panels: Mapping[str, Mapping[str, Sequence[Curve]]],
+    *,
+    what: str,
+    columns: int = 4,
+    colours: Mapping[str, str] | None = None,
+    shared: bool = False,
+) -> Figure:
+    """Draw a quantity over normalised training time, one panel a data set.
 
     Each fold's curve is interpolated onto the same times; the line is the mean over folds and
     the band one standard deviation on either side.
 
     Args:
         panels: Data set to model to one curve a fold: times (any unit, ascending) and values.
+        what: The name of the quantity.
         columns: Panels a row.
         colours: Of some models; the others' are chosen.
-
-    References:
-        Figures 3 and 4 of the cSAE paper.
+        shared: Whether all panels have one scale.
     """
     wide = min(max(len(panels), 1), columns)
     high = -(-max(len(panels), 1) // wide)
     figure = Figure(figsize=(4.6 * wide, 3.2 * high), layout="constrained")
-    grid = figure.subplots(high, wide, sharey=True, squeeze=False)
+    grid = figure.subplots(high, wide, sharey=shared, squeeze=False)
     for unused in grid.ravel()[len(panels) :]:
         unused.set_axis_off()
     names = dict.fromkeys(name for models in panels.values() for name in models)
@@ -352,11 +372,10 @@ def gini_curves(
         _tidy(panel, title)
         for name, curves in models.items():
             _draw_band(panel, curves, colour=used[name], label=name)
-        panel.set_ylim(bottom=0)
         panel.set_xlabel("training time (share of the whole)", color=MUTED)
         panel.legend(frameon=False, labelcolor=INK, fontsize=9)
     for panel in grid[:, 0]:
-        panel.set_ylabel("Gini index of the prior's σ", color=MUTED)
+        panel.set_ylabel(what, color=MUTED)
     return figure
 
 

@@ -98,8 +98,9 @@ def baseline_predictor(name: str, classes: int) -> Predictor:
 def _compared(baseline: str, masks: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield what a baseline predicts, and the annotations that this is compared with.
 
-    The annotators as samples are compared with all of them: a ceiling on the models' own scale,
-    as such a "model" has seen all annotations but one.
+    The annotators as samples are compared with all of them, as models are. It has seen all
+    annotations but one, so that of many annotators hardly a model comes near; yet it is no bound:
+    of two annotators it is one mask, and its masks are certain where they are wrong.
     """
     if baseline == "always-empty":
         yield torch.zeros_like(masks[:, :1]), masks

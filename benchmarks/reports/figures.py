@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from benchmarks.jobs.pictures import LABELS, Picture
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis import paper
-from benchmarks.reports.dataset_results import GINI, training_curves
+from benchmarks.reports.dataset_results import GINI, LOSS
+from benchmarks.reports.dataset_results import training_curves as curves_of
 from benchmarks.reports.runs import RowPictures, shared_pictures
 from probseg.plots import (
     ANNOTATOR,
@@ -27,6 +28,7 @@ from probseg.plots import (
     gini_curves,
     palette,
     sample_sheet,
+    training_curves,
 )
 from probseg.utils.atomic_files import atomic_file
 
@@ -64,7 +66,10 @@ def write_figures(results: Sequence[Result], out: Path, *, folder: Path) -> None
     Raises:
         WriteError: The disk is full or read-only.
     """
-    panels = training_curves(results, GINI)
+    losses, panels = (curves_of(results, name) for name in (LOSS, GINI))
+    if losses:
+        named = "loss on the validation images"
+        write_figure(out / "loss.png", training_curves(losses, what=named, colours=COLOURS))
     if panels:
         write_figure(out / "gini.png", gini_curves(panels, colours=COLOURS))
     for number, names in GINI_FIGURES.items():
