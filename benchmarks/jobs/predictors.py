@@ -85,6 +85,10 @@ class ModelPredictor:
         return density
 
 
+class TooFewAnnotatorsError(DataError):
+    """A baseline compares annotators with each other, and an image has a single one."""
+
+
 def baseline_predictor(name: str, classes: int) -> Predictor:
     """Return the predictor of a baseline, whose predictions are certain."""
 
@@ -107,7 +111,7 @@ def _compared(baseline: str, masks: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         return
     count = masks.shape[1]
     if count < 2:
-        raise DataError("leaving one annotator out needs two of them; this data set has one")
+        raise TooFewAnnotatorsError("leaving one annotator out needs two of them")
     for index in range(count):
         one, rest = masks[:, [index]], masks[:, [i for i in range(count) if i != index]]
         yield (rest, masks) if baseline == "annotators" else (one, rest)

@@ -78,6 +78,8 @@ COLUMNS = (
     ),
 )
 
+ONE_ANNOTATOR = "An image has one annotator, which says nothing of how annotators differ."
+
 # What is added to a row's name where other samples than those of the model's own prior are scored.
 VARIANTS = {
     "projected": " (projected prior)",
@@ -179,6 +181,7 @@ def caption(results: Sequence[Result]) -> str:
         f"Data: {data.provenance.rstrip('.')}.",
         f"Split {data.split}; {data.test} test images.",
         *([f"Diversity of the annotators {spread:.3f}."] if spread is not None else []),
+        *([ONE_ANNOTATOR] if data.annotators == 1 else []),
         f"Profile {results[0].experiment.profile}.",
         *([f"Folds {folds}; seeds {seeds}."] if trained else []),
         f"Code {', '.join(sorted({_revision(result) for result in results}))}.",

@@ -13,7 +13,12 @@ from torch import Tensor
 from probseg.interfaces import Evaluation, Metric
 from probseg.registry import registry
 from probseg.utils.devices import chunks
-from probseg.utils.tensors import check_probabilities
+from probseg.utils.tensors import (
+    certain,
+    check_highest,
+    check_label_pair,
+    check_probabilities,
+)
 
 Value = TypeVar("Value")
 
@@ -64,9 +69,14 @@ class SharedEvaluation(Evaluation):
         """
         if isinstance(evaluation, cls):
             return evaluation
-        check_probabilities(evaluation.probabilities, evaluation.annotations)
-        tensors = evaluation.probabilities, evaluation.annotations
-        return cls(*tensors, evaluation.prior, evaluation.posterior)
+        probabilities, annotations = evaluation.probabilities, evaluation.annotations
+        if probabilities.ndim == 4 and not probabilities.is_floating_point():
+            maps, _ = check_label_pair(probabilities, annotations, evaluation.classes)
+            check_highest([maps], maps.maps.max())
+            probabilities = certain(maps.maps, evaluation.classes)
+        check_probabilities(probabilities, annotations)
+        densities = evaluation.prior, evaluation.posterior
+        return cls(probabilities, annotations, *densities, classes=probabilities.shape[2])
 
     @cached_property
     def labels(self) -> Tensor:

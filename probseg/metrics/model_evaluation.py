@@ -106,7 +106,7 @@ def collect_scores(
     """Score what is predicted for every image of a data set, batch by batch.
 
     Args:
-        predict: Predicts for the images of a batch.
+        predict: Predicts for the images of a batch; images without an evaluation have no value.
         data: The images and their annotations.
         choose: Returns the metrics, given whether there are densities of a latent space.
         batch_size: Images at a time.
@@ -117,8 +117,12 @@ def collect_scores(
         for start, batch in batches(data, batch_size):
             for name, evaluations in predict(batch, start).items():
                 if name not in collected:
-                    collected[name] = ScoreCollector(choose(evaluations[0].prior is not None))
-                collected[name].add(*evaluations)
+                    latent = any(one.prior is not None for one in evaluations)
+                    collected[name] = ScoreCollector(choose(latent))
+                if evaluations:
+                    collected[name].add(*evaluations)
+                else:
+                    collected[name].leave_out(len(batch.image))
             advance(len(batch.image))
     return collected
 

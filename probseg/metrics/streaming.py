@@ -58,19 +58,23 @@ class StreamingMetric(torchmetrics.Metric):
         annotations: Tensor,
         prior: Distribution | None = None,
         posterior: Distribution | None = None,
+        classes: int = 2,
     ) -> None:
         """Add a batch of images.
 
         Args:
-            probabilities: Samples (B, N, K, H, W) that sum to one over K.
+            probabilities: Samples (B, N, K, H, W) that sum to one over K, or label maps
+                (B, N, H, W), integer classes.
             annotations: Label maps (B, A, H, W), integer classes.
             prior: Axis-aligned Normal, batch (B,), event (L,), for latent metrics.
             posterior: The same given one annotation of each image, for ``latent-kl``.
+            classes: K of label maps.
 
         Raises:
             InputError: The tensors are not as the arguments say, or do not fit each other.
         """
-        scores = self.metric(Evaluation(probabilities, annotations, prior, posterior))
+        evaluation = Evaluation(probabilities, annotations, prior, posterior, classes)
+        scores = self.metric(evaluation)
         total = _from_bits(self.total) + scores.sum().to(_from_bits(self.total))
         self.total = total.view(torch.int64).to(self.total.device)
         self.count = self.count + scores.numel()

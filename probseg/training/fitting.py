@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -70,6 +71,17 @@ class FitResult:
     history: list[Record] = field(repr=False)
 
 
+logger = logging.getLogger("probseg.training")
+
+# What to know before a model of ambiguity is trained on one annotation an image.
+ONE_ANNOTATOR = (
+    "every image of data set %r has one annotation. It teaches where an annotation is likely, and "
+    "from similar images with other annotations how these vary; it cannot teach how several "
+    "annotators of one image would differ, nor can that be measured: how near the samples come to "
+    "the annotation is all that scores say, and a latent space that is hardly used is no fault"
+)
+
+
 def fit(
     model: nn.Module,
     train: Dataset,
@@ -114,6 +126,8 @@ def fit(
     settings = _settings(settings, options)
     for dataset in (train, validation):
         _check_fits(model, dataset)
+    if train.annotators == 1 and hasattr(model, "prior"):
+        logger.warning(ONE_ANNOTATOR, train.name)
     if settings.annotator != "random":
         train, validation = (Annotated(side, settings.annotator) for side in (train, validation))
     data = TrainingData(train, validation, settings)

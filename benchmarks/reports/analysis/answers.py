@@ -50,6 +50,7 @@ class Answer:
     limited: bool  # whether every training met its limit of steps
     diversity: Mapping[str, str]  # of the samples of each row
     annotators_diversity: str  # of all annotators, near which that is good; empty for a single one
+    annotators: int | None  # of an image, at most; None is unknown
     scale: Mapping[str, str]  # what the rows that are not compared have, for scale
     scaled: str  # in which metric, in words
 
@@ -89,6 +90,7 @@ def answer(evidence: Evidence, competing: Collection[str]) -> Answer:
         limited=not any(one.training and one.training.stopped_early for one in trained),
         diversity={row: _shown(summary.mean, "diversity") for row, summary in diversity.items()},
         annotators_diversity=_annotators_diversity(results),
+        annotators=next(iter(results.rows.values()))[0].tested_on.annotators,
         scale={row: _shown(summary.mean, MEASURES[0]) for row, summary in others.items()},
         scaled=metric_name(MEASURES[0]),
     )
