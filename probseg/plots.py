@@ -207,7 +207,12 @@ def _draw_block(
 
 
 def draw_overview(
-    panels: Sequence[Axes], image: Array, block: Block, *, pens: Sequence[Pen], classes: int
+    panels: Sequence[Axes] | NDArray[np.object_],
+    image: Array,
+    block: Block,
+    *,
+    pens: Sequence[Pen],
+    classes: int,
 ) -> None:
     """Draw the outlines of all segmentations over an image, then mean and standard deviation."""
     show_image(panels[0], image)

@@ -217,9 +217,9 @@ def _evaluating(model: Any, device: torch.device) -> Iterator[torch.device]:
         model.to(before).train(training)
 
 
-def _densities(model: Any, image: Tensor, label: Tensor) -> dict[str, Distribution]:
+def _densities(model: Any, image: Tensor, label: Tensor) -> dict[str, Any]:
     """Return the prior and the posterior, if the model has them."""
-    densities = {}
+    densities: dict[str, Distribution] = {}
     if hasattr(model, "prior"):
         densities["prior"] = model.prior(image)
     if hasattr(model, "posterior"):

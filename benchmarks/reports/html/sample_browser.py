@@ -109,11 +109,13 @@ def _grey(image: Array) -> str:
 
 def _from_bytes(image: Array) -> Array:
     """Return an image that was made compact as it was, from 0 to 1."""
-    return image / 255 if image.dtype == np.uint8 else image.astype(float)
+    shown: Array = image.astype(float)
+    return shown / 255 if image.dtype == np.uint8 else shown
 
 
 def _bytes(share: Array) -> Array:
-    return np.rint(255 * share).astype(np.uint8)
+    values: Array = np.rint(255 * share).astype(np.uint8)
+    return values
 
 
 def _outlined(labels: Array, colour: Pen) -> str:
