@@ -152,7 +152,7 @@ def _estimate(options: RunOptions, experiment: Experiment) -> Estimate:
     settings = training_settings(experiment, options)
     size = settings.batch_size
     few = replace(settings, max_steps=2 * STEPS, validate_every=STEPS)
-    model = build_model(experiment, data.source)
+    model = build_model(experiment, data.train)
     seen = Subset(data.validation, range(len(data.validation))[:size])
     done = fit(model, data.train, seen, few, progress=False)
     warm, steady = (record["seconds"] for record in done.history)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,8 @@ from benchmarks.jobs.output_folder import held, set_aside
 from benchmarks.jobs.plan import Experiment
 from benchmarks.jobs.predictors import ModelPredictor, baseline_predictor, make_sampler
 from benchmarks.jobs.scoring import PictureRecorder, choose_images, score_dataset
-from benchmarks.suite.settings import DataSettings, EvaluationSettings
+from benchmarks.suite.settings import FROM_DATA, DataSettings, EvaluationSettings
+from probseg.cli.train_defaults import class_prior
 from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset
 from probseg.metrics.model_evaluation import Predictor
@@ -156,7 +158,7 @@ def train(experiment: Experiment, data: Data, options: RunOptions) -> Trained:
 
 
 def _train(experiment: Experiment, data: Data, settings: TrainingSettings, out: Path) -> Trained:
-    model = build_model(experiment, data.source)
+    model = build_model(experiment, data.train)
     # the progress of the run stands where that of the training would
     done = probseg.fit(
         model, data.train, data.validation, settings=settings, out=out, progress=False
@@ -164,11 +166,22 @@ def _train(experiment: Experiment, data: Data, settings: TrainingSettings, out: 
     return Trained(model, done, settings)
 
 
-def build_model(experiment: Experiment, dataset: Dataset) -> Any:
-    """Return an experiment's model before training, for the channels and classes of a data set."""
+def build_model(experiment: Experiment, train: Dataset) -> Any:
+    """Return an experiment's model before training, for the channels and classes of its data."""
     assert experiment.model is not None and experiment.seed is not None
     torch.manual_seed(experiment.seed)  # of the initial weights
-    return probseg.build(like=dataset, **experiment.model)
+    return probseg.build(like=train, **_with_counted_prior(experiment.model, train))
+
+
+def _with_counted_prior(options: Mapping[str, Any], train: Dataset) -> dict[str, Any]:
+    """Return a model's options with the class prior of the data, wherever one is to be counted."""
+
+    def counted(name: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: counted(key, one) for key, one in value.items()}
+        return class_prior(train) if (name, value) == ("class_prior", FROM_DATA) else value
+
+    return {name: counted(name, value) for name, value in options.items()}
 
 
 def training_settings(experiment: Experiment, options: RunOptions) -> TrainingSettings:

@@ -24,6 +24,7 @@ from probseg.options import (
 from probseg.registry import PARTS, registry
 
 FOLDS = 3  # of the paper's cross-validation
+FROM_DATA = "data"  # a class prior that is counted in the masks of the training images
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,13 @@ def check_part(option: str, value: object) -> None:
 
 
 def _check_class_prior(option: str, value: object) -> None:
+    if value == FROM_DATA:
+        return
     if not isinstance(value, list) or len(value) < 2:
-        raise OptionError(f"{option} must be a list of a probability for each class, not {value!r}")
+        raise OptionError(
+            f"{option} must be {FROM_DATA!r} or a list of a probability for each class, "
+            f"not {value!r}"
+        )
     for probability in value:
         check_number(option, probability)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from probseg.cli.opening import (
     add_data,
@@ -16,9 +18,11 @@ from probseg.cli.opening import (
     split_data,
 )
 from probseg.cli.parser import Parser
+from probseg.cli.preprocessing import OPTIONS, add_as_is, check_agreement, check_same
 from probseg.options import check_integer
 
 if TYPE_CHECKING:
+    from probseg.datasets.formats.preprocessing import Size
     from probseg.interfaces import Dataset
 
 SUMMARY = "score a trained model on data that several people annotated"
@@ -27,11 +31,16 @@ examples:
   %(prog)s run --data my-data
   %(prog)s model.safetensors --data contours --part test --metrics ged hungarian-iou -n 100
   %(prog)s benchmarks/out/cells/quick/lidc/csae/fold0-seed0-1716e0d8 \\
-      --data lidc --root DATA --crop 64
+      --data lidc --root DATA
 
 MODEL is a checkpoint, or the folder of save_pretrained, of probseg train or of a model of the
-benchmark. A group, such as a patient, is the unit of the intervals.
+benchmark. The data are opened as those that the model learnt from were: their size, window and
+crop are in its file. A group, such as a patient, is the unit of the intervals.
 """
+_UNKNOWN = (
+    "the model's file does not say what was done to the images that it learnt from; give the data "
+    "the same size and window with --set, and --crop"
+)
 PARTS = ("all", "train", "validation", "test")
 
 
@@ -44,7 +53,10 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--images", type=int, metavar="N", help="at most so many, drawn at random")
     parser.add_argument(
-        "--crop", type=int, metavar="PIXELS", help="the middle only, as the benchmark crops"
+        "--crop",
+        type=int,
+        metavar="PIXELS",
+        help="the middle only (default: as the images that the model learnt from)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of split and samples (0)")
     parser.add_argument("-n", type=int, default=16, metavar="N", help="samples an image (16)")
@@ -55,6 +67,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="write each image's values to a CSV file"
     )
+    add_as_is(parser)
     add_sections(parser, ("data",))
 
 
@@ -71,13 +84,21 @@ def run(options: argparse.Namespace) -> int:
 
     import probseg
 
-    model = probseg.load(checkpoint_of(options.model))
-    data = open_data(options.data, options.root, given["data"])
+    model: Any = probseg.load(checkpoint_of(options.model))
+    learnt = None if options.as_is else model.preprocessing
+    check_agreement(learnt, _asked(given["data"], options.crop))
+    defaults = learnt.options if learnt else {}
+    data = open_data(options.data, options.root, given["data"], **defaults)
     if options.part != "all":
         data = getattr(split_data(data, options.seed), options.part)
+    data = _view(data, options.images, options.crop or (learnt and learnt.crop))
+    check_same(learnt, data)
+    if model.preprocessing is None:
+        print(_UNKNOWN, file=sys.stderr)
+    model.preprocessing = learnt
     scores = probseg.evaluate(
         model,
-        _view(data, options.images, options.crop),
+        data,
         n=options.n,
         metrics=options.metrics,
         device=options.device,
@@ -92,7 +113,17 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _view(data: Dataset, images: int | None, crop: int | None) -> Dataset:
+def _asked(options: Mapping[str, Any], crop: int | None) -> dict[str, tuple[str, Any]]:
+    """Return what the options say on images, and how each is typed."""
+    asked = {
+        name: (f"--set data.{name}=", options[name])
+        for name in OPTIONS
+        if options.get(name) is not None
+    }
+    return {**asked, **({"crop": ("--crop ", crop)} if crop else {})}
+
+
+def _view(data: Dataset, images: int | None, crop: int | Size | None) -> Dataset:
     """Return at most so many images, the same ones that the benchmark takes, and their middle."""
     from probseg.datasets.splits import thin
     from probseg.datasets.views import CentreCrop, Subset

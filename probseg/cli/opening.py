@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = ("model.safetensors", "best.safetensors")
 FEWEST_GROUPS = 4  # three folds and a test set
-_OPTION = re.compile(r"""\b(root|cache|size|classes|on_fault|out)=(?:"(\w+)")?(?=[ ;,.)]|$)""")
+_OPTION = re.compile(
+    r"""\b(root|cache|size|normalise|window|classes|on_fault|out)="""
+    r"""(?:"(\w+)"|\((\w+), (\w+)\))?(?=[ ;,.)]|$)"""
+)
 
 
 def add_data(parser: Parser, name: str = "--data", **options: Any) -> None:
@@ -167,9 +170,9 @@ def as_typed(section: str, **arguments: str) -> Iterator[None]:
     """
 
     def typed(match: re.Match[str]) -> str:
-        name, quoted = match.groups()
+        name, quoted, low, high = match.groups()
         word = arguments.get(name, f"--set {section}.{name}=")
-        return f"{word}{quoted or ''}"
+        return f"{word}{quoted or ''}{f'[{low},{high}]' if low else ''}"
 
     try:
         yield

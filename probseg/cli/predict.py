@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probseg._version import __version__
 from probseg.cli.opening import checkpoint_of
 from probseg.cli.parser import Parser
+from probseg.cli.preprocessing import add_as_is, check_agreement, parse_size, parse_window
 from probseg.errors import DataError, InputError, OptionError, ProbsegError
 from probseg.options import check_integer
 from probseg.utils.imports import require
 from probseg.utils.progress import progress_bar
 
 if TYPE_CHECKING:
-    from probseg.cli.prediction import Scaling
+    from probseg.datasets.preprocessing import Preprocessing
 
 SUMMARY = "write samples, mean, standard deviation and contours of images"
 EXAMPLES = """
 examples:
   %(prog)s model.safetensors scans/*.png --out predicted
   %(prog)s model.safetensors case.nii.gz --out predicted -n 64 --seed 1
-  %(prog)s model.safetensors ct.nii.gz --out predicted --window=-1000,400
-  %(prog)s run scans/*.png --out predicted --existing skip --size 128
+  %(prog)s run scans/*.png --out predicted --existing skip
+  %(prog)s old.safetensors ct.nii.gz --out predicted --window=-1000,400 --size 128
+
+What was done to the images that the model learnt from (size, window, crop) is done to each image,
+and undone in what is written; the files of models from before say nothing of it, so tell it with
+--window and --size.
 
 Each image gets a folder in DIR with the samples as label maps, mean and standard deviation of the
 foreground's probability, contours.png and about.json. NIfTI in, NIfTI out, on the same voxels;
@@ -46,15 +51,16 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--window",
         metavar="LOW,HIGH",
-        help="values that become 0 and 1 (default: as in probseg's data sets, 0 and 255 of 8-bit "
-        "images, the least and the largest value of each channel of any others)",
+        help="values that become 0 and 1 (default: as the model learnt or, where its file does not "
+        "say, 0 and 255 of 8-bit images and each channel's own extremes of any others)",
     )
     parser.add_argument(
         "--size",
-        type=int,
         metavar="PIXELS",
-        help="the data.size that the model was trained at; results have the image's own size",
+        help="the data.size that the model was trained at (default: as its file says); results "
+        "have the image's own size",
     )
+    add_as_is(parser)
     parser.add_argument(
         "--existing",
         choices=["refuse", "skip", "replace"],
@@ -65,22 +71,23 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Predict every image, print which failed, and return exit status 1 if one did."""
-    from probseg.cli.prediction import parse_window
-
     require("matplotlib", extra="plot", for_="probseg predict")  # before any work is done
     check_integer("-n", options.n)
     check_integer("--seed", options.seed, low=0)
-    if options.size is not None:
-        check_integer("--size", options.size)
-    scaling = parse_window(options.window)
+    asked = {
+        "size": ("--size ", parse_size(options.size)),
+        "window": ("--window ", parse_window(options.window)),
+    }
     folders = _folders(options.images, options.out, existing=options.existing)
     model = _load_model(options.model, options.device)
-    print(f"{model.spec['name']}, {options.n} samples an image; {scaling}", file=sys.stderr)
+    todo = _preprocessing(model, asked, as_is=options.as_is)
+    samples = f"{model.spec['name']}, {options.n} samples an image"
+    print(f"{samples}; {_told(model, todo)}", file=sys.stderr)
     problems = []
     with progress_bar("predicting", len(folders)) as advance:
         for file, folder in folders.items():
             try:
-                _predict(model, file, folder, scaling, options)
+                _predict(model, file, folder, todo, options)
                 print(folder)
             except ProbsegError as error:
                 problems.append(str(error))
@@ -143,22 +150,58 @@ def _load_model(path: Path, device: str) -> Any:
         ) from error
 
 
+def _preprocessing(
+    model: Any, asked: Mapping[str, tuple[str, Any]], *, as_is: bool
+) -> Preprocessing:
+    """Return what to do to each image: what the model's file says, or else the options.
+
+    Raises:
+        OptionError: They contradict each other.
+    """
+    from dataclasses import replace
+
+    from probseg.datasets.preprocessing import Preprocessing, wanted
+
+    given = {name: one for name, one in asked.items() if one[1] is not None}
+    learnt = Preprocessing() if as_is else model.preprocessing or Preprocessing()
+    check_agreement(learnt, given)
+    values = {name: value for name, (_, value) in given.items()}
+    resize = "pad" if learnt.size else "stretch"  # as all images were before files told it
+    mine = wanted(resize=resize, **values)
+    if learnt.resize is None and mine.size:
+        learnt = replace(learnt, size=mine.size, resize=mine.resize)
+    if learnt.normalise is None:
+        learnt = replace(learnt, normalise=mine.normalise, window=mine.window)
+    return learnt
+
+
+def _told(model: Any, todo: Preprocessing) -> str:
+    """Return in words what is done to images, and on what ground."""
+    learnt = model.preprocessing
+    if learnt is None:
+        return f"the model's file does not say what was done to its images; here {todo}"
+    size = "" if todo.resize else f"; images keep their own size, it learnt from {_pixels(learnt)}"
+    return f"as the model learnt: {todo}{size}"
+
+
+def _pixels(learnt: Preprocessing) -> str:
+    return "{}x{} pixels".format(*learnt.size) if learnt.size else "an unknown one"
+
+
 def _predict(
-    model: Any, file: Path, folder: Path, scaling: Scaling, options: argparse.Namespace
+    model: Any, file: Path, folder: Path, todo: Preprocessing, options: argparse.Namespace
 ) -> None:
     """Predict one image into one folder, which is written completely or not at all."""
     from probseg.cli.prediction import predict_at, read_image, write_prediction
 
-    image = read_image(file, scaling)
-    if len(image.values) != model.in_channels:
+    image = read_image(file, todo)
+    if len(image.pixels) != model.in_channels:
         raise DataError(
-            f"{file} has {len(image.values)} channels, but the model was trained on images of "
+            f"{file} has {len(image.pixels)} channels, but the model was trained on images of "
             f"{model.in_channels}; convert it, or give a model of such images"
         )
     try:
-        prediction = predict_at(
-            model, image.values, options.n, seed=options.seed, size=options.size
-        )
+        prediction = predict_at(model, image.pixels, options.n, seed=options.seed, done=todo)
     except InputError as error:
         raise DataError(f"{file}: {error}") from error
     about = {
@@ -167,8 +210,9 @@ def _predict(
         "spec": model.spec,
         "samples": options.n,
         "seed": options.seed,
-        "values": str(scaling),
-        "size": options.size,
+        "images": str(todo),
+        "preprocessing": todo.to_plain(),
+        "unseen": prediction.unseen,
         "probseg": __version__,
     }
     write_prediction(folder, image, prediction, about)

@@ -1,8 +1,9 @@
-"""The prediction of one image: its file is read and scaled, sampled, and written as files."""
+"""The prediction of one image: its file is read, sampled, and written as files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +15,9 @@ from PIL import Image as Pillow
 from probseg.datasets.formats.files import in_file
 from probseg.datasets.formats.images import Picture, read_picture, stem_and_suffix
 from probseg.datasets.formats.nifti import Reorientation
-from probseg.datasets.formats.preprocessing import (
-    check_finite,
-    resize_images,
-    resize_masks,
-    stretch,
-)
-from probseg.errors import DataError, OptionError
+from probseg.datasets.formats.preprocessing import check_finite
+from probseg.datasets.preprocessing import Preprocessing
+from probseg.errors import DataError
 from probseg.utils.atomic_files import atomic_folder, write_json
 from probseg.utils.imports import require
 
@@ -28,39 +25,17 @@ _LARGEST_FILE = 1 << 28  # bytes
 _WHITE = 65535  # of 16-bit PNG
 
 
-class Scaling(NamedTuple):
-    """How values become numbers from 0 to 1; values outside of a window are clipped."""
-
-    window: tuple[float, float] | None
-
-    def __call__(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        """Scale pixels (C, H, W)."""
-        scaled: NDArray[Any]
-        if self.window:
-            low, high = self.window
-            scaled = np.clip((pixels.astype(np.float32) - low) / (high - low), 0, 1)
-        elif pixels.dtype == np.uint8:
-            scaled = pixels.astype(np.float32) / 255
-        else:
-            scaled = stretch(pixels[None])[0]
-        return scaled.astype(np.float32)
-
-    def __str__(self) -> str:
-        """A sentence for users."""
-        if self.window:
-            return f"values from {self.window[0]:g} to {self.window[1]:g} become 0 to 1"
-        return (
-            "assuming data scaled as probseg's data sets are: 8-bit values from 0 to 255 become "
-            "0 to 1, any others each channel's own extremes (--window LOW,HIGH otherwise)"
-        )
-
-
 class Image(NamedTuple):
     """One image that was read."""
 
     file: Path
     picture: Picture
-    values: NDArray[np.float32]  # (C, H, W), from 0 to 1
+    values: NDArray[np.float32]  # (C, H, W), from 0 to 1 as the model sees them, to be drawn
+
+    @property
+    def pixels(self) -> NDArray[Any]:
+        """(C, H, W), as in the file."""
+        return self.picture.pixels
 
 
 class Prediction(NamedTuple):
@@ -69,32 +44,11 @@ class Prediction(NamedTuple):
     labels: NDArray[np.uint8]  # (n, H, W), each sample's most probable class
     mean: NDArray[np.float32]  # (K, H, W), of each class's probability
     sd: NDArray[np.float32]  # (K, H, W), its standard deviation over the samples
+    unseen: float = 0.0  # share of the image outside of the crop that the model saw
 
 
-def parse_window(window: str | None) -> Scaling:
-    """Return the scaling for ``--window LOW,HIGH``.
-
-    Raises:
-        OptionError: The window is not two ascending numbers.
-
-    >>> parse_window("-1000,400").window
-    (-1000.0, 400.0)
-    """
-    if window is None:
-        return Scaling(None)
-    try:
-        low, high = (float(word) for word in window.split(","))
-    except ValueError:
-        low = high = np.nan
-    if not -np.inf < low < high < np.inf:
-        raise OptionError(
-            f"--window must be LOW,HIGH with the lower first, such as -1000,400, not {window!r}"
-        )
-    return Scaling((low, high))
-
-
-def read_image(file: Path, scaling: Scaling) -> Image:
-    """Read and scale one image.
+def read_image(file: Path, done: Preprocessing) -> Image:
+    """Read one image, to which something is done before a model sees it.
 
     Raises:
         DataError: It is missing, damaged, too large or has values that are no numbers.
@@ -108,32 +62,35 @@ def read_image(file: Path, scaling: Scaling) -> Image:
             raise DataError(f"cannot be read: {error.strerror}") from error
         picture = read_picture(data, stem_and_suffix(file.name)[1])
         check_finite(picture.pixels)
-    return Image(file, picture, scaling(picture.pixels))
+        values = replace(done, size=None, resize=None, crop=None).apply(picture.pixels)
+    return Image(file, picture, values)
 
 
 def predict_at(
-    model: Any, image: NDArray[np.float32], n: int, *, seed: int, size: int | None
+    model: Any, pixels: NDArray[Any], n: int, *, seed: int, done: Preprocessing
 ) -> Prediction:
-    """Sample an image at the size that a model was trained at, and return it at its own.
+    """Sample an image as those were that a model learnt from, and return it at its own size.
+
+    Where the model sees nothing of the image, outside of a crop, everything is background.
 
     Args:
         model: A ``probseg.interfaces.Model`` in evaluation mode.
-        image: (C, H, W).
+        pixels: (C, H, W), of the file.
         n: Samples.
         seed: Of the samples.
-        size: Edge in pixels that the image is resized to, as a data set's ``size`` does; None
-            leaves it.
+        done: What is done to them first, and undone in what is returned.
 
     Raises:
         InputError: The image is not what the model was built for.
+        DataError: Its values are far too large to be left as they are.
     """
-    if size is None:
-        return predict(model, image, n, seed=seed)
-    native = (image.shape[1], image.shape[2])
-    resized = resize_images(image[None], (size, size))[0].astype(np.float32)
-    labels, mean, sd = predict(model, resized, n, seed=seed)
-    mean, sd = (resize_images(one[None], native)[0].astype(np.float32) for one in (mean, sd))
-    return Prediction(resize_masks(labels[None], native)[0], mean, sd)
+    native = (pixels.shape[1], pixels.shape[2])
+    seen = done.apply(pixels)
+    labels, mean, sd, _ = predict(model, seen, n, seed=seed)
+    labels, mean, sd = (done.undo(one, native) for one in (labels, mean, sd))
+    outside = done.undo(np.ones(seen.shape[1:], np.uint8), native) == 0
+    mean[0][outside] = 1
+    return Prediction(labels, mean, sd, round(float(outside.mean()), 6))
 
 
 def predict(

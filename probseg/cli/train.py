@@ -225,10 +225,8 @@ def _next_commands(options: argparse.Namespace, data: Dataset, parts: Parts) -> 
     name = parts.test.ids[0] if parts.test.ids else ""
     files = (Path(options.data) / "images").glob(f"{glob.escape(name)}.*")
     if name and (image := next(files, None)) is not None:
-        size = getattr(data, "source_state", {}).get("size")
         predict = ["probseg", "predict", str(options.out), str(image)]
-        predict += ["--out", str(options.out / "predicted")]
-        commands.insert(0, [*predict, *(["--size", str(size)] if size else [])])
+        commands.insert(0, [*predict, "--out", str(options.out / "predicted")])
     return commands
 
 

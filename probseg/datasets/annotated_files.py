@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -15,15 +17,12 @@ from numpy.typing import NDArray
 from probseg.datasets.cache.source import Record
 from probseg.datasets.formats.files import FileTree, in_file, printable
 from probseg.datasets.formats.images import Picture
-from probseg.datasets.formats.preprocessing import (
-    as_labels,
-    check_finite,
-    resize_images,
-    resize_masks,
-    stretch,
-)
+from probseg.datasets.formats.preprocessing import as_labels, check_finite
+from probseg.datasets.preprocessing import Preprocessing, value_range
 from probseg.datasets.splits import natural
 from probseg.errors import DataError
+
+_LONGEST = 4096  # characters of all annotators' names together
 
 
 @dataclass
@@ -45,6 +44,7 @@ class ImageKind(NamedTuple):
     channels: int
     eight_bit: bool
     size: tuple[int, int]  # height, width
+    values: tuple[float, float] | None = (0.0, 255.0)  # of whole numbers
 
 
 class AnnotatedFiles(ABC):
@@ -52,7 +52,7 @@ class AnnotatedFiles(ABC):
 
     Args:
         tree: The files.
-        size: Edge of the samples; None leaves images as they are, if they are all of one size.
+        wanted: What is to be done to the images; without a size they must all be of one.
     """
 
     name: str
@@ -60,10 +60,10 @@ class AnnotatedFiles(ABC):
     state: dict[str, Any]
     classes = 2
     volumes = False  # whether an image is a volume, whose annotated slices are the samples
-    keeps_bytes = False  # whether 8-bit images are kept; others are stretched to [0, 1]
+    keeps_bytes = False  # whether 8-bit images are kept unless something else is wanted
 
-    def __init__(self, tree: FileTree, size: int | None = None) -> None:
-        self.tree, self.size = tree, size
+    def __init__(self, tree: FileTree, wanted: Preprocessing | None = None) -> None:
+        self.tree, self.wanted = tree, wanted or Preprocessing()
 
     @abstractmethod
     def collect(self, samples: defaultdict[str, SampleFiles]) -> None:
@@ -125,6 +125,35 @@ class AnnotatedFiles(ABC):
                 continue  # is reported when it is read
         raise DataError(f"{self.tree.root}: no image of {self.name} can be read")
 
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to all images."""
+        normalise = self.wanted.normalise or self._usual
+        return replace(
+            self.wanted,
+            size=self.wanted.size or self.kind.size,
+            normalise=normalise,
+            window=self.kind.values if normalise == "none" else self.wanted.window,
+            channels=self.channel_names(),
+            annotators=_few_names(self.annotators),
+        )
+
+    def settled(self) -> Preprocessing:
+        """Return what is wanted, less a normalisation that is the usual one of these images."""
+        if self.wanted.normalise in ("none", "stretch"):
+            with suppress(DataError):  # is reported when the images are read
+                if self.wanted.normalise == self._usual:
+                    return replace(self.wanted, normalise=None, window=None)
+        return self.wanted
+
+    @property
+    def _usual(self) -> str:
+        return "none" if self.keeps_bytes and self.kind.eight_bit else "stretch"
+
+    def channel_names(self) -> tuple[str, ...] | None:
+        """Return the names of the channels, if they are known."""
+        return None
+
     def __len__(self) -> int:
         return len(self.files)
 
@@ -151,19 +180,14 @@ class AnnotatedFiles(ABC):
             kept = np.flatnonzero(masks.any((1, 2, 3)))
             ids = [f"{item}/slice-{index}" for index in kept]
             pixels, masks = pixels[kept], masks[kept]
-        size = (self.size, self.size) if self.size else (native[0], native[1])
-        images, masks = self._scaled(resize_images(pixels, size)), resize_masks(masks, size)
+        with in_file(files.images[0]):
+            images, masks = self.preprocessing.images(pixels), self.preprocessing.masks(masks)
         present = np.array([annotator in files.masks for annotator in slots])
-        spacing = image.spacing * native / size
+        spacing = image.spacing * native / self.preprocessing.placement(native).inner
         return [
             Record(name, self.group(item), image_, mask, present, spacing)
             for name, image_, mask in zip(ids, images, masks, strict=True)
         ]
-
-    def _scaled(self, images: NDArray[Any]) -> NDArray[Any]:
-        if not (self.keeps_bytes and self.kind.eight_bit):
-            return stretch(images)
-        return images if images.dtype == np.uint8 else np.rint(images).astype(np.uint8)
 
     def _image(self, file: str) -> Picture:
         with in_file(file):
@@ -185,7 +209,7 @@ class AnnotatedFiles(ABC):
             raise DataError(
                 f"is {depths[kind.eight_bit]}, the first image {depths[first.eight_bit]}"
             )
-        if self.size is None and kind.size != first.size:
+        if self.wanted.size is None and kind.size != first.size:
             sizes = ["x".join(map(str, one.size)) for one in (kind, first)]
             raise DataError(f"is {sizes[0]}, the first image {sizes[1]}; pass size= to resize all")
 
@@ -207,10 +231,17 @@ class AnnotatedFiles(ABC):
         return as_labels(mask, self.classes)
 
 
+def _few_names(annotators: Sequence[Any]) -> tuple[str, ...] | None:
+    """Return the annotators' names, unless there are none or too many to travel with a model."""
+    names = tuple(map(str, annotators))
+    return names if names and len(json.dumps(names)) <= _LONGEST else None
+
+
 def _kind_of(image: Picture) -> ImageKind:
     check_finite(image.pixels)
     channels, height, width = image.pixels.shape[-3:]
-    return ImageKind(channels, image.pixels.dtype == np.uint8, (height, width))
+    kind = image.pixels.dtype
+    return ImageKind(channels, kind == np.uint8, (height, width), value_range(kind))
 
 
 def _slices(image: Picture) -> NDArray[Any]:

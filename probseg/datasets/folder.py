@@ -18,13 +18,21 @@ from unicodedata import normalize
 import numpy as np
 from numpy.typing import NDArray
 
+from probseg.datasets import preprocessing
 from probseg.datasets.annotated_files import AnnotatedFiles, SampleFiles
 from probseg.datasets.cache.dataset import PackedDataset
 from probseg.datasets.cache.packing import cache_folder, open_or_pack
 from probseg.datasets.cache.source import OnFault
 from probseg.datasets.formats.files import FileTree, printable
-from probseg.datasets.formats.images import SUFFIXES, Picture, read_picture, stem_and_suffix
-from probseg.datasets.formats.preprocessing import as_own_labels, check_size
+from probseg.datasets.formats.images import (
+    SUFFIXES,
+    Picture,
+    channel_names,
+    read_picture,
+    stem_and_suffix,
+)
+from probseg.datasets.formats.preprocessing import as_own_labels
+from probseg.datasets.preprocessing import Preprocessing
 from probseg.datasets.roots import find_root, is_packed, list_contents, open_root
 from probseg.errors import DataError, MissingDataError, OptionError
 
@@ -43,7 +51,10 @@ _LARGEST, _LARGEST_TABLE = 1 << 28, 1 << 26  # bytes of a file
 def folder(
     root: str | os.PathLike[str] | None = None,
     *,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
+    resize: str = "pad",
+    normalise: str | None = None,
+    window: tuple[float, float] | None = None,
     classes: int | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
@@ -59,14 +70,21 @@ def folder(
     ``id,group``, gives the patient of each sample; without it each is a group of its own.
 
     8-bit images are kept as they are, 0 to 255 for [0, 1]; any others are stretched to their own
-    minimum and maximum, channel by channel.
+    minimum and maximum, channel by channel, unless ``window`` or ``normalise`` says otherwise.
 
     Args:
         root: The folder, a zip file of it, or a packed cache; by default the environment variable
             PROBSEG_DATA.
-        size: Edge of the images in pixels: images are resized by antialiased linear
-            interpolation, masks by nearest neighbour. None leaves them as they are, which is
-            possible where all are of one size.
+        size: Edge of the images in pixels, or their height and width: images are resized by
+            antialiased linear interpolation, masks by nearest neighbour. None leaves them as they
+            are, which is possible where all are of one size.
+        resize: ``"pad"`` keeps the aspect and fills up with 0, ``"crop"`` keeps it and cuts off
+            what stands out, ``"stretch"`` does not keep it.
+        normalise: ``"stretch"``; ``"percentiles"``, as ``"stretch"`` from the 0.5th to the 99.5th
+            percentile, so that single pixels have no say; or ``"none"``, values as they are, 8-bit
+            and 16-bit ones as fractions of 255 and 65535. By default as above.
+        window: Two values of the files that become 0 and 1, such as (-1000, 400) of CT; what is
+            outside is clipped. With ``normalise="percentiles"``, two other percentiles.
         classes: Number of classes; masks have the values 0 to ``classes`` - 1, and of two classes
             255 may stand for 1. None counts them while packing: the values 0, 1, 2, … of all
             masks, as far as none is left out; 255 means two.
@@ -76,21 +94,21 @@ def folder(
         pack: Whether to pack data that are not packed yet, which may take minutes.
 
     Raises:
-        OptionError: The size or the number of classes is out of range.
+        OptionError: The size, the window or the number of classes is out of range.
         MissingDataError: There is no such data.
         DataError: The data are incomplete or damaged; the message names the files.
         NotPackedError: They are not packed, and ``pack`` is false.
         WriteError: The cache cannot be written.
     """
-    check_size(size)
+    wanted = preprocessing.wanted(size, resize, normalise, window)
     if classes is not None and not 2 <= classes <= 256:
         raise OptionError(f"classes must be 2 to 256, the background included, not {classes}")
     path = find_root(root, "folder", _WANTED)
     if is_packed(path):
         return PackedDataset(path)
     tree = open_root(path, _may_enter, "folder", _WANTED)
-    source = FolderSource(tree, size=size, classes=classes)
-    target = cache_folder(cache, "folder", path, size, classes)
+    source = FolderSource(tree, wanted, classes=classes)
+    target = cache_folder(cache, "folder", path, source.wanted.options, classes)
     return open_or_pack(source, target, progress=progress, on_fault=on_fault, pack=pack)
 
 
@@ -105,13 +123,16 @@ class FolderSource(AnnotatedFiles):
     name = "folder"
     keeps_bytes = True
 
-    def __init__(self, tree: FileTree, *, size: int | None, classes: int | None) -> None:
-        super().__init__(tree, size)
+    def __init__(
+        self, tree: FileTree, wanted: Preprocessing | None = None, *, classes: int | None = None
+    ) -> None:
+        super().__init__(tree, wanted)
         self._classes, self._groups = classes, _read_groups(tree)
+        self.wanted = self.settled()
         self.provenance = f"your own data: {printable(tree.root.name)}"
         self.state = {
             "layout": "folder",
-            "size": size,
+            "images": self.wanted.to_plain(),
             "classes": classes if classes is not None else "counted",
             "annotators": self.annotators,
             **tree.state,
@@ -161,6 +182,11 @@ class FolderSource(AnnotatedFiles):
     def labels(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the classes of a mask."""
         return as_own_labels(mask, self.classes)
+
+    def channel_names(self) -> tuple[str, ...] | None:
+        """Return what the channels of pictures are; those of arrays are unknown."""
+        images = [file for files in self.files.values() for file in files.images]
+        return channel_names({stem_and_suffix(file)[1] for file in images}, self.kind.channels)
 
     def group(self, name: str) -> str:
         """Return the group in the table, or else the name."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cached_property, partial
 from typing import NamedTuple
 
+from probseg.datasets import preprocessing
 from probseg.datasets.annotated_files import AnnotatedFiles, SampleFiles
 from probseg.datasets.cache.dataset import PackedDataset
 from probseg.datasets.cache.packing import cache_folder, open_or_pack
@@ -16,7 +17,7 @@ from probseg.datasets.cache.source import OnFault
 from probseg.datasets.formats.files import FileTree, printable
 from probseg.datasets.formats.images import Picture
 from probseg.datasets.formats.nifti import Reorientation, read_nifti
-from probseg.datasets.formats.preprocessing import check_size
+from probseg.datasets.preprocessing import Preprocessing
 from probseg.datasets.roots import find_root, is_packed, list_contents, open_root
 from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.options import unknown
@@ -54,7 +55,10 @@ def qubiq(
     task: int = 1,
     root: str | os.PathLike[str] | None = None,
     *,
-    size: int | None = 128,
+    size: int | tuple[int, int] | None = 128,
+    resize: str = "stretch",
+    normalise: str | None = None,
+    window: tuple[float, float] | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     on_fault: OnFault = "refuse",
@@ -62,7 +66,8 @@ def qubiq(
 ) -> PackedDataset:
     """Return one structure of one subset of QUBIQ 2021, packed at the first use.
 
-    Each image is stretched to its own minimum and maximum, channel by channel. A sample is a case
+    Each image is stretched to its own minimum and maximum, channel by channel, unless ``window`` or
+    ``normalise`` says otherwise. A sample is a case
     or, of the pancreas and the pancreatic lesion, a slice with some annotation; its group is the
     case. An annotator is the number in ``segRR``; ``present`` is false for one whom a case lacks.
     Pictures are turned upright according to their headers, a mask like its image.
@@ -75,9 +80,13 @@ def qubiq(
             ``validation_data_qubiq2021_QC`` or one of them, one that holds the subset's folder
             itself, or a packed cache; any of it may lie in a folder ``qubiq``. By default the
             environment variable PROBSEG_DATA.
-        size: Edge of the pictures in pixels: images are resized by antialiased linear
-            interpolation, masks by nearest neighbour. None leaves them as they are, which is
-            possible where all are of one size.
+        size: Edge of the pictures in pixels, or their height and width: images are resized by
+            antialiased linear interpolation, masks by nearest neighbour. None leaves them as they
+            are, which is possible where all are of one size.
+        resize: ``"stretch"``, as the benchmark's results have it; ``"pad"`` and ``"crop"`` keep the
+            aspect of pictures that are not square.
+        normalise: See :func:`probseg.datasets.folder.folder`.
+        window: Likewise.
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
         on_fault: ``"refuse"`` to raise at faulty files, ``"skip"`` to leave their cases out.
@@ -96,13 +105,13 @@ def qubiq(
         2024, arXiv 2405.18435.
     """
     chosen = _subset(subset, task)
-    check_size(size)
+    wanted = preprocessing.wanted(size, resize, normalise, window)
     path = find_root(root, f"qubiq-{subset}", _WANTED)
     if is_packed(path):
         return PackedDataset(path)
     tree = open_root(path, _entering(chosen), f"qubiq-{subset}", _WANTED)
-    source = QubiqSource(tree, chosen, task=task, size=size)
-    folder = cache_folder(cache, source.name, path, size)
+    source = QubiqSource(tree, chosen, wanted, task=task)
+    folder = cache_folder(cache, source.name, path, source.wanted.options)
     return open_or_pack(source, folder, progress=progress, on_fault=on_fault, pack=pack)
 
 
@@ -138,16 +147,19 @@ _LARGEST = 1 << 28  # bytes of a file
 class QubiqSource(AnnotatedFiles):
     """The cases of one subset and task; training and validation are numbered separately."""
 
-    def __init__(self, tree: FileTree, subset: Subset, *, task: int, size: int | None) -> None:
-        super().__init__(tree, size)
+    def __init__(
+        self, tree: FileTree, subset: Subset, wanted: Preprocessing | None = None, *, task: int
+    ) -> None:
+        super().__init__(tree, wanted)
         self.name = f"qubiq-{subset.folder}" + (f"-{task}" if subset.tasks > 1 else "")
         self.provenance = (
             f"QUBIQ 2021, {subset.folder}, task {task}: real images, real annotations of "
             f"{subset.raters} raters (the challenge's terms)"
         )
-        self.state = {"layout": "qubiq", "size": size, **tree.state}
         self.volumes = subset.volumes
         self._subset, self._task = subset, task
+        self.wanted = self.settled()
+        self.state = {"layout": "qubiq", "images": self.wanted.to_plain(), **tree.state}
 
     def collect(self, samples: defaultdict[str, SampleFiles]) -> None:
         """Collect the files of each case."""

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from probseg.datasets.preprocessing import Preprocessing
 from probseg.errors import OptionError
 from probseg.interfaces import Batch, Sample
 
@@ -45,6 +46,7 @@ class AmbiguousShapes:
 
     Attributes:
         frequencies: (M,) float64.
+        preprocessing: What the images are: drawn in [0, 1].
 
     Raises:
         OptionError: The frequencies are no distribution, or a count is not positive.
@@ -66,6 +68,7 @@ class AmbiguousShapes:
     ) -> None:
         _check(size, samples, frequencies, annotators)
         self.size, self.annotators, self.seed = size, annotators, seed
+        self.preprocessing = Preprocessing(size=(size, size), normalise="none", channels=("grey",))
         self.frequencies = torch.tensor(frequencies, dtype=torch.float64)
         self.groups: Sequence[str] = [f"shape-{index}" for index in range(samples)]
         options = repr((_VERSION, size, samples, tuple(frequencies), annotators, seed))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 
 from probseg.datasets import splits
 from probseg.datasets.annotators import Annotator, annotation, check_annotator, presence
+from probseg.datasets.preprocessing import Preprocessing, cropped
 from probseg.errors import OptionError
 from probseg.interfaces import Batch, Dataset, Sample
 from probseg.options import check_options
@@ -33,6 +35,7 @@ class View:
         self.groups = dataset.groups
         self.ids: list[str] | None = getattr(dataset, "ids", None)
         self.provenance = dataset.provenance
+        self.preprocessing: Preprocessing | None = getattr(dataset, "preprocessing", None)
         state = f"{dataset.fingerprint} {view}".encode()
         self.fingerprint = hashlib.blake2b(state, digest_size=16).hexdigest()
 
@@ -85,6 +88,7 @@ class CentreCrop(View):
         if min(self.size) < 1:
             raise OptionError(f"size must be at least 1 pixel, not {self.size}")
         super().__init__(dataset, f"centre {self.size}")
+        self.preprocessing = cropped(self.preprocessing, (self.size[0], self.size[1]))
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return a batch of samples."""
@@ -126,6 +130,9 @@ class Annotated(View):
         super().__init__(dataset, f"annotator {annotator}")
         self.annotator = annotator
         self.annotators = 1
+        if self.preprocessing:
+            name = _name_of(annotator, self.preprocessing.annotators)
+            self.preprocessing = replace(self.preprocessing, annotators=name)
         self._annotations: dict[int, bytes] = {}  # compressed to about the size of the outlines
 
     def batch(self, indices: Sequence[int]) -> Batch:
@@ -140,6 +147,12 @@ class Annotated(View):
         labels = b"".join(zlib.decompress(self._annotations[index]) for index in indices)
         masks = torch.frombuffer(bytearray(labels), dtype=torch.uint8)
         return Batch(batch.image, masks.view(len(indices), 1, *batch.masks.shape[2:]))
+
+
+def _name_of(annotator: Annotator, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if isinstance(annotator, str):
+        return (annotator,)
+    return names and (names[annotator],)
 
 
 def subset(dataset: Dataset, indices: Sequence[int]) -> Subset:

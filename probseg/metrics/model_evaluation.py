@@ -42,8 +42,10 @@ def evaluate(
 ) -> Scores:
     """Sample a model for every image of a data set, and score the samples with every metric.
 
-    An image is compared with those who annotated it. A metric that fails has no value (NaN) on
-    those images, and the result says why; the other metrics keep theirs.
+    The images must be what the model learnt from, as far as both say what was done to theirs
+    (``preprocessing``); to evaluate it on others on purpose, set ``model.preprocessing = None``
+    first. An image is compared with those who annotated it. A metric that fails has no value (NaN)
+    on those images, and the result says why; the other metrics keep theirs.
 
     Args:
         model: A :class:`probseg.interfaces.Model`, or anything with its ``sample``, which may
@@ -61,7 +63,8 @@ def evaluate(
 
     Raises:
         DataError: There is no image.
-        InputError: The model was built for other channels or classes, or returns no segmentations.
+        InputError: The model was built for other channels or classes, or learnt from images that
+            were preprocessed in another way, or returns no segmentations.
         OptionError: A number is out of range, or the device is not on this machine.
         UnknownNameError: No metric has that name.
     """
@@ -70,6 +73,7 @@ def evaluate(
     if not len(data):
         raise DataError(f"data set {data.name!r} has no image to evaluate on")
     _check_fits(model, data)
+    remarks = _check_preprocessing(model, data)
     chosen = choose_metrics(metrics, latent=hasattr(model, "prior"))
     size = batch_size or _batch_size(data, n)
     with _evaluating(model, choose_device(device)) as where:
@@ -91,7 +95,7 @@ def evaluate(
         about={"seed": seed, "batch_size": size, "fingerprint": data.fingerprint},
         higher_is_better={name: metric.higher_is_better for name, metric in chosen.items()},
         problems=collected.problems,
-        remarks=collected.remarks(),
+        remarks=[*remarks, *collected.remarks()],
     )
 
 
@@ -192,6 +196,27 @@ def _check_fits(model: Any, data: Dataset) -> None:
                 f"the model has {option}={has}, but data set {data.name!r} needs {option}={wants}; "
                 "evaluate it on data like those that it was trained on"
             )
+
+
+def _check_preprocessing(model: Any, data: Dataset) -> list[str]:
+    """Return a remark on what is no fault but may surprise.
+
+    Raises:
+        InputError: The data give the model other images than those that it learnt from.
+    """
+    learnt, given = (getattr(one, "preprocessing", None) for one in (model, data))
+    if learnt is None or given is None:
+        return []
+    if differences := learnt.differences(given):
+        raise InputError(
+            f"the model learnt from other images than data set {data.name!r} has: "
+            f"{'; '.join(differences)}; {learnt.remedy}, or set model.preprocessing = None to "
+            "evaluate it on these on purpose"
+        )
+    if learnt.shape and given.shape and learnt.shape != given.shape:
+        sizes = [f"{height}x{width}" for height, width in (learnt.shape, given.shape)]
+        return [f"the model learnt from images of {sizes[0]} pixels, these have {sizes[1]}"]
+    return []
 
 
 def _batch_size(data: Dataset, n: int) -> int:

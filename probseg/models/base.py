@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from probseg.datasets.preprocessing import Preprocessing
 from probseg.errors import InputError
 from probseg.options import check_integer
 from probseg.sharing import checkpoint, hub
@@ -35,6 +36,9 @@ class ProbabilisticModel(nn.Module):
     save = checkpoint.save
     save_pretrained = hub.save_pretrained
     push_to_hub = hub.push_to_hub
+
+    preprocessing: Preprocessing | None = None
+    """What was done to the images that it learnt from; None if that is unknown."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__()

@@ -13,8 +13,10 @@ import torch
 from torch import nn
 
 from probseg._version import __version__
+from probseg.datasets.preprocessing import Preprocessing
 from probseg.errors import CheckpointError
 from probseg.interfaces import Model
+from probseg.sharing.config import PREPROCESSING
 from probseg.utils.atomic_files import write_json
 
 FACTS = "card.json"  # of a run, beside its model
@@ -24,6 +26,9 @@ _NO_USE = (
     "people: use it for research only."
 )
 _NO_DATA = "Unknown: the author did not say what this model was trained on."
+_NO_IMAGES = (
+    "Unknown: the file does not say what was done to the images that the model learnt from."
+)
 _NO_METRICS = "Unknown: the author gave no measurements."
 _NO_LICENCE = "Unknown: ask the author before you use this model."
 
@@ -69,6 +74,7 @@ class Card:
             "Use": _example(model),
             "Intended use": self.intended_use or _NO_USE,
             "Data": self.data or self.dataset or _NO_DATA,
+            "Images": _images(model),
             "Metrics": self._metrics_table(),
             "Model": _architecture(model),
             "Provenance": _table({**self.provenance, "saved with": versions}, "", ""),
@@ -129,6 +135,17 @@ model = probseg.from_pretrained("FOLDER-OR-REPOSITORY")
 image = torch.rand(1, {model.in_channels}, 128, 128)  # scaled as the training images were
 samples = model.sample(image, n=16)  # (16, 1, {model.classes}, 128, 128): probabilities
 ```"""
+
+
+def _images(model: Model) -> str:
+    known: Preprocessing | None = getattr(model, PREPROCESSING, None)
+    if known is None:
+        return _NO_IMAGES
+    facts = {name: f"`{value}`" for name, value in known.to_plain().items()}
+    return (
+        f"What the model learnt from: {known}. `probseg predict` and `model.preprocessing.apply` "
+        f"do the same.\n\n{_table(facts, 'what', 'value')}"
+    )
 
 
 def _architecture(model: Model) -> str:

@@ -17,18 +17,26 @@ from probseg._version import __version__
 from probseg.errors import CheckpointError, ProbsegError
 from probseg.interfaces import Model
 from probseg.registry.specs import build, with_stored_weights
-from probseg.sharing.config import Description, check_installed, from_document, requirements
+from probseg.sharing.config import (
+    PREPROCESSING,
+    Description,
+    check_installed,
+    from_document,
+    requirements,
+)
 from probseg.sharing.weights import restored
 from probseg.utils.atomic_files import atomic_file
 
 MAX_HEADER = 2**24  # bytes; some 100,000 tensors
 _DIGEST = "digest"
 _DESCRIPTION = ("format", "probseg", "requires", "spec")
+_PREPROCESSING_DIGEST = f"{PREPROCESSING}-digest"  # of its own: older versions know the other
 
 
 def describe(model: Model) -> Description:
     """Return the description of a model, as files carry it."""
-    return Description(model.spec, requirements(model.spec), __version__)
+    preprocessing = getattr(model, PREPROCESSING, None)
+    return Description(model.spec, requirements(model.spec), __version__, preprocessing)
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
@@ -40,6 +48,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     metadata = describe(model).metadata()
     module = cast("nn.Module", model)
     metadata[_DIGEST] = _digest(metadata, module.state_dict())
+    metadata.update(_preprocessing_digest(metadata))
     with atomic_file(path) as temporary:
         try:
             save_model(module, str(temporary), metadata=metadata)
@@ -76,6 +85,7 @@ def load(path: str | os.PathLike[str], **parts: Any) -> Model:
             f"the model that {file} describes cannot be built: {type(error).__name__}: {error}"
         ) from error
     _check_digest(metadata, module.state_dict(), file)
+    module.preprocessing = description.preprocessing  # type: ignore[assignment]  # plain data
     return cast("Model", module.eval())
 
 
@@ -109,11 +119,21 @@ def _read_metadata(file: Path) -> dict[str, str]:
 def _check_digest(metadata: Mapping[str, str], state: Mapping[str, Tensor], file: Path) -> None:
     if _DIGEST not in metadata and metadata["format"] == "probseg-1":  # it had none
         return
-    if metadata.get(_DIGEST) != _digest(metadata, state):
+    second = {k: v for k, v in metadata.items() if k == _PREPROCESSING_DIGEST}
+    altered = second != _preprocessing_digest(metadata)
+    if altered or metadata.get(_DIGEST) != _digest(metadata, state):
         raise CheckpointError(
             f"{file} was damaged or altered: its digest is not that of its content; copy it again "
             "from where it came"
         )
+
+
+def _preprocessing_digest(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return the SHA-256 of what else a description says, if it says it."""
+    if PREPROCESSING not in metadata:
+        return {}
+    digest = hashlib.sha256(repr([metadata[PREPROCESSING], metadata.get(_DIGEST)]).encode())
+    return {_PREPROCESSING_DIGEST: f"sha256:{digest.hexdigest()}"}
 
 
 def _digest(metadata: Mapping[str, str], state: Mapping[str, Tensor]) -> str:

@@ -1,8 +1,9 @@
 """Descriptions of models as plain data in files: format, versions and limits.
 
 A description is a mapping with ``format`` (``"probseg-2"``), ``probseg`` (the version that wrote
-it), ``spec`` (``build(**spec)`` gives the architecture) and ``requires`` (the parts that other
-packages offer). A checkpoint carries it as metadata, a folder also as ``config.json``.
+it), ``spec`` (``build(**spec)`` gives the architecture), ``requires`` (the parts that other
+packages offer) and perhaps ``preprocessing`` (what was done to the images that it learnt from). A
+checkpoint carries it as metadata, a folder also as ``config.json``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from probseg.errors import CheckpointError, MissingPluginError
+from probseg.datasets.preprocessing import Preprocessing
+from probseg.errors import CheckpointError, DataError, MissingPluginError
 from probseg.registry import KINDS, PARTS, registry
 from probseg.registry.specs import Spec
 
@@ -24,6 +26,7 @@ MAX_TEXT = 1000  # characters of a name or an option, which errors repeat
 
 _FORMAT = re.compile(r"probseg-([1-9][0-9]{0,5})", re.ASCII)
 _AS_TEXT = ("spec", "requires")  # a safetensors file's metadata are texts only
+PREPROCESSING = "preprocessing"  # another text, which files may lack and older versions ignore
 _KEYS = KINDS | PARTS  # of a description, under which a part stands
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,99}", re.ASCII)  # names, versions of packages
 
@@ -55,25 +58,29 @@ class Requirement(NamedTuple):
 
 
 class Description(NamedTuple):
-    """The spec of a model, the plugins it requires and the version that wrote it."""
+    """The spec of a model, the plugins it requires, the version that wrote it, and its images."""
 
     spec: Spec
     requires: tuple[Requirement, ...]
     probseg: str | None  # the version that wrote it, if it says so
+    preprocessing: Preprocessing | None = None  # of the images that it learnt from, if known
 
     def document(self) -> Document:
         """Return it as plain data."""
+        known = {PREPROCESSING: self.preprocessing.to_plain()} if self.preprocessing else {}
         return {
             "format": f"probseg-{VERSION}",
             "probseg": self.probseg,
             "spec": self.spec,
             "requires": [requirement._asdict() for requirement in self.requires],
+            **known,
         }
 
     def metadata(self) -> dict[str, str]:
         """Return it as texts."""
         document = self.document()
-        return {**document, **{key: json.dumps(document[key]) for key in _AS_TEXT}}
+        texts = [key for key in (*_AS_TEXT, PREPROCESSING) if key in document]
+        return {**document, **{key: json.dumps(document[key]) for key in texts}}
 
 
 def from_document(document: Document, file: Path) -> Description:
@@ -83,7 +90,7 @@ def from_document(document: Document, file: Path) -> Description:
         CheckpointError: It is none of ours, damaged or of a newer version.
     """
     version = _format_version(document, file)
-    for key in _AS_TEXT:
+    for key in (*_AS_TEXT, PREPROCESSING):
         if isinstance(document.get(key), str):
             document = {**document, key: parsed(document[key], file)}
     for older in range(version, VERSION):
@@ -100,7 +107,17 @@ def from_document(document: Document, file: Path) -> Description:
         spec,
         tuple(Requirement.parsed(entry, file) for entry in requires),
         written_by if isinstance(written_by, str) else None,
+        _preprocessing(document, file),
     )
+
+
+def _preprocessing(document: Document, file: Path) -> Preprocessing | None:
+    if PREPROCESSING not in document:
+        return None
+    try:
+        return Preprocessing.from_plain(document[PREPROCESSING])
+    except DataError as error:
+        raise CheckpointError(f"the description in {file} cannot be read: {error}") from error
 
 
 def from_config(file: Path) -> Description:

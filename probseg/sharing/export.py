@@ -25,6 +25,7 @@ from torch.export import Dim, ExportedProgram
 from probseg.errors import ExportError
 from probseg.interfaces import Backbone, Decoder, Model
 from probseg.registry.specs import lacking
+from probseg.sharing.config import PREPROCESSING
 from probseg.utils.atomic_files import atomic_file
 from probseg.utils.contexts import evaluating, silenced
 from probseg.utils.imports import require
@@ -145,8 +146,9 @@ def to_program(model: Model, *, projected: bool = False) -> ExportedProgram:
 def save_onnx(model: Model, path: str | os.PathLike[str], *, projected: bool = False) -> None:
     """Write the sampler as ONNX, with inputs ``image`` and ``noise`` and output ``probabilities``.
 
-    The file's metadata carry the model's spec as ``probseg.spec`` and the number that has to divide
-    the image's sides as ``probseg.stride``. It needs the extra ``export``. The model and
+    The file's metadata carry the model's spec as ``probseg.spec``, the number that has to divide
+    the image's sides as ``probseg.stride`` and, if it is known, what was done to the images that
+    the model learnt from as ``probseg.preprocessing``. It needs the extra ``export``. The model and
     ``projected`` are those of :func:`to_program`.
 
     Raises:
@@ -155,8 +157,10 @@ def save_onnx(model: Model, path: str | os.PathLike[str], *, projected: bool = F
     """
     program = _as_onnx(to_program(model, projected=projected))
     stride = cast("LatentSampler", model).backbone.stride
+    known = getattr(model, PREPROCESSING, None)
+    facts = {f"probseg.{PREPROCESSING}": json.dumps(known.to_plain())} if known else {}
     program.model.metadata_props.update(
-        {"probseg.spec": json.dumps(model.spec), "probseg.stride": str(stride)}
+        {"probseg.spec": json.dumps(model.spec), "probseg.stride": str(stride), **facts}
     )
     with atomic_file(path) as temporary:
         program.save(str(temporary), external_data=False)

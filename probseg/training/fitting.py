@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -32,6 +31,7 @@ from probseg.training.checkpoints import (
 from probseg.training.data import TrainingData
 from probseg.training.distributed import process_errors
 from probseg.training.execution import choose_execution, deterministic, kept_memory
+from probseg.training.latent_health import tell_one_annotator
 from probseg.training.module import TrainingModule
 from probseg.training.settings import TrainingSettings
 from probseg.training.trainer import (
@@ -71,17 +71,6 @@ class FitResult:
     history: list[Record] = field(repr=False)
 
 
-logger = logging.getLogger("probseg.training")
-
-# What to know before a model of ambiguity is trained on one annotation an image.
-ONE_ANNOTATOR = (
-    "every image of data set %r has one annotation. It teaches where an annotation is likely, and "
-    "from similar images with other annotations how these vary; it cannot teach how several "
-    "annotators of one image would differ, nor can that be measured: how near the samples come to "
-    "the annotation is all that scores say, and a latent space that is hardly used is no fault"
-)
-
-
 def fit(
     model: nn.Module,
     train: Dataset,
@@ -102,6 +91,8 @@ def fit(
     on a CPU the result is then the one of an uninterrupted run, to the bit. Where memory runs out,
     a step is taken again with half as many images at a time, and so are all later ones.
 
+    The model gets the ``preprocessing`` of the training data, which its files carry.
+
     Args:
         model: A :class:`probseg.interfaces.Model`; it ends on the CPU, in evaluation mode.
         train: Images to learn from.
@@ -116,7 +107,8 @@ def fit(
 
     Raises:
         OptionError: An option is unknown or out of range, or there are settings as well.
-        InputError: The model does not take the data's channels or classes.
+        InputError: The model does not take the data's channels or classes, or the images of the two
+            data sets were preprocessed in different ways.
         DataError: A data set is empty, or holds NaN or unknown classes.
         NonFiniteError: The loss or its gradient became NaN or infinite.
         MemoryLimitError: Not even one image at a time fits into the memory.
@@ -126,8 +118,8 @@ def fit(
     settings = _settings(settings, options)
     for dataset in (train, validation):
         _check_fits(model, dataset)
-    if train.annotators == 1 and hasattr(model, "prior"):
-        logger.warning(ONE_ANNOTATOR, train.name)
+    _check_alike(train, validation)
+    tell_one_annotator(model, train)
     if settings.annotator != "random":
         train, validation = (Annotated(side, settings.annotator) for side in (train, validation))
     data = TrainingData(train, validation, settings)
@@ -135,6 +127,8 @@ def fit(
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
         run = read_run(folder, identity)
+        learnt: Any = getattr(train, "preprocessing", None)
+        model.preprocessing = learnt
         sweep(folder)
         if not run.is_over(settings):
             write_json(folder / "run.json", identity)
@@ -217,6 +211,14 @@ def _check_fits(model: Any, dataset: Dataset) -> None:
                 f"the model has {option}={has}, but data set {dataset.name!r} needs "
                 f"{option}={wants}; build the model with that"
             )
+
+
+def _check_alike(train: Dataset, validation: Dataset) -> None:
+    """Check that nothing was done to the images of one data set only."""
+    learnt, judged = (getattr(side, "preprocessing", None) for side in (train, validation))
+    names = ("the training data", "the validation data")
+    if learnt and judged and (differences := learnt.differences(judged, names)):
+        raise InputError(f"{'; '.join(differences)}; open both data sets in the same way")
 
 
 def _result(run: Run, settings: TrainingSettings, best_path: Path | None) -> FitResult:

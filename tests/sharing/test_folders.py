@@ -9,6 +9,7 @@ import torch
 from tiny import tiny
 
 import probseg
+from probseg.datasets.preprocessing import Preprocessing
 from probseg.errors import CheckpointError
 from probseg.sharing.cards import Card
 from probseg.utils.atomic_files import WriteError
@@ -158,6 +159,7 @@ class TestCard:
             provenance={"code": "revision abc"},
         )
         model = tiny("csae")
+        model.preprocessing = Preprocessing(size=(64, 64), normalise="none")
         model.save_pretrained(tmp_path / "m", card=card)
         found = self.card(tmp_path / "m")
         assert found.data.license == "mit"

@@ -6,12 +6,14 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from probseg.datasets.preprocessing import Preprocessing, common_spacing
 from probseg.errors import DataError
 
 if TYPE_CHECKING:  # torch takes seconds and 500 MB, which a process that only packs need not spend
@@ -40,6 +42,7 @@ class PackedDataset:
         ids: Unique names of the samples.
         present: (N, A) bool, who annotated which image; other masks are empty.
         spacing: (N, 2) float32, mm between rows and between columns; NaN where unknown.
+        preprocessing: What was done to the images; None if they were packed by an older probseg.
         skipped: Name and reason of each sample that could not be read and was left out.
         source_state: What the cache was packed from, in which state (path, size, time of change)
             and with which options.
@@ -65,8 +68,9 @@ class PackedDataset:
             self.skipped: Sequence[str] = meta["skipped"]
             _check_arrays(self._images, self._masks, meta)
             _check_columns(self.present, self.spacing, self._masks)
+            self.preprocessing = _preprocessing(meta, self.spacing)
             unchanged = meta["files"] == file_states(self.folder)
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (KeyError, TypeError, ValueError, OSError, DataError) as error:
             raise DataError(f"{self.folder} is damaged ({error}); {_REMEDY}") from error
         self.channels: int = self._images.shape[1]
         self.annotators: int = self._masks.shape[1]
@@ -120,6 +124,13 @@ class PackedDataset:
         if self.classes == 2:
             masks = np.unpackbits(masks, axis=-1, count=height * width)
         return masks.reshape(len(rows), self.annotators, height, width)
+
+
+def _preprocessing(meta: dict[str, Any], spacing: NDArray[Any]) -> Preprocessing | None:
+    if "preprocessing" not in meta:
+        return None
+    known = Preprocessing.from_plain(meta["preprocessing"])
+    return replace(known, spacing=common_spacing(spacing))
 
 
 def _keep_freed_memory() -> None:

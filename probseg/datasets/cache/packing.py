@@ -37,6 +37,7 @@ from probseg.datasets.cache.source import (
     chunked,
 )
 from probseg.datasets.formats.files import shorten
+from probseg.datasets.preprocessing import Preprocessing
 from probseg.errors import DataError, NotPackedError, OptionError
 from probseg.options import check_choice
 from probseg.utils.atomic_files import WriteError, atomic_folder, leftovers, write_json
@@ -147,6 +148,7 @@ def pack_source(
             "classes": classes,
             "provenance": source.provenance,
             "fingerprint": fingerprint(temporary, ids, groups),
+            **_known_preprocessing(source),
             "stamp": source.state,
             "files": file_states(temporary),
             "skipped": faults.lines,
@@ -156,6 +158,11 @@ def pack_source(
         write_json(temporary / META, meta)
     if faults.lines:
         logger.warning("%s: left out:\n  %s", faults.origin, shorten(faults.lines))
+
+
+def _known_preprocessing(source: Source) -> dict[str, Any]:
+    known: Preprocessing | None = getattr(source, "preprocessing", None)
+    return {"preprocessing": known.to_plain()} if known else {}
 
 
 def _first_faults(source: Source, on_fault: OnFault) -> Faults:

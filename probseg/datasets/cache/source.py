@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probseg.datasets.formats.files import MOST_LISTED, printable, shorten
+from probseg.datasets.preprocessing import Preprocessing
 from probseg.errors import DataError
 
 OnFault = Literal["refuse", "skip"]
@@ -38,6 +39,11 @@ class Source(Protocol):
     def classes(self) -> int:
         """Number of classes of the masks."""
         ...
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """What is done to the images; None if that is unknown."""
+        return None
 
     def __len__(self) -> int: ...  # samples, for the progress bar
 

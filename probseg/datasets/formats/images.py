@@ -6,7 +6,7 @@ import io
 import math
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -45,6 +45,12 @@ def stem_and_suffix(file: str) -> tuple[str, str]:
     """
     suffix = next((suffix for suffix in SUFFIXES if file.lower().endswith(suffix)), "")
     return file[: len(file) - len(suffix)], suffix
+
+
+def channel_names(suffixes: Collection[str], channels: int) -> tuple[str, ...] | None:
+    """Return the names of the channels of files of some suffixes, if all are pictures."""
+    names = {1: ("grey",), 3: ("red", "green", "blue")}
+    return names.get(channels) if _PICTURES.keys() >= set(suffixes) else None
 
 
 def read_picture(data: bytes, suffix: str, image: Picture | None = None) -> Picture:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,21 @@ _MOST_VALUES = 4  # that a message lists
 Size = tuple[int, int]
 
 
-def check_size(size: int | None) -> None:
-    """Check the edge length that images are to be resized to.
+def check_size(size: int | Sequence[int] | None) -> Size | None:
+    """Return the height and width that images are to be resized to.
 
     Raises:
-        OptionError: It is neither a number of pixels from 1 to 8192 nor None.
+        OptionError: It is neither an edge, nor a height and a width, of 1 to 8192 pixels, nor None.
     """
-    if size is not None and not 1 <= size <= _LARGEST:
-        raise OptionError(f"size must be an edge of 1 to {_LARGEST} pixels or None, not {size}")
+    if size is None:
+        return None
+    edges: list[Any] = [*size] if isinstance(size, (list, tuple)) else [size, size]
+    whole = all(isinstance(edge, Integral) and not isinstance(edge, bool) for edge in edges)
+    if not whole or len(edges) != 2 or not all(1 <= edge <= _LARGEST for edge in edges):
+        raise OptionError(
+            f"size must be an edge of 1 to {_LARGEST} pixels, (height, width) or None, not {size!r}"
+        )
+    return int(edges[0]), int(edges[1])
 
 
 def resize_images(images: NDArray[Any], size: Size) -> NDArray[Any]:

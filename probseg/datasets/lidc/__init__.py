@@ -7,13 +7,16 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from probseg.datasets import preprocessing
 from probseg.datasets.cache.dataset import PackedDataset
 from probseg.datasets.cache.packing import cache_root, open_or_pack
 from probseg.datasets.cache.source import OnFault, Source
 from probseg.datasets.formats.files import Archive, FileTree, Folder
+from probseg.datasets.lidc.cropping import LUNG, Window
 from probseg.datasets.lidc.dicom import LidcDicom
 from probseg.datasets.lidc.pickle import LidcPickle
 from probseg.datasets.lidc.png import PNG_LAYOUTS, LidcPngs
+from probseg.datasets.preprocessing import PERCENTILES, Preprocessing
 from probseg.datasets.roots import find_root, is_packed, list_contents
 from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.options import check_choice, listing
@@ -21,6 +24,7 @@ from probseg.options import check_choice, listing
 PACKED = "packed"
 LAYOUTS = ("crops", "dicom", "pickle", "slices", PACKED)
 _OTHERS: dict[str, type[LidcDicom | LidcPickle]] = {"dicom": LidcDicom, "pickle": LidcPickle}
+_CT_WINDOWS: dict[str | None, Window] = {"stretch": "crop", "percentiles": "percentiles"}
 _PICKLES = (".pickle", ".pkl")
 _DEPTHS = range(6)  # folders above a series; TCIA's own downloads have up to five
 
@@ -29,6 +33,8 @@ def lidc(
     root: str | os.PathLike[str] | None = None,
     *,
     layout: str | None = None,
+    normalise: str | None = None,
+    window: tuple[float, float] | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     on_fault: OnFault = "refuse",
@@ -45,6 +51,10 @@ def lidc(
         layout: ``"slices"``, ``"crops"``, ``"pickle"``, ``"dicom"`` (cut as by
             :func:`~probseg.datasets.lidc.dicom.prepare_lidc` with its defaults) or ``"packed"``;
             by default the one that is recognised at the root.
+        normalise: ``"stretch"``, ``"percentiles"`` or ``"none"``, see
+            :func:`probseg.datasets.folder.folder`; by default images are left as they are, and CT
+            of the layout "dicom" is seen through the lung window, -1350 to 150.
+        window: Two values that become 0 and 1, in the layout "dicom" Hounsfield units.
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
         on_fault: ``"refuse"`` to raise at faulty files, ``"skip"`` to leave their samples out.
@@ -53,7 +63,7 @@ def lidc(
     Raises:
         MissingDataError: There is no such data.
         DataError: The data are incomplete, damaged or unsafe; the message names the files.
-        OptionError: There is no such layout, or the root has several.
+        OptionError: There is no such layout, the root has several, or the window makes no sense.
         NotPackedError: They are not packed, and ``pack`` is false.
         WriteError: The cache cannot be written.
 
@@ -62,14 +72,18 @@ def lidc(
         Initiative (IDRI)", Medical Physics 38(2), 2011.
     """
     wanted = f"a folder, zip file or pickle of it; layouts are {listing(LAYOUTS)}"
+    wanted_images = preprocessing.wanted(normalise=normalise, window=window)
     path, caches = find_root(root, "lidc", wanted), cache_root(cache)
     if layout is not None:
         check_choice("layout", layout, LAYOUTS)
     if layout == PACKED or (layout is None and is_packed(path)):
         return PackedDataset(path)
     located = _find_layout(path, layout, caches)
-    folder = _cache(caches, located.path, layout)
-    return open_or_pack(located.source(), folder, progress=progress, on_fault=on_fault, pack=pack)
+    if _is_usual(wanted_images, located.layout):  # which shares the cache of no options
+        wanted_images = Preprocessing()
+    folder = _cache(caches, located.path, layout, wanted_images)
+    source = located.source(wanted_images)
+    return open_or_pack(source, folder, progress=progress, on_fault=on_fault, pack=pack)
 
 
 class Located(NamedTuple):
@@ -79,11 +93,41 @@ class Located(NamedTuple):
     path: Path
     tree: FileTree | None = None  # the files there, if they were listed
 
-    def source(self) -> Source:
+    def source(self, wanted: Preprocessing) -> Source:
         """Return the samples."""
         if self.layout in PNG_LAYOUTS:
-            return LidcPngs(self.tree or _list_files(self.path), self.layout)
-        return _OTHERS[self.layout](self.path)
+            return LidcPngs(self.tree or _list_files(self.path), self.layout, wanted)
+        if self.layout == "pickle":
+            return LidcPickle(self.path, wanted)
+        return LidcDicom(self.path, window=_window_of(wanted))
+
+
+def _is_usual(wanted: Preprocessing, layout: str) -> bool:
+    """Return whether options ask for what is done anyway."""
+    if layout == "dicom":
+        return (wanted.normalise, wanted.window) == ("window", LUNG)
+    return wanted.normalise == "none"
+
+
+def _window_of(wanted: Preprocessing) -> Window:
+    """Return the window of CT that options ask for.
+
+    Raises:
+        OptionError: CT would be left in Hounsfield units.
+    """
+    if wanted.normalise == "none":
+        raise OptionError(
+            'normalise="none" would leave CT in Hounsfield units, which networks do not take; give '
+            'window=(LOW, HIGH), normalise="stretch" or "percentiles"'
+        )
+    if wanted.normalise == "window" and wanted.window:
+        return wanted.window
+    if wanted.normalise == "percentiles" and wanted.window != PERCENTILES:
+        raise OptionError(
+            f"the layout dicom knows the percentiles {PERCENTILES} only, not {wanted.window}; "
+            "leave window= out"
+        )
+    return _CT_WINDOWS.get(wanted.normalise, LUNG)
 
 
 def _list_files(path: Path) -> FileTree:
@@ -96,8 +140,13 @@ def _may_enter(folder: str) -> bool:
     return folder.count("/") < 2 or in_layout
 
 
-def _cache(caches: Path, path: Path, layout: str | None) -> Path:
-    """Return the folder of a packed cache; a layout that the user named has its own."""
+def _cache(
+    caches: Path, path: Path, layout: str | None, wanted: Preprocessing | None = None
+) -> Path:
+    """Return the folder of a packed cache; a layout or window that was named has its own."""
+    options = wanted.options if wanted else {}
+    if options:
+        path = path / repr(options)
     key = hashlib.blake2b(str(path).encode("utf-8", "replace"), digest_size=6).hexdigest()
     return caches / "-".join(["lidc", *([layout] if layout else []), key])
 

@@ -11,6 +11,7 @@ from scipy.ndimage import map_coordinates
 
 from probseg.datasets.formats.dicom import SliceHeader
 from probseg.datasets.lidc.nodules import READERS, Annotation, Nodule, Scan, cluster
+from probseg.datasets.preprocessing import PERCENTILES
 from probseg.errors import DataError, OptionError
 from probseg.options import check_number
 
@@ -18,7 +19,7 @@ SIZE = 128
 LUNG = (-1350.0, 150.0)  # HU: level -600, width 1500
 _NEAR = 0.1  # mm between an outline's z and its slice's; slices are at least 0.45 apart
 _TOLERANCE = 1e-3  # relative, between the pixel spacing of a file and of the database
-Window = tuple[float, float] | Literal["crop"]
+Window = tuple[float, float] | Literal["crop", "percentiles"]
 
 
 class Frame(NamedTuple):
@@ -119,7 +120,7 @@ def cut(slice_: NDArray[np.float32], frame: Frame) -> NDArray[np.float32]:
 
 
 def to_gray(crop: NDArray[np.float32], window: Window) -> NDArray[np.uint8]:
-    """Map Hounsfield units to 0 to 255, over a window or over the crop's own minimum and maximum.
+    """Map Hounsfield units to 0 to 255, over a window or over the crop's own extremes.
 
     Values are scaled and rounded as in the PNG files that circulate, also halfway between two
     levels.
@@ -129,7 +130,11 @@ def to_gray(crop: NDArray[np.float32], window: Window) -> NDArray[np.uint8]:
     >>> to_gray(np.array([-1000.0, -600.0, 3000.0], np.float32), "crop").tolist()
     [0, 26, 255]
     """
-    low, high = (float(crop.min()), float(crop.max())) if window == "crop" else window
+    if isinstance(window, str):
+        ends = (0, 100) if window == "crop" else PERCENTILES
+        low, high = (float(value) for value in np.percentile(crop, ends))
+    else:
+        low, high = window
     gray = (crop.astype(np.float64) - low) * (255 / max(high - low, 1))
     return np.floor(gray.clip(0, 255) + 0.5).astype(np.uint8)
 
@@ -143,12 +148,14 @@ def check_crop_options(spacing: float | None, window: Window) -> None:
     if spacing is not None:
         check_number("spacing", spacing)
     try:
-        low, high = (0.0, 1.0) if window == "crop" else map(float, window)
+        own = window in ("crop", "percentiles")
+        low, high = (0.0, 1.0) if own else map(float, window)
     except (TypeError, ValueError):
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and high - low >= 1):
         raise OptionError(
-            f'window must be "crop" or the HU of black and white, e.g. {LUNG}, not {window!r}'
+            'window must be "crop", "percentiles" or the HU of black and white, '
+            f"e.g. {LUNG}, not {window!r}"
         )
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 from collections import Counter
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from probseg.datasets import preprocessing
 from probseg.datasets.cache.dataset import MISSING, PackedDataset
 from probseg.datasets.cache.packing import check_replaceable, open_or_pack
 from probseg.datasets.cache.source import OnFault, Record
@@ -42,6 +44,7 @@ from probseg.datasets.lidc.series import (
     index_folder,
     result_key,
 )
+from probseg.datasets.preprocessing import Preprocessing
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.utils.atomic_files import atomic_file
@@ -73,7 +76,8 @@ def prepare_lidc(
         out: The folder to write; it is replaced if it is a packed data set.
         spacing: mm between the pixels of the crops; by default each scan's own.
         window: Black and white in Hounsfield units, by default the lung window of level -600 and
-            width 1500; or ``"crop"`` for each crop's own minimum and maximum.
+            width 1500; ``"crop"`` for each crop's own minimum and maximum, or ``"percentiles"`` for
+            its percentiles 0.5 and 99.5.
         on_fault: ``"skip"`` to leave out what cannot be read or is missing, with the reasons in
             ``skipped`` of the result; ``"refuse"`` to raise.
         progress: Show bars on stderr; by default if that is a terminal.
@@ -151,9 +155,19 @@ class LidcDicom:
             **self._tree.state,
             "database": self._database.stat().st_size,
             "spacing": spacing,
-            "window": window if window == "crop" else [float(level) for level in window],
+            "window": window if isinstance(window, str) else [float(level) for level in window],
             "version": _VERSION,
         }
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to all crops."""
+        asked = {"crop": "stretch", "percentiles": "percentiles"}
+        if isinstance(self._window, str):
+            wanted = preprocessing.wanted(normalise=asked[self._window])
+        else:
+            wanted = preprocessing.wanted(window=self._window)
+        return replace(wanted, size=(SIZE, SIZE), channels=("grey",))
 
     def __len__(self) -> int:
         return len(self.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from probseg.datasets.formats.files import file_state, in_file, printable
 from probseg.datasets.formats.images import as_binary
 from probseg.datasets.formats.safe_pickle import read_pickle
 from probseg.datasets.lidc.nodules import PROVENANCE, READERS, find_database, list_series
+from probseg.datasets.preprocessing import Preprocessing
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError
 
@@ -49,9 +51,19 @@ class LidcPickle(Source):
         "'masks': four of 0 and 1, 'series_uid': text}}"
     )
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.state: dict[str, Any] = {"layout": "pickle", **file_state(path)}
+    def __init__(self, path: Path, wanted: Preprocessing | None = None) -> None:
+        self._path, self._wanted = path, wanted or Preprocessing()
+        self.state: dict[str, Any] = {
+            "layout": "pickle",
+            "images": self._wanted.to_plain(),
+            **file_state(path),
+        }
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to all images, which are in [0, 1]."""
+        normalise = self._wanted.normalise or "none"
+        return replace(self._wanted, size=SIZE, normalise=normalise, channels=("grey",))
 
     def __len__(self) -> int:
         return len(self._contents)
@@ -72,10 +84,10 @@ class LidcPickle(Source):
         """Check and convert an entry."""
         with in_file(item.sample):
             image, masks = _check_entry(item)
-        scaled = (
-            np.rint(image * 255).astype(np.uint8) if item.as_uint8 else image.astype(np.float16)
-        )
-        return [Record(item.sample, item.patient, scaled[None], masks)]
+        if self._wanted.normalise is None and item.as_uint8:
+            image = np.rint(image * 255).astype(np.uint8)
+        scaled = self.preprocessing.images(image[None, None])[0]
+        return [Record(item.sample, item.patient, scaled, masks)]
 
     @cached_property
     def _contents(self) -> dict[str, Any]:

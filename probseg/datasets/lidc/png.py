@@ -16,6 +16,7 @@ from probseg.datasets.annotated_files import AnnotatedFiles, ImageKind, SampleFi
 from probseg.datasets.formats.files import FileTree, printable
 from probseg.datasets.formats.images import Picture, as_binary, picture_size, read_grayscale
 from probseg.datasets.lidc.nodules import PROVENANCE, READERS
+from probseg.datasets.preprocessing import Preprocessing
 from probseg.errors import DataError, MissingDataError
 
 _LARGEST = 1 << 20  # bytes; a PNG of 128x128 has about 9,000
@@ -94,9 +95,13 @@ class LidcPngs(AnnotatedFiles):
     provenance = PROVENANCE
     keeps_bytes = True
 
-    def __init__(self, tree: FileTree, layout: str) -> None:
-        super().__init__(tree)
-        self.state: dict[str, Any] = {"layout": layout, **tree.state}
+    def __init__(self, tree: FileTree, layout: str, wanted: Preprocessing | None = None) -> None:
+        super().__init__(tree, wanted)
+        self.state: dict[str, Any] = {
+            "layout": layout,
+            "images": self.wanted.to_plain(),
+            **tree.state,
+        }
         self._layout = layout
         self._spacing = np.full(2, PNG_LAYOUTS[layout].spacing)
 
@@ -113,6 +118,15 @@ class LidcPngs(AnnotatedFiles):
                 f"{self.tree.root} holds no LIDC in the layout {self._layout!r}, "
                 f"{layout.description}"
             )
+
+    @cached_property
+    def annotators(self) -> list[Any]:
+        """Nobody's name: the order of the readers has no meaning."""
+        return []
+
+    def channel_names(self) -> tuple[str, ...]:
+        """Return the name of the one channel."""
+        return ("grey",)
 
     def slots(self, name: str) -> range:
         """Return the labels of the four masks, which are counted from 0 or, in crops, from 1."""

@@ -1,0 +1,467 @@
+"""What is done to images between their files and a model, as a record that travels with both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probseg.datasets.formats.preprocessing import (
+    Size,
+    check_size,
+    resize_images,
+    resize_masks,
+    stretch,
+)
+from probseg.errors import DataError, OptionError
+from probseg.options import check_choice
+
+Resize = Literal["pad", "stretch", "crop"]
+Normalise = Literal["stretch", "window", "percentiles", "none"]
+RESIZE = ("pad", "stretch", "crop")
+NORMALISE = ("stretch", "window", "percentiles", "none")
+PERCENTILES = (0.5, 99.5)
+_RANGES = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}  # of images in [0, 1]
+_LARGEST_VALUE = 100  # that "none" leaves; networks learn nothing from far larger ones
+_SAME_SPACING = 1.1  # of images that are one scale
+
+_HOW = {"pad": "padded", "stretch": "stretched", "crop": "their sides cut off"}
+_WORDS = {
+    None: "8-bit values from 0 to 255 become 0 to 1, any others each channel's own extremes",
+    "stretch": "each channel's own extremes become 0 and 1",
+    "window": "values from {0:g} to {1:g} become 0 to 1",
+    "percentiles": "each channel's own percentiles {0:g} and {1:g} become 0 and 1",
+    "none": "values are kept (8-bit and 16-bit ones as fractions of 255 and 65535)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """What was done to the images of a data set, from their files to tensors; plain data.
+
+    A data set has it as ``preprocessing``. :func:`probseg.fit` gives it to the model, whose files
+    carry it, and ``probseg predict`` does the same to new images: :meth:`apply`, :meth:`undo`. What
+    is unknown is None.
+
+    Args:
+        size: (H, W) that images were resized to, or that they had in their files.
+        resize: How: ``"pad"`` keeps the aspect and fills up with 0, ``"crop"`` keeps it and cuts
+            off what stands out, ``"stretch"`` does not keep it; None where images were not resized.
+        crop: (H, W) of the middle that was cut out afterwards.
+        normalise: ``"stretch"``, ``"window"``, ``"percentiles"`` or ``"none"``; None stretches all
+            but 8-bit images.
+        window: The values, or the percentiles, that became 0 and 1; of ``"none"`` the range of the
+            files' whole numbers, (0, 255) or (0, 65535).
+        channels: Names of the channels, in their order.
+        classes: Names of the classes, background included.
+        values: Pairs of a value in the files of masks and the class that it stands for.
+        ignore: The class index of pixels that nobody labelled.
+        annotators: Names of the annotators.
+        spacing: mm between the rows and the columns of the tensors, where it is the same in all.
+
+    Examples:
+        >>> import numpy as np
+        >>> trained = Preprocessing(size=(4, 4), resize="pad", normalise="window", window=(0, 10))
+        >>> seen = trained.apply(np.full((1, 2, 4), 5))
+        >>> seen[0, :, 0].tolist()
+        [0.0, 0.5, 0.5, 0.0]
+        >>> trained.undo(seen, (2, 4)).shape
+        (1, 2, 4)
+    """
+
+    size: Size | None = None
+    resize: str | None = None
+    crop: Size | None = None
+    normalise: str | None = None
+    window: tuple[float, float] | None = None
+    channels: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
+    values: tuple[tuple[float, int], ...] | None = None
+    ignore: int | None = None
+    annotators: tuple[str, ...] | None = None
+    spacing: tuple[float, float] | None = None
+
+    @property
+    def shape(self) -> Size | None:
+        """(H, W) of the tensors."""
+        return self.crop or self.size
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options with which a data set is opened alike; the crop is no such option."""
+        square = self.size is not None and self.size[0] == self.size[1]
+        size = self.size[0] if self.size and square else self.size
+        resized = {"size": size, "resize": self.resize} if self.resize else {}
+        window = {"window": self.window} if self.window else {}
+        return {**resized, **({"normalise": self.normalise} if self.normalise else {}), **window}
+
+    @property
+    def remedy(self) -> str:
+        """What to do with data of other preprocessing."""
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        opened = f"open the data with {options or 'the options of the training data'}"
+        crop = f", crop them with probseg.datasets.views.CentreCrop(data, {self.crop})"
+        return f"{opened}{crop if self.crop else ''}"
+
+    def __str__(self) -> str:
+        """A sentence for users."""
+        size = f"images are resized to {_by(self.size)}, {_HOW.get(self.resize or '')}"
+        crop = f"their middle {_by(self.crop)} is cut out"
+        geometry = [*([size] if self.resize else []), *([crop] if self.crop else [])]
+        return "; ".join([*geometry, self._values()])
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return what is known, of the types that JSON has."""
+        known = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: _listed(value) for name, value in known.items() if value is not None}
+
+    @classmethod
+    def from_plain(cls, plain: object) -> Preprocessing:
+        """Return what :meth:`to_plain` gave.
+
+        Raises:
+            DataError: It is damaged, or of a newer version of probseg.
+        """
+        if not isinstance(plain, Mapping):
+            raise DataError(f"preprocessing must be a mapping, not {plain!r:.80}")
+        names = {one.name for one in fields(cls)}
+        if others := sorted(map(str, plain.keys() - names)):
+            raise DataError(
+                f"preprocessing has {others[0]!r:.80}, which this probseg does not know; update it "
+                "with pip install --upgrade probseg"
+            )
+        for name, value in plain.items():
+            if not _CHECKS[name](value):
+                raise DataError(f"preprocessing has the {name} {value!r:.80}")
+        return cls(**{name: _tupled(value) for name, value in plain.items()})
+
+    def differences(
+        self, other: Preprocessing, names: tuple[str, str] = ("the model", "the data")
+    ) -> list[str]:
+        """Return in words what gives a model other images, with both values; unknown is no reason.
+
+        Names of annotators make no difference, nor does the size of files where neither were
+        resized.
+        """
+        lines = []
+        sizes = self._geometry(other), other._geometry(self)
+        if sizes[0] != sizes[1]:
+            lines.append(f"size {sizes[0]} of {names[0]}, {sizes[1]} of {names[1]}")
+        if self._normalised_otherwise(other):
+            lines.append(
+                f"normalisation of {names[0]}: {self._values()}; of {names[1]}: {other._values()}"
+            )
+        for name in ("channels", "classes", "values"):
+            one, two = getattr(self, name), getattr(other, name)
+            if one and two and len(one) == len(two) and one != two:  # another number is told apart
+                lines.append(f"{name} {_listed(one)} of {names[0]}, {_listed(two)} of {names[1]}")
+        if not (self.resize or other.resize) and _spaced_otherwise(self.spacing, other.spacing):
+            one, two = (_by(spacing) for spacing in (self.spacing, other.spacing))
+            lines.append(f"spacing {one} mm of {names[0]}, {two} mm of {names[1]}")
+        return lines
+
+    def placement(self, native: Size) -> Placement:
+        """Return where an image of a size goes in the frame that it is resized into."""
+        if self.resize is None or self.size is None:
+            return Placement(native, native, (0, 0))
+        inner = self.size
+        if self.resize != "stretch":
+            scales = [new / old for new, old in zip(self.size, native, strict=True)]
+            scale = min(scales) if self.resize == "pad" else max(scales)
+            inner = (max(1, round(native[0] * scale)), max(1, round(native[1] * scale)))
+        return Placement(inner, self.size, _middle(self.size, inner))
+
+    def images(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return images (n, C, H, W) of files as they are packed: uint8 for [0, 1], or float16.
+
+        Raises:
+            DataError: Values are far too large to be left as they are, or of another range than
+                the values that were.
+        """
+        inner, size, offset = self.placement(pixels.shape[-2:])
+        self._check_range(pixels.dtype)
+        normalise = self.normalise or ("none" if pixels.dtype == np.uint8 else "stretch")
+        if normalise == "stretch":  # of what is left after interpolation
+            return moved(stretch(resize_images(pixels, inner)), size, offset)
+        if normalise == "none" and pixels.dtype == np.uint8:
+            resized = resize_images(pixels, inner)
+            return moved(np.rint(resized).astype(np.uint8), size, offset)
+        scaled = resize_images(self._scaled(pixels, normalise), inner)
+        return moved(scaled.astype(np.float16), size, offset)
+
+    def masks(self, masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return masks (n, A, H, W) at the size of the images; what is filled up is background."""
+        inner, size, offset = self.placement(masks.shape[-2:])
+        return moved(resize_masks(masks, inner), size, offset)
+
+    def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the pixels (C, H, W) of a file as a model is to see them.
+
+        An image smaller than the crop is left whole.
+
+        Raises:
+            DataError: Values are far too large to be left as they are.
+        """
+        images = self._cropped(self.images(np.asarray(pixels)[None])[0])
+        unit = np.float32(1 / 255 if images.dtype == np.uint8 else 1)
+        seen: NDArray[np.float32] = np.multiply(images, unit, dtype=np.float32)
+        return seen
+
+    def undo(self, pixels: NDArray[Any], native: Size) -> NDArray[Any]:
+        """Return label maps or probabilities (..., H, W) at the size of the file that they are of.
+
+        Integers are label maps, resized by nearest neighbour, others by linear interpolation.
+        Padding is cut off. Outside of a crop, which a model does not see, everything is 0.
+        """
+        inner, size, offset = self.placement(native)
+        crop = self._crop(size)
+        framed = moved(pixels, size, _middle(size, crop))
+        own = moved(framed, inner, (-offset[0], -offset[1]))
+        resize: Any = resize_masks if pixels.dtype.kind in "bui" else resize_images
+        resized: NDArray[Any] = resize(own.reshape(1, -1, *inner), native)
+        return resized.reshape(*pixels.shape[:-2], *native).astype(pixels.dtype)
+
+    def _check_range(self, kind: np.dtype[Any]) -> None:
+        largest = value_range(kind)
+        if self.normalise == "none" and self.window and largest and self.window != largest:
+            ends = largest[1], self.window[1]
+            raise DataError(
+                "has values of the range 0 to {:g}, where 0 to {:g} became 0 to 1; "
+                "convert it".format(*ends)
+            )
+
+    def _crop(self, size: Size) -> Size:
+        crop = self.crop or size
+        return min(crop[0], size[0]), min(crop[1], size[1])
+
+    def _cropped(self, images: NDArray[Any]) -> NDArray[Any]:
+        size = (images.shape[-2], images.shape[-1])
+        crop = self._crop(size)
+        top, left = _middle(size, crop)
+        return images[..., top : top + crop[0], left : left + crop[1]]
+
+    def _scaled(self, pixels: NDArray[Any], normalise: str) -> NDArray[np.float64]:
+        values = pixels.astype(np.float64)
+        if normalise == "none":
+            return _kept(values, _RANGES.get(pixels.dtype, 1))
+        low: Any
+        low, high = self.window or PERCENTILES
+        if normalise == "percentiles":
+            low, high = np.percentile(values, [low, high], (2, 3), keepdims=True)
+        width = np.where(high > low, high - low, 1)
+        scaled: NDArray[np.float64] = np.clip((values - low) / width, 0, 1)
+        return scaled
+
+    def _values(self) -> str:
+        if self.normalise == "none" and self.window:
+            return f"values are kept, as fractions of {self.window[1]:g}"
+        return _WORDS[self.normalise].format(*(self.window or PERCENTILES))
+
+    def _normalised_otherwise(self, other: Preprocessing) -> bool:
+        if not self.normalise or not other.normalise:
+            return False
+        ranges = self.window and other.window  # which images of real numbers lack
+        known = self.normalise != other.normalise or self.normalise != "none" or ranges
+        return bool(known) and self._values() != other._values()
+
+    def _geometry(self, other: Preprocessing) -> str:
+        """Return the size in words, or a part of it, where it must equal that of another."""
+        if not self.size or not other.size:
+            crops = self.crop and other.crop
+            return f"cropped to {_by(self.crop)}" if crops else ""
+        comparable = bool(self.resize or other.resize)
+        how = f" {_HOW[self.resize]}" if self.resize and other.resize else ""
+        whole = f"{_by(self.size)}{how}" if comparable else ""
+        if self.shape == other.shape or not (self.crop or other.crop):
+            return whole
+        return f"{_by(self.size)}{how}, {f'cropped to {_by(self.crop)}' if self.crop else 'whole'}"
+
+
+class Placement(NamedTuple):
+    """Where an image goes in a frame."""
+
+    inner: Size  # that the image is resized to
+    size: Size  # of the frame
+    offset: tuple[int, int]  # of the image in the frame; negative where it stands out
+
+
+def wanted(
+    size: int | Sequence[int] | None = None,
+    resize: str = "pad",
+    normalise: str | None = None,
+    window: Sequence[float] | None = None,
+) -> Preprocessing:
+    """Return the preprocessing that options of a data set ask for.
+
+    Args:
+        size: An edge, or height and width, in pixels; None leaves images as they are.
+        resize: ``"pad"``, ``"stretch"`` or ``"crop"``.
+        normalise: ``"stretch"``, ``"window"``, ``"percentiles"`` or ``"none"``.
+        window: Two values, or two percentiles with ``normalise="percentiles"``.
+
+    Raises:
+        OptionError: One makes no sense.
+
+    Examples:
+        >>> wanted(64, window=(-1000, 400)).options
+        {'size': 64, 'resize': 'pad', 'normalise': 'window', 'window': (-1000.0, 400.0)}
+    """
+    check_choice("resize", resize, RESIZE)
+    checked = check_size(size)
+    if normalise is None:
+        normalise = "window" if window is not None else None
+    else:
+        check_choice("normalise", normalise, NORMALISE)
+    return Preprocessing(
+        size=checked,
+        resize=resize if checked else None,
+        normalise=normalise,
+        window=_check_window(normalise, window),
+    )
+
+
+def value_range(kind: np.dtype[Any]) -> tuple[float, float] | None:
+    """Return the values that are 0 and 1 where files hold whole numbers and nothing else is said.
+
+    >>> value_range(np.dtype("u1")), value_range(np.dtype("f4"))
+    ((0.0, 255.0), None)
+    """
+    return (0.0, float(_RANGES[kind])) if kind in _RANGES else None
+
+
+def cropped(preprocessing: Preprocessing | None, crop: Size) -> Preprocessing | None:
+    """Return the preprocessing of images whose middle is cut out."""
+    known = preprocessing or Preprocessing()
+    return preprocessing if crop == known.shape else replace(known, crop=crop)
+
+
+def common_spacing(spacing: NDArray[np.floating[Any]]) -> tuple[float, float] | None:
+    """Return the spacing of images (N, 2) where it is known and the same in all of them."""
+    if not len(spacing) or not np.isfinite(spacing).all():
+        return None
+    low, high = spacing.min(0), spacing.max(0)
+    if low.min() <= 0 or (high > low * 1.01).any():
+        return None
+    rows, columns = np.median(spacing, 0).tolist()
+    return round(rows, 6), round(columns, 6)
+
+
+def moved(pixels: NDArray[Any], size: Size, offset: tuple[int, int]) -> NDArray[Any]:
+    """Return pixels (..., H, W) at an offset in a frame of zeros; what stands out is cut off."""
+    if pixels.shape[-2:] == size and offset == (0, 0):
+        return pixels
+    frame: NDArray[Any] = np.zeros((*pixels.shape[:-2], *size), pixels.dtype)
+    there, here = zip(
+        *(_overlap(*axis) for axis in zip(offset, pixels.shape[-2:], size, strict=True)),
+        strict=True,
+    )
+    frame[(..., *there)] = pixels[(..., *here)]
+    return frame
+
+
+def _overlap(offset: int, length: int, frame: int) -> tuple[slice, slice]:
+    start, stop = max(offset, 0), min(offset + length, frame)
+    return slice(start, stop), slice(start - offset, stop - offset)
+
+
+def _middle(size: Size, inner: Size) -> tuple[int, int]:
+    return (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+
+
+def _kept(values: NDArray[np.float64], largest: int) -> NDArray[np.float64]:
+    kept: NDArray[np.float64] = values / largest
+    if (extreme := np.abs(kept).max(initial=0)) > _LARGEST_VALUE:
+        raise DataError(
+            f'has values up to {extreme:g}, too large to be left as they are (normalise="none"); '
+            'give window=(LOW, HIGH), or normalise="percentiles"'
+        )
+    return kept
+
+
+def _check_window(
+    normalise: str | None, window: Sequence[float] | None
+) -> tuple[float, float] | None:
+    if normalise == "percentiles" and window is None:
+        return PERCENTILES
+    if window is None and normalise != "window":
+        return None
+    if normalise == "none" and list(window or ()) in ([0, 255], [0, 65535]):
+        return 0.0, float((window or ())[1])
+    if normalise not in ("window", "percentiles"):
+        raise OptionError(
+            f'window goes with normalise="window" or "percentiles", not {normalise!r}'
+        )
+    if not _is_window(window):
+        raise OptionError(
+            "window must be two finite numbers, the lower first, such as (-1000, 400), "
+            f"not {window!r}"
+        )
+    low, high = (float(level) for level in window or ())
+    if normalise == "percentiles" and not 0 <= low < high <= 100:
+        raise OptionError(f"window must be two percentiles from 0 to 100, not {window!r}")
+    return low, high
+
+
+def _spaced_otherwise(one: tuple[float, float] | None, two: tuple[float, float] | None) -> bool:
+    if one is None or two is None:
+        return False
+    ratios = [a / b for a, b in zip(one, two, strict=True)]
+    return max(*ratios, *(1 / ratio for ratio in ratios)) > _SAME_SPACING
+
+
+def _by(size: tuple[float, float] | None) -> str:
+    return "unknown" if size is None else f"{size[0]:g}x{size[1]:g}"
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(_tupled(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+def _is_list(value: object, kind: type | tuple[type, ...], length: int | None = None) -> bool:
+    items = value if isinstance(value, (list, tuple)) else None
+    return (
+        items is not None
+        and length in (None, len(items))
+        and all(isinstance(item, kind) and not isinstance(item, bool) for item in items)
+    )
+
+
+def _is_size(value: Any) -> bool:
+    return _is_list(value, int, 2) and min(value) > 0
+
+
+def _is_window(value: Any) -> bool:
+    return _is_list(value, (int, float), 2) and -math.inf < value[0] < value[1] < math.inf
+
+
+def _is_spacing(value: Any) -> bool:
+    return _is_list(value, (int, float), 2) and 0 < min(value) and max(value) < math.inf
+
+
+def _is_names(value: object) -> bool:
+    return _is_list(value, str)
+
+
+_CHECKS: dict[str, Any] = {
+    "size": _is_size,
+    "resize": lambda value: value in RESIZE,
+    "crop": _is_size,
+    "normalise": lambda value: value in NORMALISE,
+    "window": _is_window,
+    "channels": _is_names,
+    "classes": _is_names,
+    "values": lambda value: (
+        _is_list(value, (list, tuple)) and all(_is_list(pair, (int, float), 2) for pair in value)
+    ),
+    "ignore": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "annotators": _is_names,
+    "spacing": _is_spacing,
+}
