@@ -174,12 +174,11 @@ def _sheet_grid(
 def map_headings(classes: int) -> tuple[str, str]:
     """Return what stands over the maps of mean and standard deviation.
 
-    >>> map_headings(2)
-    ('mean, 0 to 1', 's. d., 0 to ½')
+    >>> map_headings(2), map_headings(5)[1]
+    (('mean, 0 to 1', 's. d., 0 to ½'), 's. d., 0 to .63')
     """
-    if classes == 2:
-        return "mean, 0 to 1", "s. d., 0 to ½"
-    return "foreground, 0–1", f"s. d., 0–{largest_spread(classes):.2f}"
+    top = "½" if classes == 2 else f"{largest_spread(classes):.2f}".lstrip("0")
+    return "mean, 0 to 1", f"s. d., 0 to {top}"
 
 
 def _explain_classes(figure: Figure, classes: int, **place: Any) -> None:

@@ -31,6 +31,7 @@ from probseg.registry import registry
 from probseg.utils.imports import require
 
 if TYPE_CHECKING:
+    from probseg.datasets.annotators import Annotator
     from probseg.datasets.views import Parts
     from probseg.interfaces import Dataset
     from probseg.metrics.scores import Scores
@@ -86,7 +87,8 @@ def _run(options: argparse.Namespace) -> int:
 
     _settings({"seed": options.seed, **given["training"]})  # mistakes show before data are read
     data = open_data(options.data, options.root, given["data"])
-    parts = split_data(data, options.seed)
+    annotator = given["training"].get("annotator", "random")
+    parts = _of_annotator(split_data(data, options.seed), annotator)
     settings = _settings(choose_training(given["training"], parts.train, options.seed))
     chosen = choose_model(options.model, given["model"], parts.train, settings)
     with torch.random.fork_rng([]):  # the first weights are a part of the run
@@ -109,6 +111,16 @@ def _run(options: argparse.Namespace) -> int:
     for command in _next_commands(options, data, parts):
         print(f"  {shlex.join(command)}")
     return 0
+
+
+def _of_annotator(parts: Parts, annotator: Annotator) -> Parts:
+    """Leave out of training and validation what an annotator of a number did not annotate."""
+    from probseg.datasets.views import annotated_by
+
+    train, validation = (annotated_by(part, annotator) for part in parts[:2])
+    if left_out := len(parts.train) + len(parts.validation) - len(train) - len(validation):
+        print(f"{left_out} images that annotator {annotator} did not annotate are not trained on")
+    return parts._replace(train=train, validation=validation)
 
 
 def _check_model(name: str, given: Mapping[str, Any]) -> None:

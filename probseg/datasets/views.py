@@ -11,11 +11,20 @@ from typing import Any, NamedTuple
 import torch
 
 from probseg.datasets import splits
-from probseg.datasets.annotators import Annotator, annotation, check_annotator, presence
+from probseg.datasets.annotators import (
+    Annotator,
+    annotation,
+    annotator_names,
+    check_annotator,
+    presence,
+)
+from probseg.datasets.cache.source import chunked
 from probseg.datasets.preprocessing import Preprocessing, cropped
-from probseg.errors import OptionError
+from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Sample
 from probseg.options import check_options
+
+_READ = 64  # samples at a time
 
 
 class View:
@@ -160,6 +169,29 @@ def subset(dataset: Dataset, indices: Sequence[int]) -> Subset:
     return Subset(dataset, indices)
 
 
+def annotated_by(dataset: Dataset, annotator: Annotator) -> Dataset:
+    """Return the samples that an annotator of a number annotated; of any other choice, all of them.
+
+    Every batch is read, but of a data set whose annotators are always there.
+
+    Raises:
+        OptionError: There is no such annotator.
+        DataError: They annotated no sample.
+    """
+    check_annotator(annotator, dataset.annotators)
+    if not isinstance(annotator, int):
+        return dataset
+    there: list[int] = []
+    for indices in chunked(range(len(dataset)), _READ):
+        batch = dataset.batch(indices)
+        rows = presence(batch.masks, batch.present)[:, annotator].nonzero()[:, 0]
+        there += [indices[row] for row in rows.tolist()]
+    if not there:
+        name = annotator_names(dataset)[annotator]
+        raise DataError(f"annotator {annotator} ({name}) annotated no image of {dataset.name!r}")
+    return dataset if len(there) == len(dataset) else Subset(dataset, there)
+
+
 def sample_name(dataset: Dataset, index: int) -> str:
     """Return a sample's id if the data set has ids, else its group and index."""
     ids = getattr(dataset, "ids", None)
@@ -169,8 +201,8 @@ def sample_name(dataset: Dataset, index: int) -> str:
 class Parts(NamedTuple):
     """The three parts of a data set."""
 
-    train: Subset
-    validation: Subset
+    train: Dataset
+    validation: Dataset
     test: Subset
 
 

@@ -47,8 +47,8 @@ class Correlation:
 
     @property
     def shown(self) -> bool:
-        """Whether the report lists it: it is over images, or over enough trainings."""
-        return self.over != "cells" or self.points >= FEWEST_SHOWN
+        """Whether the report lists it: it is over enough trainings, or images."""
+        return self.points >= FEWEST_SHOWN
 
 
 def _coefficient_cell(coefficient: Coefficient) -> TableCell:

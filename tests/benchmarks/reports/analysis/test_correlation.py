@@ -69,10 +69,17 @@ def test_correlations_over_fewer_than_ten_trainings_are_not_listed(
     make, rng, folds, listed
 ) -> None:
     results = [
-        make(row, {"gini": rng.random(6), "w-iou": rng.random(6)}, fold=fold)
+        make(row, {"gini": rng.random(12), "w-iou": rng.random(12)}, fold=fold)
         for row in ("punet", "csae")
         for fold in range(folds)
     ]
     evidence = Evidence.of(*by_dataset(results))
     assert [c.over for c in evidence.listed if c.over == "cells"] == listed
     assert {c.over for c in evidence.listed} == {"images", *listed}
+
+
+def test_few_images_have_no_correlation_listed(make, rng) -> None:
+    scores = {"gini": rng.random(9), "w-iou": rng.random(9)}
+    results = [make(row, scores) for row in ("punet", "csae")]
+    evidence = Evidence.of(*by_dataset(results))
+    assert evidence.correlations and not evidence.listed
