@@ -14,7 +14,6 @@ from probseg.datasets import splits
 from probseg.datasets.annotators import (
     Annotator,
     annotation,
-    annotator_names,
     check_annotator,
     presence,
 )
@@ -187,8 +186,9 @@ def annotated_by(dataset: Dataset, annotator: Annotator) -> Dataset:
         rows = presence(batch.masks, batch.present)[:, annotator].nonzero()[:, 0]
         there += [indices[row] for row in rows.tolist()]
     if not there:
-        name = annotator_names(dataset)[annotator]
-        raise DataError(f"annotator {annotator} ({name}) annotated no image of {dataset.name!r}")
+        raise DataError(
+            f"annotator {annotator} annotated no image of this part of {dataset.name!r}"
+        )
     return dataset if len(there) == len(dataset) else Subset(dataset, there)
 
 

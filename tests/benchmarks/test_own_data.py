@@ -14,6 +14,8 @@ from benchmarks.jobs.results import read_result
 from benchmarks.run import main as run_benchmark
 from probseg.cli import main
 from probseg.datasets.survey import survey
+from probseg.datasets.views import annotated_by, subset
+from probseg.errors import DataError
 from probseg.metrics.model_evaluation import evaluate
 
 NETS = ["model.backbone.name=unet", "model.backbone.channels=[4, 8]", "model.latent_dim=2"]
@@ -114,15 +116,12 @@ def test_one_annotator_runs_to_a_report_with_dashes(suite_file, tmp_path) -> Non
 
 
 def test_an_annotator_who_was_absent_at_times_can_be_learnt_from(data) -> None:
-    from probseg.datasets.views import annotated_by
-    from probseg.errors import DataError
-
     dataset = opened(data)
     there = dataset.present[:, 3]
     part = annotated_by(dataset, 3)
     assert 0 < len(part) == int(there.sum()) < len(dataset)
     assert all(part[index].present[3] for index in range(len(part)))
     assert annotated_by(part, 3) is part and annotated_by(dataset, "majority") is dataset
-    absent = probseg.datasets.views.subset(dataset, np.flatnonzero(~np.asarray(there)).tolist())
-    with pytest.raises(DataError, match=r"annotator 3 \(a3\) annotated no image"):
+    absent = subset(dataset, np.flatnonzero(~np.asarray(there)).tolist())
+    with pytest.raises(DataError, match="annotator 3 annotated no image"):
         annotated_by(absent, 3)
