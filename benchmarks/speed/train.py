@@ -48,6 +48,8 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
     yield _with_peers(settings, batches[0], size)
     for batch in batches:
         yield _three_models(settings, batch, size)
+    if settings.device == "cuda" or settings.small:  # on a CPU a step itself takes all of the time
+        yield _by_fit(settings, batches[0], size)
 
 
 def _with_peers(settings: Settings, batch: int, size: int) -> Comparison:
@@ -94,6 +96,21 @@ def _three_models(settings: Settings, batch: int, size: int) -> Comparison:
         f"Training step of the three models, {batch} images of {size} × {size}",
         [*candidates, Candidate(name="textbook PU-Net", make=TextbookStep, options=options)],
         settings,
+    )
+
+
+def _by_fit(settings: Settings, batch: int, size: int) -> Comparison:
+    """Compare steps in ``fit`` with the same steps alone: what data, augmentation and logs take."""
+    options = {"batch": batch, "size": size, "device": settings.device, "model": "csae"}
+    steps = settings.size(50, 2)
+    return compare(
+        f"{steps} training steps of the csae, {batch} images of {size} × {size}",
+        [
+            Candidate(name="in fit", make=Fit, options=options | {"steps": steps}),
+            Candidate(name="steps alone", make=Steps, options=options | {"steps": steps}),
+        ],
+        settings,
+        notes=["fit also validates on two images at the end."],
     )
 
 
@@ -184,6 +201,37 @@ class Step(_Step):
         with torch.autocast(self.device, torch.bfloat16, enabled=self.execution.bf16):
             terms = self.module.terms
             return accumulate(terms, image, label, chunk=chunk, backward=Tensor.backward).loss
+
+
+class Steps(Step):
+    """Several of them."""
+
+    def __init__(self, *, steps: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.steps = steps
+
+    def run(self) -> None:
+        """Take the steps."""
+        for _ in range(self.steps):
+            super().run()
+
+
+class Fit(Workload):
+    """``fit`` for some steps, on images of ``ambiguous-shapes``."""
+
+    def __init__(self, *, model: str, steps: int, batch: int, size: int, device: str) -> None:
+        self.model, self.device = build(model), device
+        self.train, self.validation = (
+            probseg.datasets.create("ambiguous-shapes", samples=samples, size=size)
+            for samples in (2 * batch, 2)
+        )
+        self.settings = TrainingSettings(
+            device=device, batch_size=batch, max_steps=steps, validate_every=steps
+        )
+
+    def run(self) -> None:
+        """Train the model further."""
+        probseg.fit(self.model, self.train, self.validation, self.settings, progress=False)
 
 
 class TextbookStep(_Step):

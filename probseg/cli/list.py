@@ -66,14 +66,14 @@ def summary(module: str, name: str) -> str:
     """Return the line that documents ``name`` in the source of a module, or an empty string.
 
     It is the first line of a docstring or of the string under an assignment; without one it is the
-    assigned value.
+    assigned value. A ``partial`` has the line of its function, and its arguments.
     """
     text = ""
     for node, following in pairwise([*_statements(module), ast.Pass()]):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             text = ast.get_docstring(node) or ""
         elif isinstance(node, ast.Assign) and name in _targets(node):
-            text = _string(following) or _assigned(node.value)
+            text = _string(following) or _assigned(node.value, module)
         elif isinstance(node, ast.ImportFrom):
             names = {alias.asname or alias.name: alias.name for alias in node.names}
             if name in names:
@@ -91,8 +91,15 @@ def _string(node: ast.AST) -> str:
     return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
 
 
-def _assigned(value: ast.expr) -> str:
-    """Return the first sentence that a call is given, or else the call: ``partial(UNet, 2)``."""
+def _assigned(value: ast.expr, module: str) -> str:
+    """Return the line of a partial's function, a sentence that a call is given, or the call."""
+    for call in ast.walk(value):
+        match call:
+            case ast.Call(func=ast.Name("partial"), args=[ast.Name(function), *given]):
+                named = [f"{one.arg}={ast.unparse(one.value)}" for one in call.keywords]
+                arguments = [_string(one) or ast.unparse(one) for one in given]
+                line = summary(module, function).rstrip(".")
+                return f"{line or function} ({', '.join([*arguments, *named])})"
     strings = (_string(node) for node in ast.walk(value))
     return next((one for one in strings if " " in one), ast.unparse(value))
 

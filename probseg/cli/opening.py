@@ -16,7 +16,7 @@ from probseg.errors import (
     OptionError,
     ProbsegError,
 )
-from probseg.options import listing, named_parameters, unknown
+from probseg.options import did_you_mean, listing, named_parameters, unknown
 from probseg.registry import registry
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def open_data(data: str, root: Path | None, options: Mapping[str, Any], **defaul
             if name == data:
                 raise
             raise MissingDataError(
-                f"{error}; to see which named data sets lie there: probseg data check --root {data}"
+                f"{error}; move your files into that layout, or if named data sets lie there: "
+                f"probseg data check --root {data}"
             ) from error
     return dataset
 
@@ -104,8 +105,12 @@ def check_data(data: str, root: Path | None) -> None:
         OptionError: They do not.
     """
     if data not in registry("datasets") and not Path(data).exists():
-        names = registry("datasets")
-        raise OptionError(f"there is no folder {data}, and {unknown('data set', data, names)}")
+        folders = (f"{path}" for path in Path(data).parent.glob("[!.]*/"))
+        hint = did_you_mean(data, [*folders, *registry("datasets")])
+        raise OptionError(
+            f"there is no folder {data}, and no data set of that name{hint or ';'} "
+            "probseg list datasets shows the names"
+        )
     if root is not None and not root.exists():
         raise OptionError(f"--root {root} does not exist; give the folder of the data sets")
 
@@ -122,7 +127,8 @@ def split_data(data: Dataset, seed: int) -> Parts:
     if groups < FEWEST_GROUPS:
         raise DataError(
             f"{data.name} has {counted(data)}, such as patients; training, "
-            f"validation and test need {FEWEST_GROUPS} groups or more, as each is in one part only"
+            f"validation and test need {FEWEST_GROUPS} groups or more, as each is in one part only "
+            "(groups.csv of a folder says which images are of one group)"
         )
     return split(data, seed=seed)
 

@@ -62,7 +62,11 @@ def run(options: argparse.Namespace) -> int:
     save_pretrained(model, folder, card=card)
     print_line(f"{folder} holds the model and its card, {folder / 'README.md'}")
     if lacking := [name for name in ("data", "metrics") if not getattr(card, name)]:
-        print_line(f"no {' and '.join(lacking)} on the card: {checkpoint.parent} has no {FACTS}")
+        where = checkpoint.resolve().parent
+        print_line(
+            f"no {' and '.join(lacking)} on the card: {where} has no {FACTS}, which probseg train "
+            "writes at its end"
+        )
     if lacking := [option for name, option in _TEXTS.items() if not getattr(card, name)]:
         print_line(f"the card can say more with {', '.join(lacking)}")
     print_line(f"\nread the card; next, to publish it:\n  hf upload NAME/MODEL {folder}")
@@ -87,6 +91,7 @@ def card_of(scores: Scores, parts: Parts, settings: Mapping[str, Any]) -> Card:
         measured_on=(
             f"Means over {len(scores.groups)} test images of {len(set(scores.groups))} groups, "
             f"{scores.samples} samples each."
+            + "".join(f" Beware: {one}." for one in scores.remarks)
         ),
         provenance={"training": ", ".join(f"{key}={value}" for key, value in settings.items())},
     )

@@ -96,12 +96,15 @@ def _run(options: argparse.Namespace) -> int:
         model: Any = probseg.build(options.model, like=data, **chosen)
     _tell(data, parts, model, chosen, settings)
     _fit(model, parts, settings, options.out)
+    _log(f"scoring {len(parts.test)} test images")
     model = probseg.load(checkpoint_of(options.out))  # the same to the bit, trained just now or not
     scores = probseg.evaluate(
         model, parts.test, n=options.n, device=settings.device, seed=options.seed
     )
     scores.to_csv(options.out / "scores.csv")
     Console().print(scores)
+    if scores.remarks:
+        print("To train longer, give another --out and --set training.max_steps=N, or more images.")
     card_of(scores, parts, _changed(settings)).write(options.out / FACTS)
     _draw(model, parts.test, scores, options.out / "samples.png")
     print(

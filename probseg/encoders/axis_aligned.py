@@ -16,7 +16,7 @@ from probseg.utils.tensors import in_single_precision
 
 
 class AxisAligned(nn.Module):
-    r"""Encodes to a Normal with diagonal covariance, :math:`N(\mu, \mathrm{diag}\,\sigma^2)`.
+    """Encodes to a Normal with a diagonal covariance.
 
     The logarithm of the scale is bounded smoothly, ``bound * tanh(raw / bound)``, so that no
     input makes the scale vanish or explode.

@@ -101,7 +101,9 @@ def read_description(path: str | os.PathLike[str]) -> Description:
 
 def _read_metadata(file: Path) -> dict[str, str]:
     if not file.is_file():
-        raise CheckpointError(f"there is no checkpoint at {file}")
+        raise CheckpointError(
+            f"there is no checkpoint at {file}; give a .safetensors file, or the folder of a run"
+        )
     try:
         with file.open("rb") as stream:
             size = int.from_bytes(stream.read(8), "little")

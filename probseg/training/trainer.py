@@ -109,7 +109,7 @@ class RoundReport(Callback):
         if not self.begun:
             self.begun.append((trainer.global_step, time.monotonic()))
         elif trainer.global_step == self.begun[0][0] + _TIMED_STEPS:
-            self.say(f"training takes {self._left(trainer)} or less")
+            self.say(f"training takes about {self._left(trainer)}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell the losses of a validation round, and the time that is left."""

@@ -45,6 +45,7 @@ def _fill_disk():
 def _run(arguments, cache, output, place, count, action):
     """Run the command in a session of its own; call ``action`` before a call of a function."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     for descriptor in (1, 2):
         os.dup2(output.fileno(), descriptor)
     sys.stdout, sys.stderr = (open(number, "w", 1, "utf-8", closefd=False) for number in (1, 2))

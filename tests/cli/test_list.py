@@ -97,7 +97,7 @@ def test_a_summary_follows_imports_within_a_package(install):
     ("name", "wanted"),
     [
         ("fine", "Does what it should."),
-        ("halved", "partial(fine, 2, mode='half')"),
+        ("halved", "Does what it should (2, mode='half')"),
         ("constant", "A number that says what it is."),
         ("silent", "object()"),
         ("helped", "Helps."),

@@ -8,6 +8,7 @@ themselves. ``<!-- not run: REASON -->`` before a block says that it cannot run 
 import importlib
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -32,7 +33,11 @@ WITH_PYTHON = [page for page in MANUAL if "```python\n" in (ROOT / page).read_te
 PAGES = [*MANUAL, "CONTRIBUTING.md", "SECURITY.md", *(f"plugins/{p}/README.md" for p in PLUGINS)]
 
 RUN = ("docs/getting-started.md", "docs/own-data.md", "docs/score-masks.md")
-FILES = ("docs/plugins.md", "docs/benchmarks.md")  # which show files; tests of their own read them
+FILES = (
+    "docs/plugins.md",
+    "docs/benchmarks.md",
+    "docs/own-data.md",
+)  # which show files; tests of their own read them
 SLOW = ("README.md", *(f"docs/{page}.md" for page in ("getting-started", "own-data", "sharing")))
 FEW = (  # steps, and a smaller network, than the page's commands have
     "--set",
@@ -101,6 +106,30 @@ def test_every_command_is_one(page, blocks, capsys, monkeypatch, tmp_path):
                     continue
                 message = capsys.readouterr().err or error
                 pytest.fail(f"{page}, block at line {block.line}: {shlex.join(words)}\n{message}")
+
+
+@pytest.mark.parametrize(
+    ("script", "files"),
+    [
+        ("flat.sh", ["flat/a_1.png", "flat/a_1_reader1.png", "flat/a_1_reader2.png"]),
+        ("annotators.sh", ["scans/a.nii.gz", "outlines/anna/a.nii.gz", "outlines/ben/a.nii.gz"]),
+    ],
+)
+def test_a_script_brings_files_into_the_layout(script, files, blocks, tmp_path):
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(file)
+    code = next(block.code for block in blocks("docs/own-data.md") if block.title == script)
+    subprocess.run(["bash", "-e"], input=code, text=True, cwd=tmp_path, check=True)
+    data = tmp_path / "my-data"
+    written = {str(p.relative_to(data)): p.read_text() for p in data.rglob("*.*") if p.is_file()}
+    image, *masks = files
+    suffix = image[image.index(".") :]
+    id_ = Path(image).name.removesuffix(suffix)
+    names = ("reader1", "reader2") if script == "flat.sh" else ("anna", "ben")
+    assert written == {f"images/{id_}{suffix}": image} | {
+        f"masks/{id_}/{name}{suffix}": mask for name, mask in zip(names, masks, strict=True)
+    }
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -177,7 +206,7 @@ def test_outputs_are_shown():
 )
 def test_a_wrong_command_is_noticed(language, code, message, capsys):
     with pytest.raises((SystemExit, Exception)) as caught:
-        for words in _commands(SimpleNamespace(language=language, code=code)):
+        for words in _commands(SimpleNamespace(language=language, code=code, title="")):
             _read(words)
     assert message in f"{caught.value} {capsys.readouterr().err}"
 
@@ -189,7 +218,7 @@ def _commands(block) -> Iterator[list[str]]:
         lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
     elif block.language == "text":
         lines = [line for line in lines if COMMAND.match(line)]
-    elif block.language != "bash":
+    elif block.language != "bash" or block.title:
         lines = []
     for line in lines:
         words = shlex.shlex(line, posix=True, punctuation_chars=True)
