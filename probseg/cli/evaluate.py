@@ -83,11 +83,13 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     import probseg
+    from probseg.datasets.roots import is_packed
 
     model: Any = probseg.load(checkpoint_of(options.model))
     learnt = None if options.as_is else model.preprocessing
     check_agreement(learnt, _asked(given["data"], options.crop))
-    defaults = learnt.options if learnt else {}
+    packed = is_packed(options.root or Path(options.data))  # and cannot be opened otherwise
+    defaults = learnt.options if learnt and not packed else {}
     data = open_data(options.data, options.root, given["data"], **defaults)
     if options.part != "all":
         data = getattr(split_data(data, options.seed), options.part)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from probseg.cli.parser import Parser
-from probseg.datasets.formats.preprocessing import Size, check_size
-from probseg.datasets.preprocessing import Preprocessing
 from probseg.errors import DataError, OptionError
+
+if TYPE_CHECKING:
+    from probseg.datasets.formats.preprocessing import Size
+    from probseg.datasets.preprocessing import Preprocessing
 
 OPTIONS = ("size", "resize", "normalise", "window")  # of data sets
 _WAY_OUT = "--as-is takes the images so on purpose"
@@ -37,6 +39,8 @@ def parse_size(size: str | None) -> Size | None:
     words = size.split(",")
     if not all(word.strip().isdecimal() for word in words) or len(words) > 2:
         raise OptionError(f"--size must be PIXELS or HEIGHT,WIDTH, such as 128, not {size!r}")
+    from probseg.datasets.formats.preprocessing import check_size
+
     edges = [int(word) for word in words]
     try:
         return check_size(edges if len(edges) == 2 else edges[0])
@@ -77,7 +81,7 @@ def check_agreement(learnt: Preprocessing | None, given: Mapping[str, tuple[str,
         OptionError: One is not; the message has both values.
     """
     for name, (typed, value) in given.items():
-        known = _known(learnt or Preprocessing(), name)
+        known = learnt and _known(learnt, name)
         if known is not None and _comparable(name, value) != known:
             raise OptionError(
                 f"{typed}{_shown(value)}, but the model learnt from images with {name}="
@@ -91,7 +95,9 @@ def check_same(learnt: Preprocessing | None, data: Any) -> None:
     Raises:
         DataError: It does not; the message has both values.
     """
-    given: Preprocessing | None = getattr(data, "preprocessing", None)
+    from probseg.datasets.preprocessing import preprocessing_of
+
+    given = preprocessing_of(data)
     if learnt and given and (differences := learnt.differences(given)):
         raise DataError(
             f"the model learnt from other images than data set {data.name} has: "
@@ -109,6 +115,8 @@ def _known(learnt: Preprocessing, name: str) -> object:
 
 def _comparable(name: str, value: Any) -> object:
     if name == "size":
+        from probseg.datasets.formats.preprocessing import check_size
+
         return check_size(value)
     if name == "crop":
         return (value, value)

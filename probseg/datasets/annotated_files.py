@@ -135,6 +135,7 @@ class AnnotatedFiles(ABC):
             normalise=normalise,
             window=self.kind.values if normalise == "none" else self.wanted.window,
             channels=self.channel_names(),
+            ignore=getattr(self, "ignore_index", None),
             annotators=_few_names(self.annotators),
         )
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from probseg.datasets import preprocessing
 from probseg.datasets.annotated_files import AnnotatedFiles, SampleFiles
-from probseg.datasets.cache.dataset import PackedDataset
+from probseg.datasets.cache.dataset import PackedDataset, open_packed
 from probseg.datasets.cache.packing import cache_folder, open_or_pack
 from probseg.datasets.cache.source import OnFault
 from probseg.datasets.formats.files import FileTree, printable
@@ -105,7 +105,7 @@ def folder(
         raise OptionError(f"classes must be 2 to 256, the background included, not {classes}")
     path = find_root(root, "folder", _WANTED)
     if is_packed(path):
-        return PackedDataset(path)
+        return open_packed(path, wanted)
     tree = open_root(path, _may_enter, "folder", _WANTED)
     source = FolderSource(tree, wanted, classes=classes)
     target = cache_folder(cache, "folder", path, source.wanted.options, classes)

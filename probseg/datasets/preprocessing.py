@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, NamedTuple
+from numbers import Integral, Real
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,9 @@ from probseg.datasets.formats.preprocessing import (
     resize_masks,
     stretch,
 )
-from probseg.errors import DataError, OptionError
+from probseg.errors import DataError, InputError, OptionError
 from probseg.options import check_choice
 
-Resize = Literal["pad", "stretch", "crop"]
-Normalise = Literal["stretch", "window", "percentiles", "none"]
 RESIZE = ("pad", "stretch", "crop")
 NORMALISE = ("stretch", "window", "percentiles", "none")
 PERCENTILES = (0.5, 99.5)
@@ -63,6 +62,9 @@ class Preprocessing:
         annotators: Names of the annotators.
         spacing: mm between the rows and the columns of the tensors, where it is the same in all.
 
+    Raises:
+        OptionError: It is resized to no size, or a window that is none.
+
     Examples:
         >>> import numpy as np
         >>> trained = Preprocessing(size=(4, 4), resize="pad", normalise="window", window=(0, 10))
@@ -84,6 +86,13 @@ class Preprocessing:
     ignore: int | None = None
     annotators: tuple[str, ...] | None = None
     spacing: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.resize:
+            if check_size(self.size) is None:
+                raise OptionError(f"resize={self.resize!r} needs a size")
+        if self.normalise == "window" and not self.window:
+            raise OptionError('normalise="window" needs a window, such as (-1000, 400)')
 
     @property
     def shape(self) -> Size | None:
@@ -125,6 +134,7 @@ class Preprocessing:
 
         Raises:
             DataError: It is damaged, or of a newer version of probseg.
+            OptionError: Two of its values contradict each other.
         """
         if not isinstance(plain, Mapping):
             raise DataError(f"preprocessing must be a mapping, not {plain!r:.80}")
@@ -194,9 +204,12 @@ class Preprocessing:
         return moved(scaled.astype(np.float16), size, offset)
 
     def masks(self, masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return masks (n, A, H, W) at the size of the images; what is filled up is background."""
+        """Return masks (n, A, H, W) at the size of the images.
+
+        What is filled up is ignored, if some pixels are, and otherwise background.
+        """
         inner, size, offset = self.placement(masks.shape[-2:])
-        return moved(resize_masks(masks, inner), size, offset)
+        return moved(resize_masks(masks, inner), size, offset, fill=self.ignore or 0)
 
     def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Return the pixels (C, H, W) of a file as a model is to see them.
@@ -204,9 +217,14 @@ class Preprocessing:
         An image smaller than the crop is left whole.
 
         Raises:
-            DataError: Values are far too large to be left as they are.
+            DataError: Values are far too large to be left as they are, or of another range.
+            InputError: The array has other axes.
         """
-        images = self._cropped(self.images(np.asarray(pixels)[None])[0])
+        if (pixels := np.asarray(pixels)).ndim != 3:
+            raise InputError(
+                f"pixels must be (C, H, W), not {pixels.shape}; a grey image is pixels[None]"
+            )
+        images = self._cropped(self.images(pixels[None])[0])
         unit = np.float32(1 / 255 if images.dtype == np.uint8 else 1)
         seen: NDArray[np.float32] = np.multiply(images, unit, dtype=np.float32)
         return seen
@@ -333,6 +351,12 @@ def value_range(kind: np.dtype[Any]) -> tuple[float, float] | None:
     return (0.0, float(_RANGES[kind])) if kind in _RANGES else None
 
 
+def preprocessing_of(owner: object) -> Preprocessing | None:
+    """Return what a data set or a model says was done to its images, if it says so."""
+    known = getattr(owner, "preprocessing", None)  # which a stranger may use for something else
+    return known if isinstance(known, Preprocessing) else None
+
+
 def cropped(preprocessing: Preprocessing | None, crop: Size) -> Preprocessing | None:
     """Return the preprocessing of images whose middle is cut out."""
     known = preprocessing or Preprocessing()
@@ -350,11 +374,13 @@ def common_spacing(spacing: NDArray[np.floating[Any]]) -> tuple[float, float] | 
     return round(rows, 6), round(columns, 6)
 
 
-def moved(pixels: NDArray[Any], size: Size, offset: tuple[int, int]) -> NDArray[Any]:
-    """Return pixels (..., H, W) at an offset in a frame of zeros; what stands out is cut off."""
+def moved(
+    pixels: NDArray[Any], size: Size, offset: tuple[int, int], *, fill: int = 0
+) -> NDArray[Any]:
+    """Return pixels (..., H, W) at an offset in a filled frame; what stands out is cut off."""
     if pixels.shape[-2:] == size and offset == (0, 0):
         return pixels
-    frame: NDArray[Any] = np.zeros((*pixels.shape[:-2], *size), pixels.dtype)
+    frame: NDArray[Any] = np.full((*pixels.shape[:-2], *size), fill, pixels.dtype)
     there, here = zip(
         *(_overlap(*axis) for axis in zip(offset, pixels.shape[-2:], size, strict=True)),
         strict=True,
@@ -418,6 +444,8 @@ def _by(size: tuple[float, float] | None) -> str:
 
 
 def _listed(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
     return [_listed(item) for item in value] if isinstance(value, tuple) else value
 
 
@@ -435,15 +463,15 @@ def _is_list(value: object, kind: type | tuple[type, ...], length: int | None = 
 
 
 def _is_size(value: Any) -> bool:
-    return _is_list(value, int, 2) and min(value) > 0
+    return _is_list(value, Integral, 2) and min(value) > 0
 
 
 def _is_window(value: Any) -> bool:
-    return _is_list(value, (int, float), 2) and -math.inf < value[0] < value[1] < math.inf
+    return _is_list(value, Real, 2) and -math.inf < value[0] < value[1] < math.inf
 
 
 def _is_spacing(value: Any) -> bool:
-    return _is_list(value, (int, float), 2) and 0 < min(value) and max(value) < math.inf
+    return _is_list(value, Real, 2) and 0 < min(value) and max(value) < math.inf
 
 
 def _is_names(value: object) -> bool:
@@ -459,7 +487,7 @@ _CHECKS: dict[str, Any] = {
     "channels": _is_names,
     "classes": _is_names,
     "values": lambda value: (
-        _is_list(value, (list, tuple)) and all(_is_list(pair, (int, float), 2) for pair in value)
+        _is_list(value, (list, tuple)) and all(_is_list(pair, Real, 2) for pair in value)
     ),
     "ignore": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "annotators": _is_names,

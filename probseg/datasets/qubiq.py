@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from probseg.datasets import preprocessing
 from probseg.datasets.annotated_files import AnnotatedFiles, SampleFiles
-from probseg.datasets.cache.dataset import PackedDataset
+from probseg.datasets.cache.dataset import PackedDataset, open_packed
 from probseg.datasets.cache.packing import cache_folder, open_or_pack
 from probseg.datasets.cache.source import OnFault
 from probseg.datasets.formats.files import FileTree, printable
@@ -108,7 +108,7 @@ def qubiq(
     wanted = preprocessing.wanted(size, resize, normalise, window)
     path = find_root(root, f"qubiq-{subset}", _WANTED)
     if is_packed(path):
-        return PackedDataset(path)
+        return open_packed(path, preprocessing.wanted(normalise=normalise, window=window))
     tree = open_root(path, _entering(chosen), f"qubiq-{subset}", _WANTED)
     source = QubiqSource(tree, chosen, wanted, task=task)
     folder = cache_folder(cache, source.name, path, source.wanted.options)

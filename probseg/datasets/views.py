@@ -11,14 +11,9 @@ from typing import Any, NamedTuple
 import torch
 
 from probseg.datasets import splits
-from probseg.datasets.annotators import (
-    Annotator,
-    annotation,
-    check_annotator,
-    presence,
-)
+from probseg.datasets.annotators import Annotator, annotation, check_annotator, presence
 from probseg.datasets.cache.source import chunked
-from probseg.datasets.preprocessing import Preprocessing, cropped
+from probseg.datasets.preprocessing import cropped, preprocessing_of
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Sample
 from probseg.options import check_options
@@ -43,7 +38,7 @@ class View:
         self.groups = dataset.groups
         self.ids: list[str] | None = getattr(dataset, "ids", None)
         self.provenance = dataset.provenance
-        self.preprocessing: Preprocessing | None = getattr(dataset, "preprocessing", None)
+        self.preprocessing = preprocessing_of(dataset)
         state = f"{dataset.fingerprint} {view}".encode()
         self.fingerprint = hashlib.blake2b(state, digest_size=16).hexdigest()
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from probseg.datasets.annotators import choose_annotator, complete
+from probseg.datasets.preprocessing import preprocessing_of
 from probseg.errors import DataError, InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
@@ -204,17 +205,18 @@ def _check_preprocessing(model: Any, data: Dataset) -> list[str]:
     Raises:
         InputError: The data give the model other images than those that it learnt from.
     """
-    learnt, given = (getattr(one, "preprocessing", None) for one in (model, data))
-    if learnt is None or given is None:
+    learnt, given = preprocessing_of(model), preprocessing_of(data)
+    if learnt is None:
         return []
-    if differences := learnt.differences(given):
+    if given and (differences := learnt.differences(given)):
         raise InputError(
             f"the model learnt from other images than data set {data.name!r} has: "
             f"{'; '.join(differences)}; {learnt.remedy}, or set model.preprocessing = None to "
             "evaluate it on these on purpose"
         )
-    if learnt.shape and given.shape and learnt.shape != given.shape:
-        sizes = [f"{height}x{width}" for height, width in (learnt.shape, given.shape)]
+    shape = tuple(data[0].image.shape[-2:])
+    if learnt.shape and learnt.shape != shape:
+        sizes = ["{}x{}".format(*size) for size in (learnt.shape, shape)]
         return [f"the model learnt from images of {sizes[0]} pixels, these have {sizes[1]}"]
     return []
 

@@ -13,10 +13,9 @@ import torch
 from torch import nn
 
 from probseg._version import __version__
-from probseg.datasets.preprocessing import Preprocessing
+from probseg.datasets.preprocessing import preprocessing_of
 from probseg.errors import CheckpointError
 from probseg.interfaces import Model
-from probseg.sharing.config import PREPROCESSING
 from probseg.utils.atomic_files import write_json
 
 FACTS = "card.json"  # of a run, beside its model
@@ -138,7 +137,7 @@ samples = model.sample(image, n=16)  # (16, 1, {model.classes}, 128, 128): proba
 
 
 def _images(model: Model) -> str:
-    known: Preprocessing | None = getattr(model, PREPROCESSING, None)
+    known = preprocessing_of(model)
     if known is None:
         return _NO_IMAGES
     facts = {name: f"`{value}`" for name, value in known.to_plain().items()}

@@ -14,6 +14,7 @@ from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from probseg._version import __version__
+from probseg.datasets.preprocessing import preprocessing_of
 from probseg.errors import CheckpointError, ProbsegError
 from probseg.interfaces import Model
 from probseg.registry.specs import build, with_stored_weights
@@ -35,8 +36,8 @@ _PREPROCESSING_DIGEST = f"{PREPROCESSING}-digest"  # of its own: older versions 
 
 def describe(model: Model) -> Description:
     """Return the description of a model, as files carry it."""
-    preprocessing = getattr(model, PREPROCESSING, None)
-    return Description(model.spec, requirements(model.spec), __version__, preprocessing)
+    known = preprocessing_of(model)
+    return Description(model.spec, requirements(model.spec), __version__, known)
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
@@ -85,7 +86,8 @@ def load(path: str | os.PathLike[str], **parts: Any) -> Model:
             f"the model that {file} describes cannot be built: {type(error).__name__}: {error}"
         ) from error
     _check_digest(metadata, module.state_dict(), file)
-    module.preprocessing = description.preprocessing  # type: ignore[assignment]  # plain data
+    if description.preprocessing:
+        module.preprocessing = description.preprocessing  # type: ignore[assignment]  # plain data
     return cast("Model", module.eval())
 
 

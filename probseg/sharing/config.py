@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from probseg.datasets.preprocessing import Preprocessing
-from probseg.errors import CheckpointError, DataError, MissingPluginError
+from probseg.errors import CheckpointError, DataError, MissingPluginError, OptionError
 from probseg.registry import KINDS, PARTS, registry
 from probseg.registry.specs import Spec
 
@@ -116,7 +116,7 @@ def _preprocessing(document: Document, file: Path) -> Preprocessing | None:
         return None
     try:
         return Preprocessing.from_plain(document[PREPROCESSING])
-    except DataError as error:
+    except (DataError, OptionError) as error:
         raise CheckpointError(f"the description in {file} cannot be read: {error}") from error
 
 

@@ -22,6 +22,7 @@ from torch.distributions import (
 )
 from torch.export import Dim, ExportedProgram
 
+from probseg.datasets.preprocessing import preprocessing_of
 from probseg.errors import ExportError
 from probseg.interfaces import Backbone, Decoder, Model
 from probseg.registry.specs import lacking
@@ -157,7 +158,7 @@ def save_onnx(model: Model, path: str | os.PathLike[str], *, projected: bool = F
     """
     program = _as_onnx(to_program(model, projected=projected))
     stride = cast("LatentSampler", model).backbone.stride
-    known = getattr(model, PREPROCESSING, None)
+    known = preprocessing_of(model)
     facts = {f"probseg.{PREPROCESSING}": json.dumps(known.to_plain())} if known else {}
     program.model.metadata_props.update(
         {"probseg.spec": json.dumps(model.spec), "probseg.stride": str(stride), **facts}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from probseg.datasets.annotators import presence
+from probseg.datasets.preprocessing import preprocessing_of
 from probseg.datasets.splits import split
 from probseg.interfaces import Batch, Dataset, Sample
 from probseg.registry.specs import lacking
@@ -18,7 +19,7 @@ contract = Contract("dataset")
 
 @contract
 def describes_itself(make: Make) -> None:
-    """It has the attributes of the protocol, a group per sample, and its provenance."""
+    """It has the attributes of the protocol, a group per sample, provenance, and images' size."""
     dataset: Dataset = make()
     missing = ", ".join(lacking(dataset, Dataset))
     expect(not missing, "the attributes of a Dataset", f"{type(dataset).__name__} has no {missing}")
@@ -28,6 +29,9 @@ def describes_itself(make: Make) -> None:
     hexadecimal = len(digest) >= 16 and set(digest) <= set("0123456789abcdef")
     expect(hexadecimal, "a hex digest of 16 characters or more as fingerprint", digest)
     expect(bool(dataset.provenance.strip()), "a sentence as provenance", repr(dataset.provenance))
+    if known := preprocessing_of(dataset):
+        size = tuple(dataset[0].image.shape[-2:])
+        expect(known.shape in (None, size), f"preprocessing of images of {size}", known.shape)
 
 
 @contract

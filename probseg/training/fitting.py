@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback
 from torch import nn
 
+from probseg.datasets.preprocessing import Preprocessing, preprocessing_of
 from probseg.datasets.views import Annotated
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Dataset
@@ -127,8 +129,9 @@ def fit(
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
         run = read_run(folder, identity)
-        learnt: Any = getattr(train, "preprocessing", None)
-        model.preprocessing = learnt
+        if isinstance(getattr(model, "preprocessing", None), (Preprocessing, NoneType)):
+            learnt: Any = preprocessing_of(train)
+            model.preprocessing = learnt
         sweep(folder)
         if not run.is_over(settings):
             write_json(folder / "run.json", identity)
@@ -215,7 +218,7 @@ def _check_fits(model: Any, dataset: Dataset) -> None:
 
 def _check_alike(train: Dataset, validation: Dataset) -> None:
     """Check that nothing was done to the images of one data set only."""
-    learnt, judged = (getattr(side, "preprocessing", None) for side in (train, validation))
+    learnt, judged = preprocessing_of(train), preprocessing_of(validation)
     names = ("the training data", "the validation data")
     if learnt and judged and (differences := learnt.differences(judged, names)):
         raise InputError(f"{'; '.join(differences)}; open both data sets in the same way")

@@ -4,19 +4,20 @@ import csv
 import json
 from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from training_toys import ToyModel
 
 import probseg
+from probseg.datasets.formats.nifti import Reorientation, read_nifti
 from probseg.datasets.formats.preprocessing import resize_images, resize_masks
 from probseg.datasets.preprocessing import Preprocessing
 from probseg.datasets.views import CentreCrop
 from probseg.errors import InputError
 
-TINY = ["model.backbone.channels=[4,8]", "model.encoder.channels=[4,8]", "model.latent_dim=2"]
-STEPS = ["training.max_steps=2", "training.batch_size=2"]
 HEIGHT, WIDTH = 96, 76
 
 
@@ -46,13 +47,17 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(folder, tmp_path_factory):
     """A model that learnt from images of several sizes, which were padded to 32 x 32."""
-    from probseg.cli import main
-
-    out = tmp_path_factory.mktemp("train") / "run"
-    options = ["data.size=32", *TINY, *STEPS]
-    arguments = ["train", "punet", "--data", folder, "--out", out, "-n", "2", "--set", *options]
-    assert main(list(map(str, arguments))) == 0
-    return out
+    out = tmp_path_factory.mktemp("train")
+    data = probseg.datasets.create("folder", root=folder, size=32, cache=out / "cache")
+    train, validation, test = probseg.split(data)
+    net = {"channels": [4, 8], "convolutions": 1}
+    parts = {"backbone": {"name": "unet", **net}, "encoder": {"name": "axis-aligned", **net}}
+    model = probseg.build("punet", like=data, latent_dim=2, **parts)
+    options = {"max_steps": 2, "batch_size": 2, "progress": False}
+    probseg.fit(model, train, validation, out=out / "run", **options)
+    model = probseg.load(out / "run/best.safetensors")
+    probseg.evaluate(model, test, n=2).to_csv(out / "run/scores.csv")
+    return out / "run"
 
 
 def test_the_file_of_a_run_says_what_was_done(run):
@@ -134,6 +139,31 @@ def test_predict_does_the_same_and_undoes_it(run, folder, command, tmp_path):
     assert about["preprocessing"]["size"] == [32, 32] and about["unseen"] == 0
 
 
+AFFINES = {
+    "LPS": np.diag([-0.5, -0.5, 2, 1]),
+    "RAS": np.diag([0.5, 0.75, 2, 1]),
+    "turned": np.array([[0, -0.75, 0, 3], [0.5, 0, 0, 1], [0, 0, 2, 0], [0, 0, 0, 1]]),
+    "turned and flipped": np.array([[0, 0.75, 0, 3], [-0.5, 0, 0, 1], [0, 0, 2, 0], [0, 0, 0, 1]]),
+}
+
+
+@pytest.mark.parametrize("name", AFFINES)
+def test_a_resized_nifti_comes_back_on_its_own_voxels(run, folder, command, tmp_path, name):
+    upright = np.asarray(Image.open(folder / "images/3.png"))
+    turned = name.startswith("turned")
+    shape = upright.shape if turned else upright.T.shape
+    empty = nibabel.Nifti1Image(np.zeros(shape, np.uint8), AFFINES[name])
+    orientation = Reorientation(read_nifti(empty.to_bytes(), flat=True), axis=2)
+    voxels = orientation.inverse(upright[None, None])[..., 0, 0]
+    nibabel.save(nibabel.Nifti1Image(voxels, AFFINES[name]), tmp_path / "case.nii.gz")
+    arguments = [tmp_path / "case.nii.gz", "--out", tmp_path, "-n", 3, "--existing", "replace"]
+    assert command("predict", run, *arguments)[0] == 0
+    mean = nibabel.load(tmp_path / "case/mean.nii.gz")
+    assert np.array_equal(mean.affine, AFFINES[name]) and mean.shape == shape
+    expected = orientation.inverse(_by_hand(run, upright, 3)[1][None, None])[..., 0, 0]
+    assert np.abs(mean.get_fdata() - expected).max() < 1e-4
+
+
 def test_predict_refuses_what_contradicts_the_model(run, folder, command, tmp_path):
     predict = ("predict", run, folder / "images/3.png", "--out", tmp_path / "out", "-n", 1)
     for option in ("--size=64", "--window=0,9"):
@@ -204,3 +234,12 @@ def test_files_of_other_sizes_are_told_but_not_refused():
     model.preprocessing = replace(small.preprocessing, normalise="stretch")
     with pytest.raises(InputError, match="normalisation of the model: each channel's own extremes"):
         probseg.evaluate(model, large, n=1)
+
+
+def test_a_strangers_own_preprocessing_is_left_alone():
+    data = probseg.datasets.create("ambiguous-shapes", samples=8, size=16)
+    model = ToyModel()
+    model.preprocessing = torch.nn.Identity()
+    probseg.fit(model, data, data, max_steps=1, progress=False)
+    assert isinstance(model.preprocessing, torch.nn.Identity)
+    assert len(probseg.evaluate(model, data, n=1, metrics=["ged"])["ged"]) == 8

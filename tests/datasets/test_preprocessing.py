@@ -21,7 +21,7 @@ from probseg.datasets.formats.preprocessing import resize_images, stretch
 from probseg.datasets.preprocessing import Preprocessing, wanted
 from probseg.datasets.shapes import AmbiguousShapes
 from probseg.datasets.views import Annotated, CentreCrop, Subset
-from probseg.errors import DataError, OptionError
+from probseg.errors import DataError, InputError, OptionError
 
 edges = st.integers(1, 40)
 sizes = st.tuples(edges, edges)
@@ -98,6 +98,13 @@ def test_what_is_written_has_the_size_of_the_file(
     assert back.shape == (2, *native) and back.dtype == np.float32
     labels = done.undo(np.ones(seen.shape, np.uint8), native)
     assert labels.dtype == np.uint8 and (crop is not None or resize == "crop" or labels.all())
+
+
+def test_what_is_filled_up_is_nobodys_label_where_there_are_such() -> None:
+    ones = np.ones((1, 1, 4, 8), np.uint8)
+    assert wanted(8).masks(ones)[0, 0, :, 0].tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
+    ignoring = replace(wanted(8), ignore=255)
+    assert ignoring.masks(ones)[0, 0, :, 0].tolist() == [255, 255, 1, 1, 1, 1, 255, 255]
 
 
 @pytest.mark.parametrize("native", [(1024, 811), (811, 1024), (64, 50), (30, 20)])
@@ -275,11 +282,11 @@ def test_views_pass_it_on() -> None:
 
 records = st.builds(
     Preprocessing,
-    size=st.none() | sizes,
+    size=sizes,
     resize=st.none() | st.sampled_from(["pad", "stretch", "crop"]),
     crop=st.none() | sizes,
     normalise=st.none() | st.sampled_from(["stretch", "window", "percentiles", "none"]),
-    window=st.none() | st.just((-1000.0, 400.0)),
+    window=st.tuples(st.floats(-1000, 0), st.floats(1, 100)),
     channels=st.none() | st.lists(st.text(max_size=5), max_size=3).map(tuple),
     values=st.none() | st.just(((0, 0), (7, 1))),
     ignore=st.none() | st.integers(2, 255),
@@ -302,17 +309,20 @@ def test_plain_data_say_all(record: Preprocessing) -> None:
         ),
         ({"size": "64"}, "has the size '64'"),
         ({"size": [64, -1]}, "has the size"),
-        ({"resize": "shrink"}, "has the resize"),
+        ({"size": [8, 8], "resize": "shrink"}, "has the resize"),
         ({"resize": []}, "has the resize"),
         ({"window": [1, 0]}, "has the window"),
         ({"spacing": [1, 0]}, "has the spacing"),
         ({"annotators": "ann"}, "has the annotators"),
         ({"values": [[1, 2, 3]]}, "has the values"),
         ([], "must be a mapping"),
+        ({"resize": "pad"}, "needs a size"),
+        ({"resize": "pad", "size": [8, 10_000_000]}, "size must be an edge of 1 to 8192"),
+        ({"normalise": "window"}, "needs a window"),
     ],
 )
 def test_damaged_records_are_refused(plain: Any, message: str) -> None:
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((DataError, OptionError), match=message):
         Preprocessing.from_plain(plain)
 
 
@@ -366,3 +376,23 @@ def test_differences_are_those_that_change_the_input(
     found = "; ".join(one.differences(two))
     assert (words in found) if words else not found
     assert bool(two.differences(one)) == bool(found)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    low, high = np.float32(-1000), np.int64(400)
+    done = wanted(np.int64(8), window=(low, high))
+    assert done == wanted(8, window=(-1000, 400))
+    by_hand = Preprocessing(size=(np.int64(8), np.int64(8)), window=(low, high))
+    assert json.loads(json.dumps(by_hand.to_plain())) == {"size": [8, 8], "window": [-1000, 400]}
+
+
+def test_pixels_of_other_axes_are_refused() -> None:
+    with pytest.raises(InputError, match=r"must be \(C, H, W\), not \(8, 8\); a grey image is"):
+        wanted(4).apply(grey(8, 8))
+
+
+def test_packed_data_cannot_be_resized_again(tmp_path: Path) -> None:
+    packed = load(write(tmp_path, {"a": grey(8, 8)}), size=4).folder
+    assert folder(packed, size=4).folder == folder(packed).folder == packed
+    with pytest.raises(OptionError, match="size 6x6 padded of the options, 4x4 padded of"):
+        folder(packed, size=6)

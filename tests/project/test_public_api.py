@@ -17,7 +17,10 @@ PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob(
 NAME = re.compile(r"\bprobseg(?:\.[A-Za-z_]\w*)+")
 FENCE = re.compile(r"^ *```python[^\n]*\n(.*?)^ *```$", re.M | re.S)
 # a page, metadata of an ONNX file, a file of git
-NOT_NAMES = {"probseg.md", "probseg.spec", "probseg.stride", "probseg.bundle"}
+NOT_NAMES = {
+    *("probseg.md", "probseg.bundle"),
+    *("probseg.spec", "probseg.stride", "probseg.preprocessing"),  # of metadata in ONNX files
+}
 
 
 def resolved(name: str) -> Any:

@@ -4,6 +4,7 @@ from itertools import count
 
 import torch
 
+from probseg.datasets.preprocessing import Preprocessing
 from probseg.interfaces import Batch, Sample
 
 _COUNT = count()
@@ -63,6 +64,10 @@ class NoDigest(Sound):
 
 class NoProvenance(Sound):
     provenance = ""
+
+
+class PreprocessedOtherwise(Sound):
+    preprocessing = Preprocessing(size=(512, 512))
 
 
 class MissingGroups(Sound):
@@ -187,7 +192,9 @@ class OnePatient(Sound):
 SOUND = {"dataset": SomeAbsent}
 FAULTS = {
     "dataset": {
-        "describes_itself": [Undescribed, Empty, MissingGroups, NoDigest, NoProvenance],
+        "describes_itself": [
+            *(Undescribed, Empty, MissingGroups, NoDigest, NoProvenance, PreprocessedOtherwise)
+        ],
         "samples_have_their_types": [
             *(OtherChannels, OtherAnnotators, DoublePrecision, WideMasks, NotANumber, RawMasks),
             *(PresenceOfMore, PresenceInNumbers, AbsentButDrawn, OtherGroups),

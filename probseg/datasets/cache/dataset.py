@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probseg.datasets.preprocessing import Preprocessing, common_spacing
-from probseg.errors import DataError
+from probseg.errors import DataError, OptionError, ProbsegError
 
 if TYPE_CHECKING:  # torch takes seconds and 500 MB, which a process that only packs need not spend
     from torch import Tensor
@@ -70,7 +70,7 @@ class PackedDataset:
             _check_columns(self.present, self.spacing, self._masks)
             self.preprocessing = _preprocessing(meta, self.spacing)
             unchanged = meta["files"] == file_states(self.folder)
-        except (KeyError, TypeError, ValueError, OSError, DataError) as error:
+        except (KeyError, TypeError, ValueError, OSError, ProbsegError) as error:
             raise DataError(f"{self.folder} is damaged ({error}); {_REMEDY}") from error
         self.channels: int = self._images.shape[1]
         self.annotators: int = self._masks.shape[1]
@@ -124,6 +124,23 @@ class PackedDataset:
         if self.classes == 2:
             masks = np.unpackbits(masks, axis=-1, count=height * width)
         return masks.reshape(len(rows), self.annotators, height, width)
+
+
+def open_packed(folder: Path, asked: Preprocessing) -> PackedDataset:
+    """Open a packed data set, to whose images options can do nothing any more.
+
+    Raises:
+        OptionError: They ask for something else than what was done.
+        DataError: See :class:`PackedDataset`.
+    """
+    dataset = PackedDataset(folder)
+    known, names = dataset.preprocessing, ("the options", "the packed data")
+    if known and (differences := asked.differences(known, names)):
+        raise OptionError(
+            f"{folder} is packed, and not as asked for: {'; '.join(differences)}; "
+            "leave the options out, or pack the files again with them"
+        )
+    return dataset
 
 
 def _preprocessing(meta: dict[str, Any], spacing: NDArray[Any]) -> Preprocessing | None:

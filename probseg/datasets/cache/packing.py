@@ -37,7 +37,7 @@ from probseg.datasets.cache.source import (
     chunked,
 )
 from probseg.datasets.formats.files import shorten
-from probseg.datasets.preprocessing import Preprocessing
+from probseg.datasets.preprocessing import preprocessing_of
 from probseg.errors import DataError, NotPackedError, OptionError
 from probseg.options import check_choice
 from probseg.utils.atomic_files import WriteError, atomic_folder, leftovers, write_json
@@ -161,7 +161,7 @@ def pack_source(
 
 
 def _known_preprocessing(source: Source) -> dict[str, Any]:
-    known: Preprocessing | None = getattr(source, "preprocessing", None)
+    known = preprocessing_of(source)
     return {"preprocessing": known.to_plain()} if known else {}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from probseg.datasets import preprocessing
-from probseg.datasets.cache.dataset import PackedDataset
+from probseg.datasets.cache.dataset import PackedDataset, open_packed
 from probseg.datasets.cache.packing import cache_root, open_or_pack
 from probseg.datasets.cache.source import OnFault, Source
 from probseg.datasets.formats.files import Archive, FileTree, Folder
@@ -77,7 +77,7 @@ def lidc(
     if layout is not None:
         check_choice("layout", layout, LAYOUTS)
     if layout == PACKED or (layout is None and is_packed(path)):
-        return PackedDataset(path)
+        return open_packed(path, wanted_images)
     located = _find_layout(path, layout, caches)
     if _is_usual(wanted_images, located.layout):  # which shares the cache of no options
         wanted_images = Preprocessing()

@@ -65,6 +65,16 @@ def pixels(dataset: PackedDataset, index: int = 0) -> tuple[NDArray, NDArray]:
     return np.round(255 * batch.image[0, 0].numpy()).astype(int), batch.masks[0].numpy()
 
 
+def test_ct_is_seen_through_a_window_that_is_recorded(prepare: Callable, root: Path) -> None:
+    learnt = prepare().preprocessing
+    assert learnt.options == {"normalise": "window", "window": (-1350.0, 150.0)}
+    assert learnt.size == (128, 128) and learnt.spacing == (0.5, 0.5)
+    robust = prepare(window="percentiles")
+    assert robust.preprocessing.normalise == "percentiles"
+    image = pixels(robust)[0]
+    assert image.min() == 0 and image.max() == 255 and 0.003 < (image == 255).mean() < 0.01
+
+
 def test_nodules_are_cut_out_at_the_scans_own_pixels(prepare: Callable) -> None:
     dataset = prepare()
     names = ["LIDC-IDRI-0001/nodule-0", "LIDC-IDRI-0002/scan-2/nodule-0"]
