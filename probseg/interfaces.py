@@ -176,7 +176,8 @@ class Evaluation:
     """Samples of a model and annotations of the same images, from which metrics are computed."""
 
     probabilities: Tensor
-    """(B, N, K, H, W), N samples that each sum to one over K."""
+    """(B, N, K, H, W), N samples that each sum to one over K; or (B, N, H, W) integer classes, as
+    masks of another program have them, which metrics take for certain."""
     annotations: Tensor
     """(B, A, H, W) integer classes."""
     prior: Distribution | None = None
@@ -185,11 +186,14 @@ class Evaluation:
     """Base posterior given one annotation of each image."""
     ignore_index: int | None = None
     """The value of annotations' pixels that nobody labelled, which metrics leave out."""
+    classes: int = 2
+    """K of samples that are integer classes, background included; other samples tell it."""
 
     @cached_property
     def labels(self) -> Tensor:
         """The most probable class of each sample's pixels, (B, N, H, W)."""
-        return self.probabilities.argmax(dim=2)
+        p = self.probabilities
+        return p.argmax(dim=2) if p.ndim == 5 else p
 
 
 @runtime_checkable

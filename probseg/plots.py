@@ -28,6 +28,7 @@ Labels = NDArray[np.integer]
 Curve = tuple[Sequence[float], Sequence[float]]
 
 ANNOTATOR = ("#FFB000", "#DC267F", "#5CE1E6", "#B0F05A", "#648FFF", "#FE6100", "#FFFFFF")
+CLASSES = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")  # from 1 on
 INK, MUTED, GRID = "#222222", "#666666", "#E4E4E4"
 _MODELS = ("#8C6BB1", "#A6761D", "#66A61E", "#E7298A", "#1B9E77", "#7570B3")
 _ANNOTATORS = "annotators"  # the first row
@@ -44,7 +45,9 @@ class Block:
     Args:
         labels: Segmentations (N, H, W), integer classes, 0 is background.
         mean: Mean probability of the foreground (H, W).
-        sd: Its standard deviation over the samples (H, W).
+        sd: Its standard deviation over the samples (H, W); of more than two classes that of all
+            their probabilities, ``√(Σ_k Var p_k / 2)``, so that it shows where one class is taken
+            for another.
     """
 
     labels: Labels
@@ -52,17 +55,43 @@ class Block:
     sd: Array
 
     @classmethod
+    def of_probabilities(cls, probabilities: Array) -> Block:
+        """Make the block of samples (N, K, H, W)."""
+        p = np.asarray(probabilities)
+        return cls(p.argmax(axis=1), mean=1 - p[:, 0].mean(axis=0), sd=spread(p.std(axis=0)))
+
+    @classmethod
     def of_annotations(cls, masks: Labels) -> Block:
         """Make the block of annotations (A, H, W): mean and spread over the annotators."""
         labels = np.asanyarray(masks)
-        foreground = labels > 0
-        mean, sd = foreground.mean(axis=0), foreground.std(axis=0)
+        classes = np.arange(int(np.ma.filled(labels, 0).max()) + 1)
+        of_classes = (labels == classes[:, None, None, None]).std(axis=1)
+        mean, sd = (labels > 0).mean(axis=0), spread(of_classes)
         return cls(labels, np.ma.filled(mean, np.nan), np.ma.filled(sd, np.nan))
 
 
 def hide_ignored(masks: Labels, ignore_index: int | None) -> Labels:
     """Return annotations, masked where they are ``ignore_index``: there nobody labelled."""
     return masks if ignore_index is None else np.ma.masked_equal(masks, ignore_index)
+
+
+def spread(deviations: Array) -> Array:
+    """Return one standard deviation (H, W) of those of the classes (K, H, W), see :class:`Block`.
+
+    >>> spread(np.array([[[0.5]], [[0.5]]])).item()
+    0.5
+    """
+    together: Array = np.sqrt(np.square(deviations).sum(axis=0) / 2)
+    return together
+
+
+def largest_spread(classes: int) -> float:
+    """Return the largest :func:`spread` of certain samples: all classes are equally frequent.
+
+    >>> largest_spread(2)
+    0.5
+    """
+    return float(np.sqrt((1 - 1 / classes) / 2))
 
 
 def sample_sheet(
@@ -72,37 +101,54 @@ def sample_sheet(
     *,
     title: str = "",
     colours: Mapping[str, str] | None = None,
+    classes: int | None = None,
 ) -> Figure:
     """Draw an image, its annotations, and what each model says of it.
 
     The first row is the annotators', each further one a model's: all outlines over the image,
-    one panel a segmentation, then mean and standard deviation of the foreground.
+    one panel a segmentation, then mean and standard deviation of the foreground. Of more than two
+    classes each has a colour.
 
     Args:
-        image: (H, W) or (C, H, W), of which the first channel is shown.
+        image: (H, W) or (C, H, W), see :func:`show_image`.
         annotations: (A, H, W) integer classes.
         models: Name to what the model said.
         title: Over everything.
         colours: Of some models; the others' are chosen.
+        classes: How many there are, background included; None is as many as are drawn.
 
     References:
         Figures 5 to 8 of the cSAE paper.
     """
-    grey = np.asarray(image, dtype=float)
-    grey = grey[0] if grey.ndim == 3 else grey
     blocks = {_ANNOTATORS: Block.of_annotations(annotations), **models}
+    classes = classes or count_classes(block.labels for block in blocks.values())
     width = max(len(block.labels) for block in blocks.values())
-    figure, grid = _sheet_grid(rows=len(blocks), width=width, title=title)
+    figure, grid = _sheet_grid(rows=len(blocks), width=width, title=title, classes=classes)
     used = palette(blocks, {_ANNOTATORS: "#333333", **(colours or {})})
     for row, (name, block) in zip(grid, blocks.items(), strict=True):
         own = ANNOTATOR if name == _ANNOTATORS else [used[name]]
-        _draw_block(row, grey, block, colours=own)
+        _draw_block(row, image, block, pens=pens(own, classes), classes=classes)
         label = name.replace("-", "-\n", 1) if len(name) > 10 else name
         row[0].set_ylabel(label, fontsize=9, fontweight="bold", color=used[name], labelpad=5)
     return figure
 
 
-def _sheet_grid(*, rows: int, width: int, title: str) -> tuple[Figure, NDArray[np.object_]]:
+def count_classes(labels: Iterable[Labels]) -> int:
+    """Return how many classes there are in label maps, at least two."""
+    return max((int(np.max(one, initial=1)) + 1 for one in labels), default=2)
+
+
+Pen = str | Sequence[str]  # a colour of the whole foreground, or one of each of its classes
+
+
+def pens(colours: Sequence[str], classes: int) -> Sequence[Pen]:
+    """Return what draws one segmentation after another: of several classes, the same each time."""
+    return [CLASSES] if classes > 2 else list(colours)
+
+
+def _sheet_grid(
+    *, rows: int, width: int, title: str, classes: int
+) -> tuple[Figure, NDArray[np.object_]]:
     """Lay out outlines, ``width`` segmentations, and mean and deviation set apart a little."""
     left, right, top, bottom, gap = 0.45, 0.05, 0.62, 0.05, 0.12  # inches
     size = left + right + _PANEL * (width + 3) + gap, top + bottom + _PANEL * rows
@@ -124,57 +170,90 @@ def _sheet_grid(*, rows: int, width: int, title: str) -> tuple[Figure, NDArray[n
     for spacer in grid[:, -3]:
         spacer.remove()
     panels = np.delete(grid, -3, axis=1)
-    headings = {0: "outlines", 1: "one by one", -2: "mean, 0 to 1", -1: "s. d., 0 to ½"}
+    mean, sd = map_headings(classes)
+    headings = {0: "outlines", 1: "one by one", -2: mean, -1: sd}
     for column, heading in headings.items():
         panels[0, column].set_title(heading, fontsize=8, color=MUTED, pad=4, loc="left")
     figure.text(left / size[0], 1 - 0.1 / size[1], title, fontsize=10, color=INK, va="top")
+    if classes > 2:
+        _explain_classes(figure, classes, loc="upper right")
     return figure, panels
 
 
+def map_headings(classes: int) -> tuple[str, str]:
+    """Return what stands over the maps of mean and standard deviation.
+
+    >>> map_headings(2), map_headings(5)[1]
+    (('mean, 0 to 1', 's. d., 0 to ½'), 's. d., 0 to .63')
+    """
+    top = "½" if classes == 2 else f"{largest_spread(classes):.2f}".lstrip("0")
+    return "mean, 0 to 1", f"s. d., 0 to {top}"
+
+
+def _explain_classes(figure: Figure, classes: int, **place: Any) -> None:
+    swatches = [
+        Line2D([], [], color=CLASSES[k % len(CLASSES)], linewidth=4) for k in range(classes - 1)
+    ]
+    names = [f"class {k}" for k in range(1, classes)]
+    figure.legend(swatches, names, ncols=8, fontsize=7, frameon=False, labelcolor=INK, **place)
+
+
 def _draw_block(
-    row: NDArray[np.object_], grey: Array, block: Block, *, colours: Sequence[str]
+    row: NDArray[np.object_], image: Array, block: Block, *, pens: Sequence[Pen], classes: int
 ) -> None:
     for panel in row:
         panel.set_xticks([])
         panel.set_yticks([])
         panel.spines[:].set_visible(False)
-    _draw_overview(row[[0, -2, -1]], grey, block, colours)
+    draw_overview(row[[0, -2, -1]], image, block, pens=pens, classes=classes)
     for index, labels in enumerate(block.labels):
-        show_image(row[index + 1], grey)
-        colour = colours[index % len(colours)]
-        draw_outline(row[index + 1], labels, colour=colour, width=1.1, fill=0.28)
+        show_image(row[index + 1], image)
+        pen = pens[index % len(pens)]
+        draw_outline(row[index + 1], labels, colour=pen, width=1.1, fill=0.28)
     for panel in row[len(block.labels) + 1 : -2]:
         panel.set_visible(False)
 
 
-def _draw_overview(
-    panels: NDArray[np.object_], grey: Array, block: Block, colours: Sequence[str]
+def draw_overview(
+    panels: Sequence[Axes] | NDArray[np.object_],
+    image: Array,
+    block: Block,
+    *,
+    pens: Sequence[Pen],
+    classes: int,
 ) -> None:
-    show_image(panels[0], grey)
+    """Draw the outlines of all segmentations over an image, then mean and standard deviation."""
+    show_image(panels[0], image)
     for index, labels in enumerate(block.labels):
-        draw_outline(panels[0], labels, colour=colours[index % len(colours)], width=0.9)
-    panels[1].imshow(block.mean, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
-    panels[2].imshow(block.sd, cmap="magma", vmin=0, vmax=0.5, interpolation="nearest")
+        draw_outline(panels[0], labels, colour=pens[index % len(pens)], width=0.9)
+    tops = {1: 1.0, 2: largest_spread(classes)}
+    for values, (place, top) in zip((block.mean, block.sd), tops.items(), strict=True):
+        panels[place].imshow(values, cmap="magma", vmin=0, vmax=top, interpolation="nearest")
 
 
-def sample_overview(grey: Array, block: Block, *, title: str = "") -> Figure:
-    """Draw the outlines of samples over an image (H, W), beside their mean and deviation."""
-    height, width = grey.shape
+def sample_overview(
+    image: Array, block: Block, *, title: str = "", classes: int | None = None
+) -> Figure:
+    """Draw the outlines of samples over an image (H, W) or (C, H, W), beside mean and deviation."""
+    classes = classes or count_classes([block.labels])
+    height, width = image.shape[-2:]
     figure = Figure(figsize=(10, 10 / 3 * height / width + 0.8), layout="constrained")
     panels = figure.subplots(1, 3)
-    _draw_overview(panels, grey, block, ANNOTATOR)
-    titles = (f"{len(block.labels)} samples", "mean, 0 to 1", "s. d., 0 to ½")
+    draw_overview(panels, image, block, pens=pens(ANNOTATOR, classes), classes=classes)
+    titles = (f"{len(block.labels)} samples", *map_headings(classes))
     for panel, heading in zip(panels, titles, strict=True):
         panel.set_axis_off()
         panel.set_title(heading, fontsize=8, color=MUTED, loc="left")
     figure.suptitle(title, fontsize=10, color=INK)
+    if classes > 2:
+        _explain_classes(figure, classes, loc="outside lower center")
     return figure
 
 
 class Annotated(NamedTuple):
     """One panel of a contact sheet."""
 
-    image: Array  # (H, W)
+    image: Array  # (H, W) or (C, H, W), see show_image
     masks: Labels  # (A, H, W), classes
     present: NDArray[np.bool_]  # (A,), who annotated
     title: str
@@ -182,21 +261,27 @@ class Annotated(NamedTuple):
 
 
 def contact_sheet(
-    panels: Sequence[Annotated], names: Sequence[str], *, columns: int = 4, title: str = ""
+    panels: Sequence[Annotated],
+    names: Sequence[str],
+    *,
+    columns: int = 4,
+    title: str = "",
+    classes: int | None = None,
 ) -> Figure:
     """Draw images with each annotator's outline in a colour of its own, which a legend explains.
 
-    What an outline encloses is filled faintly, so that an inverted mask shows.
-
-    Whoever did not annotate an image is not drawn; under it stands who that was, and who drew an
-    empty mask.
+    What an outline encloses is filled faintly, so that an inverted mask shows. Of more than two
+    classes each has a colour, and the annotators differ in width. Whoever did not annotate an image
+    is not drawn; under it stands who that was, and who drew an empty mask.
 
     Args:
         panels: What to show, row by row.
         names: Of the A annotators.
         columns: Panels a row.
         title: Over everything.
+        classes: How many there are, background included; None is as many as are drawn.
     """
+    classes = classes or count_classes(panel.masks for panel in panels)
     rows = -(-len(panels) // columns)
     size = 2.0 * columns, 2.35 * rows + 0.9
     figure = Figure(figsize=size, layout="constrained")
@@ -204,8 +289,11 @@ def contact_sheet(
     for ax in axes:
         ax.set_axis_off()
     for ax, panel in zip(axes, panels, strict=False):
-        _draw_annotated(ax, panel, names)
-    _explain_colours(figure, names)
+        _draw_annotated(ax, panel, names, classes)
+    if classes > 2:
+        _explain_classes(figure, classes, loc="outside lower center")
+    else:
+        _explain_colours(figure, names)
     figure.suptitle(title, fontsize=10, color=INK)
     return figure
 
@@ -224,12 +312,13 @@ def _explain_colours(figure: Figure, names: Sequence[str]) -> None:
     )
 
 
-def _draw_annotated(ax: Axes, panel: Annotated, names: Sequence[str]) -> None:
-    show_image(ax, np.asarray(panel.image, dtype=float), panel.limits)
+def _draw_annotated(ax: Axes, panel: Annotated, names: Sequence[str], classes: int) -> None:
+    show_image(ax, panel.image, panel.limits)
     for index in np.flatnonzero(panel.present):
         pen = _pen(int(index), len(panel.masks))
         pale = _FILL / panel.present.sum()
-        draw_outline(ax, panel.masks[index], colour=pen["color"], width=pen["linewidth"], fill=pale)
+        (colour,) = pens([pen["color"]], classes)
+        draw_outline(ax, panel.masks[index], colour=colour, width=pen["linewidth"], fill=pale)
     empty = panel.present & ~(np.ma.filled(panel.masks, 0) > 0).any(axis=(1, 2))
     notes = {"empty": empty, "absent": ~panel.present}
     remarks = [f"{what}: {_listed(who, names)}" for what, who in notes.items() if who.any()]
@@ -253,23 +342,43 @@ def gini_curves(
     columns: int = 4,
     colours: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Draw the Gini index over normalised training time, one panel a data set.
+    """Draw the Gini index over normalised training time, see :func:`training_curves`.
+
+    References:
+        Figures 3 and 4 of the cSAE paper.
+    """
+    figure = training_curves(
+        panels, what="Gini index of the prior's σ", columns=columns, colours=colours, shared=True
+    )
+    for panel in figure.axes[: len(panels)]:
+        panel.set_ylim(bottom=0)
+    return figure
+
+
+def training_curves(
+    panels: Mapping[str, Mapping[str, Sequence[Curve]]],
+    *,
+    what: str,
+    columns: int = 4,
+    colours: Mapping[str, str] | None = None,
+    shared: bool = False,
+) -> Figure:
+    """Draw a quantity over normalised training time, one panel a data set.
 
     Each fold's curve is interpolated onto the same times; the line is the mean over folds and
     the band one standard deviation on either side.
 
     Args:
         panels: Data set to model to one curve a fold: times (any unit, ascending) and values.
+        what: The name of the quantity.
         columns: Panels a row.
         colours: Of some models; the others' are chosen.
-
-    References:
-        Figures 3 and 4 of the cSAE paper.
+        shared: Whether all panels have one scale.
     """
     wide = min(max(len(panels), 1), columns)
     high = -(-max(len(panels), 1) // wide)
     figure = Figure(figsize=(4.6 * wide, 3.2 * high), layout="constrained")
-    grid = figure.subplots(high, wide, sharey=True, squeeze=False)
+    grid = figure.subplots(high, wide, sharey=shared, squeeze=False)
     for unused in grid.ravel()[len(panels) :]:
         unused.set_axis_off()
     names = dict.fromkeys(name for models in panels.values() for name in models)
@@ -278,11 +387,10 @@ def gini_curves(
         _tidy(panel, title)
         for name, curves in models.items():
             _draw_band(panel, curves, colour=used[name], label=name)
-        panel.set_ylim(bottom=0)
         panel.set_xlabel("training time (share of the whole)", color=MUTED)
         panel.legend(frameon=False, labelcolor=INK, fontsize=9)
     for panel in grid[:, 0]:
-        panel.set_ylabel("Gini index of the prior's σ", color=MUTED)
+        panel.set_ylabel(what, color=MUTED)
     return figure
 
 
@@ -330,29 +438,62 @@ def palette(names: Iterable[str], chosen: Mapping[str, str] | None = None) -> di
     return {name: chosen.get(name) or following[name] for name in names}
 
 
-def show_image(panel: Axes, grey: Array, limits: tuple[float, float] | None = None) -> None:
-    """Show an image (H, W) in grey, black and white at ``limits`` or near its extremes."""
+def show_image(panel: Axes, image: Array, limits: tuple[float, float] | None = None) -> None:
+    """Show an image (H, W) or (C, H, W): three channels in colour, else the first one in grey.
+
+    Grey is black and white at ``limits``, or near its extremes.
+    """
+    image = np.asarray(image, dtype=float)
+    if image.ndim == 3 and len(image) == 3:
+        panel.imshow(in_colour(image), interpolation="bilinear")
+        return
+    grey = image[0] if image.ndim == 3 else image
     low, high = np.percentile(grey, (0.5, 99.5)) if limits is None else limits
     panel.imshow(grey, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="bilinear")
 
 
+def in_colour(image: Array) -> Array:
+    """Return red, green and blue (3, H, W) as (H, W, 3) from 0 to 1: as they are, or stretched.
+
+    Values beyond 0 to 1 are stretched alike in all three channels, near their extremes.
+    """
+    if image.min() < 0 or image.max() > 1:
+        low, high = np.percentile(image, (0.5, 99.5))
+        image = (image - low) / max(high - low, 1e-6)
+    return np.moveaxis(image.clip(0, 1), 0, -1)
+
+
 def draw_outline(
-    panel: Axes, labels: Labels, *, colour: str, width: float, fill: float = 0.0
+    panel: Axes, labels: Labels, *, colour: Pen, width: float, fill: float = 0.0
 ) -> None:
-    """Draw the outline of what is not background in labels (H, W), and fill it faintly."""
+    """Draw the outline of what is not background in labels (H, W), and fill it faintly.
+
+    With a colour for each class, the outline of each class is drawn.
+    """
     if np.ma.is_masked(labels):
-        _hatch(panel, np.ma.getmaskarray(labels), colour)
-    foreground = (np.ma.filled(labels, 0) > 0).astype(float)
-    if not foreground.any():
-        return
+        _hatch(panel, np.ma.getmaskarray(labels), colour if isinstance(colour, str) else MUTED)
+    labels = np.ma.filled(labels, 0)
+    if isinstance(colour, str):
+        regions = [(labels > 0, colour)]
+    else:
+        present = [int(k) for k in np.unique(labels) if k]
+        regions = [(labels == k, colour[(k - 1) % len(colour)]) for k in present]
+    for region, own in regions:
+        if region.any():
+            _draw_region(panel, region, colour=own, width=width, fill=fill)
+
+
+def _draw_region(
+    panel: Axes, region: NDArray[np.bool_], *, colour: str, width: float, fill: float
+) -> None:
     # A frame of background closes the outline of what touches the border.
-    framed = np.pad(foreground, 1)
+    framed = np.pad(region.astype(float), 1)
     y, x = (np.arange(size) - 1.0 for size in framed.shape)
     if fill:
         panel.contourf(x, y, framed, levels=[0.5, 1.5], colors=[colour], alpha=fill)
     panel.contour(x, y, framed, levels=[0.5], colors=[colour], linewidths=width)
-    panel.set_xlim(-0.5, foreground.shape[1] - 0.5)
-    panel.set_ylim(foreground.shape[0] - 0.5, -0.5)
+    panel.set_xlim(-0.5, region.shape[1] - 0.5)
+    panel.set_ylim(region.shape[0] - 0.5, -0.5)
 
 
 def _hatch(panel: Axes, where: NDArray[np.bool_], colour: str) -> None:

@@ -24,6 +24,7 @@ from benchmarks.jobs.scoring import PictureRecorder, choose_images, score_datase
 from benchmarks.suite.settings import FROM_DATA, DataSettings, EvaluationSettings
 from probseg.cli.train_defaults import class_prior
 from probseg.datasets.mask_kinds import ignore_index_of
+from probseg.datasets.views import annotated_by
 from probseg.errors import CheckpointError
 from probseg.interfaces import Dataset
 from probseg.metrics.model_evaluation import Predictor
@@ -163,10 +164,9 @@ def train(experiment: Experiment, data: Data, options: RunOptions) -> Trained:
 
 def _train(experiment: Experiment, data: Data, settings: TrainingSettings, out: Path) -> Trained:
     model = build_model(experiment, data.train)
+    learnt, held = (annotated_by(d, settings.annotator) for d in (data.train, data.validation))
     # the progress of the run stands where that of the training would
-    done = probseg.fit(
-        model, data.train, data.validation, settings=settings, out=out, progress=False
-    )
+    done = probseg.fit(model, learnt, held, settings=settings, out=out, progress=False)
     return Trained(model, done, settings)
 
 

@@ -13,6 +13,7 @@ from probseg.utils.atomic_files import atomic_file
 
 Picture = dict[str, NDArray[Any]]  # image, masks, labels, mean and sd of one test image
 NAMES = ("image", "masks", "labels", "mean", "sd")
+LABELS = ("masks", "labels")  # those that hold classes
 FILE = "pictures.npz"
 _PROBABILITIES = ("mean", "sd")  # from 0 to 1, which a compact picture keeps in 255 steps
 
@@ -41,11 +42,13 @@ def save(path: Path, pictures: Mapping[int, Picture]) -> None:
 
 
 def compact(picture: Picture) -> Picture:
-    """Return a picture in bytes: the image's first channel from black to white, the rest in steps.
+    """Return a picture in bytes: the image from black to white, the rest in steps.
 
-    The mean and the standard deviation are rounded to 255 steps from 0 to 1.
+    Three channels of the image are kept, or the first of any other number. The mean and the
+    standard deviation are rounded to 255 steps from 0 to 1.
     """
-    image = picture["image"][:1].astype(float)
+    image = picture["image"]
+    image = image[: 3 if len(image) == 3 else 1].astype(float)
     reach = max(float(np.ptp(image)), 1e-6)
     probabilities = {name: _bytes(picture[name].astype(float)) for name in _PROBABILITIES}
     return {**picture, "image": _bytes((image - image.min()) / reach), **probabilities}

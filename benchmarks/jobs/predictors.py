@@ -85,6 +85,10 @@ class ModelPredictor:
         return density
 
 
+class TooFewAnnotatorsError(DataError):
+    """A baseline compares annotators with each other, and an image has a single one."""
+
+
 def baseline_predictor(name: str, classes: int) -> Predictor:
     """Return the predictor of a baseline, whose predictions are certain.
 
@@ -102,15 +106,16 @@ def baseline_predictor(name: str, classes: int) -> Predictor:
 def _compared(baseline: str, masks: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield what a baseline predicts, and the annotations that this is compared with.
 
-    The annotators as samples are compared with all of them: a ceiling on the models' own scale,
-    as such a "model" has seen all annotations but one.
+    The annotators as samples are compared with all of them, as models are. It has seen all
+    annotations but one, so that of many annotators hardly a model comes near; yet it is no bound:
+    of two annotators it is one mask, and its masks are certain where they are wrong.
     """
     if baseline == "always-empty":
         yield torch.zeros_like(masks[:, :1]), masks
         return
     count = masks.shape[1]
     if count < 2:
-        raise DataError("leaving one annotator out needs two of them; this data set has one")
+        raise TooFewAnnotatorsError("leaving one annotator out needs two of them")
     for index in range(count):
         one, rest = masks[:, [index]], masks[:, [i for i in range(count) if i != index]]
         yield (rest, masks) if baseline == "annotators" else (one, rest)

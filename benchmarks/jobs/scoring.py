@@ -11,6 +11,7 @@ from torch import Tensor
 
 import probseg
 from benchmarks.jobs.pictures import Picture
+from benchmarks.jobs.predictors import TooFewAnnotatorsError
 from benchmarks.jobs.results import VariantScores
 from probseg.errors import InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
@@ -52,11 +53,18 @@ class PriorScale:
 
 
 def score_dataset(predict: Predictor, dataset: Dataset, *, batch: int) -> VariantScores:
-    """Return the scores of every image.
+    """Return the scores of every image, undefined where annotators cannot be compared.
 
     Samples are seeded by batch, so the size of a batch belongs to the config.
     """
-    collected = collect_scores(predict, dataset, metrics, batch_size=batch, progress=False)
+
+    def predicted(batch: Batch, start: int) -> Predictions:
+        try:
+            return predict(batch, start)
+        except TooFewAnnotatorsError:
+            return {"base": []}
+
+    collected = collect_scores(predicted, dataset, metrics, batch_size=batch, progress=False)
     for variant, scores in collected.items():
         for name, problem in scores.problems.items():
             logger.warning("%s of %s has no value on some images: %s", name, variant, problem)
@@ -91,13 +99,13 @@ class PictureRecorder:
 
 
 def _picture(image: Tensor, masks: Tensor, probabilities: Tensor) -> Picture:
-    foreground = 1 - probabilities[:, 0]
+    foreground, deviations = 1 - probabilities[:, 0], probabilities.std(0, correction=0)
     return {
         "image": image.half().numpy(),
         "masks": masks.where(masks < probabilities.shape[1], 0).numpy(),  # 0 where not labelled
         "labels": probabilities[:SHOWN_SAMPLES].argmax(1).to(torch.uint8).cpu().numpy(),
         "mean": foreground.mean(0).half().cpu().numpy(),
-        "sd": foreground.std(0, correction=0).half().cpu().numpy(),
+        "sd": (deviations.square().sum(0) / 2).sqrt().half().cpu().numpy(),  # plots.spread
     }
 
 

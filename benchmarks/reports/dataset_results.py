@@ -20,6 +20,7 @@ Groups = NDArray[np.str_]
 Training = tuple[int, int]  # fold and seed
 # in a history: the prior's Gini index, which models without a prior lack, and the loss
 GINI, LOSS = "prior/gini", "validation/loss"
+ANNOTATORS_DIVERSITY = "annotator-diversity"  # in every result, a property of its data
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,17 @@ def by_image(results: Sequence[Result], metric: str, variant: str = "base") -> d
     return {image: float(np.mean([c[image] for c in columns])) for image in sorted(shared)}
 
 
+def scored_as(metric: str, result: Result) -> str:
+    """Return the name under which a result has a metric of its row.
+
+    The diversity of the annotators is that of all of them, though as samples one is left out.
+    """
+    of_annotators = metric == "diversity" and result.experiment.baseline == "annotators"
+    return ANNOTATORS_DIVERSITY if of_annotators else metric
+
+
 def _scores(result: Result, metric: str, variant: str) -> dict[int, float]:
-    values = result.scores.get(variant, {}).get(metric, ())
+    values = result.scores.get(variant, {}).get(scored_as(metric, result), ())
     pairs = zip(result.images.index, values, strict=bool(values))
     return {image: value for image, value in pairs if value is not None}
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.jobs.pictures import Picture
+from benchmarks.jobs.pictures import LABELS, Picture
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis import paper
-from benchmarks.reports.dataset_results import GINI, training_curves
+from benchmarks.reports.dataset_results import GINI, LOSS
+from benchmarks.reports.dataset_results import training_curves as curves_of
 from benchmarks.reports.runs import RowPictures, shared_pictures
 from probseg.plots import (
     ANNOTATOR,
@@ -22,11 +22,13 @@ from probseg.plots import (
     Array,
     Block,
     Labels,
-    draw_outline,
+    Pen,
+    count_classes,
+    draw_overview,
     gini_curves,
     palette,
     sample_sheet,
-    show_image,
+    training_curves,
 )
 from probseg.utils.atomic_files import atomic_file
 
@@ -64,7 +66,10 @@ def write_figures(results: Sequence[Result], out: Path, *, folder: Path) -> None
     Raises:
         WriteError: The disk is full or read-only.
     """
-    panels = training_curves(results, GINI)
+    losses, panels = (curves_of(results, name) for name in (LOSS, GINI))
+    if losses:
+        named = "loss on the validation images"
+        write_figure(out / "loss.png", training_curves(losses, what=named, colours=COLOURS))
     if panels:
         write_figure(out / "gini.png", gini_curves(panels, colours=COLOURS))
     for number, names in GINI_FIGURES.items():
@@ -94,7 +99,8 @@ def _write_samples(dataset: str, pictured: Sequence[RowPictures], out: Path) -> 
     indices = list(pictured[0].pictures)
     for number, index in enumerate(indices, start=1):
         case = case_of({row: pictures[index] for row, pictures in rows.items()})
-        sheet = sample_sheet(*case, title=f"{title}, test image {index}", colours=COLOURS)
+        named = f"{title}, test image {index}"
+        sheet = sample_sheet(*case, title=named, colours=COLOURS, classes=classes_of(pictured))
         write_figure(out / f"samples-{dataset}-{number}.png", sheet)
     of_paper = _paper_rows(rows)
     if dataset in SAMPLE_FIGURES and of_paper and indices:
@@ -103,10 +109,16 @@ def _write_samples(dataset: str, pictured: Sequence[RowPictures], out: Path) -> 
         write_figure(out / f"figure{SAMPLE_FIGURES[dataset]}.png", figure)
 
 
+def classes_of(pictured: Sequence[RowPictures]) -> int:
+    """Return how many classes the pictures of a data set have."""
+    shown = [p[name] for row in pictured for p in row.pictures.values() for name in LABELS]
+    return pictured[0].result.tested_on.classes or count_classes(shown)
+
+
 class Case(NamedTuple):
     """One image, its annotations, and the samples of each model."""
 
-    image: Array  # (C, H, W), of which the first channel is shown, or (H, W)
+    image: Array  # (C, H, W) or (H, W), as probseg.plots.show_image takes it
     masks: Labels  # (A, H, W), classes
     models: Mapping[str, Block]  # the same models in every case
 
@@ -145,13 +157,8 @@ def overview(cases: Sequence[Case], *, title: str = "") -> Figure:
     return figure
 
 
-def _draw(row: Sequence[Axes], case: Case, name: str, *, pens: Sequence[str]) -> None:
+def _draw(row: Sequence[Axes], case: Case, name: str, *, pens: Sequence[Pen]) -> None:
     block = Block.of_annotations(case.masks) if name == "annotators" else case.models[name]
-    grey = np.asarray(case.image, dtype=float)
-    show_image(row[0], grey[0] if grey.ndim == 3 else grey)
-    for index, labels in enumerate(block.labels):
-        draw_outline(row[0], labels, colour=pens[index % len(pens)], width=0.8)
-    row[1].imshow(block.mean, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
-    row[2].imshow(block.sd, cmap="magma", vmin=0, vmax=0.5, interpolation="nearest")
+    draw_overview(row, case.image, block, pens=pens, classes=2)
     for panel in row:
         panel.set_axis_off()

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from benchmarks.jobs.results import Result
-from benchmarks.reports.dataset_results import DatasetResults, by_dataset
+from benchmarks.reports.dataset_results import (
+    ANNOTATORS_DIVERSITY,
+    DatasetResults,
+    by_dataset,
+    scored_as,
+)
 from benchmarks.tables import MISSING, Best, Column, Table, TableCell, to_csv
 
 Record = TypeVar("Record")
@@ -55,16 +60,25 @@ COLUMNS = (
     MetricColumn("w-hausdorff", "Ŵ Hausd.", "low", 2, f"{_DISTANCE} Hausdorff distance in pixels"),
     MetricColumn("w-cross-entropy", "Ŵ CE", "low", 3, f"{_DISTANCE} cross-entropy"),
     MetricColumn(
-        "gini", "Gini σ", "low", 3, "Gini index of the prior's σ; 0: all dimensions are alike"
+        "gini",
+        "Gini σ",
+        "",
+        3,
+        "Gini index of the prior's σ; 0: all alike, which is not the same as good",
     ),
     MetricColumn("ged", "GED", "low", 3, "generalised energy distance, squared"),
     MetricColumn(
         "hungarian-iou", "HM IoU", "high", 3, "IoU of samples and annotations, best pairs"
     ),
     MetricColumn(
-        "diversity", "Diversity", "", 3, "expected distance between two samples of an image"
+        "diversity",
+        "Diversity",
+        hint="expected distance between two samples of an image; good near that of the annotators, "
+        "which is over all of them",
     ),
 )
+
+ONE_ANNOTATOR = "An image has one annotator, which says nothing of how annotators differ."
 
 # What is added to a row's name where other samples than those of the model's own prior are scored.
 VARIANTS = {
@@ -148,9 +162,12 @@ def _rows(results: DatasetResults, competing: set[str]) -> Iterator[Row]:
 
 def summaries(results: Sequence[Result], variant: str = "base") -> dict[str, Summary]:
     """Return metric to its summary over cells, without metrics that no cell defines."""
-    means = [result.means.get(variant, {}) for result in results]
-    metrics = dict.fromkeys(metric for cell in means for metric in cell)
-    found = {metric: Summary.of(cell.get(metric) for cell in means) for metric in metrics}
+    means = [(result, result.means.get(variant, {})) for result in results]
+    metrics = dict.fromkeys(metric for _, cell in means for metric in cell)
+    found = {
+        metric: Summary.of(cell.get(scored_as(metric, result)) for result, cell in means)
+        for metric in metrics
+    }
     return {metric: summary for metric, summary in found.items() if summary}
 
 
@@ -158,15 +175,28 @@ def caption(results: Sequence[Result]) -> str:
     """Return the data, their split and what was run, in one paragraph."""
     data = results[0].tested_on
     trained = [result.experiment for result in results if result.experiment.trained]
+    spread = annotators_diversity(results)
     folds, seeds = _listing(c.fold for c in trained), _listing(c.seed for c in trained)
     parts = [
         f"Data: {data.provenance.rstrip('.')}.",
         f"Split {data.split}; {data.test} test images.",
+        *([f"Diversity of the annotators {spread:.3f}."] if spread is not None else []),
+        *([ONE_ANNOTATOR] if data.annotators == 1 else []),
         f"Profile {results[0].experiment.profile}.",
         *([f"Folds {folds}; seeds {seeds}."] if trained else []),
         f"Code {', '.join(sorted({_revision(result) for result in results}))}.",
     ]
     return " ".join(parts)
+
+
+def annotators_diversity(results: Iterable[Result]) -> float | None:
+    """Return how much all annotators differ, the yardstick of the samples' diversity.
+
+    Every result has it, but that of a baseline that is compared with a part of them.
+    """
+    compared = (r.means for r in results if r.experiment.baseline != "one-annotator")
+    values = (means.get("base", {}).get(ANNOTATORS_DIVERSITY) for means in compared)
+    return next((value for value in values if value is not None), None)
 
 
 def _listing(values: Iterable[int | None]) -> str:

@@ -85,7 +85,7 @@ def _correlations_csv(analysis: Analysis) -> str:
     names = ("profile", "dataset", "metric", "over", "rows", "points")
     kinds = [f"{kind}{end}" for kind in ("pearson", "spearman") for end in ("", "_low", "_high")]
     lines = []
-    for c in chain.from_iterable(one.correlations for one in analysis.evidence):
+    for c in chain.from_iterable(one.listed for one in analysis.evidence):
         naming = c.profile, c.dataset, c.metric, c.over, " ".join(c.rows), c.points
         lines.append((*naming, *c.pearson, *c.spearman))
     return to_csv((*names, *kinds), lines)
@@ -96,7 +96,7 @@ def _section(evidence: Evidence) -> Iterator[str]:
     results = evidence.results
     yield f"## {dataset_name(results.dataset)}, profile {results.profile}"
     tests = Table.of(TEST_COLUMNS, evidence.tests, title="Paired tests", caption=TESTS_CAPTION)
-    correlations = Table.of(CORRELATION_COLUMNS, evidence.correlations, title="Gini index and Ŵ")
+    correlations = Table.of(CORRELATION_COLUMNS, evidence.listed, title="Gini index and Ŵ")
     yield from (to_markdown(t, level=3, aligned=False) for t in (tests, correlations) if t.rows)
 
 

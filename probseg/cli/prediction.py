@@ -216,9 +216,9 @@ def _statistics(prediction: Prediction) -> dict[str, NDArray[np.float32]]:
 
 def _draw(path: Path, image: Image, prediction: Prediction) -> None:
     """Draw the outlines of all samples over the image, beside mean and standard deviation."""
-    from probseg.plots import Block, sample_overview  # matplotlib is of the extra "plot"
+    from probseg.plots import Block, sample_overview, spread  # matplotlib is of the extra "plot"
 
-    # the foreground is whatever is not background, and varies as much
-    block = Block(prediction.labels, mean=1 - prediction.mean[0], sd=prediction.sd[0])
-    figure = sample_overview(image.values[0], block, title=image.file.name)
+    block = Block(prediction.labels, mean=1 - prediction.mean[0], sd=spread(prediction.sd))
+    classes = len(prediction.mean)
+    figure = sample_overview(image.values, block, title=image.file.name, classes=classes)
     figure.savefig(path, dpi=150)

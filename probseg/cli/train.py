@@ -31,6 +31,7 @@ from probseg.registry import registry
 from probseg.utils.imports import require
 
 if TYPE_CHECKING:
+    from probseg.datasets.annotators import Annotator
     from probseg.datasets.views import Parts
     from probseg.interfaces import Dataset
     from probseg.metrics.scores import Scores
@@ -86,7 +87,8 @@ def _run(options: argparse.Namespace) -> int:
 
     _settings({"seed": options.seed, **given["training"]})  # mistakes show before data are read
     data = open_data(options.data, options.root, given["data"])
-    parts = split_data(data, options.seed)
+    annotator = given["training"].get("annotator", "random")
+    parts = _of_annotator(split_data(data, options.seed), annotator)
     settings = _settings(choose_training(given["training"], parts.train, options.seed))
     chosen = choose_model(options.model, given["model"], parts.train, settings)
     with torch.random.fork_rng([]):  # the first weights are a part of the run
@@ -112,6 +114,16 @@ def _run(options: argparse.Namespace) -> int:
     for command in _next_commands(options, data, parts):
         print(f"  {shlex.join(command)}")
     return 0
+
+
+def _of_annotator(parts: Parts, annotator: Annotator) -> Parts:
+    """Leave out of training and validation what an annotator of a number did not annotate."""
+    from probseg.datasets.views import annotated_by
+
+    train, validation = (annotated_by(part, annotator) for part in parts[:2])
+    if left_out := len(parts.train) + len(parts.validation) - len(train) - len(validation):
+        print(f"{left_out} images that annotator {annotator} did not annotate are not trained on")
+    return parts._replace(train=train, validation=validation)
 
 
 def _check_model(name: str, given: Mapping[str, Any]) -> None:
@@ -249,17 +261,14 @@ def _draw(model: Any, test: Dataset, scores: Scores, path: Path) -> None:
     batch = test.batch([index])
     generator = torch.Generator().manual_seed(0)
     probabilities = model.sample(batch.image, _SHOWN, generator=generator)[:, 0]
-    foreground = 1 - probabilities[:, 0]
-    block = Block(
-        probabilities.argmax(1).numpy(),
-        foreground.mean(0).numpy(),
-        foreground.std(0, correction=0).numpy(),
-    )
+    block = Block.of_probabilities(probabilities.numpy())
     masks = as_classes(batch.masks[presence(batch.masks, batch.present)])  # who annotated it
-    annotations = hide_ignored(masks.numpy(), ignore_index_of(test))
-    models = {scores.subject: block}
     figure = sample_sheet(
-        batch.image[0].numpy(), annotations, models, title=f"image {scores.ids[index]}"
+        batch.image[0].numpy(),
+        hide_ignored(masks.numpy(), ignore_index_of(test)),
+        {scores.subject: block},
+        title=f"image {scores.ids[index]}",
+        classes=test.classes,
     )
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)

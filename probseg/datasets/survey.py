@@ -72,6 +72,7 @@ def measure(batch: Batch, classes: int, ignore_index: int | None = None) -> Meas
     share = torch.ones(masks.shape[:2]) if labelled is None else labelled.float().mean((2, 3))
     iou, foreground = pairwise_iou(masks, classes, labelled), masks > 0
     empty = ~foreground.flatten(2).any(2)
+    shared = iou if classes == 2 else shared_pixels(masks, classes, labelled)
     edges = (foreground[..., 0, :], foreground[..., -1, :], foreground[..., 0], foreground[..., -1])
     area = foreground.float().mean((2, 3)) / share.where(share > 0, 1)
     own = torch.eye(masks.shape[1], dtype=torch.bool)
@@ -83,7 +84,7 @@ def measure(batch: Batch, classes: int, ignore_index: int | None = None) -> Meas
         inverted=(area > 0.5) & (area < 1) & (torch.cat(edges, 2).float().mean(2) >= _NEARLY_ALL),
         identical=(iou == 1) & present[:, :, None] & present[:, None, :] & ~own,
         classes=torch.stack([(masks == k).flatten(2).any(2) for k in range(classes)], 2),
-        apart=stands_apart(iou, present & ~empty),
+        apart=stands_apart(shared, present & ~empty),
         iou_others=with_others(iou, present),
         iou=mean_over_pairs(iou, present, both_empty=1.0),
         iou_drawn=mean_over_pairs(iou, present, both_empty=torch.nan),
@@ -119,17 +120,31 @@ def _indices(where: dict[str, Tensor]) -> dict[str, list[int]]:
 def pairwise_iou(masks: Tensor, classes: int, labelled: Tensor | None = None) -> Tensor:
     """Return the IoU of every two of masks (B, A, H, W): (B, A, A), NaN where both are empty.
 
-    A pixel is shared where both have the same class other than the background. Pixels that one of
-    the two did not label, where ``labelled`` (B, A, H, W) is false, are left out.
+    It is the mean over the foreground classes, 1 for one that neither mask has, as in the metrics
+    (:func:`probseg.metrics.kernels.iou_cost`). Pixels that one of the two did not label, where
+    ``labelled`` (B, A, H, W) is false, are left out.
     """
-    flat = masks.flatten(2)
-    drawn = (flat > 0).float()
-    regions = ((flat == k).float() for k in range(1, classes))
-    area = drawn.sum(2)[:, :, None]
+    each = torch.stack([_iou(masks == k, masks == k, labelled) for k in range(1, classes)])
+    return each.nan_to_num(1.0).mean(0).where(each.isfinite().any(0), torch.nan)
+
+
+def shared_pixels(masks: Tensor, classes: int, labelled: Tensor | None = None) -> Tensor:
+    """Return the share of what either of two masks marks that both give the same class, (B, A, A).
+
+    Other than in the mean over classes, one that neither mask has does not count: two masks that
+    never meet have 0. Of two classes both are the IoU.
+    """
+    regions = torch.cat([masks == k for k in range(1, classes)], 2)  # one below the other
+    return _iou(masks > 0, regions, labelled)
+
+
+def _iou(drawn: Tensor, regions: Tensor, labelled: Tensor | None) -> Tensor:
+    """Return what regions of two masks share, as a part of what either draws, (B, A, A)."""
+    flat, parts = (one.flatten(2).float() for one in (drawn, regions))
+    area = flat.sum(2)[:, :, None]
     if labelled is not None:  # of the row's mask, as far as the column's annotator labelled
-        area = drawn @ labelled.flatten(2).float().mT
-    shared = sum((region @ region.mT for region in regions), torch.zeros(()))
-    return shared / (area + area.mT - drawn @ drawn.mT)
+        area = flat @ labelled.flatten(2).float().mT
+    return (parts @ parts.mT) / (area + area.mT - flat @ flat.mT)
 
 
 def mean_over_pairs(iou: Tensor, present: Tensor, *, both_empty: float) -> Tensor:
@@ -147,12 +162,13 @@ def with_others(iou: Tensor, present: Tensor) -> Tensor:
     return _of_others(iou, present).nanmean(2)
 
 
-def stands_apart(iou: Tensor, drew: Tensor) -> Tensor:
+def stands_apart(shared: Tensor, drew: Tensor) -> Tensor:
     """Return whose mask hardly meets what the others agree on, (B, A) bool.
 
-    ``drew`` (B, A) says whose mask is not empty; an empty one is an opinion, not a mistake.
+    ``shared`` (B, A, A) is :func:`shared_pixels`; ``drew`` (B, A) says whose mask is not empty, as
+    an empty one is an opinion, not a mistake.
     """
-    values = _of_others(iou, drew)
+    values = _of_others(shared, drew)
     totals, counts = values.nansum(2), values.isfinite().sum(2)
     others_total = totals.sum(1, keepdim=True) - 2 * totals
     others_count = counts.sum(1, keepdim=True) - 2 * counts

@@ -12,12 +12,15 @@ import torch
 
 from probseg.datasets import splits
 from probseg.datasets.annotators import Annotator, annotation, check_annotator, presence
+from probseg.datasets.cache.source import chunked
 from probseg.datasets.mask_kinds import ignore_index_of, is_soft
 from probseg.datasets.preprocessing import cropped, preprocessing_of
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Sample
 from probseg.options import check_options, listing, to_plain
 from probseg.registry.specs import lacking
+
+_READ = 64  # samples at a time
 
 
 class View:
@@ -189,6 +192,30 @@ def as_dataset(data: Any) -> Dataset:
     return dataset
 
 
+def annotated_by(dataset: Dataset, annotator: Annotator) -> Dataset:
+    """Return the samples that an annotator of a number annotated; of any other choice, all of them.
+
+    Every batch is read, but of a data set whose annotators are always there.
+
+    Raises:
+        OptionError: There is no such annotator.
+        DataError: They annotated no sample.
+    """
+    check_annotator(annotator, dataset.annotators)
+    if not isinstance(annotator, int):
+        return dataset
+    there: list[int] = []
+    for indices in chunked(range(len(dataset)), _READ):
+        batch = dataset.batch(indices)
+        rows = presence(batch.masks, batch.present)[:, annotator].nonzero()[:, 0]
+        there += [indices[row] for row in rows.tolist()]
+    if not there:
+        raise DataError(
+            f"annotator {annotator} annotated no image of this part of {dataset.name!r}"
+        )
+    return dataset if len(there) == len(dataset) else Subset(dataset, there)
+
+
 def sample_name(dataset: Dataset, index: int) -> str:
     """Return a sample's id if the data set has ids, else its group and index."""
     ids = getattr(dataset, "ids", None)
@@ -198,8 +225,8 @@ def sample_name(dataset: Dataset, index: int) -> str:
 class Parts(NamedTuple):
     """The three parts of a data set."""
 
-    train: Subset
-    validation: Subset
+    train: Dataset
+    validation: Dataset
     test: Subset
 
 

@@ -14,12 +14,18 @@ from probseg.datasets.annotators import annotation, complete
 from probseg.errors import InputError
 from probseg.interfaces import Batch
 from probseg.metrics.ged import sample_diversity
-from probseg.metrics.latent import active_units, effective_rank, gini, kl_per_dimension
+from probseg.metrics.latent import (
+    active_units,
+    effective_rank,
+    gini,
+    kl_per_dimension,
+    scale_of,
+)
 from probseg.utils.tensors import as_classes, ignoring
 
 _LOW_RANK = 1.1  # effective rank with 2 % of the spread in a second dimension
 _LOW_DIVERSITY = 0.1  # of the annotators' diversity
-_AGREEMENT = 0.02  # diversity of annotators who agree, so that the samples need not differ either
+_AGREEMENT = 0.02  # diversity of annotators who agree, so that latents have nothing to tell
 
 
 @dataclass(frozen=True)
@@ -27,22 +33,22 @@ class LatentStatistics:
     """How a model uses its latent space, averaged over images."""
 
     latent_dim: int  # L
-    gini: float  # of the prior's scales, 0 to 1 - 1/L
-    effective_rank: float  # of the prior's scales, 1 to L
+    gini: float | None  # of the prior's scales, 0 to 1 - 1/L; None of a prior without scales
+    effective_rank: float | None  # the same, 1 to L
     diversity: float  # of samples, mean 1 - IoU
-    annotator_diversity: float | None  # the same of annotations; None for a single annotator
+    annotator_diversity: float | None  # the same of annotations; None if no image has two
     kl: tuple[float, ...] | None  # (L,) nats; None without a Normal posterior
     active_units: int | None  # None without a posterior, or for a single image
 
     def scalars(self) -> dict[str, float]:
         """Return all statistics that are not None as numbers by name, for a log."""
-        scalars = {
+        single = {
             "gini": self.gini,
             "effective_rank": self.effective_rank,
             "diversity": self.diversity,
+            "active_units": self.active_units,
         }
-        if self.active_units is not None:
-            scalars["active_units"] = float(self.active_units)
+        scalars = {name: float(value) for name, value in single.items() if value is not None}
         if self.kl is not None:
             scalars |= {"kl": sum(self.kl)} | {f"kl_{i}": kl for i, kl in enumerate(self.kl)}
         return scalars
@@ -89,11 +95,11 @@ def latent_statistics(
     posterior = model.posterior(image, label, **given) if hasattr(model, "posterior") else None
     drawn = model.sample(image, samples, generator=generator)
     classes = drawn.shape[2]
-    scale = prior.stddev.flatten(1)
+    scale = scale_of(prior)
     return LatentStatistics(
-        latent_dim=scale.shape[1],
-        gini=gini(scale).mean().item(),
-        effective_rank=effective_rank(scale).mean().item(),
+        latent_dim=prior.event_shape.numel(),
+        gini=None if scale is None else gini(scale).mean().item(),
+        effective_rank=None if scale is None else effective_rank(scale).mean().item(),
         diversity=_diversity(drawn.argmax(2).transpose(0, 1), classes),
         annotator_diversity=_annotator_diversity(batch, classes, ignore_index),
         kl=None if posterior is None else _kl(posterior, prior),
@@ -106,11 +112,16 @@ def collapse_warnings(
 ) -> dict[str, str]:
     """Return a message for each sign of a collapse, under its name, with what usually helps.
 
+    Where annotators do not differ, or images have a single one, there is none: the image says all
+    that there is to know of an annotation, so that a model may rightly leave its latents unused.
+
     Args:
         statistics: Of the latent space.
         spec: The spec of the model; the messages name its present settings.
     """
-    options = spec or {}
+    options, annotators = spec or {}, statistics.annotator_diversity
+    if annotators is None or annotators < _AGREEMENT:
+        return {}
     messages = {
         "active units": _no_active_unit(statistics, options),
         "effective rank": _one_dimension(statistics, options),
@@ -136,10 +147,11 @@ def _no_active_unit(latent: LatentStatistics, spec: Mapping[str, Any]) -> str:
 
 
 def _one_dimension(latent: LatentStatistics, spec: Mapping[str, Any]) -> str:
-    if latent.latent_dim == 1 or latent.effective_rank >= _LOW_RANK:
+    rank = latent.effective_rank
+    if latent.latent_dim == 1 or rank is None or rank >= _LOW_RANK:
         return ""
     return (
-        f"the prior's effective rank is {latent.effective_rank:.2f} of {latent.latent_dim}: one "
+        f"the prior's effective rank is {rank:.2f} of {latent.latent_dim}: one "
         "dimension carries all the spread. What usually helps: the Sinkhorn divergence between "
         f"the projected densities with more weight, gamma{_now(spec, 'gamma')}; or fewer latent "
         f"dimensions{_now(spec, 'latent_dim')}"
@@ -148,10 +160,8 @@ def _one_dimension(latent: LatentStatistics, spec: Mapping[str, Any]) -> str:
 
 def _no_diversity(latent: LatentStatistics, spec: Mapping[str, Any]) -> str:
     annotators = latent.annotator_diversity
-    wanted = 0.1 if annotators is None else annotators
-    if wanted < _AGREEMENT or latent.diversity > _LOW_DIVERSITY * wanted:
+    if annotators is None or latent.diversity > _LOW_DIVERSITY * annotators:
         return ""
-    reference = "" if annotators is None else f", the annotators' {annotators:.2g}"
     context = spec.get("flow_context", "image")
     leaks = context != "image" and spec.get("kl_on") == "base"
     image_context = f"; flow_context='image' (it is {context!r})" if leaks else ""
@@ -162,7 +172,8 @@ def _no_diversity(latent: LatentStatistics, spec: Mapping[str, Any]) -> str:
         f"the posterior does{image_context}"
     )
     return (
-        f"the samples of an image are all but equal (diversity {latent.diversity:.2g}{reference}). "
+        f"the samples of an image are all but equal (diversity {latent.diversity:.2g}, the "
+        f"annotators' {annotators:.2g}). "
         f"What usually helps: {advice}"
     )
 
@@ -176,11 +187,11 @@ def _diversity(labels: Tensor, classes: int, ignore_index: int | None = None) ->
 
 
 def _annotator_diversity(batch: Batch, classes: int, ignore_index: int | None) -> float | None:
-    if batch.masks.shape[1] == 1:
+    parts = [part.masks for part in complete(batch, ignore_index) if part.masks.shape[1] > 1]
+    if not parts:
         return None
-    parts = [part.masks for part in complete(batch, ignore_index)]
     each = [_diversity(masks, classes, ignore_index) * len(masks) for masks in parts]
-    return sum(each) / len(batch.masks)
+    return sum(each) / sum(map(len, parts))
 
 
 def _kl(posterior: Distribution, prior: Distribution) -> tuple[float, ...] | None:
@@ -191,5 +202,8 @@ def _kl(posterior: Distribution, prior: Distribution) -> tuple[float, ...] | Non
 
 
 def _active_units(posterior: Distribution, prior: Distribution) -> int | None:
-    moved = (posterior.mean - prior.mean) / prior.stddev
+    try:
+        moved = (posterior.mean - prior.mean) / prior.stddev
+    except NotImplementedError:  # a flow has no mean in closed form
+        return None
     return int(active_units(moved).sum()) if len(moved) > 1 else None

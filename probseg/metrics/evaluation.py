@@ -13,7 +13,14 @@ from torch import Tensor
 from probseg.interfaces import Evaluation, Metric
 from probseg.registry import registry
 from probseg.utils.devices import chunks
-from probseg.utils.tensors import LabelMaps, check_label_maps, check_probabilities
+from probseg.utils.tensors import (
+    LabelMaps,
+    certain,
+    check_highest,
+    check_label_maps,
+    check_label_pair,
+    check_probabilities,
+)
 
 Value = TypeVar("Value")
 
@@ -64,10 +71,15 @@ class SharedEvaluation(Evaluation):
         """
         if isinstance(evaluation, cls):
             return evaluation
-        checked = check_probabilities(
-            evaluation.probabilities, evaluation.annotations, evaluation.ignore_index
-        )
         given = {one.name: getattr(evaluation, one.name) for one in fields(Evaluation)}
+        samples, annotations = evaluation.probabilities, evaluation.annotations
+        ignored = evaluation.ignore_index
+        if samples.ndim == 4 and not samples.is_floating_point():
+            maps, _ = check_label_pair(samples, annotations, evaluation.classes, ignored)
+            check_highest([maps], maps.maps.max())
+            samples = certain(maps.maps, evaluation.classes)
+        checked = check_probabilities(samples, annotations, ignored)
+        given |= {"probabilities": samples, "classes": samples.shape[2]}
         return cls(**given, values={checked_annotations: checked})
 
     @cached_property

@@ -134,9 +134,24 @@ def diversity() -> MeanCost:
     return MeanCost(SAMPLES, higher_is_better=None)  # best at the annotators'
 
 
-def annotator_diversity() -> MeanCost:
-    """Return the annotations' diversity, a property of the data, to compare the samples' with."""
-    return MeanCost(ANNOTATORS, higher_is_better=None)
+def annotator_diversity() -> AnnotatorDiversity:
+    """Return the annotations' diversity, see :class:`AnnotatorDiversity`."""
+    return AnnotatorDiversity()
+
+
+@dataclass(frozen=True)
+class AnnotatorDiversity:
+    """The annotations' diversity, a property of the data, to compare the samples' with.
+
+    It is NaN for a single annotation, which says nothing of how annotators differ.
+    """
+
+    higher_is_better = None
+
+    def __call__(self, evaluation: Evaluation, /) -> Tensor:
+        """Return the mean over all pairs of annotations of each image, (B,)."""
+        mean = MeanCost(ANNOTATORS)(evaluation)
+        return mean if evaluation.annotations.shape[1] > 1 else torch.full_like(mean, torch.nan)
 
 
 def _mean_cost(overlap: Overlap, left: int, right: int) -> Tensor:

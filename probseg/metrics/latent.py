@@ -109,6 +109,15 @@ def active_units(means: Tensor, *, threshold: float = 0.01) -> Tensor:
     return to_float64(means).var(dim=0, correction=0) > threshold
 
 
+def scale_of(density: Distribution) -> Tensor | None:
+    """Return the standard deviation (B, L) of a density (B,), or None where it has none to give."""
+    try:
+        scale: Tensor = density.stddev
+    except NotImplementedError:  # such as a flow's
+        return None
+    return scale.flatten(1)
+
+
 @dataclass(frozen=True)
 class Gini:
     """The Gini index of the prior's singular values, see :func:`gini`.

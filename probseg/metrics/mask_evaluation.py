@@ -17,7 +17,6 @@ from probseg.interfaces import Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
 from probseg.metrics.scores import Scores
 from probseg.utils.progress import progress_bar
-from probseg.utils.tensors import certain
 
 Masks = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # (N, H, W) samples, (A, H, W) annotations
 _READERS = 4
@@ -59,10 +58,10 @@ def evaluate_masks(
             sides = zip(*batch, strict=True)
             predicted, drawn = (torch.from_numpy(np.stack(side)) for side in sides)
             counts.add(predicted.shape[1])
-            evaluation = Evaluation(
-                certain(predicted, samples.classes), drawn, ignore_index=annotations.ignore_index
+            ignored = annotations.ignore_index
+            collector.add(
+                Evaluation(predicted, drawn, classes=samples.classes, ignore_index=ignored)
             )
-            collector.add(evaluation)
             advance(len(batch))
     return Scores(
         per_image=collector.values(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import ot
@@ -18,9 +19,11 @@ from probseg.metrics.evaluation import shared
 from probseg.metrics.hausdorff import Hausdorff, OneEmpty
 from probseg.metrics.kernels import EPSILON, CrossEntropyCost, OverlapCost, PairCost, iou_cost
 from probseg.metrics.overlap import dice, iou
+from probseg.options import check_choice
 from probseg.utils.devices import float64_device, to_float64
 
 Costs = NDArray[np.float64]
+Matching = Literal["repeated", "rectangular"]  # of sets of different sizes
 
 
 def wasserstein(cost: Tensor) -> Tensor:
@@ -55,28 +58,36 @@ def hungarian_iou(
     *,
     classes: int = 2,
     ignore_index: int | None = None,
+    matching: Matching = "repeated",
 ) -> Tensor:
     """Return the Hungarian-matched IoU: the mean IoU of the best one-to-one matching.
 
-    ``max_γ Σ_na γ_na IoU_na = 1 − Ŵ(1 − IoU)``, both empty counting as 1.
+    There are two readings of it where the sets differ in size. ``"repeated"`` spreads the smaller
+    set evenly over the larger one, so that every mask counts: ``max_γ Σ_na γ_na IoU_na =
+    1 − Ŵ(1 − IoU)``. ``"rectangular"`` assigns to each mask of the smaller set a mask of its own,
+    and leaves the rest of the larger set out: it grows with the number of samples, however bad the
+    rest are. Two empty masks count as 1.
 
     Args:
         predictions: Label maps (B, N, H, W), integer classes; 0 is background.
         annotations: Label maps (B, A, H, W), integer classes.
         classes: How many classes there are, background included.
         ignore_index: The value of annotations' pixels that nobody labelled, see docs/metrics.md.
+        matching: The reading.
 
     Returns:
         (B,) in [0, 1], float64; higher is better.
 
     Raises:
         InputError: These are not label maps, or they do not fit each other.
+        OptionError: There is no such reading.
 
     References:
         Kohl et al., A Hierarchical Probabilistic U-Net for Modeling Multi-Scale Ambiguities, 2019.
     """
+    check_choice("matching", matching, get_args(Matching))
     cost = iou_cost(predictions, annotations, classes=classes, ignore_index=ignore_index)
-    return 1 - wasserstein(cost)
+    return 1 - (wasserstein(cost) if matching == "repeated" else _rectangular(cost))
 
 
 @dataclass(frozen=True)
@@ -98,13 +109,24 @@ class Wasserstein:
 
 @dataclass(frozen=True)
 class HungarianIoU:
-    """The Hungarian-matched IoU of an evaluation, see :func:`hungarian_iou`."""
+    """The Hungarian-matched IoU of an evaluation, see :func:`hungarian_iou`.
 
+    Args:
+        matching: The reading where the numbers of samples and annotators differ.
+    """
+
+    matching: Matching = "repeated"
     higher_is_better = True
+
+    def __post_init__(self) -> None:
+        check_choice("matching", self.matching, get_args(Matching))
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return the mean matched IoU of each image, (B,)."""
-        return 1 - _wasserstein(evaluation, OverlapCost(iou))
+        if self.matching == "repeated":
+            return 1 - _wasserstein(evaluation, OverlapCost(iou))
+        matched = _rectangular(shared(evaluation, OverlapCost(iou)))
+        return 1 - matched.to(float64_device(evaluation.annotations.device))
 
 
 def w_iou() -> Wasserstein:
@@ -154,6 +176,13 @@ def _check_costs(costs: Costs) -> None:
             "finite for a matching; if it is a Hausdorff distance to an empty mask, "
             'set its value with one_empty="diagonal" or a number'
         )
+
+
+def _rectangular(cost: Tensor) -> Tensor:
+    """Return the mean cost of the best pairs (B,), each mask of the smaller set in one of them."""
+    costs = to_float64(cost).cpu().numpy()
+    means = [float(one[linear_sum_assignment(one)].mean()) for one in costs]
+    return torch.tensor(means, dtype=torch.float64, device=float64_device(cost.device))
 
 
 def _matched_means(costs: Costs) -> Costs:

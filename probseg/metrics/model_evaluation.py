@@ -114,7 +114,7 @@ def collect_scores(
     """Score what is predicted for every image of a data set, batch by batch.
 
     Args:
-        predict: Predicts for the images of a batch.
+        predict: Predicts for the images of a batch; images without an evaluation have no value.
         data: The images and their annotations.
         choose: Returns the metrics, given whether there are densities of a latent space.
         batch_size: Images at a time.
@@ -127,8 +127,12 @@ def collect_scores(
             for name, predicted in predict(batch, start).items():
                 evaluations = [replace(one, ignore_index=ignored) for one in predicted]
                 if name not in collected:
-                    collected[name] = ScoreCollector(choose(evaluations[0].prior is not None))
-                collected[name].add(*evaluations)
+                    latent = any(one.prior is not None for one in evaluations)
+                    collected[name] = ScoreCollector(choose(latent))
+                if evaluations:
+                    collected[name].add(*evaluations)
+                else:
+                    collected[name].leave_out(len(batch.image))
             advance(len(batch.image))
     return collected
 
@@ -257,9 +261,9 @@ def _evaluating(model: Any, device: torch.device) -> Iterator[torch.device]:
         model.to(before).train(training)
 
 
-def _densities(model: Any, image: Tensor, label: Tensor, **options: int) -> dict[str, Distribution]:
+def _densities(model: Any, image: Tensor, label: Tensor, **options: int) -> dict[str, Any]:
     """Return the prior and the posterior, if the model has them."""
-    densities = {}
+    densities: dict[str, Distribution] = {}
     if hasattr(model, "prior"):
         densities["prior"] = model.prior(image)
     if hasattr(model, "posterior"):

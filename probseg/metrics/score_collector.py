@@ -45,6 +45,7 @@ class ScoreCollector:
         self.metrics = metrics
         self.problems: dict[str, str] = {}
         self._marked = self._missed = 0  # images that annotators mark; and no sample does
+        self._images = self._single = 0  # images; and those with one annotation
         # numbers: small tensors, kept among large ones that are freed, would scatter the memory
         self._values: dict[str, list[float]] = {name: [] for name in metrics}
 
@@ -52,7 +53,9 @@ class ScoreCollector:
     def add(self, *evaluations: Evaluation) -> None:
         """Score the images of a batch; several evaluations of them are averaged."""
         checked = [SharedEvaluation.of(evaluation) for evaluation in evaluations]
-        images = len(checked[0].annotations)
+        images, annotators = checked[0].annotations.shape[:2]
+        self._images += images
+        self._single += images * (annotators == 1)
         marked = (shared(checked[0], checked_annotations).maps > 0).flatten(1).any(1)
         self._marked += int(marked.sum())
         self._missed += int((marked & ~(checked[0].labels > 0).flatten(1).any(1)).sum())
@@ -66,14 +69,27 @@ class ScoreCollector:
                 self.problems.setdefault(name, f"{type(error).__name__}: {error}")
                 self._values[name] += [math.nan] * images
 
+    def leave_out(self, images: int) -> None:
+        """Give images of which nothing is predicted no value in any metric."""
+        for values in self._values.values():
+            values += [math.nan] * images
+
     def remarks(self) -> list[str]:
         """Return what to know before the values are believed."""
-        if 2 * self._missed <= self._marked or not self._marked:
-            return []
-        return [
-            f"no sample marks anything on {self._missed} of the {self._marked} images that "
-            "annotators marked; these scores are those of empty masks"
-        ]
+        remarks = []
+        if 2 * self._missed > self._marked:
+            remarks.append(
+                f"no sample marks anything on {self._missed} of the {self._marked} images that "
+                "annotators marked; these scores are those of empty masks"
+            )
+        if 2 * self._single > self._images:
+            every = self._single == self._images
+            which = "each image has" if every else f"{self._single} of {self._images} images have"
+            remarks.append(
+                f"{which} one annotation, which says nothing of how annotators differ: scores say "
+                "how near samples come to it, not whether they vary as annotators would"
+            )
+        return remarks
 
     def values(self) -> dict[str, Values]:
         """Return each metric's value on each image (N,)."""

@@ -58,21 +58,28 @@ class StreamingMetric(torchmetrics.Metric):
         annotations: Tensor,
         prior: Distribution | None = None,
         posterior: Distribution | None = None,
+        classes: int = 2,
         ignore_index: int | None = None,
     ) -> None:
         """Add a batch of images.
 
         Args:
-            probabilities: Samples (B, N, K, H, W) that sum to one over K.
+            probabilities: Samples (B, N, K, H, W) that sum to one over K, or label maps
+                (B, N, H, W), integer classes.
             annotations: Label maps (B, A, H, W), integer classes.
             prior: Axis-aligned Normal, batch (B,), event (L,), for latent metrics.
             posterior: The same given one annotation of each image, for ``latent-kl``.
+            classes: K of label maps.
             ignore_index: The value of annotations' pixels that nobody labelled.
 
         Raises:
             InputError: The tensors are not as the arguments say, or do not fit each other.
         """
-        evaluation = Evaluation(probabilities, annotations, prior, posterior, ignore_index)
+        evaluation = Evaluation(
+            *(probabilities, annotations, prior, posterior),
+            classes=classes,
+            ignore_index=ignore_index,
+        )
         scores = self.metric(evaluation)
         total = _from_bits(self.total) + scores.sum().to(_from_bits(self.total))
         self.total = total.view(torch.int64).to(self.total.device)

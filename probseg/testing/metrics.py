@@ -26,7 +26,10 @@ IMAGES, SAMPLES, ANNOTATORS, SIDE, LATENT = 3, 4, 3, 8, 5
 
 @contract
 def one_number_per_image(make: Make) -> None:
-    """The result is (B,) finite float64, and says whether more is better."""
+    """The result is (B,) finite float64, and says whether more is better.
+
+    One that is neither may be undefined (NaN) for a single annotation.
+    """
     metric = make()
     expect(
         metric.higher_is_better in (True, False, None),
@@ -34,7 +37,8 @@ def one_number_per_image(make: Make) -> None:
         metric.higher_is_better,
     )
     for annotators in (1, ANNOTATORS, 7):
-        _value(metric, _maps(SAMPLES), _maps(annotators))
+        undefined = annotators == 1 and metric.higher_is_better is None
+        _value(metric, _maps(SAMPLES), _maps(annotators), undefined=undefined)
 
 
 @contract
@@ -148,11 +152,12 @@ def _normal(shift: float, images: slice) -> Distribution:
     return Independent(Normal(torch.full_like(scale, shift), scale), 1)
 
 
-def _value(metric: Any, samples: Tensor, annotations: Tensor) -> Tensor:
+def _value(metric: Any, samples: Tensor, annotations: Tensor, *, undefined: bool = False) -> Tensor:
     value: Tensor = metric(_evaluation(samples, annotations))
     expect_shape(value, (len(samples),), "a score")
     expect(value.dtype == torch.float64, "float64", value.dtype)
-    expect(value.isfinite().all(), "finite scores", value.tolist())
+    defined = value.isfinite() | (value.isnan() if undefined else False)
+    expect(defined.all(), "finite scores", value.tolist())
     return value
 
 

@@ -32,6 +32,7 @@ from probseg.training.checkpoints import (
 from probseg.training.data import TrainingData
 from probseg.training.distributed import process_errors
 from probseg.training.execution import choose_execution, deterministic, kept_memory
+from probseg.training.latent_health import tell_one_annotator
 from probseg.training.module import TrainingModule
 from probseg.training.monitor import MetricMonitor, Monitor, Record
 from probseg.training.settings import LOSS, TrainingSettings
@@ -135,6 +136,7 @@ def fit(
     if monitor.name != LOSS:
         measure = MetricMonitor(monitor, validation, seed=settings.seed)
         callbacks = [measure, *callbacks]
+    tell_one_annotator(model, train)
     if settings.annotator != "random":
         train, validation = (Annotated(side, settings.annotator) for side in (train, validation))
     data = TrainingData(train, validation, settings)

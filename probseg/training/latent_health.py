@@ -104,6 +104,19 @@ class LatentHealth(Callback):
                 logger.warning("latent space, step %d: %s.", step, message)
 
 
+def tell_one_annotator(model: nn.Module, dataset: Dataset) -> None:
+    """Warn before a model with a latent space is trained on one annotation an image."""
+    if dataset.annotators == 1 and hasattr(model, "prior"):
+        logger.warning(
+            "every image of data set %r has one annotation. It teaches where an annotation is "
+            "likely, and from similar images with other annotations how these vary; it cannot "
+            "teach how several annotators of one image would differ, nor can that be measured: "
+            "how near the samples come to the annotation is all that scores say, and a latent "
+            "space that is hardly used is no fault",
+            dataset.name,
+        )
+
+
 def model_of(module: nn.Module) -> Any:
     """Return the module itself, or its ``model``: the one that has a prior.
 

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from probseg.datasets.annotators import annotation
 from probseg.interfaces import Batch
-from probseg.metrics.latent import gini
+from probseg.metrics.latent import gini, scale_of
 from probseg.training.annealing import Annealing
 from probseg.training.augmentation import Draw, apply, draw
 from probseg.training.distributed import Share, average_gradients, broadcast_buffers
@@ -145,8 +145,9 @@ class TrainingModule(LightningModule):
         self._log("validation", {"loss": loss} | terms, len(batch.image))
         self.watch.note(self.global_step, terms, label=self._classes(label))
         if hasattr(self.model, "prior"):
-            scale = self.model.prior(self._laid_out(batch.image)).stddev.float()
-            self._log("prior", {"gini": gini(scale).mean()}, len(batch.image))
+            scale = scale_of(self.model.prior(self._laid_out(batch.image)))
+            if scale is not None:
+                self._log("prior", {"gini": gini(scale.float()).mean()}, len(batch.image))
 
     def on_train_epoch_end(self) -> None:
         """Check the values that were not yet checked, before they are kept."""

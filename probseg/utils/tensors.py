@@ -473,7 +473,8 @@ def check_probabilities(
     if probabilities.ndim != 5:
         raise InputError(
             "probabilities must be (images, samples, classes, height, width), not "
-            f"{tuple(probabilities.shape)}; model.sample gives samples first, so .transpose(0, 1)"
+            f"{tuple(probabilities.shape)}; model.sample gives samples first, so .transpose(0, 1); "
+            "label maps are integers (images, samples, height, width)"
         )
     _check_not_empty(probabilities, "probabilities")
     check_device(probabilities, annotations, "probabilities", "annotations")
@@ -493,8 +494,10 @@ def check_probabilities(
 def _check_distributions(probabilities: Tensor) -> None:
     if not probabilities.is_floating_point():
         raise InputError(
-            f"probabilities must be floating point, not {probabilities.dtype}; "
-            "turn label maps into probabilities with torch.nn.functional.one_hot"
+            f"probabilities must be floating point, not {probabilities.dtype}; turn label maps "
+            "into probabilities with torch.nn.functional.one_hot, or give them to Evaluation as "
+            "they are, without an axis of classes: integers (images, samples, height, width); "
+            "convert one-hot masks with .float()"
         )
     sums = torch.stack([_extreme_sums(chunk) for (chunk,) in chunks(probabilities)])
     lowest, highest = torch.stack(sums.aminmax(dim=0)).tolist()  # the only wait for a device

@@ -13,12 +13,15 @@ from hypothesis.extra.numpy import arrays
 
 from probseg.datasets.survey import (
     mean_over_pairs,
+    measure,
     pairwise_iou,
     stands_apart,
     survey,
     with_others,
 )
 from probseg.interfaces import Batch, Sample
+from probseg.metrics.ged import sample_diversity
+from probseg.metrics.kernels import iou_cost
 
 SHAPE = (3, 3, 4, 5)  # images, annotators, height, width
 
@@ -46,13 +49,12 @@ class Memory:
 
 
 def by_sets(masks, a: int, b: int) -> float | None:
-    """The IoU by Python's sets, each element a pixel and its class."""
-    first, second = (
-        {(pixel, k) for pixel, k in enumerate(masks[who].reshape(-1).tolist()) if k}
-        for who in (a, b)
-    )
-    pixels = {pixel for pixel, _ in first | second}
-    return len(first & second) / len(pixels) if pixels else None
+    """The IoU by Python's sets of pixels, the mean over classes; None where both are empty."""
+    values = []
+    for k in (1, 2):
+        first, second = (set(np.flatnonzero(masks[who] == k).tolist()) for who in (a, b))
+        values.append(len(first & second) / len(first | second) if first | second else None)
+    return None if values == [None, None] else mean([1.0 if v is None else v for v in values])
 
 
 @settings(max_examples=50, deadline=None)
@@ -78,6 +80,18 @@ def test_agreement_is_that_of_sets_of_pixels(masks, present):
             assert found == pytest.approx(mean(own), nan_ok=True, abs=1e-6)
 
 
+@settings(max_examples=25, deadline=None)
+@given(arrays(np.uint8, SHAPE, elements=st.sampled_from([0, 0, 1, 2, 4])))
+def test_means_over_classes_are_those_of_the_metrics(masks):
+    labels = torch.from_numpy(masks)
+    ours = pairwise_iou(labels, 5).nan_to_num(1.0)  # both empty
+    assert torch.allclose(1 - ours.double(), iou_cost(labels, labels, classes=5), atol=1e-6)
+    everybody = torch.ones(SHAPE[:2], dtype=torch.bool)
+    pairs = mean_over_pairs(pairwise_iou(labels, 5), everybody, both_empty=1.0)
+    apart = sample_diversity(labels, classes=5) * SHAPE[1] / (SHAPE[1] - 1)  # without the diagonal
+    assert torch.allclose(1 - pairs.double(), apart, atol=1e-6)
+
+
 def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
@@ -89,6 +103,14 @@ def test_who_draws_elsewhere_stands_apart_and_who_draws_nothing_does_not():
     drew = (masks > 0).flatten(2).any(2)
     expected = torch.tensor([[False, False, False, True], [False] * 4])
     assert torch.equal(stands_apart(pairwise_iou(masks, 2), drew), expected)
+
+
+def test_who_draws_elsewhere_stands_apart_though_most_classes_are_in_no_mask():
+    masks = torch.zeros(1, 4, 10, 10, dtype=torch.uint8)
+    masks[:, :3, 2:5, 2:5] = 4
+    masks[:, 3, 7:9, 7:9] = 4
+    batch = Batch(torch.rand(1, 1, 10, 10), masks)
+    assert measure(batch, 5).apart.tolist() == [[False, False, False, True]]
 
 
 def test_two_who_disagree_do_not_stand_apart():

@@ -24,7 +24,7 @@ def mask_scores(samples, annotations):
         "hungarian-iou": 1 - _matched(overlap["iou"]),
         **{f"w-{name}": _matched(cost) for name, cost in overlap.items()},
         "diversity": own[0],
-        "annotator-diversity": own[1],
+        "annotator-diversity": own[1] if len(annotations) > 1 else np.nan,  # nothing is known
         "ncc": _ncc(samples, annotations),
     }
 

@@ -16,6 +16,10 @@ from probseg.metrics import kernels, matching
 from probseg.metrics.evaluation import SharedEvaluation, compute_metrics, shared
 from probseg.metrics.kernels import PairCost, iou_cost
 
+OF_SAMPLES = (
+    *("annotator-diversity", "diversity", "ged", "ged-cross", "hungarian-iou", "ncc"),
+    *("w-cross-entropy", "w-dice", "w-hausdorff", "w-iou"),
+)
 NAMES = [
     "annotator-diversity",
     "diversity",
@@ -232,3 +236,41 @@ def test_no_metric_lets_nan_through(name):
 def test_bad_label_maps_are_named(left, classes, message):
     with pytest.raises(InputError, match=message):
         iou_cost(left, LABELS, classes=classes)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+@pytest.mark.parametrize("name", OF_SAMPLES)
+def test_label_maps_score_as_samples_that_are_certain(name, dtype):
+    generator = torch.Generator().manual_seed(3)
+    classes = 2 if dtype == torch.bool else 5
+    maps, masks = (
+        torch.randint(classes, (2, count, 6, 5), generator=generator) for count in (4, 3)
+    )
+    one_hot = torch.nn.functional.one_hot(maps, classes).movedim(-1, 2).float()
+    metric = probseg.metrics.create(name)
+    wanted = metric(Evaluation(one_hot, masks))
+    given = Evaluation(maps.to(dtype), masks.to(torch.uint8), classes=classes)
+    torch.testing.assert_close(metric(given), wanted, rtol=0, atol=0)
+    torch.testing.assert_close(compute_metrics(given, [name])[name], wanted, rtol=0, atol=0)
+    assert torch.equal(given.labels.long(), maps)
+
+
+def test_label_maps_of_more_classes_than_said_are_refused():
+    maps = torch.tensor([[[[0, 1, 3]]]])
+    for given in (maps, maps.byte()):
+        with pytest.raises(InputError, match="predictions must hold the classes 0 to 1"):
+            compute_metrics(Evaluation(given, torch.ones(1, 1, 1, 3).long()), ["ged"])
+
+
+@pytest.mark.parametrize(
+    ("samples", "remedy"),
+    [
+        (torch.zeros(1, 2, 1, 3, 3, dtype=torch.uint8), "without an axis of classes"),
+        (torch.zeros(1, 2, 2, 3, 3, dtype=torch.uint8), r"one-hot masks with \.float\(\)"),
+        (torch.rand(1, 2, 1, 3, 3) * 0 + 1, r"torch\.stack\(\[1 - p, p\], dim=2\)"),
+        (torch.rand(1, 2, 3, 3), "label maps are integers"),
+    ],
+)
+def test_masks_of_other_programs_that_do_not_fit_name_the_remedy(samples, remedy):
+    with pytest.raises(InputError, match=remedy):
+        compute_metrics(Evaluation(samples, torch.zeros(1, 1, 3, 3).long()), ["ged"])

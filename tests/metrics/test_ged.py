@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from probseg.interfaces import Evaluation
+from probseg.metrics.evaluation import compute_metrics
 from probseg.metrics.ged import (
     GED,
     annotator_diversity,
@@ -17,6 +18,7 @@ from probseg.metrics.ged import (
     generalised_energy_distance,
     sample_diversity,
 )
+from probseg.utils.tensors import certain
 
 quick = settings(max_examples=50, deadline=None)
 
@@ -127,3 +129,11 @@ def test_samples_and_annotators_are_told_apart():
     assert annotator_diversity()(evaluation).item() == 0.5
     assert ged_cross()(evaluation).item() == 0.5
     assert GED()(evaluation).item() == 0.5
+
+
+def test_one_annotation_says_nothing_of_the_annotators_diversity():
+    samples = certain(torch.tensor([[[[1, 0]], [[0, 1]]]]), 2)
+    evaluation = Evaluation(samples, torch.ones(1, 1, 1, 2, dtype=torch.long))
+    values = compute_metrics(evaluation, ["annotator-diversity", "ged", "diversity"])
+    assert values["annotator-diversity"].isnan().all()
+    assert values["ged"].item() == 2 * 0.5 - values["diversity"].item()  # E d(Y, Y) is zero

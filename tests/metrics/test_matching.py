@@ -1,6 +1,7 @@
 """Matched-set metrics against brute force over permutations and against each other."""
 
 import itertools
+import math
 
 import numpy as np
 import ot
@@ -9,10 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from probseg.errors import InputError
+import probseg
+from probseg.errors import InputError, OptionError
 from probseg.interfaces import Evaluation
+from probseg.metrics.evaluation import compute_metrics
 from probseg.metrics.kernels import dice_cost, iou_cost
 from probseg.metrics.matching import (
     Wasserstein,
@@ -163,3 +167,30 @@ def test_any_pairwise_cost_can_be_matched():
         return (left[:, :, None] - right[:, None]).abs()
 
     assert Wasserstein(area)(evaluation).item() == 0.25
+
+
+@pytest.mark.parametrize(("samples", "annotators"), [(100, 4), (4, 1), (3, 5), (4, 4)])
+def test_both_readings_of_hungarian_iou_are_those_of_scipy(samples, annotators):
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.rand(3, samples + annotators, 8, 8, generator=generator) > 0.5
+    s, a = drawn.byte().split((samples, annotators), dim=1)
+    rectangular, repeated = [], []
+    times = math.lcm(samples, annotators)
+    for cost in iou_cost(s, a).numpy():
+        rectangular.append(1 - cost[linear_sum_assignment(cost)].mean())
+        whole = cost.repeat(times // samples, 0).repeat(times // annotators, 1)
+        repeated.append(1 - whole[linear_sum_assignment(whole)].mean())
+    evaluation = Evaluation(s, a)
+    for matching, wanted in (("rectangular", rectangular), ("repeated", repeated)):
+        assert hungarian_iou(s, a, matching=matching).tolist() == pytest.approx(wanted)
+        metric = probseg.metrics.create("hungarian-iou", matching=matching)
+        assert compute_metrics(evaluation, {"iou": metric})["iou"].tolist() == pytest.approx(wanted)
+    assert hungarian_iou(s, a).tolist() == pytest.approx(repeated)
+
+
+def test_another_reading_is_refused():
+    masks = torch.zeros(1, 1, 2, 2).byte()
+    with pytest.raises(OptionError, match="rectangular"):
+        hungarian_iou(masks, masks, matching="square")
+    with pytest.raises(OptionError, match="rectangular"):
+        probseg.metrics.create("hungarian-iou", matching="square")

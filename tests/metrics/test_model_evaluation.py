@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 import probseg
-from probseg.datasets.views import subset
+from probseg.datasets.views import Annotated, subset
 from probseg.errors import DataError, InputError, OptionError, UnknownNameError
 from probseg.interfaces import Batch, Evaluation
 from probseg.metrics.evaluation import compute_metrics
@@ -92,7 +92,8 @@ def test_each_image_is_compared_with_those_who_annotated_it():
         samples = _Threshold().sample(data.image[index : index + 1], 4).transpose(0, 1)
         one_hot = torch.nn.functional.one_hot(samples, 2).movedim(-1, 2).float()
         for name, value in compute_metrics(Evaluation(one_hot, masks), list(scores)).items():
-            assert scores[name][index] == value.item()
+            np.testing.assert_array_equal(scores[name][index], value.item())
+    assert np.isnan(scores["annotator-diversity"]).tolist() == [False, False, True, False]
 
 
 def test_a_metric_that_fails_says_why_and_costs_no_other(shapes, punet):
@@ -145,6 +146,17 @@ def test_samples_that_mark_nothing_are_told(marked, told):
     remark = f"no sample marks anything on {4 - marked} of the 4 images"
     assert any(remark in one for one in scores.remarks) == told
     assert bool(scores.remarks) == told
+
+
+def test_one_annotation_an_image_is_told_and_its_diversity_is_a_dash(shapes, punet):
+    scores = evaluate(punet, Annotated(shapes, 0), 2, metrics=["ged", "annotator-diversity"])
+    (remark,) = scores.remarks
+    assert remark.startswith("each image has one annotation, which says nothing of how")
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(scores)
+    (row,) = [line for line in console.export_text().splitlines() if "annotator-div" in line]
+    assert row.count("–") == 3 and "nan" not in row
+    assert np.isfinite(scores["ged"]).all()
 
 
 def test_the_table_says_that_few_groups_make_rough_intervals_and_names_no_direction():

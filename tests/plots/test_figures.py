@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.contour import ContourSet
 
 from probseg.plots import (
+    CLASSES,
     Annotated,
     Block,
     contact_sheet,
@@ -15,6 +16,7 @@ from probseg.plots import (
     hide_ignored,
     palette,
     resample,
+    sample_overview,
     sample_sheet,
 )
 
@@ -84,6 +86,81 @@ def test_a_sheet_has_a_row_a_model_and_shows_the_outlines(tmp_path) -> None:
     assert outline.max(axis=0) == pytest.approx([5.5, 6.5])
     figure.savefig(tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_samples_of_several_classes_have_the_spread_of_all_of_them() -> None:
+    certain = np.zeros((4, 3, 1, 2))
+    certain[:2, 1], certain[2:, 2] = 1, 1  # two samples say class 1, two say class 2: never 0
+    block = Block.of_probabilities(certain)
+    assert block.mean == pytest.approx(np.ones((1, 2)))  # surely foreground,
+    assert block.sd == pytest.approx(np.full((1, 2), 0.5))  # though of which class is a toss-up
+    annotated = Block.of_annotations(certain.argmax(1))
+    assert annotated.sd == pytest.approx(block.sd)
+    assert annotated.mean == pytest.approx(block.mean)
+
+
+def five_classes() -> np.ndarray:
+    masks = np.zeros((2, 12, 10), dtype=np.uint8)
+    masks[0, 1:4, 1:4], masks[0, 7:10, 5:9] = 1, 4
+    masks[1, 1:4, 1:4] = 3
+    return masks
+
+
+def edges(panel) -> list[str]:
+    lines = [c for c in panel.collections if len(c.get_edgecolor())]
+    return [to_hex(line.get_edgecolor()[0]).upper() for line in lines]
+
+
+def test_each_of_several_classes_has_a_colour_which_a_legend_explains() -> None:
+    image, masks = np.random.default_rng(0).random((3, 12, 10)), five_classes()
+    wanted = [CLASSES[0], CLASSES[3], CLASSES[2]]  # of both annotators' classes, 1 and 4, then 3
+    sheet = contact_sheet([Annotated(image, masks, np.ones(2, bool), "case")], ["Ann", "Ben"])
+    assert edges(sheet.axes[0]) == wanted
+    block = Block(masks, np.zeros((12, 10)), np.zeros((12, 10)))
+    samples = sample_sheet(image, masks, {"csae": block})
+    assert edges(np.array(samples.axes).reshape(2, -1)[1, 0]) == wanted
+    overview = sample_overview(image, block)
+    assert edges(overview.axes[0]) == wanted
+    for figure in (sheet, samples, overview):
+        (legend,) = figure.legends
+        entries = zip(legend.get_texts(), legend.get_lines(), strict=True)
+        assert [(text.get_text(), line.get_color()) for text, line in entries] == [
+            (f"class {k}", CLASSES[k - 1]) for k in (1, 2, 3, 4)
+        ]
+
+
+def test_the_declared_classes_decide_not_those_of_one_image() -> None:
+    masks = np.minimum(five_classes(), 1)
+    sheet = contact_sheet(
+        [Annotated(np.zeros((12, 10)), masks, np.ones(2, bool), "case")], ["Ann", "Ben"], classes=3
+    )
+    assert set(edges(sheet.axes[0])) == {CLASSES[0]}
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1, 0), (40, -7)])
+def test_three_channels_are_shown_in_colour_everywhere(scale: float, offset: float) -> None:
+    image, masks = np.random.default_rng(0).random((3, 12, 10)), np.zeros((2, 12, 10), np.uint8)
+    block = Block(masks, np.zeros((12, 10)), np.zeros((12, 10)))
+    given = scale * image + offset
+    figures = [
+        contact_sheet([Annotated(given, masks, np.ones(2, bool), "case")], ["Ann", "Ben"]),
+        sample_sheet(given, masks, {"csae": block}),
+        sample_overview(given, block),
+    ]
+    for figure in figures:
+        shown = figure.axes[0].get_images()[0].get_array()
+        assert shown.shape == (12, 10, 3)
+        assert np.corrcoef(shown.ravel(), np.moveaxis(image, 0, -1).ravel())[0, 1] > 0.999
+    if scale == 1:
+        assert np.array_equal(shown, np.moveaxis(image, 0, -1))
+
+
+def test_other_numbers_of_channels_show_the_first() -> None:
+    image, masks = np.random.default_rng(0).random((4, 12, 10)), np.zeros((1, 12, 10), np.uint8)
+    block = Block(masks, np.zeros((12, 10)), np.zeros((12, 10)))
+    assert np.array_equal(
+        sample_overview(image, block).axes[0].get_images()[0].get_array(), image[0]
+    )
 
 
 def test_a_contact_sheet_draws_who_annotated_and_names_the_others() -> None:

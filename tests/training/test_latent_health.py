@@ -12,11 +12,18 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import (
+    Distribution,
+    Independent,
+    Normal,
+    TanhTransform,
+    TransformedDistribution,
+)
 from torch.utils.data import DataLoader
 from training_toys import Discs, make_model, quick
 
 import probseg
+from probseg.datasets.views import Annotated
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Batch
 from probseg.metrics.collapse import LatentStatistics, collapse_warnings, latent_statistics
@@ -101,12 +108,35 @@ def test_absent_annotators_do_not_count():
     )
     alone = latent_statistics(Known(), Batch(batch.image, batch.masks[:, :1]))
     assert alone.annotator_diversity is None
+    # another one alone on each image: nobody is compared with anybody
+    each = torch.tensor([[True, False, False, False], [False, True, False, False]])
+    assert latent_statistics(Known(), batch._replace(present=each)).annotator_diversity is None
+    some = torch.tensor([[True, True, True, True], [False, True, False, False]])
+    assert (
+        latent_statistics(Known(), batch._replace(present=some)).annotator_diversity
+        == latent_statistics(Known(), probe(1)).annotator_diversity
+    )
 
 
 class PriorOnly(nn.Module):
     """A Normal prior of unequal scales, and no posterior."""
 
     prior, sample = Known.prior, Known.sample
+
+
+class FlowPrior(PriorOnly):
+    """A prior without moments in closed form."""
+
+    def prior(self, image: Tensor) -> Any:
+        return TransformedDistribution(super().prior(image), [TanhTransform()])
+
+
+def test_a_prior_without_scales_has_no_gini_index():
+    health = latent_statistics(FlowPrior(), probe())
+    assert health.gini is health.effective_rank is None
+    assert health.latent_dim == latent_statistics(PriorOnly(), probe()).latent_dim
+    assert set(health.scalars()) == {"diversity"}
+    assert collapse_warnings(health) == {}
 
 
 def test_a_model_may_have_no_posterior_and_must_have_a_prior():
@@ -156,9 +186,14 @@ SOUND: dict[str, Any] = {
         ({"diversity": 0.0}, {"flow_context": "own"}, {"diversity": r"does$"}),
         ({"diversity": 0.05, "annotator_diversity": None}, {}, {}),
         (
-            {"diversity": 0.0, "active_units": 0, "annotator_diversity": None},
+            {"diversity": 0.0, "active_units": 0},
             {},
-            {"active units": "collapsed", "diversity": r"diversity 0\).*a lower beta, and more"},
+            {"active units": "collapsed", "diversity": r"0\.35\).*a lower beta, and more"},
+        ),
+        # one annotator, or annotators who agree, leave the latents nothing to tell
+        *(
+            ({"active_units": 0, "effective_rank": 1.0, "diversity": 0.0, **agreed}, {}, {})
+            for agreed in ({"annotator_diversity": None}, {"annotator_diversity": 0.0})
         ),
     ],
 )
@@ -170,6 +205,21 @@ def test_each_sign_is_told_with_what_helps(changes, spec, wanted):
 
 
 # While a model trains
+
+
+def test_one_annotator_is_told_before_training_and_raises_no_alarm(caplog):
+    discs = Discs(12)
+    single = Annotated(discs, 0)
+    watch = LatentHealth(single, images=4, samples=2)
+    with caplog.at_level(logging.WARNING, "probseg.training"):
+        fit(make_model(), single, single, quick(max_steps=8, validate_every=2), callbacks=[watch])
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert "has one annotation" in said and "cannot teach" in said and discs.name in said
+    assert len(watch.history) == 4
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "probseg.training"):
+        fit(make_model(), discs, discs, quick(max_steps=2, validate_every=2))
+    assert not caplog.records
 
 
 def small(**options: Any) -> Any:

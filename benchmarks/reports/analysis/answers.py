@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from benchmarks.reports.analysis.paired import BEST, TESTED, PairedTest
 from benchmarks.reports.analysis.paper import metric_name
 from benchmarks.reports.analysis.rules import Evidence, chance, interval, signed
 from benchmarks.reports.dataset_results import DatasetResults, shared_trainings, training_of
-from benchmarks.reports.results_table import COLUMNS, Summary, summaries
+from benchmarks.reports.results_table import (
+    COLUMNS,
+    Summary,
+    annotators_diversity,
+    summaries,
+)
 
 # What scores answers: the Gini index describes a prior.
 MEASURES = tuple(metric for metric in TESTED if metric != "gini")
@@ -42,6 +48,9 @@ class Answer:
     groups: int
     trainings: Sequence[int]  # of the row with the fewest, and of that with the most
     limited: bool  # whether every training met its limit of steps
+    diversity: Mapping[str, str]  # of the samples of each row
+    annotators_diversity: str  # of all annotators, near which that is good; empty for a single one
+    annotators: int | None  # of an image, at most; None is unknown
     scale: Mapping[str, str]  # what the rows that are not compared have, for scale
     scaled: str  # in which metric, in words
 
@@ -70,6 +79,7 @@ def answer(evidence: Evidence, competing: Collection[str]) -> Answer:
     counts = sorted(len(results.rows[row]) for row in rows)
     images = next(iter(results.rows.values()))[0].images
     others = _scores(results, [row for row in results.rows if row not in rows], MEASURES[0])
+    diversity = _scores(results, rows, "diversity")
     return Answer(
         dataset=results.dataset,
         rows=rows,
@@ -78,9 +88,17 @@ def answer(evidence: Evidence, competing: Collection[str]) -> Answer:
         groups=len(set(images.group)),
         trainings=[counts[0], counts[-1]] if counts else [],
         limited=not any(one.training and one.training.stopped_early for one in trained),
+        diversity={row: _shown(summary.mean, "diversity") for row, summary in diversity.items()},
+        annotators_diversity=_annotators_diversity(results),
+        annotators=next(iter(results.rows.values()))[0].tested_on.annotators,
         scale={row: _shown(summary.mean, MEASURES[0]) for row, summary in others.items()},
         scaled=metric_name(MEASURES[0]),
     )
+
+
+def _annotators_diversity(results: DatasetResults) -> str:
+    value = annotators_diversity(chain.from_iterable(results.rows.values()))
+    return "" if value is None else _shown(value, "diversity")
 
 
 def _finding(evidence: Evidence, rows: Iterable[str], metric: str) -> Finding | None:

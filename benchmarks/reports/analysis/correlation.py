@@ -19,6 +19,9 @@ from probseg.metrics.intervals import RESAMPLES, draws, members
 KERNELS = ("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy")
 INTERVAL = (0.025, 0.975)
 FEWEST = 4  # points of a correlation; three lie on a line too easily
+FEWEST_SHOWN = (
+    10  # trainings of one that is listed: fewer, of few models, are little more than that
+)
 
 
 class Coefficient(NamedTuple):
@@ -41,6 +44,11 @@ class Correlation:
     points: int
     pearson: Coefficient
     spearman: Coefficient
+
+    @property
+    def shown(self) -> bool:
+        """Whether the report lists it: it is over enough trainings, or images."""
+        return self.points >= FEWEST_SHOWN
 
 
 def _coefficient_cell(coefficient: Coefficient) -> TableCell:

@@ -19,7 +19,12 @@ from probseg.metrics.intervals import mean_interval
 
 BEST: Mapping[str, Best] = {c.name: c.best for c in COLUMNS} | {"ncc": "high"}
 # Hungarian-matched IoU is 1 − Ŵ (1 − IoU): a test of it would only repeat that one.
-TESTED = tuple(metric for metric, best in BEST.items() if best and metric != "hungarian-iou")
+# The Gini index is tested, but neither row is better for a lower one.
+TESTED = tuple(
+    metric
+    for metric, best in BEST.items()
+    if (best or metric == "gini") and metric != "hungarian-iou"
+)
 LEVEL = 0.05
 FEW = 13  # images, of which scipy's test is exact with ties too, but takes seconds
 
@@ -52,13 +57,20 @@ class PairedTest(Comparison):
     adjusted: float  # p after Holm's correction over its family
 
     @property
-    def better(self) -> str | None:
-        """The row that is better, where interval and adjusted p agree that one is."""
+    def lower(self) -> str | None:
+        """The row with the lower values, where interval and adjusted p agree that one has them."""
         if not self.adjusted < LEVEL or not self.low * self.high > 0:
             return None
-        rows = self.first, self.second
-        lower, higher = rows if self.difference < 0 else rows[::-1]
-        return {"low": lower, "high": higher, "": None}[BEST.get(self.metric, "low")]
+        return self.first if self.difference < 0 else self.second
+
+    @property
+    def better(self) -> str | None:
+        """The row that is better, where interval and adjusted p agree that one is."""
+        lower, best = self.lower, BEST.get(self.metric, "low")
+        if lower is None or not best:
+            return None
+        higher = self.second if lower == self.first else self.first
+        return lower if best == "low" else higher
 
 
 def _side(test: PairedTest, name: str) -> TableCell:

@@ -19,9 +19,10 @@ PAPER_COLUMNS = {c.name: replace(c, digits=3) for c in COLUMNS if c.name in pape
 INCOMPARABLE = ("w-cross-entropy",)
 LEGEND = (
     "Mean ± standard deviation over the cells (in the paper: three folds); bold: the best of the "
-    "three models; † differs from the paper's value by more than the two standard deviations "
-    "together. Cross-entropy is a mean over pixels here; the paper does not say what its is, so "
-    "it has no mark."
+    "three models, in the paper's rows also the lowest Gini index, as the paper prints it; "
+    "† differs from the paper's value by more than the two standard deviations together. "
+    "Cross-entropy is a mean over pixels here; the paper does not say what its is, so it has no "
+    "mark."
 )
 
 

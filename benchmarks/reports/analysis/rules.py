@@ -41,6 +41,11 @@ class Evidence:
         """Compute every test and correlation of results on one data set."""
         return cls(results, paired_tests(results), correlations(results))
 
+    @property
+    def listed(self) -> list[Correlation]:
+        """The correlations that a report lists."""
+        return [one for one in self.correlations if one.shown]
+
     def test(self, row: str, rival: str, metric: str) -> PairedTest | None:
         """Return the test of two rows in a metric, whichever of them is its first."""
         tests = (
@@ -57,13 +62,20 @@ class Judgement(NamedTuple):
 
 
 def is_best(evidence: Evidence, row: str, *, rivals: Sequence[str], metric: str) -> Judgement:
-    """Judge whether a row is better than every rival: the interval excludes 0, Holm's p < 0.05."""
+    """Judge whether a row is better than every rival: the interval excludes 0, Holm's p < 0.05.
+
+    In the Gini index, of which the paper takes the lower for the better, whether it is lower.
+    """
     tests = [evidence.test(row, rival, metric) for rival in rivals]
     defined = [test for test in tests if test is not None]
     if len(defined) < len(rivals):
         return Judgement(None, f"{paper.metric_name(metric)} has no values to compare.")
-    holds = all(test.better == row for test in defined)
+    holds = all(_ahead(test) == row for test in defined)
     return Judgement(holds, " ".join(map(_describe, defined)))
+
+
+def _ahead(test: PairedTest) -> str | None:
+    return test.lower if test.metric == "gini" else test.better
 
 
 def _describe(test: PairedTest) -> str:
@@ -71,9 +83,10 @@ def _describe(test: PairedTest) -> str:
     name = paper.metric_name(test.metric)
     scores = f"{one} has {signed(test.first_mean)}, {other} {signed(test.second_mean)}"
     difference = f"difference {differs(test, p=test.adjusted)}"
-    if test.better is None:
+    ahead, is_so = _ahead(test), "is lower" if test.metric == "gini" else "is better"
+    if ahead is None:
         return f"{name}: {scores}; no difference can be told ({difference})."
-    return f"{name}: {scores}; {paper.model_name(test.better)} is better ({difference})."
+    return f"{name}: {scores}; {paper.model_name(ahead)} {is_so} ({difference})."
 
 
 def is_spread(evidence: Evidence, row: str, *, more: bool) -> Judgement:
@@ -118,7 +131,8 @@ def is_correlated(evidence: Evidence, *, metric: str = "w-iou") -> Judgement:
         for name, c in by_metric.items()
     ]
     points = by_metric[metric].points
-    why = f"Pearson's correlation over {points} trainings, {'; '.join(values)}."
+    few = "" if by_metric[metric].shown else ", too few for the report to list it"
+    why = f"Pearson's correlation over {points} trainings{few}, {'; '.join(values)}."
     return Judgement(by_metric[metric].pearson.low > 0, why)
 
 

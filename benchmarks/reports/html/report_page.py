@@ -65,9 +65,9 @@ def write_report(
         papers=[paper_table(_of_datasets(table, datasets)) for table in analysis.paper],
         tests=[_tests(one) for one in analysis.evidence if one.tests],
         correlations=[
-            Table.of(CORRELATION_COLUMNS, one.correlations, title=f"Correlations, {_title(one)}")
+            Table.of(CORRELATION_COLUMNS, one.listed, title=f"Correlations, {_title(one)}")
             for one in analysis.evidence
-            if one.correlations
+            if one.listed
         ],
         counts={outcome: outcomes[outcome] for outcome in OUTCOMES},
         claims=_by_claim(verdicts),

@@ -16,14 +16,22 @@ from scipy import ndimage
 
 from benchmarks.jobs.pictures import Picture
 from benchmarks.jobs.results import Result
-from benchmarks.reports.figures import COLOURS
+from benchmarks.reports.figures import COLOURS, classes_of
 from benchmarks.reports.results_table import COLUMNS
 from benchmarks.reports.runs import RowPictures, shared_pictures
-from probseg.plots import palette
+from probseg.plots import (
+    CLASSES,
+    Block,
+    Pen,
+    in_colour,
+    largest_spread,
+    map_headings,
+    palette,
+    pens,
+)
 
 SCORES = ("ged", "w-iou", "hungarian-iou")  # shown of each image
 _FILL, _EDGE = 90, 255  # opacity inside a segmentation and along its border, of 255
-_CLASSES = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 _ANNOTATORS = "#FFB000"
 _SHADES = 64  # of a map: finer than an eye can tell
 Array = NDArray[Any]
@@ -36,9 +44,11 @@ def browser_images(results: Iterable[Result], folder: Path) -> list[dict[str, An
 
 
 def _images_of(rows: Sequence[RowPictures]) -> Iterator[dict[str, Any]]:
-    first = rows[0].result
+    first, classes = rows[0].result, classes_of(rows)
     for index in rows[0].pictures:
-        content = encode({row.result.experiment.row: row.pictures[index] for row in rows})
+        content = encode(
+            {row.result.experiment.row: row.pictures[index] for row in rows}, classes=classes
+        )
         for row in rows:
             content["models"][row.result.experiment.row]["scores"] = _scores(row.result, index)
         title = f"image {first.images.index[index]} of {first.images.group[index]}"
@@ -53,43 +63,65 @@ def _scores(result: Result, index: int) -> dict[str, str]:
     return {c.title.split()[0]: f"{v:.{c.digits}f}" for c, v in values.items() if v is not None}
 
 
-def encode(pictures: Mapping[str, Picture]) -> dict[str, Any]:
-    """Return an image, its annotations and each model's samples of it, as plain data."""
+def encode(pictures: Mapping[str, Picture], *, classes: int = 2) -> dict[str, Any]:
+    """Return an image, its annotations and each model's samples of it, as plain data.
+
+    Of more than two classes each has a colour, which is told under ``"classes"``.
+    """
     first = next(iter(pictures.values()))
-    masks = first["masks"]
-    foreground = masks > 0
     colours = palette(pictures, COLOURS)
+    annotations = Block.of_annotations(first["masks"])
+    blocks = {name: Block(p["labels"], p["mean"], p["sd"]) for name, p in pictures.items()}
+    of_classes = {f"class {k}": CLASSES[(k - 1) % len(CLASSES)] for k in range(1, classes)}
     return {
-        "image": _grey(first["image"]),
-        "annotators": _answers(masks, foreground.mean(0), foreground.std(0), _ANNOTATORS),
-        "models": {
-            row: _answers(picture["labels"], picture["mean"], picture["sd"], colours[row])
-            for row, picture in pictures.items()
-        },
+        "image": _shown(first["image"]),
+        "classes": of_classes if classes > 2 else {},
+        "headings": map_headings(classes),
+        "annotators": _answers(annotations, _ANNOTATORS, classes),
+        "models": {row: _answers(block, colours[row], classes) for row, block in blocks.items()},
     }
 
 
-def _answers(labels: Array, mean: Array, sd: Array, colour: str) -> dict[str, Any]:
+def _answers(block: Block, colour: str, classes: int) -> dict[str, Any]:
+    (pen,) = pens([colour], classes)
     return {
         "colour": colour,
-        "samples": [_outlined(one, colour) for one in labels],
-        "areas": [round(float((one > 0).mean()), 4) for one in labels],
-        "mean": _map(mean, 1.0),
-        "sd": _map(sd, 0.5),
+        "samples": [_outlined(one, pen) for one in block.labels],
+        "areas": [round(float((one > 0).mean()), 4) for one in block.labels],
+        "mean": _map(block.mean, 1.0),
+        "sd": _map(block.sd, largest_spread(classes)),
     }
+
+
+def _shown(image: Array) -> str:
+    """Encode three channels in colour, or else the first in grey."""
+    if image.ndim == 3 and len(image) == 3:
+        return _encode(Image.fromarray(_bytes(in_colour(_from_bytes(image)))))
+    return _grey(image)
 
 
 def _grey(image: Array) -> str:
     """Encode the first channel, its extremes aside from black to white."""
     plane = (image[0] if image.ndim == 3 else image).astype(float)
     low, high = np.percentile(plane, (0.5, 99.5))
-    share = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
-    return _encode(Image.fromarray(np.rint(255 * share).astype(np.uint8)))
+    return _encode(Image.fromarray(_bytes(np.clip((plane - low) / max(high - low, 1e-6), 0, 1))))
 
 
-def _outlined(labels: Array, colour: str) -> str:
+def _from_bytes(image: Array) -> Array:
+    """Return an image that was made compact as it was, from 0 to 1."""
+    shown: Array = image.astype(float)
+    return shown / 255 if image.dtype == np.uint8 else shown
+
+
+def _bytes(share: Array) -> Array:
+    values: Array = np.rint(255 * share).astype(np.uint8)
+    return values
+
+
+def _outlined(labels: Array, colour: Pen) -> str:
     """Encode a segmentation (H, W): each class filled lightly and bordered, nothing elsewhere."""
-    rgb = matplotlib.colors.to_rgba_array(["#000000", colour, *_CLASSES])[:, :3]
+    colours = [colour, *CLASSES] if isinstance(colour, str) else colour
+    rgb = matplotlib.colors.to_rgba_array(["#000000", *colours])[:, :3]
     shown = np.where(labels == 0, 0, (labels.astype(int) - 1) % (len(rgb) - 1) + 1)
     opacity = np.where(labels == 0, 0, np.where(_border(labels), _EDGE, _FILL))
     pixels = np.dstack([255 * rgb[shown], opacity]).astype(np.uint8)

@@ -49,12 +49,11 @@ def training_charts(results: Iterable[Result]) -> list[Chart]:
 def chart(dataset: str, name: str, models: Mapping[str, Sequence[plots.Curve]]) -> Chart:
     """Draw the curves of a data set, one a model: mean and deviation over the experiments."""
     title = f"{NAMES[name]}, {dataset}"
-    figure = plots.gini_curves({dataset: models}, colours=COLOURS)
+    figure = plots.training_curves({dataset: models}, what="", colours=COLOURS)
     axes = figure.axes[0]
     axes.set_title("", loc="left")  # the page has a heading
-    axes.set_ylabel("")
-    if name == LOSS:  # which may be negative
-        axes.autoscale(axis="y")
+    if name == GINI:
+        axes.set_ylim(bottom=0)
     text = io.StringIO()
     with matplotlib.rc_context(_STYLE):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})

@@ -38,7 +38,7 @@ def add_arguments(parser: Parser) -> None:
     add("--images", type=int, default=12, metavar="N", help="images on the sheet (12)")
     add("--seed", type=int, default=0, metavar="N", help="of the choice of images (0)")
     add("--crop", type=int, metavar="PIXELS", help="the middle only")
-    add("--channel", type=int, default=0, metavar="N", help="which to show (0)")
+    add("--channel", type=int, metavar="N", help="which to show (three in colour, else 0)")
     add_sections(parser, ("data",))
 
 
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     given = parse_sections(options.set, ("data",))["data"]
     require("matplotlib", extra="plot", for_="probseg data preview")  # before anything is read
     dataset = open_data(options.data, options.root, given, on_fault="skip")
-    if channel not in range(dataset.channels):
+    if channel is not None and channel not in range(dataset.channels):
         raise OptionError(f"--channel is {channel}, but there are {dataset.channels}, from 0")
     indices = thin(range(len(dataset)), options.images, seed=options.seed)
     title = f"{dataset.name} (seed {options.seed})"
@@ -77,9 +77,12 @@ def draw(
     *,
     title: str,
     crop: int | None = None,
-    channel: int = 0,
+    channel: int | None = None,
 ) -> Figure:
-    """Draw a channel of samples (of their middle, ``crop``) with contours, each under its name."""
+    """Draw samples (a channel, the middle of ``crop`` pixels) with contours, each under its name.
+
+    Without a channel, three are shown in colour, and of any other number the first.
+    """
     from probseg.datasets.annotators import annotator_names, presence
     from probseg.datasets.mask_kinds import ignore_index_of
     from probseg.datasets.views import CentreCrop, sample_name
@@ -93,6 +96,7 @@ def draw(
     titles = [name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}" for name in names]
     who = presence(masks, present)
     labels = hide_ignored(as_classes(masks).numpy(), ignore_index_of(dataset))
-    columns = (image[:, channel].numpy(), labels, who.numpy(), titles)
+    images = image if channel is None else image[:, channel]
+    columns = (images.numpy(), labels, who.numpy(), titles)
     panels = [Annotated(*row) for row in zip(*columns, strict=True)]
-    return contact_sheet(panels, annotator_names(dataset), title=title)
+    return contact_sheet(panels, annotator_names(dataset), title=title, classes=dataset.classes)

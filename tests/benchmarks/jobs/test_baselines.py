@@ -7,10 +7,27 @@ import pytest
 import torch
 
 from benchmarks.jobs.predictors import baseline_predictor
-from benchmarks.jobs.scoring import metrics
+from benchmarks.jobs.scoring import metrics, score_dataset
 from probseg.errors import DataError
 from probseg.interfaces import Batch, Evaluation
 from probseg.metrics.score_collector import ScoreCollector
+
+
+class InMemory:
+    """Images without content, whose annotators may be absent."""
+
+    name, channels, classes = "memory", 1, 2
+
+    def __init__(self, masks: torch.Tensor, present: torch.Tensor | None) -> None:
+        self.masks, self.present = masks, present
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def batch(self, indices) -> Batch:
+        rows = list(indices)
+        present = None if self.present is None else self.present[rows]
+        return Batch(torch.zeros(len(rows), 1, 6, 6), self.masks[rows], present)
 
 
 @pytest.fixture
@@ -95,3 +112,20 @@ def test_one_annotator_equals_brute_force_against_the_others(masks) -> None:
 def test_leaving_one_out_needs_two(masks) -> None:
     with pytest.raises(DataError, match="two"):
         predicted("annotators", masks[:, :1])
+
+
+@pytest.mark.parametrize("baseline", ["annotators", "one-annotator"])
+def test_images_with_one_annotator_have_no_value(baseline: str, masks) -> None:
+    present = torch.ones(4, 3, dtype=torch.bool)
+    present[0, 1:] = present[2, :2] = False
+    data = InMemory(masks, present)
+    scores = score_dataset(baseline_predictor(baseline, 2), data, batch=3)["base"]
+    whole = score(predicted(baseline, masks))
+    assert set(scores) == set(whole)
+    for name, values in scores.items():
+        assert [value for value in values if not np.isnan(value)] == pytest.approx(
+            whole[name][[1, 3]].tolist()
+        )
+        assert np.isnan(values).tolist() == [True, False, True, False]
+    single = score_dataset(baseline_predictor(baseline, 2), InMemory(masks[:, :1], None), batch=3)
+    assert all(np.isnan(values).all() for values in single["base"].values())

@@ -66,7 +66,7 @@ def test_an_export_can_leave_the_images_behind(run: Path, tmp_path: Path) -> Non
     out = tmp_path / "kept"
     assert main([str(run), "--export", str(out), "--no-pictures"]) == 0
     assert not list(out.glob("**/*.npz")) + list(out.glob("samples-*"))
-    assert (out / "gini.png").exists()
+    assert (out / "gini.png").exists() and (out / "loss.png").exists()
 
 
 def test_two_runs_are_brought_together(run: Path, tmp_path: Path) -> None:

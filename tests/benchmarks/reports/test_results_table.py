@@ -17,7 +17,7 @@ GED = {"punet": [0.31, 0.27, 0.35], "csae": [0.25, 0.29, 0.24], "always-empty": 
 
 
 def make_result(row: str, fold: int, ged: float, **options) -> Result:
-    trained = row != "always-empty"
+    trained = row not in ("always-empty", "annotators", "one-annotator")
     cell = Experiment(
         profile="quick",
         row=row,
@@ -25,6 +25,7 @@ def make_result(row: str, fold: int, ged: float, **options) -> Result:
         fold=fold if trained else None,
         seed=0 if trained else None,
         model={"name": row} if trained else None,
+        baseline=None if trained else row,
     )
     scores = {"base": {"ged": [ged] * 9, "gini": [None] * 9}, **options}
     provenance, revision = "rendered images", "0123456789abcdef"
@@ -100,3 +101,33 @@ def test_the_terminal_shows_every_number_in_80_columns(scores) -> None:
     console.print(to_terminal(results_table(scores), narrow=True))
     text = console.export_text()
     assert all(number in text for number in ("0.310", "± 0.040", "0.260", "± 0.026", "0.100"))
+
+
+def test_a_lower_gini_index_is_not_marked_as_the_best() -> None:
+    results = [
+        make_result(row, 0, 0.3, base={"ged": [ged] * 9, "gini": [gini] * 9})
+        for row, ged, gini in (("punet", 0.2, 0.3), ("csae", 0.4, 0.1))
+    ]
+    text = to_markdown(results_table(*summarise(results, competing=["punet", "csae"])))
+    assert "**0.200**" in text and "**0.100**" not in text
+    assert "| Gini σ |" in text
+
+
+def test_the_samples_diversity_stands_beside_that_of_all_annotators() -> None:
+    own = {"annotator-diversity": [0.4] * 9}  # over all of them; without one of them .35 and .3
+    results = [
+        make_result("punet", 0, 0.3, base={"diversity": [0.5] * 9, **own}),
+        make_result(
+            "one-annotator", 0, 0.3, base={"diversity": [0.0] * 9, "annotator-diversity": [0.3] * 9}
+        ),
+        make_result("annotators", 0, 0.3, base={"diversity": [0.35] * 9, **own}),
+    ]
+    (made,) = summarise(results, competing=["punet"])
+    assert [row.values["diversity"].mean for row in made.rows] == [0.5, 0.0, 0.4]
+    assert "Diversity of the annotators 0.400." in made.caption
+
+
+def test_nothing_is_said_of_the_diversity_of_a_single_annotator() -> None:
+    result = make_result("punet", 0, 0.3, base={"annotator-diversity": [None] * 9})
+    (made,) = summarise([result], competing=["punet"])
+    assert "annotators" not in made.caption

@@ -107,3 +107,12 @@ def test_models_without_a_shared_image_are_not_compared(make) -> None:
     ]
     (ged,) = findings(results).values()
     assert (ged.lead, ged.beaten, ged.alike) == ("", [], ["punet"])
+
+
+def test_the_samples_diversity_is_told_beside_the_annotators_own(make, images) -> None:
+    spread = {"annotator-diversity": np.full(IMAGES, 0.4)}
+    results = [make(row, {"ged": images, "diversity": images, **spread}) for row in ROWS[:2]]
+    left_out = {"diversity": np.full(IMAGES, 0.35)}
+    found = answer_to([*results, make("annotators", {"ged": images, **left_out, **spread})])
+    assert found.diversity == dict.fromkeys(ROWS[:2], f"{images.mean():.3f}")
+    assert found.annotators_diversity == "0.400"

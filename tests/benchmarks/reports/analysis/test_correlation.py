@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.reports.analysis.correlation import coefficient, correlations
+from benchmarks.reports.analysis.rules import Evidence
 from benchmarks.reports.dataset_results import by_dataset
 
 
@@ -61,3 +62,24 @@ def test_over_images_each_row_is_asked_alone(make, rng) -> None:
     found = {c.rows: c for c in correlations(*by_dataset(results)) if c.over == "images"}
     assert found["punet",].spearman.value == pytest.approx(-1)
     assert found["csae",].spearman.value == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("folds", "listed"), [(3, []), (5, ["cells"])])
+def test_correlations_over_fewer_than_ten_trainings_are_not_listed(
+    make, rng, folds, listed
+) -> None:
+    results = [
+        make(row, {"gini": rng.random(12), "w-iou": rng.random(12)}, fold=fold)
+        for row in ("punet", "csae")
+        for fold in range(folds)
+    ]
+    evidence = Evidence.of(*by_dataset(results))
+    assert [c.over for c in evidence.listed if c.over == "cells"] == listed
+    assert {c.over for c in evidence.listed} == {"images", *listed}
+
+
+def test_few_images_have_no_correlation_listed(make, rng) -> None:
+    scores = {"gini": rng.random(9), "w-iou": rng.random(9)}
+    results = [make(row, scores) for row in ("punet", "csae")]
+    evidence = Evidence.of(*by_dataset(results))
+    assert evidence.correlations and not evidence.listed

@@ -10,13 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
+from benchmarks.reports.analysis import analyse
 from benchmarks.reports.analysis.paired import (
+    TEST_COLUMNS,
     compare,
     holm,
     paired_tests,
     rank_biserial,
 )
+from benchmarks.reports.analysis.rules import is_best
 from benchmarks.reports.dataset_results import by_dataset, by_image
+from benchmarks.tables import Table, to_markdown
 from probseg.metrics.intervals import draws, mean_interval
 
 VALUES = st.floats(-4, 4).map(lambda v: round(v, 2))
@@ -174,3 +178,15 @@ def test_an_ablation_does_not_change_the_papers_p_values(make, rng) -> None:
     beside = paired_tests(*by_dataset([*more, *papers]))
     assert beside[: len(alone)] == alone
     assert len(beside) == 10
+
+
+def test_a_lower_gini_index_is_told_and_not_called_better(make, rng) -> None:
+    base = rng.random(40)
+    results = [make(row, {"gini": base + step}) for row, step in (("csae", 0.0), ("punet", 0.1))]
+    (evidence,) = analyse(results).evidence
+    test = evidence.test("csae", "punet", "gini")
+    assert (test.lower, test.better) == ("csae", None)
+    shown = to_markdown(Table.of(TEST_COLUMNS, [test]))
+    assert "**" not in shown
+    holds, why = is_best(evidence, "csae", rivals=["punet"], metric="gini")
+    assert holds and "cSAE is lower" in why and "better" not in why

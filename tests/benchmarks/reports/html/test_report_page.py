@@ -17,10 +17,12 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from scipy import ndimage
 
+from benchmarks.jobs.pictures import compact
 from benchmarks.reports.dataset_results import GINI, LOSS
 from benchmarks.reports.figures import COLOURS
 from benchmarks.reports.html import sample_browser, training_charts
 from benchmarks.tables import number
+from probseg.plots import CLASSES
 
 EVIL = '<script>alert("1")</script>'
 masks = arrays(
@@ -187,6 +189,23 @@ def test_maps_and_images_are_shown_on_their_scales() -> None:
     )
     grey = pixels(sample_browser._grey(np.stack([ramp, 1 - ramp])))[..., 0].ravel()
     assert grey[0] == 0 and grey[-1] == 255 and (np.diff(grey) >= 0).all()
+
+
+@pytest.mark.parametrize("kept", [lambda picture: picture, compact])
+def test_several_classes_and_colour_images_are_shown_in_colour(kept) -> None:
+    masks = np.array([[[0, 1, 2, 4]], [[0, 1, 3, 4]]], dtype=np.uint8)
+    image = np.linspace(0, 1, 12).reshape(3, 1, 4)[::-1].astype(np.float16)
+    flat = np.zeros((1, 4), dtype=np.float16)
+    picture = {"image": image, "masks": masks, "labels": masks, "mean": flat, "sd": flat}
+    shown = sample_browser.encode({"csae": kept(picture)}, classes=5)
+    row = pixels(shown["models"]["csae"]["samples"][1])[0, 1:]
+    colours = [f"#{r:02X}{g:02X}{b:02X}" for r, g, b, _ in row]
+    assert colours == [CLASSES[k] for k in (0, 2, 3)]
+    assert colours == [shown["classes"][f"class {k}"] for k in (1, 3, 4)]
+    assert shown["annotators"]["samples"] == shown["models"]["csae"]["samples"]
+    assert list(shown["classes"]) == ["class 1", "class 2", "class 3", "class 4"]
+    seen = np.moveaxis(pixels(shown["image"])[..., :3], -1, 0) / 255
+    assert seen == pytest.approx(image.astype(float), abs=0.01)
 
 
 def words(text: str) -> str:
