@@ -104,7 +104,7 @@ def _run(options: argparse.Namespace) -> int:
     scores.to_csv(options.out / "scores.csv")
     Console().print(scores)
     if scores.remarks:
-        print("To train longer, give another --out and --set training.max_steps=N, or more images.")
+        print("Train longer (another --out, --set training.max_steps=N), or on more images.")
     card_of(scores, parts, _changed(settings)).write(options.out / FACTS)
     _draw(model, parts.test, scores, options.out / "samples.png")
     print(
