@@ -135,7 +135,7 @@ def sample_sheet(
 
 def count_classes(labels: Iterable[Labels]) -> int:
     """Return how many classes there are in label maps, at least two."""
-    return max((int(np.max(one, initial=1)) + 1 for one in labels), default=2)
+    return max((int(np.ma.filled(one, 0).max(initial=1)) + 1 for one in labels), default=2)
 
 
 Pen = str | Sequence[str]  # a colour of the whole foreground, or one of each of its classes

@@ -83,6 +83,15 @@ def _check_integer_or(option: str, value: object, *, words: Collection[str], low
         check_integer(option, value, low=low)
 
 
+def _check_monitor(option: str, value: object) -> None:
+    check_choice(option, value, ("loss", *registry("metrics")))
+
+
+def _check_annealing(option: str, value: object) -> None:
+    for steps in value.values() if isinstance(value, Mapping) else [value]:
+        check_integer(option, steps, low=0)
+
+
 Check = Callable[[str, Any], object]  # of an option's name and value; raises OptionError
 
 _WEIGHT: Check = partial(check_number, positive=False)
@@ -118,11 +127,13 @@ TRAINING: dict[str, Check] = {
     "max_steps": check_integer,
     "validate_every": check_integer,
     "patience": check_integer,
-    "augment": BOOLEAN,
+    "augment": partial(check_choice, choices=(True, False, "ignore-outside")),
     "annotator": partial(_check_integer_or, words=("random", "majority", "staple"), low=0),
     "precision": partial(check_choice, choices=("auto", "bf16", "fp32")),
     "channels_last": partial(check_choice, choices=("auto", True, False)),
     "compile": BOOLEAN,
+    "monitor": _check_monitor,
+    "annealing": _check_annealing,
 }
 SETTINGS = {**MODEL, **DATA, **EVALUATION, **TRAINING}
 

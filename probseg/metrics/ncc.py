@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from probseg.interfaces import Evaluation
-from probseg.metrics.evaluation import checked_annotations, shared
+from probseg.metrics.evaluation import SharedEvaluation, checked_annotations, shared
 from probseg.metrics.kernels import surprisal
 from probseg.utils.devices import float64_chunks
 from probseg.utils.tensors import check_probabilities
@@ -49,8 +49,9 @@ class NCC:
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return the correlation of each image, (B,)."""
-        drawn = shared(evaluation, checked_annotations)
-        return _correlations(evaluation.probabilities, drawn.maps, drawn.ignored)
+        checked = SharedEvaluation.of(evaluation)
+        drawn = shared(checked, checked_annotations)
+        return _correlations(checked.probabilities, drawn.maps, drawn.ignored)
 
 
 def _correlations(

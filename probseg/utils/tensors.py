@@ -337,7 +337,7 @@ def _hint(label: Tensor, classes: int) -> str:
         return "; add a batch axis with label[None]"
     if label.ndim != 4:
         return ""
-    for axis, index, what in ((1, ":, 0", "channels"), (-1, "..., 0", "last numbers")):
+    for axis, index, what in ((1, ":, 0", "channels"), (3, "..., 0", "last numbers")):
         if label.shape[axis] == classes:
             return (
                 f"; if its {what} are one-hot classes, turn them into one with label.argmax({axis})"
@@ -345,7 +345,8 @@ def _hint(label: Tensor, classes: int) -> str:
         if label.shape[axis] == 1:
             return f"; drop its channel axis with label[{index}]"
     return (
-        f"; if these are {label.shape[1]} annotators, choose one of them with label[:, i]; if "
+        f"; if these are {label.shape[1]} annotators, give one annotation of each image, such as "
+        "label[:, i] or probseg.datasets.annotators.choose_annotator(label); if "
         f"these are one-hot classes, build the model with classes={label.shape[1]} and give "
         "label.argmax(1)"
     )

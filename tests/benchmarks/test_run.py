@@ -66,6 +66,7 @@ def test_a_run_leaves_results_tables_and_pictures(finished_run: Path) -> None:
         "table.md",
         "table.csv",
         "gini.png",
+        "loss.png",
         "report.html",
         *statistics,
         *sheets,

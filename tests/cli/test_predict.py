@@ -189,7 +189,7 @@ def test_a_bad_image_costs_only_itself(command, checkpoint, pixels, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["scan.jpg"], "scan.jpg must be one of"),
+        (["scan.bmp"], "scan.bmp must be one of"),
         (["a/scan.png", "b/scan.tif"], "a/scan.png and b/scan.tif would both go to"),
         (["scan.png", "-n", "0"], "-n must be an integer of at least 1, not 0"),
         (["scan.png", "--seed", "-1"], "--seed must be an integer of at least 0, not -1"),

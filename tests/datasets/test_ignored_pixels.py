@@ -199,7 +199,8 @@ def test_a_survey_measures_what_was_labelled(tmp_path):
         np.save(tmp_path / f"data/masks/case0/{name}.npy", mask)
     found = survey(load(tmp_path / "data", values={255: "ignore"}))
     assert not found.damaged
-    assert found.suspicious["a mask covers the whole image"] == [0]
+    told = {one.what: one.samples for one in found.findings}
+    assert told["a mask covers nearly the whole image"] == [0]
     labelled = masks != 255
     np.testing.assert_allclose(found.measures.labelled, labelled.mean((2, 3)), rtol=1e-6)
     area = (masks == 1).sum((2, 3)) / labelled.sum((2, 3))

@@ -215,12 +215,13 @@ def test_losses_are_looked_at_once_in_fifty_steps():
 
 # Where the host waits, entry by entry
 
-READ_IMAGE = "a value is read: utils/tensors.py:_all_finite"
+READ_IMAGE = "a value is read: utils/tensors.py:_check_values"
+READ_LATENT = "a value is read: utils/tensors.py:checked_latent"
 READ_LABEL = "a value is read: utils/tensors.py:checked_label"
 ENTRIES = {
     "loss": [],
     "sample": [READ_IMAGE],
-    "decode": [READ_IMAGE],
+    "decode": [READ_IMAGE, READ_LATENT],
     "reconstruct": [READ_IMAGE, READ_LABEL, READ_LABEL],
     "prior": [READ_IMAGE],
     "posterior": [READ_IMAGE, READ_LABEL, READ_LABEL],

@@ -70,8 +70,17 @@ ELSEWHERE = {  # have tests of their own
         "in_single_precision",
         "probabilities",
     ),
-    *("checked_image", "checked_label", "check_device", "extremes", "one_hot", "padded", "cropped"),
-    *("as_classes", "soft_label"),
+    *(
+        "checked_image",
+        "checked_label",
+        "checked_latent",
+        "check_device",
+        "extremes",
+        "one_hot",
+        "padded",
+        "cropped",
+    ),
+    *("as_classes", "soft_label", "scale_of"),
 }
 
 

@@ -218,10 +218,10 @@ def test_one_probability_a_pixel_is_refused_with_the_remedy():
     ("shape", "hint"),
     [
         ((2, 3, 8, 8), r"channels are one-hot classes, .* label\.argmax\(1\)"),
-        ((2, 8, 8, 3), r"last numbers are one-hot classes, .* label\.argmax\(-1\)"),
+        ((2, 8, 8, 3), r"last numbers are one-hot classes, .* label\.argmax\(3\)"),
         ((2, 1, 8, 8), r"channel axis with label\[:, 0\]"),
         ((2, 8, 8, 1), r"channel axis with label\[\.\.\., 0\]"),
-        ((2, 4, 8, 8), r"one annotation of each image, .*choose_annotator\(masks\)"),
+        ((2, 4, 8, 8), r"one annotation of each image, .*choose_annotator\(label\)"),
     ],
 )
 def test_the_hint_at_a_fourth_dimension_is_right(shape, hint):

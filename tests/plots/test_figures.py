@@ -174,7 +174,8 @@ def test_a_contact_sheet_draws_who_annotated_and_names_the_others() -> None:
     ]
     figure = contact_sheet(panels, ["Ann", "Ben", "Chen", "Dee"], columns=3, title="sheet")
     first, second, unused = figure.axes
-    assert [len(panel.collections) for panel in (first, second, unused)] == [2, 2, 0]
+    # an outline and what it encloses, of two annotators
+    assert [len(panel.collections) for panel in (first, second, unused)] == [4, 4, 0]
     assert [text.get_text() for text in first.texts] == ["empty: Chen · absent: Ben"]
     assert [text.get_text() for text in second.texts] == ["empty: Ben, Chen"]
     (legend,) = figure.legends

@@ -19,7 +19,12 @@ FENCE = re.compile(r"^ *```python[^\n]*\n(.*?)^ *```$", re.M | re.S)
 # a page, metadata of an ONNX file, a file of git
 NOT_NAMES = {
     *("probseg.md", "probseg.bundle"),
-    *("probseg.spec", "probseg.stride", "probseg.preprocessing"),  # of metadata in ONNX files
+    *(
+        "probseg.spec",
+        "probseg.stride",
+        "probseg.preprocessing",
+        "probseg.least",
+    ),  # of metadata in ONNX files
 }
 
 
