@@ -68,7 +68,7 @@ def nifti(pixels: Pixels) -> bytes:
     if voxels.ndim == 3:
         voxels = voxels[:, :, None]
     if np.count_nonzero(pixels) % 2:
-        affine[0, 0], voxels = 0.5, voxels[::-1]
+        affine[0, [0, 3]], voxels = (0.5, -0.5 * (len(voxels) - 1)), voxels[::-1]
     return nibabel.Nifti1Image(np.ascontiguousarray(voxels), affine).to_bytes()
 
 

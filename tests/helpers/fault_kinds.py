@@ -128,7 +128,7 @@ def unclear(draw: Any, tree: Tree, case: Case, file: File) -> str:
 
 
 def unknown_kind(draw: Any, tree: Tree, case: Case, file: File) -> str:
-    case.more.append(File(f"masks/{case.id}/somebody.jpg", file.pixels, lambda _: b"x"))
+    case.more.append(File(f"masks/{case.id}/somebody.bmp", file.pixels, lambda _: b"x"))
     return SPOILED
 
 

@@ -183,9 +183,11 @@ def test_a_contact_sheet_draws_who_annotated_and_names_the_others() -> None:
         text.get_text().removeprefix("annotator "): line.get_color()
         for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
     }
-    for collection, name in zip(first.collections, ("Ann", "Dee"), strict=True):
-        assert to_hex(collection.get_edgecolor()[0]).upper() == colours[name]
-    corners = first.collections[0].get_paths()[0].vertices
+    filled, outline = first.collections[::2], first.collections[1::2]
+    for inside, around, name in zip(filled, outline, ("Ann", "Dee"), strict=True):
+        assert to_hex(around.get_edgecolor()[0]).upper() == colours[name]
+        assert to_hex(inside.get_facecolor()[0]).upper() == colours[name]
+    corners = outline[0].get_paths()[0].vertices
     assert (*corners.min(axis=0), *corners.max(axis=0)) == pytest.approx((2.5, 1.5, 5.5, 4.5))
     assert second.get_images()[0].get_clim() == (0, 2)
 
@@ -201,7 +203,8 @@ def test_pixels_that_nobody_labelled_are_hatched_and_count_for_no_mean() -> None
     panel = Annotated(np.eye(8), hidden, np.ones(2, np.bool_), "some")
     figure = contact_sheet([panel], ["ann", "ben"])
     sets = [one for one in figure.axes[0].collections if isinstance(one, ContourSet)]
-    assert [bool(one.hatches and one.hatches[0]) for one in sets] == [True, True, False]
+    # hatches of both, and what the second one drew: filled, and its outline
+    assert [bool(one.hatches and one.hatches[0]) for one in sets] == [True, True, False, False]
     assert {text.get_text() for text in figure.axes[0].texts} == {"empty: ann"}
     assert hide_ignored(masks, None) is masks
     figure = sample_sheet(np.eye(8), hidden, {"one": block})
