@@ -97,7 +97,8 @@ def _assigned(value: ast.expr, module: str) -> str:
         match call:
             case ast.Call(func=ast.Name("partial"), args=[ast.Name(function), *given]):
                 named = [f"{one.arg}={ast.unparse(one.value)}" for one in call.keywords]
-                arguments = [_string(one) or ast.unparse(one) for one in given]
+                known = [one for one in given if not isinstance(one, ast.Name)]  # not of a loop
+                arguments = [_string(one) or ast.unparse(one) for one in known]
                 line = summary(module, function).rstrip(".")
                 return f"{line or function} ({', '.join([*arguments, *named])})"
     strings = (_string(node) for node in ast.walk(value))

@@ -46,9 +46,9 @@ class StreamingMetric(torchmetrics.Metric):
         self.add_state("total", zero, dist_reduce_fx=_sum_of_bits)
         self.add_state("count", zero.clone(), dist_reduce_fx="sum")
 
-    # torchmetrics has a constant of the class; here one class serves every metric.
+    # One class serves every metric here.
     @property
-    def higher_is_better(self) -> bool | None:  # type: ignore[override]
+    def higher_is_better(self) -> bool | None:  # type: ignore[override]  # torchmetrics' constant
         """Whether the wrapped metric is better when higher."""
         return self.metric.higher_is_better
 

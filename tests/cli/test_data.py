@@ -229,6 +229,14 @@ def test_missing_data_are_one_line_and_status_1(tmp_path, command):
     assert status == 1 and "LIDC-IDRI-XXXX" in error
 
 
+def test_the_nearest_folder_is_proposed(tmp_path, command):
+    (tmp_path / "my-data").mkdir()
+    status, _, error = command("data", "check", tmp_path / "my-dta")
+    assert status == 2 and f"did you mean '{tmp_path / 'my-data'}'?" in error
+    status, _, error = command("data", "check", "contuors")
+    assert status == 2 and "did you mean 'contours'?" in error
+
+
 def test_a_folder_of_named_data_sets_is_told_with_the_command_that_lists_them(slices, command):
     status, output, _ = command("data", "check", slices)
     remedy = f"probseg data check --root {slices}"

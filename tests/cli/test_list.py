@@ -22,6 +22,7 @@ def fine():
     '''
 
 halved = partial(fine, 2, mode="half")
+first_half, other_half = (partial(fine, "first", half) for half in (1, 2))
 
 constant = 3
 '''A number that says what it is.'''
@@ -98,6 +99,7 @@ def test_a_summary_follows_imports_within_a_package(install):
     [
         ("fine", "Does what it should."),
         ("halved", "Does what it should (2, mode='half')"),
+        ("first_half", "Does what it should (first)"),
         ("constant", "A number that says what it is."),
         ("silent", "object()"),
         ("helped", "Helps."),

@@ -1,5 +1,6 @@
 """`probseg share`: a run's model becomes a folder that travels, with what is known on its card."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,11 +42,20 @@ def test_the_folder_is_the_model_with_its_data_and_scores_on_the_card(run, comma
     assert "Not stated by the author" in text  # what it is for
 
 
+def test_what_to_know_of_the_scores_is_on_the_card():
+    data = probseg.datasets.create("ambiguous-shapes", samples=30, size=16)
+    parts, model = probseg.split(data), probseg.build("deterministic", like=data, backbone=NETS)
+    scores = probseg.evaluate(model, parts.test, n=2, metrics=["ged"])
+    told = replace(scores, remarks=["no sample marks anything"])
+    assert card_of(told, parts, {}).measured_on.endswith("Beware: no sample marks anything.")
+    assert "Beware" not in card_of(replace(scores, remarks=[]), parts, {}).measured_on
+
+
 def test_a_lone_checkpoint_is_shared_and_what_nobody_said_is_told(run, command, tmp_path):
     model = tmp_path / "model.safetensors"
     model.write_bytes((run / "best.safetensors").read_bytes())
     status, output, _ = command("share", model, tmp_path / "shared", "--title", "Shapes")
-    assert status == 0 and "no data and metrics on the card" in output
+    assert status == 0 and f"no data and metrics on the card: {tmp_path} has no card.json" in output
     text = (tmp_path / "shared" / "README.md").read_text()
     assert "# Shapes" in text and "Unknown: the author gave no measurements." in text
 
@@ -69,3 +79,5 @@ def test_a_damaged_card_is_named(run, command, tmp_path, facts):
 def test_a_folder_without_a_model_is_named(command, tmp_path):
     status, _, error = command("share", tmp_path, tmp_path / "shared")
     assert status == 1 and str(tmp_path) in error and error.count("\n") == 1
+    status, _, error = command("share", tmp_path / "nowhere", tmp_path / "shared")
+    assert status == 1 and "or the folder of a run" in error

@@ -43,8 +43,10 @@ def test_a_run_leaves_a_model_scores_and_a_picture(trained):
 def test_the_same_command_again_trains_no_more_and_says_what_is_next(trained, command):
     out, arguments = trained
     before = (out / "best.safetensors").stat().st_mtime_ns
-    status, output, _ = command(*arguments)
+    status, output, error = command(*arguments)
     assert status == 0 and (out / "best.safetensors").stat().st_mtime_ns == before
+    assert "scoring 6 test images" in error
+    assert ("Train longer" in output) == ("no sample marks anything" in output)
     for told in ("30 images of 30 groups", "max_steps=2", "probseg evaluate", "ged"):
         assert told in output
 
