@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -25,6 +25,8 @@ from benchmarks.speed.comparison import (
 )
 from benchmarks.speed.textbook import TextbookPUNet, copy_weights
 from benchmarks.speed.workers import Workload
+from probseg.datasets.views import View
+from probseg.interfaces import Batch, Dataset
 from probseg.training.execution import Execution, choose_execution, kept_memory
 from probseg.training.gradients import accumulate, clip, images_at_once
 from probseg.training.module import TrainingModule
@@ -216,13 +218,25 @@ class Steps(Step):
             super().run()
 
 
+class InMemory(View):
+    """A data set that was read, so that what takes time is not to read or to draw it."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(dataset, "in memory")
+        self.held = dataset.batch(range(len(dataset)))
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Return the samples of ``indices``."""
+        return Batch(*(None if part is None else part[list(indices)] for part in self.held))
+
+
 class Fit(Workload):
-    """``fit`` for some steps, on images of ``ambiguous-shapes``."""
+    """``fit`` for some steps, on images that are in memory."""
 
     def __init__(self, *, model: str, steps: int, batch: int, size: int, device: str) -> None:
         self.model, self.device = build(model), device
         self.train, self.validation = (
-            probseg.datasets.create("ambiguous-shapes", samples=samples, size=size)
+            InMemory(probseg.datasets.create("ambiguous-shapes", samples=samples, size=size))
             for samples in (2 * batch, 2)
         )
         self.settings = TrainingSettings(
