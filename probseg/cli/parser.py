@@ -116,7 +116,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         OptionError: One is no assignment, or two contradict each other.
 
     >>> parse_assignments(["size=64", "root=my/data", "layout=None", "size=32", "invert=True"])
-    {'size': 32, 'root': 'my/data', 'layout': None, 'invert': True}
+    {'size': 32, 'root': 'my/data', 'invert': True, 'layout': None}
     >>> parse_assignments(["backbone.name=unet", "backbone.channels=[8, 16]"])
     {'backbone': {'name': 'unet', 'channels': [8, 16]}}
     """
