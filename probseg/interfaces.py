@@ -70,7 +70,10 @@ class Decoder(Protocol):
 class Model(Protocol):
     """A conditional density over segmentations that can be trained and sampled.
 
-    It is a ``torch.nn.Module`` as well.
+    It is a ``torch.nn.Module`` as well, and may have two more attributes. ``soft_labels = True``
+    says that its loss takes probabilities (B, K, H, W) as labels; ``all_annotators = True``, that
+    its loss takes everybody's masks (B, A, H, W) at once in place of a label (B, H, W). The mask of
+    an annotator who is absent is ``ignore_index`` everywhere.
     """
 
     spec: dict[str, Any]

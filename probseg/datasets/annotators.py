@@ -63,6 +63,19 @@ def annotation(
     return _of_one(batch, int(annotator))
 
 
+def all_annotations(masks: Tensor, present: Tensor | None, ignore_index: int) -> Tensor:
+    """Return everybody's masks (B, A, H, W), ``ignore_index`` where somebody is absent.
+
+    >>> masks = torch.zeros(1, 2, 1, 1, dtype=torch.uint8)
+    >>> all_annotations(masks, torch.tensor([[True, False]]), 255).flatten().tolist()
+    [0, 255]
+    """
+    if present is None:
+        return masks
+    absent = to_device(~present, masks.device)[:, :, None, None]
+    return masks.masked_fill(absent, ignore_index)
+
+
 def check_annotator(annotator: object, annotators: int | None = None) -> None:
     """Check the option that chooses an annotation, given the number of annotators if it is known.
 

@@ -15,7 +15,7 @@ from probseg.options import check_integer, to_plain
 from probseg.sharing import checkpoint, hub
 from probseg.utils.contexts import kept_buffers, normalisation_errors
 from probseg.utils.seeding import check_generator, seeded
-from probseg.utils.tensors import checked_image, checked_label, cropped, padded
+from probseg.utils.tensors import checked_image, checked_label, checked_masks, cropped, padded
 
 
 class ProbabilisticModel(nn.Module):
@@ -35,6 +35,7 @@ class ProbabilisticModel(nn.Module):
     """
 
     soft_labels = False  # whether the loss takes probabilities (B, K, H, W) as labels
+    all_annotators = False  # whether the loss takes everybody's masks (B, A, H, W) at once
 
     # functions whose first argument is the model
     save = checkpoint.save
@@ -143,6 +144,9 @@ class ProbabilisticModel(nn.Module):
     def _label(
         self, label: Tensor, image: Tensor, *, values: bool, ignore_index: int | None
     ) -> Tensor:
+        if self.all_annotators:
+            options = {"values": values, "ignore_index": ignore_index}
+            return checked_masks(label, image, self.classes, **options)
         options = {"values": values, "soft": self.soft_labels}
         return checked_label(label, image, self.classes, ignore_index=ignore_index, **options)
 

@@ -29,6 +29,12 @@ class TrainingData(LightningDataModule):
     Lightning calls a validation round an epoch. Which images it holds follows from the number of
     steps taken so far, so a resumed run sees the images that it would have seen.
 
+    Args:
+        train: Images to learn from.
+        validation: Images to validate on.
+        settings: How to train.
+        absent: Whether the model needs an ``ignore_index``, to tell who is absent.
+
     Attributes:
         ignore_index: The value of labels that count for nothing; None if there is none.
 
@@ -36,7 +42,14 @@ class TrainingData(LightningDataModule):
         DataError: One of them holds no image, or they have two values to ignore.
     """
 
-    def __init__(self, train: Dataset, validation: Dataset, settings: TrainingSettings) -> None:
+    def __init__(
+        self,
+        train: Dataset,
+        validation: Dataset,
+        settings: TrainingSettings,
+        *,
+        absent: bool = False,
+    ) -> None:
         super().__init__()
         for dataset in (train, validation):
             if not len(dataset):
@@ -44,7 +57,8 @@ class TrainingData(LightningDataModule):
         self.train = train
         self.validation = validation
         self.settings = settings
-        self.ignore_index = _ignore_index((train, validation), settings)
+        needed = absent or settings.augment == "ignore-outside"
+        self.ignore_index = _ignore_index((train, validation), needed=needed)
         self.steps_per_validation = settings.validate_every or -(-len(train) // settings.batch_size)
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -84,16 +98,19 @@ class TrainingData(LightningDataModule):
         return [int(_permutation(seed, count, at // count)[at % count]) for at in positions]
 
 
-def _ignore_index(datasets: Sequence[Dataset], settings: TrainingSettings) -> int | None:
+def _ignore_index(datasets: Sequence[Dataset], *, needed: bool) -> int | None:
     values = sorted({value for one in datasets if (value := ignore_index_of(one)) is not None})
     if len(values) > 1:
         raise DataError(
             f"two data sets must have one ignore_index, not {values[0]} and {values[1]}"
         )
-    if values or settings.augment != "ignore-outside":
+    if values or not needed:
         return next(iter(values), None)
     if datasets[0].classes > UNLABELLED:
-        raise DataError(f"with augment='ignore-outside' there can be {UNLABELLED} classes at most")
+        raise DataError(
+            f"there can be {UNLABELLED} classes at most with augment='ignore-outside', or a model "
+            "that learns from all annotators at once"
+        )
     return UNLABELLED
 
 

@@ -139,7 +139,8 @@ def fit(
     tell_one_annotator(model, train)
     if settings.annotator != "random":
         train, validation = (Annotated(side, settings.annotator) for side in (train, validation))
-    data = TrainingData(train, validation, settings)
+    everybody = getattr(model, "all_annotators", False)
+    data = TrainingData(train, validation, settings, absent=everybody)
     _check_labels(model, data)
     identity = _identity(model, data)
     with ExitStack() as stack:

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from probseg.datasets.annotators import annotation
+from probseg.datasets.annotators import all_annotations, annotation
 from probseg.interfaces import Batch
 from probseg.metrics.latent import gini, scale_of
 from probseg.training.annealing import Annealing
@@ -25,7 +25,7 @@ from probseg.utils.tensors import ignoring, soft_label
 
 
 class TrainingModule(LightningModule):
-    """Trains any :class:`probseg.interfaces.Model` on one annotator per image and step.
+    """Trains any :class:`probseg.interfaces.Model`, on one annotator per image and step or on all.
 
     ``micro_batch`` is the largest number of images at a time, where memory ran out before;
     ``ignore_index`` the value of masks' pixels that nobody labelled. Soft masks are floating.
@@ -46,6 +46,7 @@ class TrainingModule(LightningModule):
         self.model: Any = model.to(memory_format=self.memory_format)
         self.settings = settings
         self.ignore_index = ignore_index
+        self.all_annotators = bool(getattr(model, "all_annotators", False))
         self.gradients = GradientAccumulator(settings.micro_batch, micro_batch)
         self.annealing = Annealing.of(settings, model)
         classes = getattr(model, "classes", None)
@@ -67,14 +68,14 @@ class TrainingModule(LightningModule):
         step = self.global_step
         generator = make_generator(self.settings.seed, Purpose.STEP, step)
         # Random numbers are drawn for the batch as a whole, whichever process takes which part.
-        label = annotation(batch, generator=generator)
-        mine = self.share.of_batch(len(label))
-        image, label = batch.image[mine], label[mine]
+        masks = self._drawn(batch, generator)
+        mine = self.share.of_batch(len(masks))
+        image, masks = batch.image[mine], masks[mine]
         if self.settings.augment:
             drawn = draw(len(batch.image), generator)
             drawn = Draw(*(values[mine] for values in drawn))
-            image, masks = apply(image, label[:, None], drawn, outside=self._outside)
-            label = masks[:, 0]
+            image, masks = apply(image, masks, drawn, outside=self._outside)
+        label = self._label(masks, None if batch.present is None else batch.present[mine])
         terms, norms = self.optimize(image, label, first=mine.start, batch_size=len(batch.image))
         norm = {"gradient_norm": norms.total}
         self._log("train", terms | norm, len(batch.image))
@@ -139,7 +140,7 @@ class TrainingModule(LightningModule):
         seed, number = self.settings.seed, trainer.datamodule.validation_batches[batch_idx]
         generator = make_generator(seed, Purpose.VALIDATION, number)
         torch.manual_seed(derive_seed(seed, Purpose.VALIDATION_MODEL, number))
-        label = annotation(batch, generator=generator)
+        label = self._label(self._drawn(batch, generator), batch.present)
         terms = self.terms(batch.image, label)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         self._log("validation", {"loss": loss} | terms, len(batch.image))
@@ -154,12 +155,28 @@ class TrainingModule(LightningModule):
         self.watch.check()
 
     def terms(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Return the model's loss terms for images (B, C, H, W) and labels (B, H, W)."""
+        """Return the model's loss terms for images (B, C, H, W) and labels (B, H, W).
+
+        Of a model that learns from all annotators at once, labels are (B, A, H, W).
+        """
         soft = label.is_floating_point()
         label = soft_label(label, self.ignore_index) if soft else label.long()
         options = ignoring(self.ignore_index)
         terms: dict[str, Tensor] = self.model.loss(self._laid_out(image), label, **options)
         return terms
+
+    def _drawn(self, batch: Batch, generator: Generator) -> Tensor:
+        """Return the masks to learn from, (B, 1, H, W) of one annotator or (B, A, H, W) of all."""
+        if self.all_annotators:
+            return batch.masks
+        return annotation(batch, generator=generator)[:, None]
+
+    def _label(self, masks: Tensor, present: Tensor | None) -> Tensor:
+        """Return what the model's loss takes."""
+        if not self.all_annotators:
+            return masks[:, 0]
+        assert self.ignore_index is not None  # which fit gives to such a model
+        return all_annotations(masks, present, self.ignore_index)
 
     @property
     def _outside(self) -> int:

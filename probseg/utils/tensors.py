@@ -166,6 +166,33 @@ def checked_label(
     return label if ignored is None else label.masked_fill(ignored, IGNORED)
 
 
+def checked_masks(
+    masks: Tensor,
+    image: Tensor,
+    classes: int,
+    *,
+    values: bool,
+    ignore_index: int | None = None,
+) -> Tensor:
+    """Check everybody's masks (B, A, H, W) as :func:`checked_label` does one's; return them.
+
+    Raises:
+        InputError: They are of another rank, size, type or device, or out of range.
+    """
+    size = (image.shape[0], *image.shape[2:])
+    if not isinstance(masks, Tensor) or masks.ndim != 4 or (len(masks), *masks.shape[2:]) != size:
+        shape = tuple(masks.shape) if isinstance(masks, Tensor) else type(masks).__name__
+        hint = "; one label is label[:, None]" if getattr(masks, "shape", ()) == size else ""
+        raise InputError(
+            f"this model learns from all annotators at once: give the masks (B, A, H, W) of "
+            f"{len(image)} images of {size[1]} x {size[2]}, not {shape}{hint}"
+        )
+    each = masks.flatten(0, 1)
+    like = image[:1, :1, :1, :1].expand(len(each), 1, *size[1:])
+    checked = checked_label(each, like, classes, values=values, ignore_index=ignore_index)
+    return checked.unflatten(0, masks.shape[:2])
+
+
 def within(ignore_index: int | None, dtype: torch.dtype) -> int | None:
     """Return a value if an integer type has it: torch would compare others by their lowest bits."""
     if ignore_index is None or dtype.is_floating_point or dtype == torch.bool:

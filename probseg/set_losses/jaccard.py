@@ -1,0 +1,62 @@
+"""The soft Jaccard distance between samples and annotations, for all pairs of an image at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from probseg.utils.tensors import IGNORED, in_single_precision
+
+
+def to_annotations(samples: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Return the distances (B, S, A) of samples to annotations, and the weights (B, A).
+
+    .. math:: d(u, v) = 1 - \frac{|u| + |v| - |u - v|_1 + 1}{|u| + |v| + |u - v|_1 + 1}
+
+    of each class but the background, averaged over these. It is one minus the IoU of two binary
+    masks but for the ones, which make two empty masks equal, and zero of two equal soft ones.
+
+    Args:
+        samples: (S, B, K, H, W) probabilities.
+        masks: (B, A, H, W) classes; ``IGNORED`` where an annotator did not label. The pair is then
+            compared on the other pixels.
+
+    Returns:
+        The weights are equal for those who labelled a pixel of the image and sum to one; all are
+        zero where nobody did.
+    """
+    u = _foreground(samples)
+    labelled = (masks != IGNORED).flatten(2)  # (B, A, P)
+    classes = torch.arange(1, samples.shape[2], device=masks.device).view(-1, 1, 1, 1, 1)
+    v = (masks == classes).flatten(3).to(u.dtype)  # (K - 1, B, A, P)
+    size = u @ labelled.to(u.dtype).mT + v.sum(-1)[:, :, None]
+    # v is zero or one, so that |u - v| = u + v - 2 u v
+    distances = _distance(size, size - 2 * u @ v.mT).mean(0)
+    there = labelled.any(2).to(u.dtype)
+    return distances, there / there.sum(1, keepdim=True).clamp_min(1)
+
+
+def to_each_other(samples: Tensor, masks: Tensor) -> Tensor:
+    """Return the distances (B, S, S) between samples, on the pixels that somebody labelled.
+
+    Args:
+        samples: (S, B, K, H, W) probabilities.
+        masks: (B, A, H, W) classes; ``IGNORED`` where an annotator did not label.
+    """
+    u = _foreground(samples)
+    somebody = (masks != IGNORED).flatten(2).any(1)
+    u = u * somebody[:, None].to(u.dtype)
+    area = u.sum(-1)
+    apart = torch.cdist(u, u, p=1)  # in one pass, without the differences of all pairs
+    return _distance(area[..., None] + area[..., None, :], apart).mean(0)
+
+
+def _foreground(samples: Tensor) -> Tensor:
+    """Return probabilities (K - 1, B, S, P) of all classes but the background."""
+    pixels = in_single_precision(samples[:, :, 1:]).flatten(3)  # (S, B, K - 1, P)
+    return pixels.permute(2, 1, 0, 3).contiguous()
+
+
+def _distance(size: Tensor, apart: Tensor) -> Tensor:
+    """Return the distances of |u| + |v| and |u - v|."""
+    return 2 * apart / (size + apart + 1)
