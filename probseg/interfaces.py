@@ -67,6 +67,17 @@ class Decoder(Protocol):
 
 
 @runtime_checkable
+class SetLoss(Protocol):
+    """Measures how far a set of samples is from the set of an image's annotations."""
+
+    def __call__(self, samples: Tensor, masks: Tensor, /) -> Tensor:
+        """Return (B,) from probabilities (S, B, K, H, W) and classes (B, A, H, W).
+
+        Masks are -100 where an annotator did not label, and so everywhere if one is absent.
+        """
+
+
+@runtime_checkable
 class Model(Protocol):
     """A conditional density over segmentations that can be trained and sampled.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -12,13 +12,12 @@ from torch.distributions import Distribution
 
 from probseg.errors import InputError
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
-from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.cross_entropy import CrossEntropy
-from probseg.models.tiling import assembled, encode_in_tiles, sample_tiles
+from probseg.models.prior import PriorModel, sample_density
 from probseg.projectors.flow import Identity
 from probseg.utils.contexts import kept_buffers, normalisation_errors
 from probseg.utils.seeding import seeded
-from probseg.utils.tensors import checked_latent, cropped, one_hot, padded, probabilities
+from probseg.utils.tensors import cropped, one_hot, padded, probabilities
 
 Space = Literal["base", "projected"]
 FlowContext = Literal["image", "own", "posterior"]
@@ -52,8 +51,8 @@ class DensityPair(NamedTuple):
     p: Distribution
 
 
-class LatentVariableModel(ProbabilisticModel):
-    r"""A conditional latent-variable model of segmentations, p(y | x) = E_{z ~ p(z|x)} p(y | z, x).
+class LatentVariableModel(PriorModel):
+    r"""A model of a prior p(z | x) that learns with a posterior q(z | x, y).
 
     .. math:: L = -\log p(y | \hat z, x) + \sum_i w_i D_i(q, p), \quad \hat z \sim \hat q
 
@@ -82,7 +81,6 @@ class LatentVariableModel(ProbabilisticModel):
         spec: dict[str, Any],
     ) -> None:
         super().__init__(spec)
-        self.latent_dim: int = spec["latent_dim"]
         self.cross_entropy = CrossEntropy(spec["reduction"])
         self.backbone = parts.backbone
         self.prior_encoder = parts.prior
@@ -124,80 +122,6 @@ class LatentVariableModel(ProbabilisticModel):
                 return terms | self._penalties(base, projected)
 
     @torch.no_grad()
-    def sample(
-        self,
-        image: Tensor,
-        n: int,
-        *,
-        generator: Generator | None = None,
-        projected: bool = False,
-        tile: int | None = None,
-    ) -> Tensor:
-        """Return probabilities (n, B, K, H, W) decoded from samples of the prior.
-
-        Args:
-            image: (B, C, H, W) floating, of any H and W.
-            n: Samples of each image.
-            generator: Makes the samples reproducible.
-            projected: Sample the projected prior in place of the base prior.
-            tile: Edge in pixels of the parts that go through the networks one after another, for
-                an image that does not fit; see :func:`probseg.models.tiling.sample_tiles`, which
-                does not hold the samples of the whole image either.
-
-        Raises:
-            InputError: The projected prior is asked for where its flow reads the posterior's
-                context; or a part of an image is not what the whole image has there.
-        """
-        if tile is not None:
-            tiles = sample_tiles(
-                self, image, n, tile=tile, generator=generator, projected=projected
-            )
-            return assembled(tiles, (image.shape[2], image.shape[3]))
-        image = self._image(image, values=True)
-        count = checked_count(n)
-        with kept_buffers(self), self._networks_seeded(generator, image):
-            x = padded(image, self.backbone.stride)
-            prior, features = self.sampled_density(x, projected=projected), self.backbone(x)
-            with seeded(generator, image.device):
-                latent = sample_density(prior, (count,))
-            return probabilities(cropped(self.decoder(features, latent), image))
-
-    def tile_decoder(
-        self,
-        image: Tensor,
-        n: int,
-        *,
-        tile: int,
-        generator: Generator | None,
-        projected: bool = False,
-    ) -> tuple[Tensor, Callable[[Tensor, int], Tensor]]:
-        """Return the checked image, and the decoder of n latents drawn for the whole of it."""
-        self._check_evaluating()
-        count = checked_count(n)
-        image = self._image(image, values=True)
-        with self._networks_seeded(generator, image):
-            whole = padded(image, self.backbone.stride)
-            encoded = encode_in_tiles(self.prior_encoder, whole, tile)
-            prior = self._sampled(*encoded, projected=projected)
-            with seeded(generator, image.device):
-                latent = sample_density(prior, (count,))
-        return image, lambda features, samples: self.decoder(features, latent[:samples])
-
-    @torch.no_grad()
-    def decode(self, image: Tensor, latent: Tensor) -> Tensor:
-        """Return probabilities (..., B, K, H, W) decoded from given latents (..., B, L).
-
-        Raises:
-            InputError: The latents are not L finite numbers for each image, or lie on another
-                device.
-        """
-        image = self._image(image, values=True)
-        latent = checked_latent(latent, image, self.latent_dim)
-        x = padded(image, self.backbone.stride)
-        with kept_buffers(self), normalisation_errors():
-            return probabilities(cropped(self.decoder(self.backbone(x), latent), image))
-
-    @torch.no_grad()
     def reconstruct(
         self,
         image: Tensor,
@@ -215,11 +139,6 @@ class LatentVariableModel(ProbabilisticModel):
             with seeded(generator, image.device):
                 latent = sample_density(posterior)
             return probabilities(cropped(self.decoder(self.backbone(x), latent), image))
-
-    def prior(self, image: Tensor) -> Distribution:
-        """Return the base prior p(z | x), batch (B,) and event (L,), of an image (B, C, H, W)."""
-        image = self._image(image, values=True)
-        return self.sampled_density(padded(image, self.backbone.stride), projected=False)
 
     def posterior(
         self, image: Tensor, label: Tensor, *, ignore_index: int | None = None
@@ -248,19 +167,7 @@ class LatentVariableModel(ProbabilisticModel):
         projected_q = self.posterior_projector(q, context_q)
         return DensityPair(q, p), DensityPair(projected_q, self.prior_projector(p, context_p))
 
-    def sampled_density(self, image: Tensor, *, projected: bool) -> Distribution:
-        """Return what :meth:`sample` draws latents from, given an image whose sides fit already.
-
-        Raises:
-            InputError: The projected prior is asked for where its flow reads the posterior's
-                context.
-        """
-        with normalisation_errors():
-            return self._sampled(*self.prior_encoder(image), projected=projected)
-
-    def _sampled(self, prior: Distribution, context: Tensor, *, projected: bool) -> Distribution:
-        if not projected:
-            return prior
+    def _project(self, prior: Distribution, context: Tensor) -> Distribution:
         if self.flow_context == "posterior" and not isinstance(self.prior_projector, Identity):
             raise InputError(
                 "the projected prior of this model reads the posterior's context, which needs a "
@@ -280,9 +187,3 @@ class LatentVariableModel(ProbabilisticModel):
         """Return the image and the one-hot label minus one half, padded to the stride."""
         centred = one_hot(label, self.classes).to(image.dtype) - 0.5
         return padded(image, self.backbone.stride), padded(centred, self.backbone.stride)
-
-
-def sample_density(density: Distribution, shape: tuple[int, ...] = ()) -> Tensor:
-    """Return samples, reparameterised if the density can: torch.normal would wait for a GPU."""
-    size = torch.Size(shape)
-    return density.rsample(size) if density.has_rsample else density.sample(size)

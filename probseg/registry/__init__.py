@@ -25,6 +25,7 @@ KINDS = {
     "encoder": "encoders",
     "projector": "projectors",
     "divergence": "divergences",
+    "set_loss": "set_losses",
     "decoder": "decoders",
     "dataset": "datasets",
     "metric": "metrics",
@@ -37,6 +38,7 @@ PARTS = {
     "divergence": "divergences",
     "decoder": "decoders",
     "kl": "divergences",
+    "set_loss": "set_losses",
 }
 
 

@@ -1,0 +1,102 @@
+"""A latent model that learns from all annotations at once, without a posterior."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from probseg.interfaces import Backbone, Decoder, LatentEncoder, SetLoss
+from probseg.models.prior import PriorModel
+from probseg.options import check_integer
+from probseg.registry.specs import Part, build_part
+from probseg.utils.seeding import seeded
+from probseg.utils.tensors import cropped, padded, probabilities
+
+
+class EnergyModel(PriorModel):
+    r"""A prior and a decoder, trained by a loss between sets of masks; no posterior is needed.
+
+    .. math:: L = D(\{\hat y_1, \dots, \hat y_S\}, \{y_1, \dots, y_A\}), \quad
+        \hat y_s = p(y | z_s, x), \quad z_s \sim p(z | x)
+
+    Each step decodes S samples of an image and compares them with the masks of all its annotators.
+
+    Args:
+        in_channels: C.
+        classes: K, the background included.
+        latent_dim: L.
+        backbone: Turns the image into features.
+        encoder: Of the prior.
+        decoder: Turns features and a latent sample into logits.
+        set_loss: How far samples are from annotations; ``"energy"`` is a proper scoring rule.
+        samples: S, in training.
+
+    Raises:
+        UnknownNameError: No part has that name.
+        OptionError: An option is unknown, of the wrong type or out of range.
+    """
+
+    all_annotators = True
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 1,
+        classes: int = 2,
+        latent_dim: int = 6,
+        backbone: Part = "unet",
+        encoder: Part = "axis-aligned",
+        decoder: Part = "fcomb",
+        set_loss: Part = "energy",
+        samples: int = 8,
+    ) -> None:
+        numbers = {"in_channels": in_channels, "latent_dim": latent_dim, "samples": samples}
+        for option, value in numbers.items():
+            check_integer(option, value)
+        image, latent = {"in_channels": in_channels}, {"latent_dim": latent_dim}
+        network = build_part("backbones", backbone, Backbone, **image)
+        prior = build_part("encoders", encoder, LatentEncoder, **image, **latent)
+        of_features = {"in_channels": network.part.out_channels, "classes": classes}
+        logits = build_part("decoders", decoder, Decoder, **of_features, **latent)
+        compared = build_part("set_losses", set_loss, SetLoss)
+        super().__init__(
+            {
+                "name": "energy",
+                **numbers,
+                "classes": classes,
+                "backbone": network.spec,
+                "encoder": prior.spec,
+                "decoder": logits.spec,
+                "set_loss": compared.spec,
+            }
+        )
+        self.backbone, self.prior_encoder, self.decoder = network.part, prior.part, logits.part
+        self.set_loss, self.samples = compared.part, samples
+
+    def loss(
+        self,
+        image: Tensor,
+        label: Tensor,
+        *,
+        generator: Generator | None = None,
+        ignore_index: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the one term ``"set_loss"`` of images and everybody's masks.
+
+        Args:
+            image: (B, C, H, W) floating, of any H and W.
+            label: (B, A, H, W) integer classes of all annotators.
+            generator: Makes random numbers reproducible.
+            ignore_index: The value of pixels that an annotator did not label; of one who is absent
+                it is everywhere.
+        """
+        image = self._image(image, values=False)
+        masks = self._label(label, image, values=False, ignore_index=ignore_index)
+        with self._networks_seeded(generator, image):
+            x = padded(image, self.backbone.stride)
+            prior, features = self.sampled_density(x, projected=False), self.backbone(x)
+            with seeded(generator, image.device):
+                latent = prior.rsample((self.samples,))
+            samples = probabilities(cropped(self.decoder(features, latent), image))
+        with torch.autocast(image.device.type, enabled=False):
+            return {"set_loss": self.set_loss(samples, masks).mean()}
