@@ -31,7 +31,7 @@ from probseg.errors import DataError, MissingDataError
 
 _LARGEST = 1 << 28  # bytes of a file
 _A_PICTURE = Picture(np.zeros((1, 1, 1)), np.full(2, np.nan))
-_ABOUT = "about.json"  # which `probseg predict` writes beside its samples
+ABOUT = "about.json"  # which `probseg predict` writes beside its samples
 _SAMPLES = re.compile(r"samples?(-\d+)?")  # the names of those, without their suffix
 
 
@@ -119,7 +119,7 @@ class MaskFolders:
         for path in paths:
             name, _, file = path.rpartition("/")
             stem, suffix = _split(file)
-            predicted = f"{name}/{_ABOUT}" in paths
+            predicted = f"{name}/{ABOUT}" in paths
             if name and suffix and (not predicted or _SAMPLES.fullmatch(stem)):
                 files.setdefault(name, []).append(path)
         return {name: sorted(files[name], key=natural) for name in sorted(files, key=natural)}
