@@ -138,7 +138,7 @@ def _check_out(out: Path) -> None:
     if others:
         raise OptionError(
             f"--out {out} holds what probseg predict did not write ({shorten(others, ', ')}), and "
-            "probseg score could take it for predictions; give a new folder, or that of earlier "
+            "probseg score could take that for predictions; give a new folder, or that of earlier "
             "predictions"
         )
 
