@@ -15,6 +15,7 @@ from benchmarks.jobs.predictors import TooFewAnnotatorsError
 from benchmarks.jobs.results import VariantScores
 from probseg.errors import InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
+from probseg.metrics.latent import scale_of
 from probseg.metrics.model_evaluation import Predictions, Predictor, batches, collect_scores
 from probseg.metrics.score_collector import choose_metrics
 from probseg.utils.devices import to_float64
@@ -49,7 +50,10 @@ class PriorScale:
         """Return the scale of each image's prior, (B,)."""
         if evaluation.prior is None:
             raise InputError("the evaluation has no prior, so it has no scale")
-        return to_float64(evaluation.prior.stddev).mean(-1)
+        scale = scale_of(evaluation.prior)
+        if scale is None:
+            raise InputError("the prior's class defines no stddev, so it has no scale")
+        return to_float64(scale).mean(-1)
 
 
 def score_dataset(predict: Predictor, dataset: Dataset, *, batch: int) -> VariantScores:
