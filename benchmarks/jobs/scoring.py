@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import probseg
-from benchmarks.jobs.pictures import Picture
+from benchmarks.jobs.pictures import UNLABELLED, Picture
 from benchmarks.jobs.predictors import TooFewAnnotatorsError
 from benchmarks.jobs.results import VariantScores
 from probseg.errors import InputError
@@ -106,7 +106,7 @@ def _picture(image: Tensor, masks: Tensor, probabilities: Tensor) -> Picture:
     foreground, deviations = 1 - probabilities[:, 0], probabilities.std(0, correction=0)
     return {
         "image": image.half().numpy(),
-        "masks": masks.where(masks < probabilities.shape[1], 0).numpy(),  # 0 where not labelled
+        "masks": masks.where(masks < probabilities.shape[1], UNLABELLED).numpy(),
         "labels": probabilities[:SHOWN_SAMPLES].argmax(1).to(torch.uint8).cpu().numpy(),
         "mean": foreground.mean(0).half().cpu().numpy(),
         "sd": (deviations.square().sum(0) / 2).sqrt().half().cpu().numpy(),  # plots.spread
