@@ -106,8 +106,9 @@ def test_a_program_that_is_wrong_at_other_sizes_is_refused():
 
 
 def of_library(arch):
+    name = {"name": "smp", "arch": "unet"} if arch == "unet" else {"name": arch}
     encoder = {} if arch == "dpt" else {"encoder": "resnet18"}
-    return tiny("csae", backbone={"name": "smp", "arch": arch, **encoder})
+    return tiny("csae", backbone={**name, **encoder})
 
 
 # rows, columns of strides, other than the example's; some programs need two strides a side
