@@ -227,7 +227,8 @@ class InMemory(View):
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return the samples of ``indices``."""
-        (image, masks, present), rows = self.held, list(indices)
+        image, masks, present = self.held
+        rows = list(indices)
         return Batch(image[rows], masks[rows], None if present is None else present[rows])
 
 
