@@ -55,3 +55,8 @@ def test_so_does_the_variable_of_the_data(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PROBSEG_DATA", "~/data")
     for parse in (lambda words: make_parser().parse_args(words), parsed_by(run), parsed_by(speed)):
         assert parse([]).data_root == tmp_path / "data"
+
+
+def test_a_home_that_does_not_exist_is_left_as_it_is():
+    found = parsed_by(run)(["--out", "~nobody-of-that-name/out"])
+    assert str(found.out) == "~nobody-of-that-name/out"
