@@ -214,6 +214,25 @@ def test_a_mask_of_one_format_lies_on_an_image_of_another(tmp_path: Path) -> Non
             read_picture(moved, ".nrrd", image)
 
 
+@pytest.mark.parametrize("resample", [False, True])
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".nii"])
+def test_a_mask_that_itk_saved_without_a_place_is_not_resampled(
+    suffix: str, resample: bool, tmp_path: Path
+) -> None:
+    """Its header says 1 mm at the origin, which would bring it to another place silently."""
+    file, mask = tmp_path / f"a{suffix}", SimpleITK.GetImageFromArray(LABELS)
+    image = SimpleITK.GetImageFromArray(GREY)
+    image.SetSpacing((0.5, 0.5))
+    SimpleITK.WriteImage(image, file)
+    picture = read_picture(file.read_bytes(), suffix, resample=resample)
+    SimpleITK.WriteImage(mask, file)
+    with pytest.raises(DataError, match=r"without a place .* mask\.CopyInformation\(image\)"):
+        read_picture(file.read_bytes(), suffix, picture)
+    mask.CopyInformation(image)  # what the message says
+    SimpleITK.WriteImage(mask, file)
+    assert_array_equal(read_picture(file.read_bytes(), suffix, picture).pixels[0], LABELS)
+
+
 def test_damaged_volumes_and_those_that_name_other_files_are_refused(tmp_path: Path) -> None:
     nrrd, mha = (volume(GREY, tmp_path / f"a{kind}") for kind in (".nrrd", ".mha"))
     other = tmp_path / "secret.raw"
@@ -301,7 +320,7 @@ def test_numbers_in_a_tiff_are_those_that_were_stored(name: str) -> None:
 
 def test_a_tiff_that_programs_read_in_different_ways_is_refused() -> None:
     deep = GREY.astype(np.uint16)
-    with pytest.raises(DataError, match="0 as its white, .* save it as PNG"):
+    with pytest.raises(DataError, match=r"0 as its white, .* save it as PNG"):
         read_picture(tiff(deep, white=0), ".tif")
     assert_array_equal(read_picture(tiff(GREY, white=0), ".tif").pixels[0], 255 - GREY)
     with pytest.raises(DataError, match=r"kind that Pillow does not read.* save as \.npy"):
@@ -337,7 +356,7 @@ def test_indices_of_greys_are_those_greys_or_refused(values: list[int], suffix: 
     if values == [0, 255]:
         assert_array_equal(read_picture(data, suffix, IMAGE).pixels[0], drawn > 0)
     else:
-        with pytest.raises(DataError, match='not its indices .* palette="colours"'):
+        with pytest.raises(DataError, match=r'not its indices .* palette="colours"'):
             read_picture(data, suffix, IMAGE)
     greys = read_picture(data, suffix, IMAGE, palette="colours").pixels
     assert_array_equal(greys[0], drawn)
