@@ -31,6 +31,12 @@ _GIVE_PLACE = (
 )
 
 
+class ElsewhereError(DataError):
+    """A mask lies elsewhere than its image; ``difference`` is both places in words."""
+
+    difference = ""
+
+
 class Volume(NamedTuple):
     """Voxels as they are stored, and their position according to the header."""
 
@@ -109,7 +115,7 @@ class Reorientation:
         """Return the pictures (slices, C, H, W) of the image or of one of its masks.
 
         Raises:
-            DataError: The mask lies elsewhere.
+            ElsewhereError: The mask lies elsewhere.
         """
         library = _nibabel().orientations
         if self._resample and _are_located(self.grid, volume) and not _is_nowhere(volume):
@@ -152,7 +158,7 @@ def _check_place(image: Volume, mask: Volume, turn: NDArray[np.intp]) -> None:
     """Check that the voxels of a mask, turned as its image's, lie where those of the image do.
 
     Raises:
-        DataError: By their headers they do not.
+        ElsewhereError: By their headers they do not.
     """
     if not _are_located(image, mask):
         return
@@ -166,11 +172,13 @@ def _check_place(image: Volume, mask: Volume, turn: NDArray[np.intp]) -> None:
     millimetres = np.linalg.norm((places[1] - places[0])[:3], axis=0).max()
     spacings, centres = zip(*(_place_of(volume) for volume in (image, mask)), strict=True)
     remedy = _GIVE_PLACE if _is_nowhere(mask) else _RESAMPLE
-    raise DataError(
-        f"lies elsewhere than its image, by up to {apart:.3g} voxels ({millimetres:.3g} mm): its "
-        f"spacing is {spacings[1]} mm and its centre at {centres[1]}, those of its image "
-        f"{spacings[0]} and {centres[0]}; {remedy}"
+    difference = (
+        f"by up to {apart:.3g} voxels ({millimetres:.3g} mm): its spacing is {spacings[1]} mm and "
+        f"its centre at {centres[1]}, not {spacings[0]} and {centres[0]}"
     )
+    error = ElsewhereError(f"lies elsewhere than its image, {difference}; {remedy}")
+    error.difference = difference
+    raise error
 
 
 def _place_of(volume: Volume) -> tuple[str, str]:
