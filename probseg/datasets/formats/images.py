@@ -291,8 +291,9 @@ def _tiff_type(image: Image.Image, decoded: np.dtype[Any]) -> np.dtype[Any]:
     """Return the type of a TIFF's pixels, which Pillow decodes as uint8 or as int32."""
     tags = image.tag_v2  # type: ignore[attr-defined]
     stored = max(tags.get(_SAMPLE_FORMAT, (1,))), max(tags.get(_BITS, (1,)))
-    types = {(2, 8): np.dtype(np.int8), (1, 32): np.dtype(np.uint32)}
-    return types.get(stored, decoded)
+    if stored == (2, 8):
+        return np.dtype(np.int8)
+    return np.dtype(np.uint32) if stored == (1, 32) else decoded
 
 
 def _unscaled(pixels: NDArray[Any], data: bytes) -> NDArray[Any]:
