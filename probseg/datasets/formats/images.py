@@ -274,10 +274,11 @@ def _check_greys(image: Image.Image, indices: NDArray[np.uint8]) -> None:
 
     Programs that write only the colours that are used number them anew.
     """
+    colours = np.array([image.getpalette("RGB")], np.uint8).reshape(-1, 3)
     used = np.unique(indices)
-    colours = np.array([image.getpalette("RGB")], np.uint8).reshape(-1, 3)[used]
-    greys = colours[:, 0]
-    if (colours != greys[:, None]).any() or (used == greys).all():
+    used = used[used < len(colours)]  # a file may lack colours
+    greys = colours[used, 0]
+    if (colours != colours[:, :1]).any() or (used == greys).all():
         return
     if not ((greys == 255 * used).all() and used.max() <= 1):  # black and white
         index = int(np.flatnonzero(used != greys)[0])

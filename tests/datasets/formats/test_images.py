@@ -362,6 +362,15 @@ def test_indices_of_greys_are_those_greys_or_refused(values: list[int], suffix: 
     assert_array_equal(greys[0], drawn)
 
 
+@pytest.mark.parametrize("colours", [[0, 0, 0, 9, 9, 9, 7, 0, 0], [0, 0, 0]])
+def test_indices_of_a_palette_of_colours_or_beyond_it_are_classes(colours: list[int]) -> None:
+    """A picture may show only the greys among the colours."""
+    mask = Image.fromarray(LABELS % np.uint8(2))
+    mask.putpalette(colours)
+    read = read_picture(saved(mask, "PNG"), ".png", IMAGE).pixels[0]
+    assert_array_equal(read, np.asarray(mask))
+
+
 def test_a_window_means_the_numbers_in_a_pgm() -> None:
     deep = GREY.astype(np.uint16) * 16
     pixels = read_picture(pgm(deep, 4095), ".pgm").pixels
