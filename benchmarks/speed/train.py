@@ -227,7 +227,9 @@ class InMemory(View):
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return the samples of ``indices``."""
-        return Batch(*(None if part is None else part[list(indices)] for part in self.held))
+        image, masks, present = self.held
+        rows = list(indices)
+        return Batch(image[rows], masks[rows], None if present is None else present[rows])
 
 
 class Fit(Workload):

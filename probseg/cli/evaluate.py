@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from probseg.cli.opening import (
     split_data,
 )
 from probseg.cli.parser import Parser
-from probseg.cli.preprocessing import OPTIONS, add_as_is, check_agreement, check_same
+from probseg.cli.preprocessing import MASK_OPTIONS, OPTIONS, add_as_is, check_agreement, check_same
 from probseg.options import check_integer
 
 if TYPE_CHECKING:
@@ -88,16 +89,18 @@ def run(options: argparse.Namespace) -> int:
     model: Any = probseg.load(checkpoint_of(options.model))
     learnt = None if options.as_is else model.preprocessing
     check_agreement(learnt, _asked(given["data"], options.crop))
+    told = given["data"].keys() & set(MASK_OPTIONS)  # what the masks of these data mean
+    alike = replace(learnt, mask_values=None) if learnt and told else learnt
     packed = is_packed(options.root or Path(options.data))  # and cannot be opened otherwise
-    defaults = learnt.options if learnt and not packed else {}
+    defaults = alike.options if alike and not packed else {}
     data = open_data(options.data, options.root, given["data"], **defaults)
     if options.part != "all":
         data = getattr(split_data(data, options.seed), options.part)
     data = _view(data, options.images, options.crop or (learnt and learnt.crop))
-    check_same(learnt, data)
+    check_same(alike, data)
     if model.preprocessing is None:
         print(_UNKNOWN, file=sys.stderr)
-    model.preprocessing = learnt
+    model.preprocessing = alike
     scores = probseg.evaluate(
         model,
         data,

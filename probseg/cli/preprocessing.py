@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from probseg.datasets.preprocessing import Preprocessing
 
 OPTIONS = ("size", "resize", "normalise", "window")  # of data sets
+MASK_OPTIONS = ("values", "threshold", "invert", "soft")
 _WAY_OUT = "--as-is takes the images so on purpose"
 
 
@@ -98,7 +99,9 @@ def check_same(learnt: Preprocessing | None, data: Any) -> None:
     from probseg.datasets.preprocessing import preprocessing_of
 
     given = preprocessing_of(data)
-    if learnt and given and (differences := learnt.differences(given)):
+    if not learnt or not given:
+        return
+    if differences := learnt.differences(given) + learnt.mask_differences(given):
         raise DataError(
             f"the model learnt from other images than data set {data.name} has: "
             f"{'; '.join(differences)}; {_WAY_OUT}"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from probseg.datasets.cache.source import FaultyFiles, MaskFile, Record
 from probseg.datasets.formats.files import FileTree, in_file, printable, shorten
 from probseg.datasets.formats.images import Picture
+from probseg.datasets.formats.mask_values import MaskValues
 from probseg.datasets.formats.preprocessing import as_labels, check_finite
 from probseg.datasets.preprocessing import Preprocessing, value_range
 from probseg.datasets.splits import natural
@@ -61,8 +62,8 @@ class AnnotatedFiles(ABC):
     classes = 2
     volumes = False  # whether an image is a volume, whose annotated slices are the samples
     notes_values = False  # whether the values in the masks' files are noted
-    ignore_index: int | None = None  # of masks' pixels that nobody labelled
-    soft = False  # whether masks are probabilities
+    class_names: tuple[str, ...] | None = None  # background included
+    masks: MaskValues | None = None  # what the values in the masks' files mean
     keeps_bytes = False  # whether 8-bit images are kept unless something else is wanted
 
     def __init__(self, tree: FileTree, wanted: Preprocessing | None = None) -> None:
@@ -87,6 +88,16 @@ class AnnotatedFiles(ABC):
         Raises:
             DataError: The file is damaged.
         """
+
+    @property
+    def ignore_index(self) -> int | None:
+        """The value of masks' pixels that nobody labelled, if there may be any."""
+        return self.masks.ignore_index if self.masks else None
+
+    @property
+    def soft(self) -> bool:
+        """Whether masks are probabilities."""
+        return bool(self.masks and self.masks.soft)
 
     def slots(self, name: str) -> Sequence[Any]:
         """Return the annotators of a sample in the order of its masks."""
@@ -139,7 +150,9 @@ class AnnotatedFiles(ABC):
             normalise=normalise,
             window=self.kind.values if normalise == "none" else self.wanted.window,
             channels=self.channel_names(),
-            ignore=getattr(self, "ignore_index", None),
+            classes=self.class_names,
+            mask_values=self.masks,
+            ignore=self.ignore_index,
             annotators=_few_names(self.annotators),
         )
 

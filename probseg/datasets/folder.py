@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -135,10 +136,11 @@ def folder(
     reading = Reading(palette, resample_masks)
     path = find_root(root, "folder", _WANTED)
     if is_packed(path):
-        return open_packed(path, wanted)
+        asked = replace(wanted, mask_values=masks if masks.options else None)
+        return open_packed(path, asked, classes)
     tree = open_root(path, _may_enter, "folder", _WANTED)
     source = FolderSource(tree, wanted, classes=classes, masks=masks, reading=reading)
-    options = (source.wanted.options, classes, *masks.state.items(), *reading.chosen())
+    options = (source.wanted.options, classes, *masks.options.items(), *reading.chosen())
     target = cache_folder(cache, "folder", path, *options)
     return open_or_pack(source, target, progress=progress, on_fault=on_fault, pack=pack)
 
@@ -177,8 +179,7 @@ class FolderSource(AnnotatedFiles):
     ) -> None:
         super().__init__(tree, wanted)
         self._classes, self._groups, self._reading = classes, _read_groups(tree), reading
-        self._masks = masks
-        self.ignore_index, self.soft = masks.ignore_index, masks.soft
+        self.masks: MaskValues = masks
         self.wanted = self.settled()
         self.provenance = f"your own data: {printable(tree.root.name)}"
         self.state = {
@@ -186,7 +187,7 @@ class FolderSource(AnnotatedFiles):
             "images": self.wanted.to_plain(),
             "classes": classes if classes is not None else "counted",
             "annotators": self.annotators,
-            **masks.state,
+            **masks.options,
             **({"reading": reading.chosen()} if reading.chosen() else {}),
             **tree.state,
         }
@@ -228,10 +229,10 @@ class FolderSource(AnnotatedFiles):
         """Number of classes: as given, or counted in the masks that can be read."""
         if self._classes is not None:
             return self._classes
-        if self._masks.two_classes:
+        if self.masks.two_classes:
             return 2
         with ThreadPoolExecutor() as pool:
-            values = self._masks.classes_of(set().union(*pool.map(self._values, self.items())))
+            values = self.masks.classes_of(set().union(*pool.map(self._values, self.items())))
         counted = 2 if 255 in values else next(value for value in count() if value not in values)
         return counted if 2 < counted <= _MOST_COUNTED else 2
 
@@ -256,7 +257,7 @@ class FolderSource(AnnotatedFiles):
 
     def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
         """Return the classes of a mask, or its probabilities."""
-        return self._masks.read(mask, self.classes)
+        return self.masks.read(mask, self.classes)
 
     def channel_names(self) -> tuple[str, ...] | None:
         """Return what the channels of pictures are; those of arrays are unknown."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from probseg.datasets.formats.mask_values import MaskValues
 from probseg.datasets.formats.preprocessing import (
     Size,
     check_size,
@@ -57,7 +58,7 @@ class Preprocessing:
             files' whole numbers, (0, 255) or (0, 65535).
         channels: Names of the channels, in their order.
         classes: Names of the classes, background included.
-        values: Pairs of a value in the files of masks and the class that it stands for.
+        mask_values: What the values in the files of masks mean.
         ignore: The class index of pixels that nobody labelled.
         annotators: Names of the annotators.
         spacing: mm between the rows and the columns of the tensors, where it is the same in all.
@@ -82,7 +83,7 @@ class Preprocessing:
     window: tuple[float, float] | None = None
     channels: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
-    values: tuple[tuple[float, int], ...] | None = None
+    mask_values: MaskValues | None = None
     ignore: int | None = None
     annotators: tuple[str, ...] | None = None
     spacing: tuple[float, float] | None = None
@@ -106,7 +107,9 @@ class Preprocessing:
         size = self.size[0] if self.size and square else self.size
         resized = {"size": size, "resize": self.resize} if self.resize else {}
         window = {"window": self.window} if self.window else {}
-        return {**resized, **({"normalise": self.normalise} if self.normalise else {}), **window}
+        normalised = {"normalise": self.normalise} if self.normalise else {}
+        masks = self.mask_values.options if self.mask_values else {}
+        return {**resized, **normalised, **window, **masks}
 
     @property
     def remedy(self) -> str:
@@ -126,6 +129,8 @@ class Preprocessing:
     def to_plain(self) -> dict[str, Any]:
         """Return what is known, of the types that JSON has."""
         known = {one.name: getattr(self, one.name) for one in fields(self)}
+        if self.mask_values is not None:
+            known["mask_values"] = self.mask_values.options
         return {name: _listed(value) for name, value in known.items() if value is not None}
 
     @classmethod
@@ -147,7 +152,10 @@ class Preprocessing:
         for name, value in plain.items():
             if not _CHECKS[name](value):
                 raise DataError(f"preprocessing has the {name} {value!r:.80}")
-        return cls(**{name: _tupled(value) for name, value in plain.items()})
+        known = {name: _tupled(value) for name, value in plain.items()}
+        if "mask_values" in known:
+            known["mask_values"] = MaskValues.of(**known["mask_values"])
+        return cls(**known)
 
     def differences(
         self, other: Preprocessing, names: tuple[str, str] = ("the model", "the data")
@@ -165,7 +173,7 @@ class Preprocessing:
             lines.append(
                 f"normalisation of {names[0]}: {self._values()}; of {names[1]}: {other._values()}"
             )
-        for name in ("channels", "classes", "values"):
+        for name in ("channels", "classes"):
             one, two = getattr(self, name), getattr(other, name)
             if one and two and len(one) == len(two) and one != two:  # another number is told apart
                 lines.append(f"{name} {_listed(one)} of {names[0]}, {_listed(two)} of {names[1]}")
@@ -173,6 +181,15 @@ class Preprocessing:
             one, two = (_by(spacing) for spacing in (self.spacing, other.spacing))
             lines.append(f"spacing {one} mm of {names[0]}, {two} mm of {names[1]}")
         return lines
+
+    def mask_differences(
+        self, other: Preprocessing, names: tuple[str, str] = ("the model", "the data")
+    ) -> list[str]:
+        """Return in words what gives masks another meaning; unknown is no reason."""
+        one, two = self.mask_values, other.mask_values
+        if one is None or two is None or one == two:
+            return []
+        return [f"masks of {names[0]}: {one}; of {names[1]}: {two}"]
 
     def placement(self, native: Size) -> Placement:
         """Return where an image of a size goes in the frame that it is resized into."""
@@ -486,8 +503,8 @@ _CHECKS: dict[str, Any] = {
     "window": _is_window,
     "channels": _is_names,
     "classes": _is_names,
-    "values": lambda value: (
-        _is_list(value, (list, tuple)) and all(_is_list(pair, Real, 2) for pair in value)
+    "mask_values": lambda value: (
+        isinstance(value, Mapping) and value.keys() <= {one.name for one in fields(MaskValues)}
     ),
     "ignore": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "annotators": _is_names,

@@ -156,6 +156,7 @@ class QubiqSource(AnnotatedFiles):
             f"QUBIQ 2021, {subset.folder}, task {task}: real images, real annotations of "
             f"{subset.raters} raters (the challenge's terms)"
         )
+        self.class_names = ("background", self.name.removeprefix("qubiq-"))
         self.volumes = subset.volumes
         self._subset, self._task = subset, task
         self.wanted = self.settled()

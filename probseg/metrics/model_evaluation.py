@@ -225,7 +225,7 @@ def _check_preprocessing(model: Any, data: Dataset) -> list[str]:
     learnt, given = preprocessing_of(model), preprocessing_of(data)
     if learnt is None:
         return []
-    if given and (differences := learnt.differences(given)):
+    if given and (differences := learnt.differences(given) + learnt.mask_differences(given)):
         raise InputError(
             f"the model learnt from other images than data set {data.name!r} has: "
             f"{'; '.join(differences)}; {learnt.remedy}, or set model.preprocessing = None to "

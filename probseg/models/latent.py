@@ -157,7 +157,8 @@ class LatentVariableModel(ProbabilisticModel):
         count = checked_count(n)
         with kept_buffers(self), self._networks_seeded(generator, image):
             x = padded(image, self.backbone.stride)
-            prior, features = self.sampled_density(x, projected=projected), self.backbone(x)
+            prior = self._sampled(*self.prior_encoder(x), projected=projected)
+            features = self.backbone(x)
             with seeded(generator, image.device):
                 latent = sample_density(prior, (count,))
             return probabilities(cropped(self.decoder(features, latent), image))
@@ -233,7 +234,7 @@ class LatentVariableModel(ProbabilisticModel):
         """Return posterior and prior on the base space, and on the projected one."""
         image = self._image(image, values=True)
         label = self._label(label, image, values=True, ignore_index=ignore_index)
-        with normalisation_errors():
+        with kept_buffers(self), normalisation_errors():
             return self._densities(*self._padded(image, label))
 
     def _densities(self, image: Tensor, one_hot: Tensor) -> tuple[DensityPair, DensityPair]:
@@ -255,7 +256,7 @@ class LatentVariableModel(ProbabilisticModel):
             InputError: The projected prior is asked for where its flow reads the posterior's
                 context.
         """
-        with normalisation_errors():
+        with kept_buffers(self), normalisation_errors():
             return self._sampled(*self.prior_encoder(image), projected=projected)
 
     def _sampled(self, prior: Distribution, context: Tensor, *, projected: bool) -> Distribution:

@@ -12,6 +12,7 @@ from PIL import Image
 from training_toys import ToyModel
 
 import probseg
+from probseg.datasets.formats.mask_values import MaskValues
 from probseg.datasets.formats.nifti import Reorientation, read_nifti
 from probseg.datasets.formats.preprocessing import resize_images, resize_masks
 from probseg.datasets.preprocessing import Preprocessing
@@ -68,6 +69,7 @@ def test_the_file_of_a_run_says_what_was_done(run):
         normalise="none",
         window=(0, 255),
         channels=("grey",),
+        mask_values=MaskValues(),
         annotators=("0", "1"),
     )
 
@@ -98,6 +100,28 @@ def test_evaluate_refuses_what_contradicts_the_model(run, folder, command, optio
 def test_evaluate_takes_other_images_on_purpose(run, folder, command):
     options = ["-n", 2, "--metrics", "ged", "--as-is", "--set", "data.size=64"]
     assert command("evaluate", run, "--data", folder, *options)[0] == 0
+
+
+def test_masks_are_read_as_those_that_the_model_learnt_from(folder, command, tmp_path):
+    """Pixels of 255, which nobody labelled, would otherwise be the foreground."""
+    options = {"size": 32, "values": {255: "ignore"}, "cache": tmp_path / "cache"}
+    data = probseg.datasets.create("folder", root=folder, **options)
+    model = ToyModel()
+    model.preprocessing = data.preprocessing
+    other = probseg.datasets.create("folder", root=folder, size=32, cache=tmp_path / "cache")
+    with pytest.raises(InputError, match=r"values={'255': 'ignore'}; of the data: read without"):
+        probseg.evaluate(model, other, n=2)
+    saved = tmp_path / "punet.safetensors"
+    net = {"channels": [4, 8], "convolutions": 1}
+    parts = {"backbone": {"name": "unet", **net}, "encoder": {"name": "axis-aligned", **net}}
+    model = probseg.build("punet", like=data, latent_dim=2, **parts)
+    model.preprocessing = data.preprocessing
+    model.save(saved)
+    evaluate = ["evaluate", saved, "--data", folder, "-n", 2, "--metrics", "ged", "--part", "all"]
+    status, output, _ = command(*evaluate)
+    assert status == 0 and "ged" in output.lower()
+    told = [*evaluate, "--set", "data.values.255=1"]  # what the masks of these data mean
+    assert command(*told)[1] != output
 
 
 def test_packed_data_of_another_size_are_refused(run, folder, command, tmp_path):

@@ -17,6 +17,7 @@ from PIL import Image
 
 from probseg.datasets.cache.dataset import PackedDataset
 from probseg.datasets.folder import folder
+from probseg.datasets.formats.mask_values import MaskValues
 from probseg.datasets.formats.preprocessing import resize_images, stretch
 from probseg.datasets.preprocessing import Preprocessing, wanted
 from probseg.datasets.shapes import AmbiguousShapes
@@ -236,9 +237,24 @@ def test_a_data_set_says_what_was_done(tmp_path: Path) -> None:
         normalise="none",
         window=(0, 255),
         channels=("red", "green", "blue"),
+        mask_values=MaskValues(),
         annotators=("a", "b"),
     )
     assert load(tmp_path, size=(16, 12)).preprocessing == data.preprocessing
+
+
+def test_a_packed_folder_is_not_read_otherwise(tmp_path: Path) -> None:
+    ignoring = {255: "ignore"}
+    packed = load(write(tmp_path, {"a": grey(8, 8)}, ".png"), values=ignoring).folder
+    assert folder(packed, values=ignoring).ignore_index == 255
+    assert folder(packed).ignore_index == 255  # without options it is as it was packed
+    for options, message in (
+        ({"invert": True}, "masks of the options: invert=True; of the packed data: values="),
+        ({"threshold": 0}, "masks of the options: threshold=0"),
+        ({"classes": 3}, "classes 3 of the options, 2 of the packed data"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            folder(packed, **options)
 
 
 def test_spacing_is_that_of_what_a_model_sees(tmp_path: Path) -> None:
@@ -288,7 +304,13 @@ records = st.builds(
     normalise=st.none() | st.sampled_from(["stretch", "window", "percentiles", "none"]),
     window=st.tuples(st.floats(-1000, 0), st.floats(1, 100)),
     channels=st.none() | st.lists(st.text(max_size=5), max_size=3).map(tuple),
-    values=st.none() | st.just(((0, 0), (7, 1))),
+    mask_values=st.none()
+    | st.builds(
+        MaskValues.of,
+        st.dictionaries(st.floats(0, 1e6), st.just("ignore"), max_size=3),
+        threshold=st.none() | st.floats(0, 1),
+        invert=st.booleans(),
+    ),
     ignore=st.none() | st.integers(2, 255),
     spacing=st.none() | st.just((0.5, 0.75)),
 )
@@ -297,7 +319,7 @@ records = st.builds(
 @given(records)
 def test_plain_data_say_all(record: Preprocessing) -> None:
     assert Preprocessing.from_plain(json.loads(json.dumps(record.to_plain()))) == record
-    assert record.differences(record) == []
+    assert record.differences(record) == record.mask_differences(record) == []
 
 
 @pytest.mark.parametrize(
@@ -314,7 +336,9 @@ def test_plain_data_say_all(record: Preprocessing) -> None:
         ({"window": [1, 0]}, "has the window"),
         ({"spacing": [1, 0]}, "has the spacing"),
         ({"annotators": "ann"}, "has the annotators"),
-        ({"values": [[1, 2, 3]]}, "has the values"),
+        ({"mask_values": [[1, 2, 3]]}, "has the mask_values"),
+        ({"mask_values": {"palette": 1}}, "has the mask_values"),
+        ({"mask_values": {"values": {"7": 300}}}, "values must map numbers"),
         ([], "must be a mapping"),
         ({"resize": "pad"}, "needs a size"),
         ({"resize": "pad", "size": [8, 10_000_000]}, "size must be an edge of 1 to 8192"),
@@ -363,11 +387,6 @@ SMALL = replace(FILES, size=(64, 64), resize="pad")
             "channels ['red', 'green', 'blue'] of the model, ['blue', 'green', 'red'] of the data",
         ),
         (replace(FILES, channels=("red",)), FILES, ""),
-        (
-            replace(FILES, values=((1, 1), (2, 2))),
-            replace(FILES, values=((1, 2), (2, 1))),
-            "values",
-        ),
     ],
 )
 def test_differences_are_those_that_change_the_input(
@@ -376,6 +395,29 @@ def test_differences_are_those_that_change_the_input(
     found = "; ".join(one.differences(two))
     assert (words in found) if words else not found
     assert bool(two.differences(one)) == bool(found)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "words"),
+    [
+        (
+            MaskValues.of({255: "ignore"}),
+            MaskValues(),
+            "masks of the model: values={'255': 'ignore'}; of the data: read without options",
+        ),
+        (MaskValues.of({7: 1}), MaskValues.of({7: 1}), ""),
+        (MaskValues(), MaskValues(invert=True), "of the data: invert=True"),
+        (MaskValues(threshold=0.5), MaskValues(threshold=1), "threshold=0.5; of the data"),
+        (None, MaskValues(invert=True), ""),
+    ],
+)
+def test_differences_of_masks_are_those_of_what_their_values_mean(
+    one: MaskValues | None, two: MaskValues | None, words: str
+) -> None:
+    model, data = replace(FILES, mask_values=one), replace(FILES, mask_values=two)
+    found = "; ".join(model.mask_differences(data))
+    assert (words in found) if words else not found
+    assert model.differences(data) == []  # the images are the same
 
 
 def test_numbers_of_numpy_are_numbers() -> None:

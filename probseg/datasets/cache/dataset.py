@@ -145,8 +145,8 @@ class PackedDataset:
         return masks.reshape(len(rows), self.annotators, height, width)
 
 
-def open_packed(folder: Path, asked: Preprocessing) -> PackedDataset:
-    """Open a packed data set, to whose images options can do nothing any more.
+def open_packed(folder: Path, asked: Preprocessing, classes: int | None = None) -> PackedDataset:
+    """Open a packed data set, to whose images and masks options can do nothing any more.
 
     Raises:
         OptionError: They ask for something else than what was done.
@@ -154,7 +154,11 @@ def open_packed(folder: Path, asked: Preprocessing) -> PackedDataset:
     """
     dataset = PackedDataset(folder)
     known, names = dataset.preprocessing, ("the options", "the packed data")
-    if known and (differences := asked.differences(known, names)):
+    differences = asked.differences(known, names) if known else []
+    differences += asked.mask_differences(known, names) if known else []
+    if classes not in (None, dataset.classes):
+        differences.append(f"classes {classes} of {names[0]}, {dataset.classes} of {names[1]}")
+    if differences:
         raise OptionError(
             f"{folder} is packed, and not as asked for: {'; '.join(differences)}; "
             "leave the options out, or pack the files again with them"

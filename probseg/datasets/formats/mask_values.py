@@ -86,12 +86,18 @@ class MaskValues:
         return self.soft or self.invert or self.threshold is not None
 
     @property
-    def state(self) -> dict[str, Any]:
-        """What was chosen, as plain data; empty if nothing was."""
-        named = {f"{key:g}": label for key, label in self.values.items()}
-        chosen = {"values": named, "threshold": self.threshold}
-        chosen |= {"invert": self.invert, "soft": self.soft}
-        return {name: value for name, value in chosen.items() if value not in ({}, None, False)}
+    def options(self) -> dict[str, Any]:
+        """What was chosen, as plain data that :meth:`of` takes; empty if nothing was."""
+        named = {_as_text(key): _as_label(label) for key, label in self.values.items()}
+        chosen: dict[str, Any] = {"values": named} if named else {}
+        if self.threshold is not None:
+            chosen["threshold"] = self.threshold
+        return chosen | {name: True for name in ("invert", "soft") if getattr(self, name)}
+
+    def __str__(self) -> str:
+        """The options, in words where there are none."""
+        chosen = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return chosen or "read without options"
 
     def classes_of(self, found: set[float]) -> set[float]:
         """Return the classes that values found in files stand for, and those that are mapped to."""
@@ -105,7 +111,7 @@ class MaskValues:
         Raises:
             DataError: It has other values; the message names the options that take them.
         """
-        if self.state:
+        if self.options:
             check_finite(mask)
         try:
             return self._read(mask, classes)
@@ -143,6 +149,14 @@ class MaskValues:
 
 def _two_class(threshold: float | None, invert: bool, soft: bool) -> dict[str, bool]:
     return {"threshold=": threshold is not None, "invert=True": invert, "soft=True": soft}
+
+
+def _as_text(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def _as_label(label: int) -> int | str:
+    return _IGNORE if label == UNLABELLED else label
 
 
 def _parse(values: Mapping[Any, Any] | None) -> dict[float, int]:

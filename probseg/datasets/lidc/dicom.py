@@ -31,6 +31,7 @@ from probseg.datasets.lidc.cropping import (
     to_gray,
 )
 from probseg.datasets.lidc.nodules import (
+    CLASS_NAMES,
     PROVENANCE,
     draw_masks,
     find_database,
@@ -181,7 +182,7 @@ class LidcDicom:
             wanted = preprocessing.wanted(normalise=asked[self._window])
         else:
             wanted = preprocessing.wanted(window=self._window)
-        return replace(wanted, size=(SIZE, SIZE), channels=("grey",))
+        return replace(wanted, size=(SIZE, SIZE), channels=("grey",), classes=CLASS_NAMES)
 
     def __len__(self) -> int:
         return len(self.items())

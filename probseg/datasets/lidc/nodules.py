@@ -20,6 +20,7 @@ from probseg.errors import DataError, MissingDataError
 from probseg.utils.imports import require
 
 READERS = 4  # of a nodule at most
+CLASS_NAMES = ("background", "nodule")
 PROVENANCE = "LIDC-IDRI: real CT, real annotations of up to four radiologists (CC BY 3.0)"
 RATINGS = ("subtlety", "calcification", "margin", "spiculation", "texture")
 

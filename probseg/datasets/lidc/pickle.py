@@ -15,7 +15,13 @@ from probseg.datasets.cache.source import Record, Source
 from probseg.datasets.formats.files import file_state, in_file, printable
 from probseg.datasets.formats.images import as_binary
 from probseg.datasets.formats.safe_pickle import read_pickle
-from probseg.datasets.lidc.nodules import PROVENANCE, READERS, find_database, list_series
+from probseg.datasets.lidc.nodules import (
+    CLASS_NAMES,
+    PROVENANCE,
+    READERS,
+    find_database,
+    list_series,
+)
 from probseg.datasets.preprocessing import Preprocessing
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError
@@ -63,7 +69,8 @@ class LidcPickle(Source):
     def preprocessing(self) -> Preprocessing:
         """What is done to all images, which are in [0, 1]."""
         normalise = self._wanted.normalise or "none"
-        return replace(self._wanted, size=SIZE, normalise=normalise, channels=("grey",))
+        wanted = replace(self._wanted, size=SIZE, normalise=normalise)
+        return replace(wanted, channels=("grey",), classes=CLASS_NAMES)
 
     def __len__(self) -> int:
         return len(self._contents)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from probseg.datasets.annotated_files import AnnotatedFiles, ImageKind, SampleFiles
 from probseg.datasets.formats.files import FileTree, printable
 from probseg.datasets.formats.images import Picture, as_binary, picture_size, read_grayscale
-from probseg.datasets.lidc.nodules import PROVENANCE, READERS
+from probseg.datasets.lidc.nodules import CLASS_NAMES, PROVENANCE, READERS
 from probseg.datasets.preprocessing import Preprocessing
 from probseg.errors import DataError, MissingDataError
 
@@ -93,6 +93,7 @@ class LidcPngs(AnnotatedFiles):
 
     name = "lidc"
     provenance = PROVENANCE
+    class_names = CLASS_NAMES
     keeps_bytes = True
 
     def __init__(self, tree: FileTree, layout: str, wanted: Preprocessing | None = None) -> None:
