@@ -411,6 +411,7 @@ def check_label_maps(
         maps = maps.long()
     ignored = _where_ignored(maps, ignore_index)
     if ignored is not None:
+        _check_labelled(ignored, name)
         maps = maps.masked_fill(ignored, 0)
     if maps.dtype != torch.uint8 or maps.device.type != "cpu":
         low, high = torch.stack(maps.aminmax()).tolist()
@@ -426,6 +427,17 @@ def _where_ignored(maps: Tensor, ignore_index: int | None) -> Tensor | None:
     ignore_index = within(checked_ignore_index(ignore_index), maps.dtype)
     ignored = None if ignore_index is None else maps == ignore_index
     return ignored if ignored is not None and bool(ignored.any()) else None
+
+
+def _check_labelled(ignored: Tensor, name: str) -> None:
+    """Check that each label map has a pixel that somebody labelled, without which all agree."""
+    empty = ignored.flatten(2).all(2).nonzero()
+    if len(empty):
+        image, number = empty[0].tolist()
+        raise InputError(
+            f"every pixel of map {number} of image {image} in {name} is to be ignored, so nothing "
+            "can be compared with it; leave it out, as that of an annotator who was not there"
+        )
 
 
 def check_highest(sets: Sequence[LabelMaps], highest: SupportsInt) -> None:
