@@ -2,12 +2,14 @@
 
 import json
 import math
+from functools import partial
 
 import pytest
 import torch
 from tiny import tiny
 from torch.distributions import Independent, MultivariateNormal, Normal, TransformedDistribution
 from torch.distributions.transforms import AffineTransform, TanhTransform
+from torch.nn import functional
 
 from probseg.errors import ExportError
 from probseg.sharing import export
@@ -81,6 +83,55 @@ def test_the_program_reproduces_the_model(name, tmp_path):
     for size in SIZES:
         image, noise = inputs(model, *size)
         torch.testing.assert_close(program(image, noise), expected(model, image, noise))
+
+
+class PooledNetwork(torch.nn.Module):
+    """A backbone that adds means over a grid of six cells, as pspnet and upernet do."""
+
+    def __init__(self, network, pool):
+        super().__init__()
+        self.network, self.pool = network, pool
+        self.out_channels, self.stride = network.out_channels, network.stride
+
+    def forward(self, image):
+        features = self.network(image)
+        return features + functional.interpolate(self.pool(features), features.shape[-2:])
+
+
+@pytest.mark.slow
+@UNTRACED
+def test_a_program_with_adaptive_pooling_is_right_at_other_sizes():
+    model = tiny()
+    model.backbone = PooledNetwork(model.backbone, torch.nn.AdaptiveAvgPool2d((3, 2)))
+    program = export.to_program(model).module()
+    for size in SIZES:
+        image, noise = inputs(model, *size)
+        torch.testing.assert_close(program(image, noise), expected(model, image, noise))
+
+
+@pytest.mark.slow
+@UNTRACED
+def test_onnx_with_adaptive_pooling_is_right_at_other_sizes(runtime, tmp_path):
+    model, path = tiny(), tmp_path / "sampler.onnx"
+    model.backbone = PooledNetwork(model.backbone, torch.nn.AdaptiveAvgPool2d((3, 2)))
+    export.save_onnx(model, path)
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for size in SIZES:
+        image, noise = inputs(model, *size)
+        (found,) = session.run(None, {"image": image.numpy(), "noise": noise.numpy()})
+        wanted = expected(model, image, noise)
+        torch.testing.assert_close(torch.from_numpy(found), wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+@UNTRACED
+def test_pooling_that_onnx_has_for_one_size_only_is_refused(runtime, tmp_path):
+    model, path = tiny(), tmp_path / "sampler.onnx"
+    pool = partial(functional.adaptive_avg_pool2d, output_size=(3, 2))
+    model.backbone = PooledNetwork(model.backbone, pool)
+    with pytest.raises(ExportError):
+        export.save_onnx(model, path)
+    assert not list(tmp_path.iterdir())
 
 
 @UNTRACED
