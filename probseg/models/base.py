@@ -14,8 +14,9 @@ from probseg.errors import InputError
 from probseg.options import check_integer, to_plain
 from probseg.sharing import checkpoint, hub
 from probseg.utils.contexts import kept_buffers, normalisation_errors
+from probseg.utils.model_inputs import checked_image, checked_label
 from probseg.utils.seeding import check_generator, seeded
-from probseg.utils.tensors import checked_image, checked_label, cropped, padded
+from probseg.utils.tensors import cropped, padded
 
 
 class ProbabilisticModel(nn.Module):

@@ -17,8 +17,9 @@ from probseg.models.cross_entropy import CrossEntropy
 from probseg.models.tiling import assembled, encode_in_tiles, sample_tiles
 from probseg.projectors.flow import Identity
 from probseg.utils.contexts import kept_buffers, normalisation_errors
+from probseg.utils.model_inputs import checked_latent
 from probseg.utils.seeding import seeded
-from probseg.utils.tensors import checked_latent, cropped, one_hot, padded, probabilities
+from probseg.utils.tensors import cropped, one_hot, padded, probabilities
 
 Space = Literal["base", "projected"]
 FlowContext = Literal["image", "own", "posterior"]

@@ -14,7 +14,7 @@ from torch import nn
 
 import probseg
 from probseg.errors import InputError
-from probseg.utils.tensors import ScaleWarning
+from probseg.utils.model_inputs import ScaleWarning
 
 ALL = ("punet", "deterministic")
 
