@@ -19,6 +19,7 @@ from probseg.utils.imports import require
 # The imports below (E402) follow this call, whose error names the extra that is missing.
 require("matplotlib", extra="plot", for_="probseg.plots")
 
+from matplotlib import patheffects  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.lines import Line2D  # noqa: E402
@@ -35,6 +36,9 @@ _ANNOTATORS = "annotators"  # the first row
 _FILL = 0.45  # of all annotators' masks together
 _PANEL = 1.05  # inches
 _UNDER: dict[str, Any] = {"fontsize": 6, "color": MUTED, "ha": "center", "va": "top"}
+_OVERVIEW = 1.3  # points, of the lines of an overview
+_LEVELS: dict[float, Any] = {0.1: ":", 0.5: "-", 0.9: "--"}  # lines over the mean
+_LINES = "lines at .1 (dotted), .5 and .9 (dashed)"
 _TIMES = np.linspace(0, 1, 101)
 
 
@@ -234,13 +238,21 @@ def draw_overview(
 def sample_overview(
     image: Array, block: Block, *, title: str = "", classes: int | None = None
 ) -> Figure:
-    """Draw the outlines of samples over an image (H, W) or (C, H, W), beside mean and deviation."""
+    """Draw the outlines of samples over an image (H, W) or (C, H, W), beside mean and deviation.
+
+    Outlines have a dark edge, so that they show on bright images as well. Over the mean are
+    lines where it is 0.1, 0.5 and 0.9.
+    """
     classes = classes or count_classes([block.labels])
     height, width = image.shape[-2:]
     figure = Figure(figsize=(10, 10 / 3 * height / width + 0.8), layout="constrained")
     panels = figure.subplots(1, 3)
     draw_overview(panels, image, block, pens=pens(ANNOTATOR, classes), classes=classes)
-    titles = (f"{len(block.labels)} samples", *map_headings(classes))
+    for outline in panels[0].collections:
+        _edge(outline, _OVERVIEW)
+    _draw_levels(panels[1], block.mean)
+    mean, sd = map_headings(classes)
+    titles = f"{len(block.labels)} samples", f"{mean}; {_LINES}", sd
     for panel, heading in zip(panels, titles, strict=True):
         panel.set_axis_off()
         panel.set_title(heading, fontsize=8, color=MUTED, loc="left")
@@ -248,6 +260,21 @@ def sample_overview(
     if classes > 2:
         _explain_classes(figure, classes, loc="outside lower center")
     return figure
+
+
+def _edge(lines: Any, width: float) -> None:
+    """Give lines a width and a dark edge."""
+    lines.set_linewidth(width)
+    lines.set_path_effects([patheffects.withStroke(linewidth=width + 1.2, foreground=INK)])
+
+
+def _draw_levels(panel: Axes, mean: Array) -> None:
+    """Draw lines where a mean (H, W) is one of the levels that it passes."""
+    levels = [level for level in _LEVELS if mean.min() < level < mean.max()]
+    if levels:
+        drawn = panel.contour(mean, levels=levels, colors="white")
+        drawn.set_linestyle([_LEVELS[level] for level in levels])
+        _edge(drawn, _OVERVIEW)
 
 
 class Annotated(NamedTuple):

@@ -123,9 +123,12 @@ class Runner:
 
 
 def _summary(result: Result) -> str:
+    from benchmarks.reports.dataset_results import scored_as
+
     means, seconds = result.means["base"], result.timings.wall_s or 0.0
     shown = {"GED": "ged", "HM-IoU": "hungarian-iou", "diversity": "diversity", "Gini": "gini"}
-    values = (f"{k} {v:.3f}" for k, metric in shown.items() if (v := means.get(metric)) is not None)
+    named = {heading: scored_as(metric, result) for heading, metric in shown.items()}
+    values = (f"{k} {v:.3f}" for k, metric in named.items() if (v := means.get(metric)) is not None)
     return f"{' · '.join(values)} · {seconds:.0f} s"
 
 

@@ -49,6 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=f"steps:\n{listed}\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.register("type", Path, lambda word: Path(os.path.expanduser(word)))
     parser.add_argument("steps", nargs="*", metavar="STEP", help="default: all, in this order")
     parser.add_argument("--minutes", type=float, default=8, metavar="M", help="in all (8)")
     parser.add_argument(

@@ -130,7 +130,9 @@ def make_predictor(experiment: Experiment, data: Data, trained: Trained | None) 
     """Return what predicts for an experiment: its trained model, or its baseline."""
     if trained is None:
         assert experiment.baseline is not None
-        return baseline_predictor(experiment.baseline, data.source.classes)
+        return baseline_predictor(
+            experiment.baseline, data.source.classes, ignore_index_of(data.source)
+        )
     assert experiment.seed is not None
     settings = EvaluationSettings(**experiment.evaluation)
     execution = choose_execution(trained.settings)

@@ -15,17 +15,23 @@ Picture = dict[str, NDArray[Any]]  # image, masks, labels, mean and sd of one te
 NAMES = ("image", "masks", "labels", "mean", "sd")
 LABELS = ("masks", "labels")  # those that hold classes
 FILE = "pictures.npz"
+UNLABELLED = 255  # in masks, where nobody labelled
 _PROBABILITIES = ("mean", "sd")  # from 0 to 1, which a compact picture keeps in 255 steps
 
 
 def load(path: Path) -> dict[int, Picture]:
-    """Return the pictures in a file by their index in the test set."""
+    """Return the pictures in a file by their index in the test set.
+
+    Masks are NumPy's masked arrays, masked where nobody labelled.
+    """
     with np.load(path, allow_pickle=False) as arrays:
         indices = dict.fromkeys(int(name.partition("/")[0]) for name in arrays.files)
         return {i: {n: _read(n, arrays[f"{i}/{n}"]) for n in NAMES} for i in indices}
 
 
-def _read(name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
+def _read(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    if name == "masks":
+        return np.ma.masked_equal(array, UNLABELLED)
     compact = name in _PROBABILITIES and array.dtype == np.uint8
     return array.astype(np.float16) / np.float16(255) if compact else array
 

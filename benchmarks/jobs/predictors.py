@@ -59,9 +59,10 @@ class ModelPredictor:
             if self.projected:
                 samples = self.sampler.sample(batch.image, start, projected=True)
                 predictions["projected"] = [replace(base, probabilities=samples)]
-            for name in self.latents:  # the prior did not draw these, so it is no part of them
+            alone = replace(base, prior=None, posterior=None)  # they did not draw other latents
+            for name in self.latents:
                 samples = self._decode(name, batch.image, start)
-                predictions[name] = [Evaluation(samples, batch.masks)]
+                predictions[name] = [replace(alone, probabilities=samples)]
         return predictions
 
     def _decode(self, name: str, image: Tensor, start: int) -> Tensor:
@@ -89,7 +90,7 @@ class TooFewAnnotatorsError(DataError):
     """A baseline compares annotators with each other, and an image has a single one."""
 
 
-def baseline_predictor(name: str, classes: int) -> Predictor:
+def baseline_predictor(name: str, classes: int, ignore_index: int | None = None) -> Predictor:
     """Return the predictor of a baseline, whose predictions are certain.
 
     Where an annotator did not label, the annotation as a prediction is background.
@@ -98,7 +99,7 @@ def baseline_predictor(name: str, classes: int) -> Predictor:
     def evaluations(masks: Tensor) -> Iterator[Evaluation]:
         for predicted, reference in _compared(name, masks):
             labelled = predicted.where(predicted < classes, 0)
-            yield Evaluation(certain(labelled, classes), reference)
+            yield Evaluation(certain(labelled, classes), reference, ignore_index=ignore_index)
 
     return lambda batch, start: {"base": list(evaluations(batch.masks))}
 

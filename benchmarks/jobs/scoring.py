@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 import probseg
-from benchmarks.jobs.pictures import Picture
+from benchmarks.jobs.pictures import UNLABELLED, Picture
 from benchmarks.jobs.predictors import TooFewAnnotatorsError
 from benchmarks.jobs.results import VariantScores
 from probseg.errors import InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
+from probseg.metrics.latent import scale_of
 from probseg.metrics.model_evaluation import Predictions, Predictor, batches, collect_scores
 from probseg.metrics.score_collector import choose_metrics
 from probseg.utils.devices import to_float64
@@ -49,7 +50,10 @@ class PriorScale:
         """Return the scale of each image's prior, (B,)."""
         if evaluation.prior is None:
             raise InputError("the evaluation has no prior, so it has no scale")
-        return to_float64(evaluation.prior.stddev).mean(-1)
+        scale = scale_of(evaluation.prior)
+        if scale is None:
+            raise InputError("the prior's class defines no stddev, so it has no scale")
+        return to_float64(scale).mean(-1)
 
 
 def score_dataset(predict: Predictor, dataset: Dataset, *, batch: int) -> VariantScores:
@@ -102,7 +106,7 @@ def _picture(image: Tensor, masks: Tensor, probabilities: Tensor) -> Picture:
     foreground, deviations = 1 - probabilities[:, 0], probabilities.std(0, correction=0)
     return {
         "image": image.half().numpy(),
-        "masks": masks.where(masks < probabilities.shape[1], 0).numpy(),  # 0 where not labelled
+        "masks": masks.where(masks < probabilities.shape[1], UNLABELLED).numpy(),
         "labels": probabilities[:SHOWN_SAMPLES].argmax(1).to(torch.uint8).cpu().numpy(),
         "mean": foreground.mean(0).half().cpu().numpy(),
         "sd": (deviations.square().sum(0) / 2).sqrt().half().cpu().numpy(),  # plots.spread

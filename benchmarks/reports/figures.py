@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -99,7 +100,8 @@ def _write_samples(dataset: str, pictured: Sequence[RowPictures], out: Path) -> 
     indices = list(pictured[0].pictures)
     for number, index in enumerate(indices, start=1):
         case = case_of({row: pictures[index] for row, pictures in rows.items()})
-        named = f"{title}, test image {index}"
+        hatched = "; hatched or blank: not labelled" if np.ma.is_masked(case.masks) else ""
+        named = f"{title}, test image {index}{hatched}"
         sheet = sample_sheet(*case, title=named, colours=COLOURS, classes=classes_of(pictured))
         write_figure(out / f"samples-{dataset}-{number}.png", sheet)
     of_paper = _paper_rows(rows)

@@ -96,8 +96,7 @@ def open_data(data: str, root: Path | None, options: Mapping[str, Any], **defaul
             if name == data:
                 raise
             raise MissingDataError(
-                f"{error}; move your files into that layout, or if named data sets lie there: "
-                f"probseg data check --root {data}"
+                f"{error}; or if named data sets lie there: probseg data check --root {data}"
             ) from error
     return dataset
 
@@ -125,12 +124,12 @@ def split_data(data: Dataset, seed: int) -> Parts:
     Raises:
         DataError: It has too few groups.
     """
-    from probseg.datasets.views import split
+    from probseg.datasets.views import data_title, split
 
     groups = len(set(data.groups))
     if groups < FEWEST_GROUPS:
         raise DataError(
-            f"{data.name} has {counted(data)}, such as patients; training, "
+            f"{data_title(data)} has {counted(data)}, such as patients; training, "
             f"validation and test need {FEWEST_GROUPS} groups or more, as each is in one part only "
             "(groups.csv of a folder says which images are of one group)"
         )

@@ -38,6 +38,12 @@ foreground's probability, contours.png and about.json. NIfTI in, NIfTI out, on t
 of NRRD and MHA; other images give PNG, mean and standard deviation as 16 bits, of which 65535 is 1.
 """
 
+_WHY_EMPTY = (
+    "if something should be there, the images are unlike those that the model learnt from (kind, "
+    "size, window), or it was trained too short: look at contours.png, and score it with probseg "
+    "evaluate"
+)
+
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of ``predict``."""
@@ -92,31 +98,62 @@ def run(options: argparse.Namespace) -> int:
     todo = _preprocessing(model, asked, as_is=options.as_is)
     samples = f"{model.spec['name']}, {options.n} samples an image"
     print(f"{samples}; {_told(model, todo)}", file=sys.stderr)
-    problems = []
+    problems, marked = [], dict[Path, bool]()
     with progress_bar("predicting", len(folders)) as advance:
         for file, folder in folders.items():
             try:
-                _predict(model, file, folder, todo, options)
+                marked[file] = _predict(model, file, folder, todo, options)
                 print(folder)
             except ProbsegError as error:
                 problems.append(str(error))
             advance(1)
     for problem in problems:
         print(f"{options.parser.prog}: {problem}", file=sys.stderr)
+    if empty := [file for file, any_ in marked.items() if not any_]:
+        print(
+            f"no sample of {len(empty)} of {len(marked)} images marks anything, such as of "
+            f"{empty[0]}; {_WHY_EMPTY}",
+            file=sys.stderr,
+        )
     return 1 if problems else 0
+
+
+def _check_out(out: Path) -> None:
+    """Check that a folder is new, or holds nothing but earlier predictions and no pictures.
+
+    Raises:
+        OptionError: It does not.
+    """
+    from probseg.datasets.formats.files import shorten
+    from probseg.datasets.formats.images import stem_and_suffix
+    from probseg.datasets.mask_folders import ABOUT
+
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"--out must be a folder, not the file {out}")
+    others = [
+        entry.name
+        for entry in (sorted(out.glob("[!.]*")) if out.exists() else ())
+        if (not (entry / ABOUT).is_file() if entry.is_dir() else stem_and_suffix(entry.name)[1])
+    ]
+    if others:
+        raise OptionError(
+            f"--out {out} holds what probseg predict did not write ({shorten(others, ', ')}), and "
+            "probseg score could take that for predictions; give a new folder, or that of earlier "
+            "predictions"
+        )
 
 
 def _folders(images: Iterable[Path], out: Path, *, existing: str) -> dict[Path, Path]:
     """Return the folder to write for each image that is to be predicted.
 
     Raises:
-        OptionError: An image is of no kind that can be read, or two would go to one folder.
+        OptionError: An image is of no kind that can be read, two would go to one folder, or ``out``
+            holds other files.
         DataError: One was predicted before, and ``existing`` is ``"refuse"``.
     """
     from probseg.datasets.formats.images import SUFFIXES, stem_and_suffix
 
-    if out.exists() and not out.is_dir():
-        raise OptionError(f"--out must be a folder, not the file {out}")
+    _check_out(out)
     files: dict[Path, Path] = {}  # by the folder of their predictions
     for file in dict.fromkeys(images):
         stem, suffix = stem_and_suffix(file.name)
@@ -189,8 +226,11 @@ def _pixels(learnt: Preprocessing) -> str:
 
 def _predict(
     model: Any, file: Path, folder: Path, todo: Preprocessing, options: argparse.Namespace
-) -> None:
-    """Predict one image into one folder, which is written completely or not at all."""
+) -> bool:
+    """Predict one image into one folder, which is written completely or not at all.
+
+    Returns whether a sample marks anything.
+    """
     from probseg.cli.prediction import predict_at, read_image, write_prediction
 
     image = read_image(file, todo)
@@ -218,3 +258,4 @@ def _predict(
         "probseg": __version__,
     }
     write_prediction(folder, image, prediction, about)
+    return bool(prediction.labels.any())

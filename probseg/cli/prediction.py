@@ -16,6 +16,7 @@ from probseg.datasets.formats.files import in_file
 from probseg.datasets.formats.images import Picture, read_picture, stem_and_suffix
 from probseg.datasets.formats.nifti import Reorientation
 from probseg.datasets.formats.preprocessing import check_finite
+from probseg.datasets.mask_folders import ABOUT
 from probseg.datasets.preprocessing import Preprocessing
 from probseg.errors import DataError
 from probseg.models.tiling import Tile, sample_tiles
@@ -165,7 +166,7 @@ def write_prediction(
         else:
             _write_png(temporary, prediction)
         _draw(temporary / "contours.png", image, prediction)
-        write_json(temporary / "about.json", about)
+        write_json(temporary / ABOUT, about)
 
 
 def _write_png(folder: Path, prediction: Prediction) -> None:

@@ -97,13 +97,14 @@ def check_same(learnt: Preprocessing | None, data: Any) -> None:
         DataError: It does not; the message has both values.
     """
     from probseg.datasets.preprocessing import preprocessing_of
+    from probseg.datasets.views import data_title
 
     given = preprocessing_of(data)
     if not learnt or not given:
         return
     if differences := learnt.differences(given) + learnt.mask_differences(given):
         raise DataError(
-            f"the model learnt from other images than data set {data.name} has: "
+            f"the model learnt from other images than data set {data_title(data)} has: "
             f"{'; '.join(differences)}; {_WAY_OUT}"
         )
 

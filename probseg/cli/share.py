@@ -75,13 +75,15 @@ def run(options: argparse.Namespace) -> int:
 
 def card_of(scores: Scores, parts: Parts, settings: Mapping[str, Any]) -> Card:
     """Return the card of a model that was trained on parts of a data set, and scored."""
+    from probseg.datasets.views import data_title
     from probseg.sharing.cards import Card
 
     test = parts.test
+    data = data_title(test)
     sizes = ", ".join(f"{len(part)} {name}" for name, part in parts._asdict().items())
     return Card(
-        title=f"{scores.subject} on {test.name}",
-        dataset=test.name,
+        title=f"{scores.subject} on {data}",
+        dataset=data,
         data=(
             f"{test.provenance}. Images: {sizes}, split by group; {test.channels} channels, "
             f"{test.classes} classes, up to {test.annotators} annotators. The data keep their own "

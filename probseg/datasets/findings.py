@@ -20,8 +20,10 @@ _COMMON = 5  # images, from which on identical annotators are no coincidence
 _VARIES = 1.25  # the largest spacing through the smallest
 _RARE = 0.01  # of the masks
 _LISTED = 3  # annotators or files that a finding names
-# patient3_slice07 or eye12L: a number, and what counts a patient's images
-_ONE_OF_SEVERAL = re.compile(r"(.*\d)(?:[-_ .]+[A-Za-z]*|[A-Za-z]+)(?:[-_ .]?\d+)?")
+_OF_ONE_PATIENT = (  # what several images of a patient may have in common
+    re.compile(r"(.*\d)(?:[-_ .]+[A-Za-z]*|[A-Za-z]+)(?:[-_ .]?\d+)?"),  # patient3_slice07, eye12L
+    re.compile(r"([^-_]+)[-_].*"),  # mueller_left
+)
 
 
 class Finding(NamedTuple):
@@ -199,17 +201,25 @@ def _of_groups(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _several_of_one(ids: Sequence[str]) -> Iterator[Finding]:
-    """Tell of names like ``patient3_slice07`` where each image is a group of its own."""
-    heads = [match[1] if (match := _ONE_OF_SEVERAL.fullmatch(name)) else "" for name in ids]
-    counts = Counter(head for head in heads if head)
-    rows = [index for index, head in enumerate(heads) if counts[head] > 1]
-    if len(rows) * 2 > len(ids) and len(counts) > 1:
-        yield Finding(
-            f"several images that seem to be of one patient ({ids[rows[0]]}), each a group of its "
-            "own: a patient can be on both sides of a split",
-            rows,
-            "say in groups.csv which image is of which patient",
-        )
+    """Tell of names like ``patient3_slice07`` where each image is a group of its own.
+
+    What only most of the images, or all of them, have in common names no patient.
+    """
+    for pattern in _OF_ONE_PATIENT:
+        heads = [match[1] if (match := pattern.fullmatch(name)) else "" for name in ids]
+        counts = Counter(head for head in heads if head)
+        rows = [index for index, head in enumerate(heads) if counts[head] > 1]
+        if len(rows) * 2 > len(ids) and len({heads[row] for row in rows}) > 1:
+            head = heads[rows[0]]
+            two = [ids[row] for row in rows if heads[row] == head][:2]
+            yield Finding(
+                f"several images that seem to be of one patient ({' and '.join(two)}), each a "
+                "group of its own: a patient can be on both sides of a split",
+                rows,
+                "if so, say in groups.csv which image is of which patient:\n"
+                + "\n".join(["id,group", *(f"{name},{head}" for name in two), "…"]),
+            )
+            return
 
 
 def _of_spacing(dataset: Dataset) -> Iterator[Finding]:

@@ -38,12 +38,13 @@ from probseg.datasets.formats.images import (
 from probseg.datasets.formats.mask_values import MaskValues
 from probseg.datasets.formats.matlab import count_annotations, read_matlab
 from probseg.datasets.preprocessing import Preprocessing
-from probseg.datasets.roots import find_root, is_packed, list_contents, open_root
+from probseg.datasets.roots import OWN_DATA, find_root, is_packed, list_contents, open_root
 from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.options import check_choice
 
 _GROUPS = "groups.csv"
 _LAYOUT = "images/ID.png and masks/ID/ANNOTATOR.png (or .tif, .npy, .nii.gz, …)"
+_SCRIPTS = 'the page "My own data" of the documentation has scripts for that'
 _WANTED = f"a folder or zip file with {_LAYOUT}"
 
 # A zip file may have all of it in one folder.
@@ -180,8 +181,9 @@ class FolderSource(AnnotatedFiles):
         super().__init__(tree, wanted)
         self._classes, self._groups, self._reading = classes, _read_groups(tree), reading
         self.masks: MaskValues = masks
+        self._loose = 0  # files in masks/ itself
         self.wanted = self.settled()
-        self.provenance = f"your own data: {printable(tree.root.name)}"
+        self.provenance = f"{OWN_DATA}{printable(tree.root.name)}"
         self.state = {
             "layout": "folder",
             "images": self.wanted.to_plain(),
@@ -199,8 +201,11 @@ class FolderSource(AnnotatedFiles):
             if match := _SEVERAL.fullmatch(name):
                 self._add_several(samples[printable(match["id"])], path)
                 continue
-            if path in self.tree.broken and (match := _FOLDER.fullmatch(name)):
-                samples[printable(match["id"])].unclear.append(path)
+            if match := _FOLDER.fullmatch(name):
+                if path in self.tree.broken:
+                    samples[printable(match["id"])].unclear.append(path)
+                else:
+                    self._loose += not _SYSTEM_FILES.match(match["id"])
                 continue
             match = _FILE.fullmatch(name)
             if match and not _SYSTEM_FILES.match(match["file"]):
@@ -214,7 +219,17 @@ class FolderSource(AnnotatedFiles):
             unclear = [file for files in samples.values() for file in files.unclear]
             contents = f"it holds: {list_contents(self.tree.root)}"
             what = self._unclear(unclear[0]) if unclear else contents
-            raise MissingDataError(f"{self.tree.root} holds no {_LAYOUT}; {what}")
+            raise MissingDataError(
+                f"{self.tree.root} holds no {_LAYOUT}; {what}; {self._other_layout()}"
+            )
+
+    def _other_layout(self) -> str:
+        """Return what to do with a folder in which no image was found."""
+        for images in self.tree.root.glob("*/images"):
+            if images.with_name("masks").is_dir():
+                name, path = (printable(str(one)) for one in (images.parent.name, images.parent))
+                return f"{name} in it has that layout: give {path}"
+        return f"move the files into that layout ({_SCRIPTS})"
 
     def _add_several(self, files: SampleFiles, path: str) -> None:
         """Add the annotators in a file of BSDS500, as ``path#1``, ``path#2`` and so on."""
@@ -274,12 +289,24 @@ class FolderSource(AnnotatedFiles):
         if files.unclear:
             return "; ".join(map(self._unclear, files.unclear))
         if not files.images:
-            return f"has no image images/{name}.png"
+            return f"has no image images/{name}.png{self._exchanged(files)}"
         if not files.masks:
-            return f"has no annotation masks/{name}/ANNOTATOR.png"
+            return f"has no annotation masks/{name}/ANNOTATOR.png{self._outside()}"
         if self._groups and name not in self._groups:
             return f"has no group in {_GROUPS}, where an id is an image's name without its suffix"
         return ""
+
+    def _outside(self) -> str:
+        """Return that there are masks outside of folders of images, if there are."""
+        files = f"{self._loose} file{'' if self._loose == 1 else 's'}"
+        return f"; masks/ itself holds {files} ({_SCRIPTS})" if self._loose else ""
+
+    def _exchanged(self, files: SampleFiles) -> str:
+        """Return which images the masks of a folder without image are named after, if they are."""
+        named = [who for who in files.masks if who in self.files and self.files[who].images]
+        if not named:
+            return ""
+        return f", but masks of image {named[0]}: it is masks/ID/ANNOTATOR.png ({_SCRIPTS})"
 
     def _unclear(self, file: str) -> str:
         kinds = f"is none of {', '.join(SUFFIXES)}; convert it to one of them"

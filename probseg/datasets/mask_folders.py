@@ -25,13 +25,14 @@ from probseg.datasets.formats.images import (
 )
 from probseg.datasets.formats.mask_values import MaskValues
 from probseg.datasets.formats.matlab import read_matlab
+from probseg.datasets.formats.nifti import ElsewhereError
 from probseg.datasets.roots import list_contents
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError
 
 _LARGEST = 1 << 28  # bytes of a file
 _A_PICTURE = Picture(np.zeros((1, 1, 1)), np.full(2, np.nan))
-_ABOUT = "about.json"  # which `probseg predict` writes beside its samples
+ABOUT = "about.json"  # which `probseg predict` writes beside its samples
 _SAMPLES = re.compile(r"samples?(-\d+)?")  # the names of those, without their suffix
 
 
@@ -82,13 +83,35 @@ class MaskFolders:
         """The images that have masks, in natural order."""
         return list(self._files)
 
-    def read(self, name: str) -> NDArray[np.uint8]:
-        """Return the masks of an image, (N, H, W) classes, in natural order of the files.
+    def tells_place(self, name: str) -> bool:
+        """Return whether a file of an image has a header that tells where it lies."""
+        return any(_split(file)[1] in VOLUMES for file in self._files[name])
+
+    def place(self, name: str) -> Picture | None:
+        """Return the first such file, as which all masks of the image are to lie; or None.
 
         Raises:
-            DataError: A file cannot be read or holds no mask, or two differ in size.
+            DataError: It cannot be read.
         """
-        masks = [self._read_file(file) for file in self._files[name]]
+        for file in self._files[name]:
+            if (suffix := _split(file)[1]) in VOLUMES:
+                with in_file(str(self.root / file)):
+                    return read_picture(self._tree.read(file, _LARGEST), suffix)
+        return None
+
+    def read(self, name: str, place: Picture | None = None) -> NDArray[np.uint8]:
+        """Return the masks of an image, (N, H, W) classes, in natural order of the files.
+
+        Args:
+            name: The image.
+            place: Where they are to lie, if not as the first of them.
+
+        Raises:
+            DataError: A file cannot be read or holds no mask, lies elsewhere, or two differ in
+                size.
+        """
+        place = place or self.place(name)
+        masks = [self._read_file(file, place) for file in self._files[name]]
         sizes = {mask.shape[1:]: file for mask, file in zip(masks, self._files[name], strict=True)}
         if len(sizes) > 1:
             (one, first), (other, second), *_ = sizes.items()
@@ -101,15 +124,16 @@ class MaskFolders:
             raise DataError(f"{self.root / name}: every pixel of every mask is ignored")
         return together
 
-    def _read_file(self, file: str) -> NDArray[Any]:
+    def _read_file(self, file: str, place: Picture | None) -> NDArray[Any]:
         with in_file(str(self.root / file)):
             data, suffix = self._tree.read(file, _LARGEST), _split(file)[1]
+            if place and suffix not in VOLUMES:
+                raise DataError(f"tells no place, beside masks that do ({', '.join(VOLUMES)})")
             if suffix in _ARRAYS:
                 array = _ARRAYS[suffix](data)
                 return self._values.read(_stack(array), self.classes)
-            volume = suffix in VOLUMES
-            pixels = read_picture(data, suffix, None if volume else _A_PICTURE).pixels
-            if len(pixels) > 1 and not volume:
+            pixels = _read_as(place or _A_PICTURE, data, suffix)
+            if len(pixels) > 1 and not place:
                 raise DataError(f"has {len(pixels)} channels; a mask has one")
             return self._values.read(pixels, self.classes)
 
@@ -119,10 +143,25 @@ class MaskFolders:
         for path in paths:
             name, _, file = path.rpartition("/")
             stem, suffix = _split(file)
-            predicted = f"{name}/{_ABOUT}" in paths
+            predicted = f"{name}/{ABOUT}" in paths
             if name and suffix and (not predicted or _SAMPLES.fullmatch(stem)):
                 files.setdefault(name, []).append(path)
         return {name: sorted(files[name], key=natural) for name in sorted(files, key=natural)}
+
+
+def _read_as(place: Picture, data: bytes, suffix: str) -> NDArray[Any]:
+    """Return the masks in a file that lie at a place.
+
+    Raises:
+        DataError: They lie elsewhere, or the file is damaged.
+    """
+    try:
+        return read_picture(data, suffix, place).pixels
+    except ElsewhereError as error:
+        raise DataError(
+            f"lies elsewhere than the annotations, {error.difference}; resample it onto their "
+            "voxels, or, if it is drawn on them, save it with their affine"
+        ) from error
 
 
 def _split(file: str) -> tuple[str, str]:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from probseg.datasets.cache.dataset import META
-from probseg.datasets.formats.files import Archive, FileTree, Folder, shorten
+from probseg.datasets.formats.files import Archive, FileTree, Folder, printable, shorten
 from probseg.errors import DataError, MissingDataError
+
+OWN_DATA = "your own data: "  # before a folder's name, where its data are from
 
 
 def find_root(root: str | os.PathLike[str] | None, name: str, wanted: str) -> Path:
@@ -61,8 +63,22 @@ def is_packed(root: Path) -> bool:
 
 
 def list_contents(root: Path) -> str:
-    """Return the first names in a folder, for the message that it holds no such data."""
+    """Return the first names in a folder, and of folders how much they hold.
+
+    It is for the message that these are not the data that are wanted.
+    """
     if not root.is_dir():
         return f"the file {root.name}"
-    names = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
-    return shorten(names, ", ") or "nothing"
+    return shorten([_told(root / name) for name in _names(root)], ", ") or "nothing"
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError:  # it is a file, or may not be read
+        return []
+
+
+def _told(path: Path) -> str:
+    inside, name = _names(path), printable(path.name)
+    return f"{name}/ ({len(inside):,} in it, such as {printable(inside[0])})" if inside else name

@@ -15,6 +15,7 @@ from probseg.datasets.annotators import Annotator, annotation, check_annotator, 
 from probseg.datasets.cache.source import chunked
 from probseg.datasets.mask_kinds import ignore_index_of, is_soft
 from probseg.datasets.preprocessing import cropped, preprocessing_of
+from probseg.datasets.roots import OWN_DATA
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Sample
 from probseg.options import check_options, listing, to_plain
@@ -220,6 +221,12 @@ def sample_name(dataset: Dataset, index: int) -> str:
     """Return a sample's id if the data set has ids, else its group and index."""
     ids = getattr(dataset, "ids", None)
     return str(ids[index]) if ids is not None else f"{dataset.groups[index]} [{index}]"
+
+
+def data_title(dataset: Dataset) -> str:
+    """Return what to call a data set: its name, after that of the folder of somebody's own."""
+    _, own, folder = dataset.provenance.partition(OWN_DATA)
+    return f"{folder} ({dataset.name})" if own else dataset.name
 
 
 class Parts(NamedTuple):

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from probseg.interfaces import Evaluation, Metric
-from probseg.registry import registry
-from probseg.utils.devices import chunks
-from probseg.utils.tensors import (
+from probseg.metrics.label_maps import (
     LabelMaps,
-    certain,
     check_highest,
     check_label_maps,
     check_label_pair,
     check_probabilities,
 )
+from probseg.registry import registry
+from probseg.utils.devices import chunks
+from probseg.utils.tensors import certain
 
 Value = TypeVar("Value")
 

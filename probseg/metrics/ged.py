@@ -11,9 +11,9 @@ from torch import Tensor
 from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import shared
 from probseg.metrics.kernels import OverlapCost
+from probseg.metrics.label_maps import check_label_maps, check_label_pair
 from probseg.metrics.overlap import Overlap, iou
 from probseg.utils.devices import float64_device
-from probseg.utils.tensors import check_label_maps, check_label_pair
 
 CROSS = OverlapCost(iou)
 SAMPLES = OverlapCost(iou, ("labels", "labels"))

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from probseg.errors import OptionError
+from probseg.metrics.label_maps import Pixels, check_highest, check_label_pair
 from probseg.metrics.overlap import bounding_box, compiled
 from probseg.utils.devices import float64_device
-from probseg.utils.tensors import Pixels, check_highest, check_label_pair
 
 OneEmpty = float | Literal["diagonal", "nan"]
 Costs = NDArray[np.float64]  # (N, A)

@@ -12,9 +12,10 @@ from torch import Tensor
 from probseg.errors import OptionError
 from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import checked_annotations, shared
+from probseg.metrics.label_maps import LabelMaps, check_label_pair, check_probabilities
 from probseg.metrics.overlap import Overlap, Score, bounding_box, dice, iou
 from probseg.utils.devices import float64_chunks, float64_device
-from probseg.utils.tensors import LabelMaps, check_label_pair, check_probabilities, ignoring
+from probseg.utils.tensors import ignoring
 
 EPSILON = 2.0**-23  # of float32: softmax cannot tell smaller probabilities from zero beside one
 

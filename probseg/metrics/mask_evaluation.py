@@ -46,7 +46,8 @@ def evaluate_masks(
         progress: Whether to show a progress bar where the output is a terminal.
 
     Raises:
-        DataError: An image is in one of the two only, a file is damaged, or sizes differ.
+        DataError: An image is in one of the two only, a file is damaged, or sizes or places
+            differ.
         UnknownNameError: No metric has that name.
     """
     ids = _common_ids(samples, annotations, common=common)
@@ -114,7 +115,14 @@ def _read(samples: MaskFolders, annotations: MaskFolders, ids: Sequence[str]) ->
     """Yield the masks of each image in order, some images read ahead by threads."""
 
     def read(name: str) -> Masks:
-        predicted, drawn = samples.read(name), annotations.read(name)
+        if samples.tells_place(name) != annotations.tells_place(name):
+            raise DataError(
+                f"{name}: of samples and annotations one has headers that tell where they lie "
+                "(NIfTI, NRRD, MHA) and the other none, so their orientation is unknown; save "
+                "both as one kind of file"
+            )
+        place = annotations.place(name)
+        predicted, drawn = samples.read(name, place), annotations.read(name, place)
         if predicted.shape[1:] != drawn.shape[1:]:
             raise DataError(
                 f"{name}: the samples are {predicted.shape[1:]} pixels, the annotations "

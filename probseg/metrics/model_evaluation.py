@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 from probseg.datasets.annotators import choose_annotator, complete
 from probseg.datasets.mask_kinds import check_ignores, ignore_index_of, is_soft
 from probseg.datasets.preprocessing import preprocessing_of
-from probseg.datasets.views import as_dataset
+from probseg.datasets.views import as_dataset, data_title
 from probseg.errors import DataError, InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
@@ -89,13 +89,14 @@ def evaluate(
             batch_size=size,
             progress=progress,
         )["base"]
+    title = data_title(data)
     return Scores(
         per_image=collected.values(),
         groups=list(data.groups),
         ids=getattr(data, "ids", None) or [str(index) for index in range(len(data))],
         samples=str(n),
         subject=getattr(model, "spec", {}).get("name", type(model).__name__),
-        data=f"{data.name}: {data.provenance}",
+        data=title if title != data.name else f"{title}: {data.provenance}",
         about={"seed": seed, "batch_size": size, "fingerprint": data.fingerprint},
         higher_is_better={name: metric.higher_is_better for name, metric in chosen.items()},
         problems=collected.problems,

@@ -10,8 +10,8 @@ from torch import Tensor
 from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import SharedEvaluation, checked_annotations, shared
 from probseg.metrics.kernels import surprisal
+from probseg.metrics.label_maps import check_probabilities
 from probseg.utils.devices import float64_chunks
-from probseg.utils.tensors import check_probabilities
 
 
 def normalised_cross_correlation(

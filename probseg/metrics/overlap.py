@@ -16,7 +16,7 @@ from numba.core.caching import FunctionCache
 from numpy.typing import NDArray
 from torch import Tensor
 
-from probseg.utils.tensors import LabelMaps, Pixels, check_highest
+from probseg.metrics.label_maps import LabelMaps, Pixels, check_highest
 
 logger = logging.getLogger(__name__)
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -70,6 +70,11 @@ class Scores(Mapping[str, Values]):
     def __len__(self) -> int:
         return len(self.per_image)
 
+    def __repr__(self) -> str:
+        """Return the means, and of how many images."""
+        means = ", ".join(f"{name} = {value:.3f}" for name, value in self.mean().items())
+        return f"Scores of {self.subject} on {len(self.groups)} images: {means}"
+
     def mean(self) -> dict[str, float]:
         """Return each metric's mean over the images on which it is defined; NaN if there is none.
 

@@ -14,8 +14,9 @@ from probseg.errors import InputError
 from probseg.options import check_integer, to_plain
 from probseg.sharing import checkpoint, hub
 from probseg.utils.contexts import kept_buffers, normalisation_errors
+from probseg.utils.model_inputs import checked_image, checked_label, checked_masks
 from probseg.utils.seeding import check_generator, seeded
-from probseg.utils.tensors import checked_image, checked_label, checked_masks, cropped, padded
+from probseg.utils.tensors import cropped, padded
 
 
 class ProbabilisticModel(nn.Module):
@@ -144,11 +145,10 @@ class ProbabilisticModel(nn.Module):
     def _label(
         self, label: Tensor, image: Tensor, *, values: bool, ignore_index: int | None
     ) -> Tensor:
+        options: Any = {"values": values, "ignore_index": ignore_index}
         if self.all_annotators:
-            options = {"values": values, "ignore_index": ignore_index}
             return checked_masks(label, image, self.classes, **options)
-        options = {"values": values, "soft": self.soft_labels}
-        return checked_label(label, image, self.classes, ignore_index=ignore_index, **options)
+        return checked_label(label, image, self.classes, soft=self.soft_labels, **options)
 
     def _check_evaluating(self) -> None:
         """Check that no network is in training mode.

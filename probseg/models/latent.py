@@ -152,7 +152,7 @@ class LatentVariableModel(PriorModel):
         """Return posterior and prior on the base space, and on the projected one."""
         image = self._image(image, values=True)
         label = self._label(label, image, values=True, ignore_index=ignore_index)
-        with normalisation_errors():
+        with kept_buffers(self), normalisation_errors():
             return self._densities(*self._padded(image, label))
 
     def _densities(self, image: Tensor, one_hot: Tensor) -> tuple[DensityPair, DensityPair]:

@@ -14,8 +14,9 @@ from probseg.interfaces import Backbone, Decoder, LatentEncoder
 from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.tiling import assembled, encode_in_tiles, sample_tiles
 from probseg.utils.contexts import kept_buffers, normalisation_errors
+from probseg.utils.model_inputs import checked_latent
 from probseg.utils.seeding import seeded
-from probseg.utils.tensors import checked_latent, cropped, padded, probabilities
+from probseg.utils.tensors import cropped, padded, probabilities
 
 
 class PriorModel(ProbabilisticModel):
@@ -70,7 +71,8 @@ class PriorModel(ProbabilisticModel):
         count = checked_count(n)
         with kept_buffers(self), self._networks_seeded(generator, image):
             x = padded(image, self.backbone.stride)
-            prior, features = self.sampled_density(x, projected=projected), self.backbone(x)
+            prior = self._sampled(*self.prior_encoder(x), projected=projected)
+            features = self.backbone(x)
             with seeded(generator, image.device):
                 latent = sample_density(prior, (count,))
             return probabilities(cropped(self.decoder(features, latent), image))
@@ -122,7 +124,7 @@ class PriorModel(ProbabilisticModel):
             InputError: The projected prior is asked for where its flow reads the posterior's
                 context.
         """
-        with normalisation_errors():
+        with kept_buffers(self), normalisation_errors():
             return self._sampled(*self.prior_encoder(image), projected=projected)
 
     def _sampled(self, prior: Distribution, context: Tensor, *, projected: bool) -> Distribution:

@@ -99,9 +99,9 @@ def sample_tiles(
             it reads the whole image at once, as instance normalisation or global pooling does.
         OptionError: ``tile`` is no positive integer.
     """
-    tile = check_integer("tile", tile)
-    image, decode = model.tile_decoder(image, n, tile=tile, generator=generator, **options)
     stride = model.backbone.stride
+    tile = -(-check_integer("tile", tile) // stride) * stride
+    image, decode = model.tile_decoder(image, n, tile=tile, generator=generator, **options)
     whole = padded(image, stride)
 
     def local(part: Tensor, samples: int = n) -> Tensor:

@@ -15,13 +15,21 @@ from torch.distributions import Distribution, Independent, Normal
 from torch.nn import functional
 
 from probseg.interfaces import Evaluation
-from probseg.testing.contract import Contract, Make, expect, expect_close, expect_shape
+from probseg.testing.contract import (
+    Contract,
+    Make,
+    expect,
+    expect_close,
+    expect_shape,
+    expect_success,
+)
 
 contract = Contract("metric")
 agreement = Contract("agreement", "metrics")
 matching = Contract("matching", "metrics")
 
 IMAGES, SAMPLES, ANNOTATORS, SIDE, LATENT = 3, 4, 3, 8, 5
+IGNORED = 255  # in masks of bytes
 
 
 @contract
@@ -66,6 +74,24 @@ def an_image_ignores_its_batch(make: Make) -> None:
     for image in range(IMAGES):
         alone = metric(_evaluation(samples, annotations, slice(image, image + 1)))
         expect_close(alone, together[image : image + 1], "the same number alone", tolerance=1e-8)
+
+
+@contract
+def unlabelled_pixels_count_for_nothing(make: Make) -> None:
+    """Samples may be anything where no annotation has a class but all ``ignore_index``.
+
+    Pixels that one annotator alone did not label give a finite number as well.
+    """
+    metric, samples, annotations = make(), _maps(SAMPLES), _maps(ANNOTATORS)
+    annotations[..., -2:], annotations[:, 0, -1] = IGNORED, IGNORED
+    changed = samples.clone()
+    changed[..., -2:] = 1 - samples[..., -2:]
+    remedy = "probseg.metrics.evaluation.checked_annotations(evaluation) says where that is"
+    with expect_success(f"a number where annotations are evaluation.ignore_index; {remedy}"):
+        before = _value(metric, samples, annotations, ignore_index=IGNORED)
+        after = _value(metric, changed, annotations, ignore_index=IGNORED)
+    told = "the same number whatever the samples are where every annotation is ignore_index"
+    expect_close(after, before, f"{told}; {remedy}", tolerance=1e-8)
 
 
 @contract
@@ -140,10 +166,20 @@ def _maps(count: int = SAMPLES) -> Tensor:
     return maps
 
 
-def _evaluation(samples: Tensor, annotations: Tensor, images: slice = slice(None)) -> Evaluation:
+def _evaluation(
+    samples: Tensor,
+    annotations: Tensor,
+    images: slice = slice(None),
+    *,
+    ignore_index: int | None = None,
+) -> Evaluation:
     probabilities = functional.one_hot(samples, 2).movedim(-1, 2).float()
     return Evaluation(
-        probabilities[images], annotations[images], _normal(0.0, images), _normal(0.5, images)
+        probabilities[images],
+        annotations[images],
+        _normal(0.0, images),
+        _normal(0.5, images),
+        ignore_index,
     )
 
 
@@ -152,8 +188,15 @@ def _normal(shift: float, images: slice) -> Distribution:
     return Independent(Normal(torch.full_like(scale, shift), scale), 1)
 
 
-def _value(metric: Any, samples: Tensor, annotations: Tensor, *, undefined: bool = False) -> Tensor:
-    value: Tensor = metric(_evaluation(samples, annotations))
+def _value(
+    metric: Any,
+    samples: Tensor,
+    annotations: Tensor,
+    *,
+    undefined: bool = False,
+    ignore_index: int | None = None,
+) -> Tensor:
+    value: Tensor = metric(_evaluation(samples, annotations, ignore_index=ignore_index))
     expect_shape(value, (len(samples),), "a score")
     expect(value.dtype == torch.float64, "float64", value.dtype)
     defined = value.isfinite() | (value.isnan() if undefined else False)

@@ -97,7 +97,7 @@ def latent_samples_differ(make: Make) -> None:
 
 @contract
 def latent_space_is_measured(make: Make) -> None:
-    """What ``prior`` and ``posterior`` return has a mean and a spread, batch (B,) and event (L,).
+    """What ``prior`` and ``posterior`` return has batch (B,) and event (L,), and trains.
 
     A model whose latent space has neither calls them something else, and is scored by its samples.
     """

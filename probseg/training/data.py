@@ -20,7 +20,8 @@ from probseg.training.distributed import Share
 from probseg.training.execution import Purpose, make_generator
 from probseg.training.settings import TrainingSettings
 from probseg.utils.devices import to_device
-from probseg.utils.tensors import extremes, warn_of_scale
+from probseg.utils.model_inputs import warn_of_scale
+from probseg.utils.tensors import extremes
 
 
 class TrainingData(LightningDataModule):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from probseg.errors import ProbsegError
-from probseg.utils.tensors import check_range, extremes
+from probseg.utils.model_inputs import check_range
+from probseg.utils.tensors import extremes
 
 
 class NonFiniteError(ProbsegError, ArithmeticError):

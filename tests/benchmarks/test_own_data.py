@@ -21,13 +21,17 @@ from probseg.metrics.model_evaluation import evaluate
 NETS = ["model.backbone.name=unet", "model.backbone.channels=[4, 8]", "model.latent_dim=2"]
 
 
+UNLABELLED = 255
+OPTION = f"data.values.{UNLABELLED}=ignore"
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory):
-    return write_five_classes(tmp_path_factory.mktemp("own") / "data")
+    return write_five_classes(tmp_path_factory.mktemp("own") / "data", unlabelled=UNLABELLED)
 
 
 def opened(root):
-    return probseg.datasets.create("folder", root=root)
+    return probseg.datasets.create("folder", root=root, values={UNLABELLED: "ignore"})
 
 
 def colours(path) -> set[tuple[int, ...]]:
@@ -60,10 +64,12 @@ class Silent:
 @pytest.mark.slow
 def test_the_commands_train_score_predict_and_picture(data, tmp_path, capsys) -> None:
     run, few = tmp_path / "run", ["training.max_steps=2", "training.batch_size=2"]
-    assert main(["data", "check", str(data)]) == 0
-    assert main(["data", "preview", str(data), "--out", str(tmp_path / "sheet.png")]) == 0
+    assert main(["data", "check", str(data), "--set", OPTION]) == 0
+    sheet = str(tmp_path / "sheet.png")
+    assert main(["data", "preview", str(data), "--out", sheet, "--set", OPTION]) == 0
     common = ["--data", str(data), "-n", "3"]
-    assert main(["train", "csae", *common, "--out", str(run), "--set", *few, *NETS]) == 0
+    assert main(["train", "csae", *common, "--out", str(run), "--set", *few, *NETS, OPTION]) == 0
+    common += ["--set", OPTION]
     assert main(["evaluate", str(run), *common, "--out", str(tmp_path / "again.csv")]) == 0
     assert (tmp_path / "again.csv").read_text() == (run / "scores.csv").read_text()
     rows = list(csv.DictReader((run / "scores.csv").read_text().splitlines()))
@@ -82,8 +88,14 @@ def test_the_commands_train_score_predict_and_picture(data, tmp_path, capsys) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("annotator", ["random", 3])
-def test_the_benchmark_scores_and_reports_every_row(data, suite_file, tmp_path, annotator) -> None:
-    command = ["--datasets", "folder", "--data-root", str(data), "--suite", str(suite_file)]
+def test_the_benchmark_scores_and_reports_every_row(
+    data, suite_file, tmp_path, annotator, capsys
+) -> None:
+    suite = tmp_path / "suite.toml"
+    values = f'[datasets.folder.values]\n{UNLABELLED} = "ignore"\n'
+    others = 'projected = true\nlatents = ["noise", "swapped"]'
+    suite.write_text(f"{suite_file.read_text().replace('projected = true', others)}\n{values}")
+    command = ["--datasets", "folder", "--data-root", str(data), "--suite", str(suite)]
     command += ["--profile", "quick", "--device", "cpu", "--set", f"annotator={annotator}"]
     assert run_benchmark([*command, "--out", str(tmp_path)]) == 0
     done = [read_result(path) for path in tmp_path.glob("cells/**/result.json")]
@@ -93,7 +105,11 @@ def test_the_benchmark_scores_and_reports_every_row(data, suite_file, tmp_path, 
     for result in done:
         assert result.tested_on.classes == 5
         assert all(result.means["base"][name] is not None for name in ("ged", "w-iou", "ncc"))
+    (annotators,) = (r for r in done if r.experiment.row == "annotators")
+    spread = annotators.means["base"]["annotator-diversity"]  # that of the report
+    assert f" · diversity {spread:.3f}" in capsys.readouterr().out
     text = (tmp_path / "report.html").read_text("utf-8")
+    assert "not labelled, counts for nothing" in text
     assert "class 4" in text and "Diversity of the annotators" in text and "paper's" not in text
     assert (tmp_path / "loss.png").exists() and list(tmp_path.glob("samples-folder-*.png"))
     assert json.loads((tmp_path / "run.json").read_text())["cells"]

@@ -219,14 +219,20 @@ WHOLE: dict[str, tuple[Callable[[Path], None], str, str, int]] = {
     "one annotator": (leave_one, "one annotation an image", "second opinion", 0),
     "slices of patients": (
         renamed(lambda number: f"patient{number // 4}_slice{number % 4}"),
-        "several images that seem to be of one patient (patient0_slice0)",
-        "groups.csv",
+        "several images that seem to be of one patient (patient0_slice0 and patient0_slice1)",
+        "    id,group\n    patient0_slice0,patient0\n    patient0_slice1,patient0\n",
         0,
     ),
     "two eyes": (
         renamed(lambda number: f"Image_{number // 2:02}{'LR'[number % 2]}"),
-        "several images that seem to be of one patient (Image_00L)",
-        "groups.csv",
+        "several images that seem to be of one patient (Image_00L and Image_00R)",
+        "    id,group\n    Image_00L,Image_00\n    Image_00R,Image_00\n",
+        0,
+    ),
+    "visits of people": (
+        renamed(lambda number: f"{('anna', 'ben')[number % 2]}-{number // 2}-ct"),
+        "several images that seem to be of one patient (anna-0-ct and anna-1-ct)",
+        "    id,group\n    anna-0-ct,anna\n    anna-1-ct,anna\n",
         0,
     ),
     "two spellings": (two_spellings, "only spelt differently, such as P01 and p1", "groups.csv", 0),
@@ -241,6 +247,90 @@ def test_a_fault_of_the_whole_folder_is_told(root, command, fault):
     plant(root)
     status, output = checked(command, root)
     assert (status, told in output, remedy in output) == (wrong, True, True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda number: f"img_{number:03}",
+        lambda number: f"{number:04}",
+        lambda number: f"{chr(97 + number)}_scan",
+        lambda number: f"img_{number:03}" if number else "extra_1",
+    ],
+    ids=["one prefix", "numbers", "a prefix each", "one of another kind"],
+)
+def test_names_that_tell_of_no_patient_are_no_finding(root, command, name):
+    renamed(name)(root)
+    status, output = checked(command, root)
+    assert status == 0 and "worth a look" not in output
+
+
+def test_the_groups_that_are_shown_mend_it(root, command):
+    renamed(lambda number: f"{('anna', 'ben')[number % 2]}_{number}")(root)
+    head, *shown = checked(command, root)[1].partition("id,group\n")[1:]
+    assert shown[0].split("\n")[0].strip() == "anna_0,anna"
+    rows = [f"{path.stem},{path.stem.split('_')[0]}" for path in (root / "images").iterdir()]
+    (root / "groups.csv").write_text("\n".join([head.strip(), *rows]))
+    assert "worth a look" not in checked(command, root)[1]
+
+
+def arranged(root: Path, image: str, mask: str) -> Path:
+    """Copy three images and their masks by ann into another layout."""
+    other = root.parent / "other"
+    for case in range(3):
+        for name, pixels in {image: np.eye(9), mask: np.eye(9)}.items():
+            path = other / name.format(case=f"case{case}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((255 * pixels).astype(np.uint8)).save(path)
+    return other
+
+
+LAYOUTS = {  # where an image and its mask lie, and what is told
+    "side by side": ("{case}.png", "{case}_mask.png", "it holds: case0.png, case0_mask.png, case1"),
+    "Tr": (
+        "imagesTr/{case}.png",
+        "labelsTr/{case}.png",
+        "it holds: imagesTr/ (3 in it, such as case0.png), labelsTr/ (3 in it, such as case0.png)",
+    ),
+    "img and gt": (
+        "img/{case}.png",
+        "gt/{case}_gt.png",
+        "it holds: gt/ (3 in it, such as case0_gt.png), img/ (3 in it, such as case0.png)",
+    ),
+    "a file of masks": (
+        "images/{case}.png",
+        "masks/{case}.png",
+        "has no annotation masks/case0/ANNOTATOR.png; masks/ itself holds 3 files",
+    ),
+    "a file of another name": (
+        "images/{case}.png",
+        "masks/{case}_seg.png",
+        "has no annotation masks/case0/ANNOTATOR.png; masks/ itself holds 3 files",
+    ),
+    "annotators' folders": (
+        "images/{case}.png",
+        "masks/ann/{case}.png",
+        "has no image images/ann.png, but masks of image case0: it is masks/ID/ANNOTATOR.png",
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_another_layout_is_named_with_the_wanted_one_and_where_scripts_are(root, command, layout):
+    image, mask, told = LAYOUTS[layout]
+    status, output = checked(command, arranged(root, image, mask))
+    assert status == 1 and told in output
+    assert "masks/ID/ANNOTATOR.png" in output or "masks/case0/ANNOTATOR.png" in output
+    assert 'the page "My own data" of the documentation has scripts' in output
+    assert output.count("scripts") == 1
+
+
+def test_the_layout_in_an_inner_folder_is_found(root, command):
+    (root.parent / "outer").mkdir()
+    inner = root.rename(root.parent / "outer/train")
+    status, output = checked(command, inner.parent)
+    assert status == 1 and f"train in it has that layout: give {inner}" in output
+    assert checked(command, inner)[0] == 0
 
 
 def test_faults_of_one_kind_stand_together(root, command):

@@ -1,5 +1,6 @@
 """`probseg predict`: anybody's images in, samples and their statistics out, nothing lost."""
 
+import copy
 import json
 
 import nibabel
@@ -161,7 +162,7 @@ def test_several_classes_have_a_file_each(command, tmp_path, pixels):
 def test_nothing_is_overwritten_unless_that_is_asked_for(command, checkpoint, pixels, tmp_path):
     a, b = _png(tmp_path / "a.png", pixels), _png(tmp_path / "b.png", pixels)
     predict = ("predict", checkpoint, a, b, "--out", tmp_path / "out", "-n", 1)
-    (tmp_path / "out/a").mkdir(parents=True)
+    assert command(*predict[:3], *predict[4:])[0] == 0
     (tmp_path / "out/a/mine").write_text("mine")
     status, _, stderr = command(*predict)
     assert status == 1 and "exist already; nothing was done" in stderr
@@ -170,6 +171,46 @@ def test_nothing_is_overwritten_unless_that_is_asked_for(command, checkpoint, pi
     assert (tmp_path / "out/a/mine").exists() and (tmp_path / "out/b/mean.png").exists()
     assert command(*predict, "--existing", "replace")[0] == 0
     assert not (tmp_path / "out/a/mine").exists() and (tmp_path / "out/a/mean.png").exists()
+
+
+@pytest.mark.parametrize("mine", ["scan.png", "ct.nii.gz", "masks/case0/anna.png", "a/notes.txt"])
+def test_a_folder_of_something_else_is_refused(command, checkpoint, pixels, tmp_path, mine):
+    image, out = _png(tmp_path / "a.png", pixels), tmp_path / "out"
+    (out / mine).parent.mkdir(parents=True)
+    (out / mine).write_text("mine")
+    predict = ("predict", checkpoint, image, "--out", out, "-n", 1)
+    for existing in ("refuse", "skip", "replace"):
+        status, _, stderr = command(*predict, "--existing", existing)
+        assert status == 2 and f"({mine.split('/')[0]})" in stderr and "give a new" in stderr
+    assert [str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()] == [mine]
+
+
+def test_its_own_folder_takes_more_images_beside_tables(command, checkpoint, pixels, tmp_path):
+    out = tmp_path / "out"
+    for name in ("a", "b"):
+        image = _png(tmp_path / f"{name}.png", pixels)
+        assert command("predict", checkpoint, image, "--out", out, "-n", 1)[0] == 0
+        (out / "scores.csv").write_text("image,group,ged")
+    assert {entry.name for entry in out.iterdir()} == {"a", "b", "scores.csv"}
+
+
+def test_images_on_which_nothing_is_marked_are_told_in_one_line(command, model, pixels, tmp_path):
+    blind = copy.deepcopy(model)
+    with torch.no_grad():
+        blind.decoder.logits.bias += torch.tensor([99.0, 0.0])
+    blind.save(tmp_path / "blind.safetensors")
+    model.save(tmp_path / "seeing.safetensors")
+    images = [_png(tmp_path / f"{name}.png", pixels) for name in "abc"]
+    for name, told in (("blind", 1), ("seeing", 0)):
+        status, _, stderr = command(
+            *("predict", tmp_path / f"{name}.safetensors", *images, "--out", tmp_path / name),
+            *("-n", 2),
+        )
+        assert status == 0 and stderr.count("marks anything") == told
+        if told:
+            (line,) = [line for line in stderr.splitlines() if "marks anything" in line]
+            assert f"no sample of 3 of 3 images marks anything, such as of {images[0]}" in line
+            assert "unlike those" in line and "window" in line and "too short" in line
 
 
 def test_a_bad_image_costs_only_itself(command, checkpoint, pixels, tmp_path):

@@ -180,9 +180,9 @@ def test_a_resized_nifti_comes_back_on_its_own_voxels(run, folder, command, tmp_
     orientation = Reorientation(read_nifti(empty.to_bytes(), flat=True), axis=2)
     voxels = orientation.inverse(upright[None, None])[..., 0, 0]
     nibabel.save(nibabel.Nifti1Image(voxels, AFFINES[name]), tmp_path / "case.nii.gz")
-    arguments = [tmp_path / "case.nii.gz", "--out", tmp_path, "-n", 3, "--existing", "replace"]
+    arguments = [tmp_path / "case.nii.gz", "--out", tmp_path / "out", "-n", 3]
     assert command("predict", run, *arguments)[0] == 0
-    mean = nibabel.load(tmp_path / "case/mean.nii.gz")
+    mean = nibabel.load(tmp_path / "out/case/mean.nii.gz")
     assert np.array_equal(mean.affine, AFFINES[name]) and mean.shape == shape
     expected = orientation.inverse(_by_hand(run, upright, 3)[1][None, None])[..., 0, 0]
     assert np.abs(mean.get_fdata() - expected).max() < 1e-4

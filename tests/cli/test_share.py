@@ -51,6 +51,16 @@ def test_what_to_know_of_the_scores_is_on_the_card():
     assert "Beware" not in card_of(replace(scores, remarks=[]), parts, {}).measured_on
 
 
+def test_a_folder_of_ones_own_is_on_the_card_and_the_table_by_its_name():
+    data = probseg.datasets.create("ambiguous-shapes", samples=30, size=16)
+    data.name, data.provenance = "folder", "your own data: my-data"
+    parts, model = probseg.split(data), probseg.build("deterministic", like=data, backbone=NETS)
+    scores = probseg.evaluate(model, parts.test, n=2, metrics=["ged"])
+    assert scores.data == "my-data (folder)"
+    card = card_of(scores, parts, {})
+    assert (card.title, card.dataset) == ("deterministic on my-data (folder)", scores.data)
+
+
 def test_a_lone_checkpoint_is_shared_and_what_nobody_said_is_told(run, command, tmp_path):
     model = tmp_path / "model.safetensors"
     model.write_bytes((run / "best.safetensors").read_bytes())

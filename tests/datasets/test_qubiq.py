@@ -302,7 +302,10 @@ def test_a_wrong_choice_gets_the_right_one(tmp_path: Path) -> None:
 
 def test_missing_data_say_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "kidney")
-    with pytest.raises(MissingDataError, match=r"holds: kidney\. .*register at https://qubiq21"):
+    with pytest.raises(
+        MissingDataError,
+        match=r"holds: kidney/ \(1 in it, such as Training\)\. .*register at https://qubiq21",
+    ):
         load(tmp_path, "prostate")
     with pytest.raises(MissingDataError, match="nowhere"):
         load(tmp_path / "nowhere")

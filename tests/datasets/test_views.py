@@ -6,7 +6,7 @@ from scipy.stats import chisquare
 
 from probseg.datasets.annotators import choose_annotator
 from probseg.datasets.shapes import AmbiguousShapes
-from probseg.datasets.views import CentreCrop, Subset, subset
+from probseg.datasets.views import CentreCrop, Subset, data_title, subset
 from probseg.errors import OptionError
 from probseg.interfaces import Dataset
 
@@ -29,6 +29,14 @@ def test_a_crop_keeps_the_middle_of_image_and_masks() -> None:
     assert masks.equal(whole[2].masks[:, 11:21, 8:24])
     assert group == "shape-2"
     assert CentreCrop(whole, 31)[0].image.shape == (1, 31, 31)
+
+
+def test_a_folder_of_ones_own_has_its_name_in_titles_alone() -> None:
+    whole = AmbiguousShapes(samples=3)
+    assert data_title(Subset(whole, [0])) == "ambiguous-shapes"
+    whole.name, whole.provenance = "folder", "your own data: my-data"
+    assert data_title(CentreCrop(Subset(whole, [0]), 8)) == "my-data (folder)"
+    assert Subset(whole, [0]).name == "folder"
 
 
 def test_views_have_fingerprints_of_their_own() -> None:

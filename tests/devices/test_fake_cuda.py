@@ -215,9 +215,9 @@ def test_losses_are_looked_at_once_in_fifty_steps():
 
 # Where the host waits, entry by entry
 
-READ_IMAGE = "a value is read: utils/tensors.py:_check_values"
-READ_LATENT = "a value is read: utils/tensors.py:checked_latent"
-READ_LABEL = "a value is read: utils/tensors.py:checked_label"
+READ_IMAGE = "a value is read: utils/model_inputs.py:_check_values"
+READ_LATENT = "a value is read: utils/model_inputs.py:checked_latent"
+READ_LABEL = "a value is read: utils/model_inputs.py:checked_label"
 ENTRIES = {
     "loss": [],
     "sample": [READ_IMAGE],

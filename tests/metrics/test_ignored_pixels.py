@@ -219,6 +219,16 @@ def test_metrics_by_name_are_the_functions():
         torch.testing.assert_close(streaming.compute(), found[name].mean(), msg=name)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_annotation_without_a_labelled_pixel_is_refused(name):
+    """Everything would agree with it: its IoU would be 1 and its cross-entropy 0."""
+    annotations = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    annotations[1, 2] = 255
+    probabilities = torch.full((2, 1, 2, 4, 4), 0.5)
+    with pytest.raises(InputError, match=r"every pixel of map 2 of image 1 in .* leave it"):
+        compute_metrics(Evaluation(probabilities, annotations, ignore_index=255), [name])
+
+
 @pytest.mark.parametrize("value", [255, -1, 300])
 def test_a_value_that_is_neither_a_class_nor_ignored_is_refused(value):
     annotations = torch.zeros(1, 1, 4, 4, dtype=torch.int64)

@@ -2,6 +2,7 @@
 
 import gc
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -127,6 +128,47 @@ def test_arrays_and_folders_called_masks_are_read_alike(tmp_path):
     for name in ("a", "b"):
         np.testing.assert_array_equal(one.read(name), other.read(name))
     assert evaluate_masks(one, other, metrics=["ged"], progress=False).mean()["ged"] == 0
+
+
+_DRAWN = np.zeros((12, 10), np.uint8)
+_DRAWN[2:5, 1:7] = 1
+_AFFINE = np.diag([-0.5, -0.5, 1, 1])
+_TURNED = np.array([[0.5, 0, 0, -5.5], [0, 0.5, 0, -4.5], [0, 0, 1, 0], [0, 0, 0, 1]])
+
+
+def _one_nifti(folder, mask, affine):
+    (folder / "case").mkdir(parents=True)
+    nibabel.save(nibabel.Nifti1Image(mask, affine), folder / "case" / "a.nii.gz")
+    return MaskFolders(folder)
+
+
+@pytest.mark.parametrize(
+    ("mask", "affine"),
+    [(_DRAWN, _AFFINE), (_DRAWN, np.eye(4)), (_DRAWN[::-1, ::-1], _TURNED)],
+    ids=["the same", "no place", "turned"],
+)
+def test_masks_of_one_place_are_compared_there(tmp_path, mask, affine):
+    samples = _one_nifti(tmp_path / "s", mask, affine)
+    annotations = _one_nifti(tmp_path / "a", _DRAWN, _AFFINE)
+    assert evaluate_masks(samples, annotations, metrics=["w-iou"], progress=False)["w-iou"] == 0
+
+
+@pytest.mark.parametrize("affine", [_AFFINE * 2, np.diag([0.5, 0.5, 1, 1])])
+def test_masks_that_lie_elsewhere_are_no_samples(tmp_path, affine):
+    samples = _one_nifti(tmp_path / "s", _DRAWN, affine)
+    annotations = _one_nifti(tmp_path / "a", _DRAWN, _AFFINE)
+    with pytest.raises(DataError, match=r"lies elsewhere than the annotations, by .* resample it"):
+        evaluate_masks(samples, annotations, progress=False)
+
+
+def test_orientation_must_be_known_of_both_or_neither(tmp_path):
+    annotations = _one_nifti(tmp_path / "a", _DRAWN, _AFFINE)
+    _write(tmp_path / "s", {"case": 1})
+    with pytest.raises(DataError, match=r"case: .* so their orientation is unknown; save both"):
+        evaluate_masks(MaskFolders(tmp_path / "s"), annotations, progress=False)
+    _write(tmp_path / "a", {"case": 1})
+    with pytest.raises(DataError, match=r"mask0\.png: tells no place, beside masks that do"):
+        MaskFolders(tmp_path / "a").read("case")
 
 
 def test_groups_decide_the_intervals(tmp_path):

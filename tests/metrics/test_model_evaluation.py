@@ -210,6 +210,15 @@ def test_the_summary_is_the_bootstrap_of_groups_where_the_metric_is_defined():
         scores.summary(confidence=95)
 
 
+def test_printed_scores_are_a_line_of_means():
+    values = {"ged": np.linspace(0, 1, 500), "diversity": np.full(500, np.nan)}
+    names = [str(number) for number in range(500)]
+    about = {"ids": names, "groups": names, "samples": "16", "subject": "punet", "data": "d"}
+    scores = Scores(per_image=values, **about)
+    line = "Scores of punet on 500 images: ged = 0.500, diversity = nan"
+    assert repr(scores) == str(scores) == line
+
+
 def test_the_interval_covers_the_mean_as_often_as_it_says():
     random = np.random.default_rng(0)
     draws = random.normal(size=(300, 40))

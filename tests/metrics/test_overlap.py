@@ -17,8 +17,8 @@ from probseg.metrics import hausdorff, overlap
 from probseg.metrics.ged import sample_diversity
 from probseg.metrics.hausdorff import hausdorff_cost, highest_labels
 from probseg.metrics.kernels import iou_cost
+from probseg.metrics.label_maps import check_label_maps, check_label_pair
 from probseg.metrics.overlap import Overlap, bounding_box, compiled
-from probseg.utils.tensors import check_label_maps, check_label_pair
 
 unhurried = settings(deadline=None)  # the first call compiles
 KINDS = [torch.uint8, torch.bool, torch.int8, torch.int16, torch.uint16, torch.int32, torch.int64]

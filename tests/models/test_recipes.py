@@ -381,7 +381,7 @@ def hostile(kind):
     }[kind], label
 
 
-@pytest.mark.filterwarnings("ignore::probseg.utils.tensors.ScaleWarning")
+@pytest.mark.filterwarnings("ignore::probseg.utils.model_inputs.ScaleWarning")
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("kind", ["large", "constant", "zero", "one pixel"])
 def test_hostile_images_do_not_break_training(name, kind):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from small_models import ENCODER, UNET, batch, generator, small, total
+from torch import nn
 
+import probseg
 from probseg.errors import InputError
-from probseg.utils.tensors import ScaleWarning
+from probseg.utils.model_inputs import ScaleWarning
 
 ALL = ("punet", "deterministic")
 
@@ -131,25 +137,57 @@ def test_a_normalisation_of_one_value_says_what_can_be_done(name, norm):
         assert model.eval().sample(image, 2).isfinite().all()
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_sampling_in_training_mode_leaves_the_statistics(name):
-    net = {"norm": "batch"}
-    encoder = {} if name == "deterministic" else {"encoder": {**ENCODER, **net}}
-    model, (image, label) = small(name, backbone={**UNET, **net}, **encoder), batch()
+NORMALISED = {"norm": "batch"}
+
+
+@cache
+def normalised(name):
+    """A registered model whose networks keep statistics of batches."""
+    encoder = {} if name == "deterministic" else {"encoder": {**ENCODER, **NORMALISED}}
+    return small(name, backbone={**UNET, **NORMALISED}, **encoder)
+
+
+def tiled(model, image, label):
+    with pytest.raises(InputError, match=r"call model\.eval\(\) first"):
+        model.sample(image, 2, tile=8)
+
+
+ASKED = {
+    "sample": lambda model, image, label: model.sample(image, 2),
+    "tiles": tiled,
+    "reconstruct": lambda model, image, label: model.reconstruct(image, label),
+    "decode": lambda model, image, label: model.decode(image, torch.zeros(len(image), 6)),
+    "prior": lambda model, image, label: model.prior(image),
+    "posterior": lambda model, image, label: model.posterior(image, label),
+    "densities": lambda model, image, label: model.densities(image, label),
+    "sampled_density": lambda model, image, label: model.sampled_density(image, projected=True),
+}
+
+
+@pytest.mark.parametrize("name", probseg.models)
+@settings(max_examples=10, deadline=None)
+@given(
+    asked=st.lists(st.sampled_from(sorted(ASKED)), min_size=1, max_size=4),
+    gradients=st.booleans(),
+    partly=st.booleans(),
+)
+def test_what_is_asked_in_training_mode_leaves_the_statistics(name, asked, gradients, partly):
+    model, (image, label) = normalised(name).train(not partly), batch()
+    model.backbone.train()
     pending = total(model.loss(image, label))
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    model.sample(image, 2)
-    if name != "deterministic":
-        model.reconstruct(image, label)
-        model.decode(image, torch.zeros(2, 6))
-    assert model.training
-    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    before = {key: value.clone() for key, value in model.named_buffers()}
+    with torch.set_grad_enabled(gradients):
+        for call in asked:
+            if call in ("sample", "tiles") or name != "deterministic":
+                ASKED[call](model, image, label)
+    assert model.backbone.training and model.training is not partly
+    assert all(torch.equal(value, before[key]) for key, value in model.named_buffers())
     pending.backward()  # a loss from before can still be differentiated
     model.loss(image, label)
-    assert not torch.equal(
-        model.state_dict()["backbone.down.0.1.running_mean"],
-        before["backbone.down.0.1.running_mean"],
-    )
+    changed = {key for key, value in model.named_buffers() if not torch.equal(value, before[key])}
+    networks = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    training = [module for module in networks if module.training]
+    assert len(changed) == 3 * len(training)  # mean, variance and number of batches
 
 
 def test_samples_of_the_baseline_can_be_changed_one_by_one():

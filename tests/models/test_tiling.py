@@ -126,6 +126,8 @@ def test_what_depends_on_the_size_of_the_image_is_refused():
 def test_an_image_that_fits_is_never_refused():
     model = small("csae", backbone={**UNET, "norm": "instance"})
     assert agrees(model, torch.rand(1, 1, TILE, TILE))
+    odd = torch.rand(1, 1, TILE + 1, TILE + 1)  # and so does a tile rounded up to the stride
+    assert model.sample(odd, 1, tile=TILE + 1).shape[3:] == odd.shape[2:]
 
 
 def test_a_prior_that_reads_the_whole_image_does_and_says_so():

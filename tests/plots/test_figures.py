@@ -9,6 +9,7 @@ from matplotlib.contour import ContourSet
 
 from probseg.plots import (
     CLASSES,
+    INK,
     Annotated,
     Block,
     contact_sheet,
@@ -153,6 +154,23 @@ def test_three_channels_are_shown_in_colour_everywhere(scale: float, offset: flo
         assert np.corrcoef(shown.ravel(), np.moveaxis(image, 0, -1).ravel())[0, 1] > 0.999
     if scale == 1:
         assert np.array_equal(shown, np.moveaxis(image, 0, -1))
+
+
+def test_the_lines_of_an_overview_show_on_bright_images_and_stand_where_the_mean_says() -> None:
+    y, x = np.mgrid[:40, :40]
+    mean = np.clip(1.3 - np.hypot(y - 20, x - 20) / 12, 0, 1)  # .5 where 9.6 pixels from the middle
+    labels = np.stack([mean > 0.7, mean > 0.3]).astype(np.uint8)
+    samples, panel, _ = sample_overview(np.ones((40, 40)), Block(labels, mean, mean)).axes
+    (lines,) = panel.collections
+    assert list(lines.levels) == [0.1, 0.5, 0.9]
+    radius = np.hypot(*(lines.get_paths()[1].vertices - 20).T)
+    assert radius == pytest.approx(9.6, abs=0.1)
+    for drawn in (*samples.collections, lines):
+        (edge,) = drawn.get_path_effects()
+        assert drawn.get_linewidth()[0] > 1
+        assert edge._gc["linewidth"] > drawn.get_linewidth()[0] and edge._gc["foreground"] == INK
+    nothing = Block(0 * labels, 0 * mean, 0 * mean)
+    assert not sample_overview(np.ones((40, 40)), nothing).axes[1].collections
 
 
 def test_other_numbers_of_channels_show_the_first() -> None:

@@ -109,13 +109,23 @@ def test_every_command_is_one(page, blocks, capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("script", "files"),
+    ("script", "files", "names"),
     [
-        ("flat.sh", ["flat/a_1.png", "flat/a_1_reader1.png", "flat/a_1_reader2.png"]),
-        ("annotators.sh", ["scans/a.nii.gz", "outlines/anna/a.nii.gz", "outlines/ben/a.nii.gz"]),
+        (
+            "flat.sh",
+            ["flat/a_1.png", "flat/a_1_reader1.png", "flat/a_1_reader2.png"],
+            ["reader1", "reader2"],
+        ),
+        ("beside.sh", ["flat/a_1.png", "flat/a_1_mask.png"], ["reader"]),
+        ("pairs.sh", ["img/a.nii.gz", "gt/a.nii.gz"], ["reader"]),
+        (
+            "annotators.sh",
+            ["scans/a.nii.gz", "outlines/anna/a.nii.gz", "outlines/ben/a.nii.gz"],
+            ["anna", "ben"],
+        ),
     ],
 )
-def test_a_script_brings_files_into_the_layout(script, files, blocks, tmp_path):
+def test_a_script_brings_files_into_the_layout(script, files, names, blocks, tmp_path):
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(file)
@@ -126,7 +136,6 @@ def test_a_script_brings_files_into_the_layout(script, files, blocks, tmp_path):
     image, *masks = files
     suffix = image[image.index(".") :]
     id_ = Path(image).name.removesuffix(suffix)
-    names = ("reader1", "reader2") if script == "flat.sh" else ("anna", "ben")
     assert written == {f"images/{id_}{suffix}": image} | {
         f"masks/{id_}/{name}{suffix}": mask for name, mask in zip(names, masks, strict=True)
     }

@@ -5,10 +5,11 @@ import math
 
 import pytest
 import torch
-from tiny import tiny
+from tiny import PARTS, tiny
 from torch.distributions import Independent, MultivariateNormal, Normal, TransformedDistribution
 from torch.distributions.transforms import AffineTransform, TanhTransform
 
+import probseg
 from probseg.errors import ExportError
 from probseg.sharing import export
 from probseg.sharing.export import from_noise
@@ -81,6 +82,87 @@ def test_the_program_reproduces_the_model(name, tmp_path):
     for size in SIZES:
         image, noise = inputs(model, *size)
         torch.testing.assert_close(program(image, noise), expected(model, image, noise))
+
+
+class Remembers(torch.nn.Module):
+    """A backbone that keeps the size of the last image that it saw before it was written."""
+
+    stride, out_channels = 2, 4
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 4, 3, padding=1)
+
+    def forward(self, image):
+        if type(image.shape[-1]) is int:  # torch.export has symbols in its place
+            self.side = image.shape[-1]
+        return self.conv(image) * self.side
+
+
+@UNTRACED
+def test_a_program_that_is_wrong_at_other_sizes_is_refused():
+    with pytest.raises(ExportError, match=r"wrong at 4x6 pixels.* choose another backbone"):
+        export.to_program(tiny("csae", backbone=Remembers()))
+
+
+def of_library(arch):
+    name = {"name": "smp", "arch": "unet"} if arch == "unet" else {"name": arch}
+    encoder = {} if arch == "dpt" else {"encoder": "resnet18"}
+    torch.manual_seed(0)
+    options = {**PARTS, "backbone": {**name, **encoder}}  # the weights of tiny would overflow
+    return probseg.build("csae", **options).eval()
+
+
+# rows, columns of strides, other than the example's; some programs need two strides a side
+STRIDES = [(2, 8), (7, 5), (2, 2), (1, 3)]
+
+
+def check_sizes(model, written, *, least=1):
+    """Check what was written at every size that is promised."""
+    stride = model.backbone.stride
+    for rows, columns in STRIDES if least == 1 else STRIDES[:-1]:
+        image, noise = inputs(model, 3, 2, rows * stride, columns * stride)
+        wanted = expected(model, image, noise)
+        torch.testing.assert_close(written(image, noise), wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+@UNTRACED
+@pytest.mark.parametrize("arch", sorted({*probseg.backbones, "unet"} - {"smp"}))
+def test_a_program_of_each_architecture_is_right_at_every_promised_size_or_refused(arch):
+    model = of_library(arch)
+    try:
+        program = export.to_program(model).module()
+    except ExportError as refusal:
+        assert "choose another backbone" in str(refusal) or "of its parts" in str(refusal)
+        return
+    image, noise = inputs(model, 1, 1, model.backbone.stride, 3 * model.backbone.stride)
+    try:
+        program(image, noise)
+    except Exception:  # says that the side is too small
+        check_sizes(model, program, least=2)
+    else:
+        check_sizes(model, program)
+
+
+@pytest.mark.slow
+@UNTRACED
+@pytest.mark.parametrize("arch", ["unet", "upernet", "pan"])
+def test_onnx_of_an_architecture_is_right_at_every_promised_size(arch, runtime, tmp_path):
+    pytest.importorskip("onnxscript")
+    model = of_library(arch)
+    export.save_onnx(model, tmp_path / "sampler.onnx")
+    session = runtime.InferenceSession(
+        tmp_path / "sampler.onnx", providers=["CPUExecutionProvider"]
+    )
+    facts = session.get_modelmeta().custom_metadata_map
+    assert int(facts["probseg.stride"]) == model.backbone.stride
+
+    def run(image, noise):
+        (found,) = session.run(None, {"image": image.numpy(), "noise": noise.numpy()})
+        return torch.from_numpy(found)
+
+    check_sizes(model, run, least=int(facts["probseg.least"]) // model.backbone.stride)
 
 
 @UNTRACED

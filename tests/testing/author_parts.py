@@ -320,7 +320,7 @@ class OwnLatents(_WholeModel):
 
 
 ACCEPTED = [
-    *(("encoder", part) for part in (StudentTEncoder, LaplaceEncoder, GumbelMixture)),
+    *(("encoder", part) for part in (StudentTEncoder, LaplaceEncoder, GumbelMixture, NoMoments)),
     *(("projector", part) for part in (wide_flow, Coupling)),
     *(("backbone", Upcasts), ("divergence", Moments)),
     *(("model", part) for part in (Heads, LabelFlow, OwnLatents)),
@@ -330,7 +330,6 @@ REFUSED = {
     ("encoder", NarrowStudentT): _NARROW,
     ("encoder", NarrowNormal): _NARROW,
     ("encoder", NoVariance): ("scale_is_positive_and_bounded", "above two degrees of freedom"),
-    ("encoder", NoMoments): ("scale_is_positive_and_bounded", "may define them"),
     ("encoder", Mixture): ("density_reaches_every_parameter", "Gumbel-softmax"),
     ("encoder", Box): ("density_is_compared_with_another", "same support"),
     ("projector", NarrowFlow): ("projected_as_fit_runs_it", "enabled=False"),

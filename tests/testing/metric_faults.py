@@ -1,9 +1,12 @@
 """Metrics with one fault each, and the check that is there for it."""
 
+from dataclasses import replace
 from itertools import cycle, islice
 
 import torch
 from scipy.optimize import linear_sum_assignment
+
+from probseg.metrics.evaluation import checked_annotations
 
 
 class Matched:
@@ -12,9 +15,15 @@ class Matched:
     higher_is_better = False
 
     def __call__(self, evaluation):
-        labels = evaluation.labels.double()
-        cost = (labels[:, :, None] - evaluation.annotations[:, None]).abs().mean((3, 4))
+        drawn = self.drawn(evaluation)
+        differs = evaluation.labels[:, :, None] != drawn.maps[:, None]
+        if drawn.ignored is not None:
+            differs &= ~drawn.ignored[:, None]
+        cost = differs.double().mean((3, 4))
         return torch.stack([self.match(c) for c in cost])
+
+    def drawn(self, evaluation):
+        return checked_annotations(evaluation)
 
     def match(self, cost):
         times = torch.tensor(cost.shape).prod()  # a common multiple of both numbers
@@ -64,6 +73,20 @@ class WholeBatch(Matched):
     def __call__(self, evaluation):
         scores = super().__call__(evaluation)
         return scores - scores.mean()
+
+
+class CountsUnlabelled(Matched):
+    """Takes pixels that nobody labelled for background."""
+
+    def drawn(self, evaluation):
+        return super().drawn(evaluation)._replace(ignored=None)
+
+
+class RefusesUnlabelled(Matched):
+    """Takes every value of an annotation for a class."""
+
+    def drawn(self, evaluation):
+        return super().drawn(replace(evaluation, ignore_index=None))
 
 
 class Overwrites(Matched):
@@ -124,6 +147,7 @@ FAULTS = {
         "empty_masks_are_scored": [EmptyIsNothing],
         "order_is_irrelevant": [InOrder],
         "an_image_ignores_its_batch": [WholeBatch],
+        "unlabelled_pixels_count_for_nothing": [CountsUnlabelled, RefusesUnlabelled],
         "arguments_stay_as_they_are": [Overwrites],
     },
     "agreement": {

@@ -181,7 +181,7 @@ class NoVariance(Encoder):
 
 
 class NoMoments(Encoder):
-    """A density for which torch has no mean, nor standard deviation."""
+    """A density for which torch has no mean, nor standard deviation; that is no fault."""
 
     def forward(self, image):
         density, context = super().forward(image)
@@ -376,7 +376,7 @@ FAULTS = {
     },
     "encoder": {
         "density_and_context_have_their_shapes": [MeanOnly, EachDimensionAlone, WrongContextWidth],
-        "scale_is_positive_and_bounded": [UnboundedScale, NoVariance, NoMoments],
+        "scale_is_positive_and_bounded": [UnboundedScale, NoVariance],
         "density_depends_on_every_channel": [BlindToTheLabel],
         "density_ignores_the_batch": [MixesDensities],
         "density_reaches_every_parameter": [UnusedEncoderParameter, Mixture],

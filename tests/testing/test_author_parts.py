@@ -175,8 +175,9 @@ def test_the_refusal_is_fair(kind, part, name, tmp_path):
         _live(kind, name, "bf16", tmp_path)
 
 
-def test_a_student_t_trains_in_bf16_and_has_no_gini(tmp_path):
-    with _registered("encoder", author_parts.StudentTEncoder) as name:
+@pytest.mark.parametrize("part", [author_parts.StudentTEncoder, author_parts.NoMoments])
+def test_what_is_no_normal_trains_in_bf16_and_has_no_gini(part, tmp_path):
+    with _registered("encoder", part) as name:
         scores = _live("encoder", name, "bf16", tmp_path)
     assert set(scores.problems) == {"gini", "effective-rank", "latent-kl"}
     assert "axis-aligned Normal" in scores.problems["gini"]

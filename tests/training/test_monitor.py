@@ -20,7 +20,7 @@ from probseg.errors import CheckpointError, DataError, InputError, OptionError
 from probseg.interfaces import Batch
 from probseg.training import fit
 from probseg.training.annealing import Annealing
-from probseg.utils.tensors import ScaleWarning
+from probseg.utils.model_inputs import ScaleWarning
 
 
 def test_the_best_round_is_that_of_the_metric(train, validation, tmp_path):

@@ -105,7 +105,7 @@ def parameter(model: str, name: str, case: Case) -> Any:
     return pytest.param(model, case, id=f"{model}, {name}", marks=marks)
 
 
-@pytest.mark.filterwarnings("ignore::probseg.utils.tensors.ScaleWarning")
+@pytest.mark.filterwarnings("ignore::probseg.utils.model_inputs.ScaleWarning")
 @pytest.mark.parametrize(("name", "case"), [parameter(*case) for case in CASES])
 def test_nothing_becomes_nan_or_infinite(name, case, counted):
     """Losses, gradients and weights of each step; the samples in the end."""

@@ -150,7 +150,7 @@ def test_a_training_step_on_a_gpu_does_not_look_at_its_label(on_a_gpu):
 def test_where_values_may_be_waited_for_a_gpus_label_is_looked_at(on_a_gpu, monkeypatch):
     fake, image = on_a_gpu
     # the image's values are looked at first, of which fake tensors have none
-    monkeypatch.setattr("probseg.utils.tensors._check_values", lambda image: None)
+    monkeypatch.setattr("probseg.utils.model_inputs._check_values", lambda image: None)
     label = torch.zeros(2, 16, 16, dtype=torch.long, device="cuda")
     for look in (fake.reconstruct, fake.posterior, fake.densities):
         with pytest.raises(DataDependentOutputException):

@@ -33,6 +33,7 @@ from probseg.plots import (
 SCORES = ("ged", "w-iou", "hungarian-iou")  # shown of each image
 _FILL, _EDGE = 90, 255  # opacity inside a segmentation and along its border, of 255
 _ANNOTATORS = "#FFB000"
+_STRIPES = (150, 150, 150, 255), (90, 90, 90, 255)  # where nobody labelled
 _SHADES = 64  # of a map: finer than an eye can tell
 Array = NDArray[Any]
 
@@ -66,7 +67,8 @@ def _scores(result: Result, index: int) -> dict[str, str]:
 def encode(pictures: Mapping[str, Picture], *, classes: int = 2) -> dict[str, Any]:
     """Return an image, its annotations and each model's samples of it, as plain data.
 
-    Of more than two classes each has a colour, which is told under ``"classes"``.
+    Of more than two classes each has a colour, which is told under ``"classes"``. Pixels that
+    nobody labelled are hatched; ``"unlabelled"`` says whether there are any.
     """
     first = next(iter(pictures.values()))
     colours = palette(pictures, COLOURS)
@@ -76,6 +78,7 @@ def encode(pictures: Mapping[str, Picture], *, classes: int = 2) -> dict[str, An
     return {
         "image": _shown(first["image"]),
         "classes": of_classes if classes > 2 else {},
+        "unlabelled": bool(np.ma.is_masked(first["masks"])),
         "headings": map_headings(classes),
         "annotators": _answers(annotations, _ANNOTATORS, classes),
         "models": {row: _answers(block, colours[row], classes) for row, block in blocks.items()},
@@ -87,7 +90,7 @@ def _answers(block: Block, colour: str, classes: int) -> dict[str, Any]:
     return {
         "colour": colour,
         "samples": [_outlined(one, pen) for one in block.labels],
-        "areas": [round(float((one > 0).mean()), 4) for one in block.labels],
+        "areas": [round(float((np.ma.filled(one, 0) > 0).mean()), 4) for one in block.labels],
         "mean": _map(block.mean, 1.0),
         "sd": _map(block.sd, largest_spread(classes)),
     }
@@ -119,13 +122,24 @@ def _bytes(share: Array) -> Array:
 
 
 def _outlined(labels: Array, colour: Pen) -> str:
-    """Encode a segmentation (H, W): each class filled lightly and bordered, nothing elsewhere."""
+    """Encode a segmentation (H, W): each class filled lightly and bordered, nothing elsewhere.
+
+    What is masked is hatched.
+    """
+    hidden, labels = np.ma.getmaskarray(labels), np.ma.filled(labels, 0)
     colours = [colour, *CLASSES] if isinstance(colour, str) else colour
     rgb = matplotlib.colors.to_rgba_array(["#000000", *colours])[:, :3]
     shown = np.where(labels == 0, 0, (labels.astype(int) - 1) % (len(rgb) - 1) + 1)
     opacity = np.where(labels == 0, 0, np.where(_border(labels), _EDGE, _FILL))
     pixels = np.dstack([255 * rgb[shown], opacity]).astype(np.uint8)
-    return _encode(Image.fromarray(pixels))
+    return _encode(Image.fromarray(_hatched(pixels, hidden)))
+
+
+def _hatched(pixels: Array, where: NDArray[np.bool_]) -> Array:
+    """Return pixels (H, W, 4) with stripes from the lower left to the upper right somewhere."""
+    row, column = np.indices(where.shape)
+    stripes = np.array(_STRIPES, np.uint8)[(row + column) // 2 % 2]
+    return np.where(where[..., None], stripes, pixels)
 
 
 def _border(labels: Array) -> NDArray[np.bool_]:
@@ -138,10 +152,10 @@ def _border(labels: Array) -> NDArray[np.bool_]:
 
 
 def _map(values: Array, top: float) -> str:
-    """Encode values (H, W) from 0 to ``top`` in the colours of the figures."""
+    """Encode values (H, W) from 0 to ``top`` in the colours of the figures, NaN hatched."""
     shades = np.rint(np.clip(values.astype(float) / top, 0, 1) * (_SHADES - 1)) / (_SHADES - 1)
     rgba = matplotlib.colormaps["magma"](shades, bytes=True)
-    return _encode(Image.fromarray(rgba[..., :3]))
+    return _encode(Image.fromarray(_hatched(rgba, np.isnan(shades))))
 
 
 def _encode(image: Image.Image) -> str:

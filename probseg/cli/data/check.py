@@ -9,6 +9,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probseg.cli.opening import (
@@ -274,7 +275,7 @@ def _print_finding(what: str, where: str, remedy: str) -> None:
     print_line(f"  {what}{where and f': {where}'}")
     if remedy:
         options = ", ".join(re.findall(r"--set \S*[^\s,;.]", typed(remedy, "data")))
-        print_line(f"    {remedy}{options and f' ({options})'}", "dim")
+        print_line(indent(f"{remedy}{options and f' ({options})'}", "    "), "dim")
 
 
 def _counted(count: int, names: Sequence[str], one: str) -> str:

@@ -45,6 +45,7 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the sheet and return exit status 0."""
     from probseg.datasets.splits import thin
+    from probseg.datasets.views import data_title
     from probseg.utils.atomic_files import atomic_file
     from probseg.utils.imports import require
 
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     if channel is not None and channel not in range(dataset.channels):
         raise OptionError(f"--channel is {channel}, but there are {dataset.channels}, from 0")
     indices = thin(range(len(dataset)), options.images, seed=options.seed)
-    title = f"{dataset.name} (seed {options.seed})"
+    title = f"{data_title(dataset)} (seed {options.seed})"
     figure = draw(dataset, indices, title=title, crop=options.crop, channel=channel)
     with atomic_file(out) as temporary:
         figure.savefig(temporary, dpi=_DOTS_PER_INCH, facecolor="white", format="png")

@@ -89,7 +89,8 @@ def read_hounsfield(path: Path) -> NDArray[np.float32]:
 def read_slice(data: bytes) -> tuple[NDArray[np.float32], tuple[float, float]]:
     """Decode one greyscale picture of any modality, and the mm between its rows and columns.
 
-    Its values are stored value · slope + intercept where it has those, with white as the largest.
+    Its values are stored value · slope + intercept where it has those. Where 0 is stored for white
+    (MONOCHROME1), values are turned round within what can be stored, so that white is the largest.
 
     Raises:
         DataError: The bytes are not a complete DICOM file of one greyscale picture.
@@ -102,12 +103,21 @@ def read_slice(data: bytes) -> tuple[NDArray[np.float32], tuple[float, float]]:
     stored = _pixels(dataset)
     if stored.shape != (size := _size(dataset)):
         raise DataError(f"has pixels of shape {stored.shape}, not one picture of {size}")
+    if "ModalityLUTSequence" in dataset:
+        raise DataError("has its values in a table (ModalityLUTSequence); save it as .npy or .png")
+    if kind == "MONOCHROME1":
+        stored = _turned(stored, dataset)
     given = [name for name in ("RescaleSlope", "RescaleIntercept") if name in dataset]
     slope, intercept = (_numbers(dataset, n, 1)[0] for n in given) if len(given) == 2 else (1, 0)
     values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     spacing = _numbers(dataset, "PixelSpacing", 2) if "PixelSpacing" in dataset else (np.nan,) * 2
-    upright = -values if kind == "MONOCHROME1" else values  # in which 0 is white
-    return upright, (float(spacing[0]), float(spacing[1]))
+    return values, (float(spacing[0]), float(spacing[1]))
+
+
+def _turned(stored: NDArray[np.generic], dataset: Dataset) -> NDArray[np.int64]:
+    """Return stored values with the smallest that can be stored as the largest, and so on."""
+    bits, signed = (int(_numbers(dataset, n, 1)[0]) for n in ("BitsStored", "PixelRepresentation"))
+    return (-1 if signed else 2**bits - 1) - stored.astype(np.int64)
 
 
 def _is_dicom(path: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from probseg.datasets.formats.dicom import read_slice
 from probseg.datasets.formats.itk import read_itk
@@ -40,6 +40,8 @@ _COLOURS = {  # by mode
 _WHITE = 65535  # of 16 bits
 _BITS = 258  # TIFF's tag BitsPerSample
 _ORIENTATION = 274  # the tag of EXIF and TIFF
+_PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339  # more of TIFF's
+_TIFF = (b"II", b"MM")  # the first bytes of a TIFF
 _PNM_HEADER = re.compile(rb"P[2356](?:(?:\s|#[^\n]*\n)+(\d+)){3}")  # width, height, white
 _POINTERS = (b"version https://git-lfs", b"/annex/objects/")  # in place of a file's content
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"  # the first bytes of a PNG
@@ -105,7 +107,8 @@ def read_picture(
     pixels, spacing = _stored(data, suffix, image is not None, palette)
     if pixels.ndim not in (2, 3) or not pixels.size:
         raise DataError(f"has the shape {pixels.shape}, not (H, W) or (H, W, C)")
-    return Picture(_check_channels(np.atleast_3d(pixels).transpose(2, 0, 1)), np.array(spacing))
+    channels = _check_channels(_native(np.atleast_3d(pixels)).transpose(2, 0, 1))
+    return Picture(channels, np.array(spacing))
 
 
 def _stored(
@@ -128,7 +131,7 @@ def _stored(
         )
     check = partial(_check_mode, data=data, mask=mask, palette=palette)
     pixels = _decode(data, _PICTURES[suffix], check, palette)
-    return _unscaled(pixels, data) if mask and data[:1] == b"P" else pixels, unknown
+    return _unscaled(pixels, data) if data[:1] == b"P" else pixels, unknown
 
 
 def picture_size(data: bytes) -> tuple[int, int]:
@@ -188,14 +191,19 @@ def _volume(data: bytes, suffix: str, image: Picture | None, resample: bool) -> 
     volume = read_nifti(data, flat=True) if nifti else read_itk(data, suffix, flat=True)
     reorient = image and image.reorientation
     reorient = reorient or Reorientation(volume, axis=2, resample=resample)
-    return Picture(_check_channels(reorient(volume)[0]), reorient.spacing, reorient)
+    return Picture(_check_channels(_native(reorient(volume)[0])), reorient.spacing, reorient)
+
+
+def _native(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return pixels in the byte order of this machine, so that equal types are equal."""
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
 def _check_channels(pixels: NDArray[Any]) -> NDArray[Any]:
     if len(pixels) > _CHANNELS:
         raise DataError(
-            f"has {len(pixels)} channels, more than {_CHANNELS}; "
-            "if it is a volume, save its slices one by one"
+            f"has {len(pixels)} channels, more than {_CHANNELS}; channels come last, as in "
+            "(H, W, C); if it is a volume, save its slices one by one"
         )
     return pixels
 
@@ -238,9 +246,16 @@ def _decode(
             check(image)  # before anything is decompressed
             if image.mode == "P" and palette == "colours":
                 return _colours(image)
-            return np.asarray(image)
+            pixels = np.asarray(image)
+            if image.mode == "P":
+                _check_greys(image, pixels)
+            return pixels.view(_tiff_type(image, pixels.dtype)) if kind == "TIFF" else pixels
     except DataError:
         raise
+    except UnidentifiedImageError as error:
+        unknown = "; or it is of a kind that Pillow does not read, such as of 64 bits: save as .npy"
+        more = unknown if data[:2] in _TIFF else ""
+        raise DataError(f"is not a complete {kind} file{more}") from error
     except Image.DecompressionBombError as error:
         raise DataError("claims far too many pixels") from error
     except Exception as error:  # Pillow's decoders raise errors of any type at damaged files
@@ -254,13 +269,39 @@ def _colours(image: Image.Image) -> NDArray[np.uint8]:
     return colours[..., 0] if grey else colours
 
 
+def _check_greys(image: Image.Image, indices: NDArray[np.uint8]) -> None:
+    """Refuse indices of which the greys of their palette say something else.
+
+    Programs that write only the colours that are used number them anew.
+    """
+    colours = np.array([image.getpalette("RGB")], np.uint8).reshape(-1, 3)
+    used = np.unique(indices)
+    used = used[used < len(colours)]  # a file may lack colours
+    greys = colours[used, 0]
+    if (colours != colours[:, :1]).any() or (used == greys).all():
+        return
+    if not ((greys == 255 * used).all() and used.max() <= 1):  # black and white
+        index = int(np.flatnonzero(used != greys)[0])
+        raise DataError(
+            f"has a palette of greys that are not its indices ({used[index]} is the grey "
+            f'{greys[index]}); save it as grey, or pass palette="colours" to read the greys'
+        )
+
+
+def _tiff_type(image: Image.Image, decoded: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type of a TIFF's pixels, which Pillow decodes as uint8 or as int32."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    stored = max(tags.get(_SAMPLE_FORMAT, (1,))), max(tags.get(_BITS, (1,)))
+    if stored == (2, 8):
+        return np.dtype(np.int8)
+    return np.dtype(np.uint32) if stored == (1, 32) else decoded
+
+
 def _unscaled(pixels: NDArray[Any], data: bytes) -> NDArray[Any]:
     """Return the numbers in a PGM file, whose largest Pillow has made 255 or 65535."""
-    header = _PNM_HEADER.match(data)
-    if not header or pixels.dtype == np.bool_:
+    if pixels.dtype == np.bool_ or (white := _white(data)) == 255:
         return pixels
-    white = int(header[1])
-    return np.rint(pixels * (white / (255 if white <= 255 else _WHITE))).astype(np.int32)
+    return np.rint(pixels * (white / (255 if white < 255 else _WHITE))).astype(np.uint16)
 
 
 def _check_mode(image: Image.Image, data: bytes, mask: bool, palette: Palette) -> None:
@@ -279,9 +320,16 @@ def _check_mode(image: Image.Image, data: bytes, mask: bool, palette: Palette) -
             'is a picture with a palette; pass palette="colours" to read its colours, or save it '
             "as grey or RGB"
         )
+    grey = "save it as grey" if mask else "save it as grey or RGB"
     if image.mode not in ("1", "L", "I;16", "I;16B", "I", "F", "P", "RGB"):
-        raise DataError(f"is a picture of mode {image.mode!r}; save it as grey or RGB")
-    turned = image.format in ("JPEG", "PNG") and image.getexif().get(_ORIENTATION, 1)
+        raise DataError(f"is a picture of mode {image.mode!r}; {grey}")
+    if mask and image.mode == "RGB":
+        raise DataError("has 3 channels; a mask has one: save its classes as grey")
+    if not mask and (white := _white(data)) < 255:
+        raise DataError(f"has {white} as its white; save it as 8-bit, of which white is 255")
+    if image.format == "TIFF" and _is_inverted(image):
+        raise DataError("has 0 as its white, which programs read in different ways; save it as PNG")
+    turned = image.getexif().get(_ORIENTATION, 1)
     if turned and turned != 1:
         raise DataError(
             f"is stored turned (EXIF orientation {turned}), so programs show it in different ways; "
@@ -289,13 +337,25 @@ def _check_mode(image: Image.Image, data: bytes, mask: bool, palette: Palette) -
         )
 
 
+def _is_inverted(image: Image.Image) -> bool:
+    """Return whether a TIFF has 0 as its white, which Pillow turns round in 8 bits only."""
+    white_is_zero = image.tag_v2.get(_PHOTOMETRIC) == 0  # type: ignore[attr-defined]
+    return white_is_zero and image.mode not in ("1", "L")
+
+
 def _bits(image: Image.Image, data: bytes) -> int:
     if image.format == "PNG":
         return data[24]  # of the header, which is always the first chunk
     if image.format == "TIFF":
         return max(image.tag_v2.get(_BITS, (1,)))  # type: ignore[attr-defined,no-any-return]
-    header = _PNM_HEADER.match(data) if image.format == "PPM" else None
-    return int(header[1]).bit_length() if header and int(header[1]) > 255 else 8
+    white = _white(data) if image.format == "PPM" else 255
+    return white.bit_length() if white > 255 else 8
+
+
+def _white(data: bytes) -> int:
+    """Return the largest number that a PGM or PPM file may hold; of others 255."""
+    header = _PNM_HEADER.match(data)
+    return int(header[1]) if header else 255
 
 
 def _verify_checksums(data: bytes) -> None:

@@ -19,7 +19,22 @@ _CHUNK, _MORE = 1 << 20, 1 << 22  # bytes: read at once, allowed behind the voxe
 LARGEST = 1 << 29  # bytes of a file, unpacked: 256 slices of 512x512 in double precision
 _LPI = np.array([[0, -1], [1, -1], [2, -1]])  # axes to the left, posterior and inferior
 _MOST_APART = 0.5  # voxels, between an image and its mask
+_NOWHERE = np.diag([-1.0, -1.0, 1.0, 1.0])  # what ITK writes for an array without a place
 _MILLIMETRES = {1: 1e3, 3: 1e-3}  # metre and micrometre; mm is assumed for other units
+_RESAMPLE = (
+    "resample_masks=True brings it onto the image's voxels (check first that it belongs to this "
+    "image)"
+)
+_GIVE_PLACE = (
+    "it was saved without a place of its own: if it is drawn on the image's voxels, save it with "
+    "the image's (in SimpleITK mask.CopyInformation(image))"
+)
+
+
+class ElsewhereError(DataError):
+    """A mask lies elsewhere than its image; ``difference`` is both places in words."""
+
+    difference = ""
 
 
 class Volume(NamedTuple):
@@ -100,10 +115,10 @@ class Reorientation:
         """Return the pictures (slices, C, H, W) of the image or of one of its masks.
 
         Raises:
-            DataError: The mask lies elsewhere.
+            ElsewhereError: The mask lies elsewhere.
         """
         library = _nibabel().orientations
-        if self._resample and _are_located(self.grid, volume):
+        if self._resample and _are_located(self.grid, volume) and not _is_nowhere(volume):
             volume = resampled(volume, self.grid)
         as_image = self._unknown or _is_unoriented(volume)
         own = self._own if as_image else _orientation(volume.affine)
@@ -143,7 +158,7 @@ def _check_place(image: Volume, mask: Volume, turn: NDArray[np.intp]) -> None:
     """Check that the voxels of a mask, turned as its image's, lie where those of the image do.
 
     Raises:
-        DataError: By their headers they do not.
+        ElsewhereError: By their headers they do not.
     """
     if not _are_located(image, mask):
         return
@@ -156,12 +171,14 @@ def _check_place(image: Volume, mask: Volume, turn: NDArray[np.intp]) -> None:
         return
     millimetres = np.linalg.norm((places[1] - places[0])[:3], axis=0).max()
     spacings, centres = zip(*(_place_of(volume) for volume in (image, mask)), strict=True)
-    raise DataError(
-        f"lies elsewhere than its image, by up to {apart:.3g} voxels ({millimetres:.3g} mm): its "
-        f"spacing is {spacings[1]} mm and its centre at {centres[1]}, those of its image "
-        f"{spacings[0]} and {centres[0]}; resample_masks=True brings it onto the image's voxels "
-        "(check first that it belongs to this image)"
+    remedy = _GIVE_PLACE if _is_nowhere(mask) else _RESAMPLE
+    difference = (
+        f"by up to {apart:.3g} voxels ({millimetres:.3g} mm): its spacing is {spacings[1]} mm and "
+        f"its centre at {centres[1]}, not {spacings[0]} and {centres[0]}"
     )
+    error = ElsewhereError(f"lies elsewhere than its image, {difference}; {remedy}")
+    error.difference = difference
+    raise error
 
 
 def _place_of(volume: Volume) -> tuple[str, str]:
@@ -178,6 +195,11 @@ def _are_located(*volumes: Volume) -> bool:
     """Return whether headers say where the volumes lie; some tools write an identity instead."""
     known = (v.affine is not None and not np.array_equal(v.affine, np.eye(4)) for v in volumes)
     return all(known)
+
+
+def _is_nowhere(volume: Volume) -> bool:
+    """Return whether a header tells the place that ITK writes where it knows none."""
+    return volume.affine is not None and np.array_equal(_solid(volume), _NOWHERE)
 
 
 def _solid(volume: Volume) -> NDArray[np.float64]:

@@ -52,6 +52,17 @@ def score(evaluations: list[Evaluation]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(values) for name, values in collector.values().items()}
 
 
+@pytest.mark.parametrize("baseline", ["always-empty", "one-annotator", "annotators"])
+def test_pixels_that_nobody_labelled_are_cut_away(baseline, masks) -> None:
+    partly = masks.clone()
+    partly[..., :2] = 255
+    batch = Batch(torch.zeros(len(masks), 1, *masks.shape[2:]), partly)
+    found = score(baseline_predictor(baseline, 2, 255)(batch, 0)["base"])
+    cut = score(predicted(baseline, masks[..., 2:]))
+    del found["w-hausdorff"], cut["w-hausdorff"]  # an empty mask costs the whole diagonal
+    torch.testing.assert_close(found, cut, equal_nan=True)
+
+
 def distance(a: np.ndarray, b: np.ndarray) -> float:
     union = np.logical_or(a, b).sum()
     return 1 - np.logical_and(a, b).sum() / union if union else 0.0

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -26,6 +27,20 @@ def test_images_are_chosen_by_quantiles_of_disagreement(dataset) -> None:
         int(order[10]),
         int(order[0]),
     ]
+
+
+def test_pixels_that_nobody_labelled_come_back_masked(dataset, tmp_path: Path) -> None:
+    batch = dataset.batch([0])
+    batch.masks[0, 1, :3] = 7  # no class, so an ignore_index
+    recorder = PictureRecorder([0])
+    samples = torch.full((1, 2, 2, 16, 16), 0.5)
+    recorder.recording(lambda *_: {"base": [Evaluation(samples, batch.masks)]})(batch, 0)
+    pictures.save(tmp_path / "whole.npz", recorder.pictures)
+    whole = pictures.load(tmp_path / "whole.npz")
+    pictures.save(tmp_path / "small.npz", {0: pictures.compact(whole[0])})
+    for masks in (whole[0]["masks"], pictures.load(tmp_path / "small.npz")[0]["masks"]):
+        assert (np.ma.getmaskarray(masks) == (batch.masks[0] == 7).numpy()).all()
+        assert (masks == batch.masks[0].numpy()).all()  # elsewhere
 
 
 def test_a_recorder_keeps_the_chosen_images_whatever_the_batch(dataset, tmp_path: Path) -> None:

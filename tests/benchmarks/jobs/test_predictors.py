@@ -1,5 +1,6 @@
 """Latents that are replaced: by the prior's own numbers nothing changes, by others much may."""
 
+from dataclasses import replace
 from math import isnan
 
 import pytest
@@ -14,6 +15,7 @@ from benchmarks.jobs.scoring import PriorScale, score_dataset
 from benchmarks.reports.results_table import summarise
 from probseg.datasets.shapes import AmbiguousShapes
 from probseg.errors import InputError, OptionError
+from probseg.metrics.evaluation import compute_metrics
 from probseg.training.execution import choose_execution
 from probseg.training.settings import TrainingSettings
 
@@ -50,6 +52,18 @@ def test_scores_are_those_of_probseg_evaluate(model) -> None:
     scores = probseg.evaluate(model, SHAPES, 5, seed=3, batch_size=4, device="cpu")
     assert {"ged", "latent-kl"} < set(scores) < set(found)
     assert {name: found[name] for name in scores} == {n: v.tolist() for n, v in scores.items()}
+
+
+def test_pixels_that_nobody_labelled_are_left_out_of_every_variant(model) -> None:
+    execution = choose_execution(TrainingSettings(device="cpu", precision="fp32"))
+    sampler = make_sampler(model, 5, execution=execution, seed=3)
+    predict = ModelPredictor(
+        replace(sampler, ignore_index=255), latents=("noise", "swapped"), others=SHAPES
+    )
+    masks = BATCH.masks.clone()
+    masks[..., 0] = 255
+    for (one,) in predict(BATCH._replace(masks=masks), 4).values():
+        assert compute_metrics(one, ["ged", "w-iou"])["ged"].isfinite().all()
 
 
 def test_a_metric_that_fails_has_no_value_and_says_why(model, monkeypatch, caplog) -> None:

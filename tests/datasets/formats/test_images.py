@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -62,7 +64,7 @@ def test_jpeg_is_read_as_an_image_and_refused_as_a_mask(kind: str) -> None:
         read_picture(data[: len(data) // 2], ".jpg")
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
 def test_a_photograph_that_is_stored_turned_is_refused(kind: str) -> None:
     exif = Image.Exif()
     exif[274] = 6
@@ -212,6 +214,25 @@ def test_a_mask_of_one_format_lies_on_an_image_of_another(tmp_path: Path) -> Non
             read_picture(moved, ".nrrd", image)
 
 
+@pytest.mark.parametrize("resample", [False, True])
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".nii"])
+def test_a_mask_that_itk_saved_without_a_place_is_not_resampled(
+    suffix: str, resample: bool, tmp_path: Path
+) -> None:
+    """Its header says 1 mm at the origin, which would bring it to another place silently."""
+    file, mask = tmp_path / f"a{suffix}", SimpleITK.GetImageFromArray(LABELS)
+    image = SimpleITK.GetImageFromArray(GREY)
+    image.SetSpacing((0.5, 0.5))
+    SimpleITK.WriteImage(image, file)
+    picture = read_picture(file.read_bytes(), suffix, resample=resample)
+    SimpleITK.WriteImage(mask, file)
+    with pytest.raises(DataError, match=r"without a place .* mask\.CopyInformation\(image\)"):
+        read_picture(file.read_bytes(), suffix, picture)
+    mask.CopyInformation(image)  # what the message says
+    SimpleITK.WriteImage(mask, file)
+    assert_array_equal(read_picture(file.read_bytes(), suffix, picture).pixels[0], LABELS)
+
+
 def test_damaged_volumes_and_those_that_name_other_files_are_refused(tmp_path: Path) -> None:
     nrrd, mha = (volume(GREY, tmp_path / f"a{kind}") for kind in (".nrrd", ".mha"))
     other = tmp_path / "secret.raw"
@@ -259,12 +280,107 @@ def test_a_dicom_picture_has_its_own_values_and_spacing() -> None:
     assert_array_equal(picture.pixels[0], stored * 2.0 - 1024)
     assert_array_equal(picture.spacing, [0.7, 0.5])
     assert_array_equal(read_picture(dicom(stored), ".dcm").pixels[0], stored)
-    negative = dicom(stored, PhotometricInterpretation="MONOCHROME1")  # 0 is white
-    assert_array_equal(read_picture(negative, ".dcm").pixels[0], -stored)
     for data, mask, why in (
         (ct, IMAGE, "save masks as .png"),
         (ct[:-50], None, "cannot be decoded"),
         (dicom(stored, PhotometricInterpretation="PALETTE COLOR"), None, "in PALETTE COLOR"),
+        (dicom(stored, ModalityLUTSequence=[pydicom.Dataset()]), None, "in a table"),
     ):
         with pytest.raises(DataError, match=why):
             read_picture(data, ".dcm", mask)
+
+
+@pytest.mark.parametrize(("kind", "ends"), [(np.uint16, 4095), (np.int16, -1)])
+def test_a_negative_is_turned_round_in_its_own_range(kind: type, ends: int) -> None:
+    """Otherwise a window in the file's units would make it black."""
+    stored = GREY.astype(kind) * 4
+    tags: dict[str, Any] = {"PhotometricInterpretation": "MONOCHROME1"}  # in which 0 is white
+    tags |= {"BitsStored": 12, "HighBit": 11, "RescaleSlope": 2, "RescaleIntercept": 10}
+    picture = read_picture(dicom(stored, **tags), ".dcm")
+    assert_array_equal(picture.pixels[0], (ends - stored.astype(int)) * 2 + 10)
+
+
+def tiff(pixels: np.ndarray, *, white: int = 1, kind: int = 1) -> bytes:
+    """An uncompressed TIFF of one channel; ``white`` and ``kind`` are those of its tags."""
+    height, width = pixels.shape
+    content, bits = pixels.tobytes(), 8 * pixels.itemsize
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: white, 273: 134, 277: 1}
+    tags |= {278: height, 279: len(content), 339: kind}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II" + struct.pack("<HIH", 42, 8, len(tags)) + entries + bytes(4) + content
+
+
+@pytest.mark.parametrize("name", ["u1", "i1", "u2", "i2", "u4", "i4", "f4"])
+def test_numbers_in_a_tiff_are_those_that_were_stored(name: str) -> None:
+    bits = np.frombuffer(np.random.default_rng(2).bytes(63 * 8), name)[:63].reshape(9, 7)
+    stored = GREY.astype(name) / np.float32(3) if name == "f4" else bits
+    kind = {"u": 1, "i": 2, "f": 3}[name[0]]
+    assert_array_equal(read_picture(tiff(stored, kind=kind), ".tif").pixels[0], stored)
+
+
+def test_a_tiff_that_programs_read_in_different_ways_is_refused() -> None:
+    deep = GREY.astype(np.uint16)
+    with pytest.raises(DataError, match=r"0 as its white, .* save it as PNG"):
+        read_picture(tiff(deep, white=0), ".tif")
+    assert_array_equal(read_picture(tiff(GREY, white=0), ".tif").pixels[0], 255 - GREY)
+    with pytest.raises(DataError, match=r"kind that Pillow does not read.* save as \.npy"):
+        read_picture(tiff(GREY.astype(np.float64), kind=3), ".tif")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".tif", ".nii"])
+def test_big_endian_numbers_are_those_of_this_machine(suffix: str) -> None:
+    """So that 16-bit values are fractions of 65535 whatever their order of bytes."""
+    swapped = GREY.astype(">u2")
+    if suffix == ".npy":
+        np.save(file := io.BytesIO(), swapped)
+        data = file.getvalue()
+    elif suffix == ".nii":
+        header = nibabel.Nifti1Header(endianness=">")
+        header.set_data_dtype(np.uint16)
+        data = nibabel.Nifti1Image(swapped, None, header).to_bytes()
+    else:
+        data = saved(Image.frombytes("I;16B", (7, 9), swapped.tobytes()), "TIFF")
+    pixels = read_picture(data, suffix).pixels
+    assert pixels.dtype == np.uint16
+    assert_array_equal(pixels[0], GREY)
+
+
+@pytest.mark.parametrize("values", [[0, 255], [0, 2], [255, 0], [0, 1, 255], [255]])
+@pytest.mark.parametrize("suffix", [".gif", ".png"])
+def test_indices_of_greys_are_those_greys_or_refused(values: list[int], suffix: str) -> None:
+    """Programs that save only the colours in use number them anew."""
+    drawn = np.array(values, np.uint8)[LABELS % len(values)]
+    indexed = Image.fromarray((LABELS % len(values)).astype(np.uint8))
+    indexed.putpalette([grey for value in values for grey in [value] * 3])
+    data = saved(indexed, suffix[1:].upper())
+    if values == [0, 255]:
+        assert_array_equal(read_picture(data, suffix, IMAGE).pixels[0], drawn > 0)
+    else:
+        with pytest.raises(DataError, match=r'not its indices .* palette="colours"'):
+            read_picture(data, suffix, IMAGE)
+    greys = read_picture(data, suffix, IMAGE, palette="colours").pixels
+    assert_array_equal(greys[0], drawn)
+
+
+@pytest.mark.parametrize("colours", [[0, 0, 0, 9, 9, 9, 7, 0, 0], [0, 0, 0]])
+def test_indices_of_a_palette_of_colours_or_beyond_it_are_classes(colours: list[int]) -> None:
+    """A picture may show only the greys among the colours."""
+    mask = Image.fromarray(LABELS % np.uint8(2))
+    mask.putpalette(colours)
+    read = read_picture(saved(mask, "PNG"), ".png", IMAGE).pixels[0]
+    assert_array_equal(read, np.asarray(mask))
+
+
+def test_a_window_means_the_numbers_in_a_pgm() -> None:
+    deep = GREY.astype(np.uint16) * 16
+    pixels = read_picture(pgm(deep, 4095), ".pgm").pixels
+    assert pixels.dtype == np.uint16
+    assert_array_equal(pixels[0], deep)
+    with pytest.raises(DataError, match="has 200 as its white; save it as 8-bit"):
+        read_picture(pgm(GREY, 200), ".pgm")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_a_mask_in_colours_is_refused_with_what_mends_it(mode: str) -> None:
+    with pytest.raises(DataError, match=r"as grey$"):
+        read_picture(saved(Image.new(mode, (7, 9)), "PNG"), ".png", IMAGE)

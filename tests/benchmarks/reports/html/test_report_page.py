@@ -208,6 +208,21 @@ def test_several_classes_and_colour_images_are_shown_in_colour(kept) -> None:
     assert seen == pytest.approx(image.astype(float), abs=0.01)
 
 
+@pytest.mark.parametrize("kept", [lambda picture: picture, compact])
+def test_what_nobody_labelled_is_hatched_and_told(kept) -> None:
+    masks = np.ma.masked_equal(np.array([[[1, 0, 255]], [[1, 255, 255]]], dtype=np.uint8), 255)
+    flat = np.zeros((1, 3), dtype=np.float16)
+    picture = {"image": flat[None], "masks": masks, "labels": masks.data % 2}
+    shown = sample_browser.encode({"csae": kept({**picture, "mean": flat, "sd": flat})})
+    greys = {(150, 150, 150, 255), (90, 90, 90, 255)}
+    annotators = shown["annotators"]
+    tiles = [*annotators["samples"], annotators["mean"], annotators["sd"]]
+    hatched = [[tuple(pixel) in greys for pixel in pixels(tile)[0].tolist()] for tile in tiles]
+    assert hatched == [[False, False, True], [False, True, True], *[[False, False, True]] * 2]
+    assert shown["unlabelled"] and annotators["areas"] == [0.3333] * 2
+    assert not greys & set(map(tuple, pixels(shown["models"]["csae"]["mean"])[0].tolist()))
+
+
 def words(text: str) -> str:
     """What a reader sees of a page."""
     page = html5lib.parse(text, namespaceHTMLElements=False)
