@@ -94,7 +94,8 @@ class EnergyModel(PriorModel):
         masks = self._label(label, image, values=False, ignore_index=ignore_index)
         with self._networks_seeded(generator, image):
             x = padded(image, self.backbone.stride)
-            prior, features = self.sampled_density(x, projected=False), self.backbone(x)
+            prior, _ = self.prior_encoder(x)
+            features = self.backbone(x)
             with seeded(generator, image.device):
                 latent = prior.rsample((self.samples,))
             samples = probabilities(cropped(self.decoder(features, latent), image))
