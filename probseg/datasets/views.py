@@ -12,10 +12,10 @@ import torch
 
 from probseg.datasets import splits
 from probseg.datasets.annotators import Annotator, annotation, check_annotator, presence
+from probseg.datasets.batches import data_title, read_batch
 from probseg.datasets.cache.source import chunked
 from probseg.datasets.mask_kinds import ignore_index_of, is_soft
 from probseg.datasets.preprocessing import cropped, preprocessing_of
-from probseg.datasets.roots import OWN_DATA
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Sample
 from probseg.options import check_options, listing, to_plain
@@ -147,7 +147,7 @@ class Annotated(View):
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return a batch of samples, with masks (B, 1, H, W)."""
-        batch = self.dataset.batch(indices)
+        batch = read_batch(self.dataset, indices)
         new = [row for row, index in enumerate(indices) if index not in self._annotations]
         if new:
             present = None if batch.present is None else batch.present[new]
@@ -212,7 +212,7 @@ def annotated_by(dataset: Dataset, annotator: Annotator) -> Dataset:
         there += [indices[row] for row in rows.tolist()]
     if not there:
         raise DataError(
-            f"annotator {annotator} annotated no image of this part of {dataset.name!r}"
+            f"annotator {annotator} annotated no image of this part of {data_title(dataset)!r}"
         )
     return dataset if len(there) == len(dataset) else Subset(dataset, there)
 
@@ -221,12 +221,6 @@ def sample_name(dataset: Dataset, index: int) -> str:
     """Return a sample's id if the data set has ids, else its group and index."""
     ids = getattr(dataset, "ids", None)
     return str(ids[index]) if ids is not None else f"{dataset.groups[index]} [{index}]"
-
-
-def data_title(dataset: Dataset) -> str:
-    """Return what to call a data set: its name, after that of the folder of somebody's own."""
-    _, own, folder = dataset.provenance.partition(OWN_DATA)
-    return f"{folder} ({dataset.name})" if own else dataset.name
 
 
 class Parts(NamedTuple):
