@@ -90,7 +90,7 @@ class _IgnoredSigterm(Callback):
     def __init__(self) -> None:
         self.ignored = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Ignore it again, after Lightning has set its handler, which it takes back at the end."""
         if self.ignored and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -244,9 +244,9 @@ def test_arrays_of_numpy_become_tensors_or_are_told_how():
     for given in (Evaluation(maps.numpy(), masks.numpy()), Evaluation(maps, masks.numpy())):
         assert compute_metrics(given, ["ged"])["ged"].equal(wanted)
         assert probseg.metrics.create("ged")(given).equal(wanted)
-    with pytest.raises(InputError, match="must be a torch.Tensor, not ndarray; .*as_tensor"):
+    with pytest.raises(InputError, match=r"must be a torch\.Tensor, not ndarray; .*as_tensor"):
         matching.hungarian_iou(maps.numpy(), masks.numpy(), classes=2)
-    with pytest.raises(InputError, match="must be a torch.Tensor, not ndarray; .*as_tensor"):
+    with pytest.raises(InputError, match=r"must be a torch\.Tensor, not ndarray; .*as_tensor"):
         energy.sample_diversity(maps.numpy(), classes=2)
 
 
