@@ -12,7 +12,7 @@ import torch
 
 from probseg.datasets import splits
 from probseg.datasets.annotators import Annotator, annotation, check_annotator, presence
-from probseg.datasets.batches import data_title, read_batch
+from probseg.datasets.batches import check_masks, data_title
 from probseg.datasets.cache.source import chunked
 from probseg.datasets.mask_kinds import ignore_index_of, is_soft
 from probseg.datasets.preprocessing import cropped, preprocessing_of
@@ -147,11 +147,12 @@ class Annotated(View):
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return a batch of samples, with masks (B, 1, H, W)."""
-        batch = read_batch(self.dataset, indices)
+        batch = self.dataset.batch(indices)
         new = [row for row, index in enumerate(indices) if index not in self._annotations]
         if new:
             present = None if batch.present is None else batch.present[new]
             part = Batch(batch.image[new], batch.masks[new], present)
+            check_masks(part, self.dataset)
             labels = annotation(part, self.annotator, ignore_index=self.ignore_index)
             for row, label in zip(new, labels.to(self._dtype), strict=True):
                 self._annotations[indices[row]] = zlib.compress(label.numpy(), level=1)

@@ -80,7 +80,7 @@ ELSEWHERE = {  # have tests of their own
         "padded",
         "cropped",
     ),
-    *("as_classes", "soft_label", "scale_of"),
+    *("as_classes", "has_fractions", "soft_label", "scale_of"),
 }
 
 
