@@ -14,7 +14,7 @@ from probseg.datasets import splits
 from probseg.datasets.annotators import Annotator, annotation, check_annotator, presence
 from probseg.datasets.cache.source import chunked
 from probseg.datasets.mask_kinds import ignore_index_of, is_soft
-from probseg.datasets.preprocessing import cropped, preprocessing_of
+from probseg.datasets.preprocessing import crop_offset, cropped, preprocessing_of
 from probseg.datasets.roots import OWN_DATA
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Sample
@@ -81,7 +81,7 @@ class Subset(View):
 
 
 class CentreCrop(View):
-    """Centre crops of a data set's images and masks.
+    """Centre crops of a data set's images and masks; a crop of a crop is that of the whole.
 
     Args:
         dataset: The underlying data set.
@@ -106,12 +106,12 @@ class CentreCrop(View):
 
     def _crop(self, pixels: torch.Tensor) -> torch.Tensor:
         height, width = pixels.shape[-2:]
-        top, left = (height - self.size[0]) // 2, (width - self.size[1]) // 2
-        if top < 0 or left < 0:
+        if height < self.size[0] or width < self.size[1]:
             raise OptionError(
                 f"cannot crop {height}x{width} images to {self.size}; "
                 f"give a crop of at most {min(height, width)}"
             )
+        top, left = crop_offset((height, width), (self.size[0], self.size[1]))
         return pixels[..., top : top + self.size[0], left : left + self.size[1]].contiguous()
 
 
