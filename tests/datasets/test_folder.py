@@ -11,6 +11,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
@@ -407,6 +408,19 @@ def test_accents_taken_apart_are_the_same_letters(tmp_path: Path) -> None:
     fingerprint = load(tmp_path).fingerprint
     (tmp_path / "masks/scan 1é").rename(tmp_path / "masks/scan 1e\u0301")
     assert load(tmp_path).fingerprint == fingerprint
+
+
+def test_slices_across_any_axis_of_other_files_too(tmp_path: Path) -> None:
+    for path, voxels in (("images/a", grey(9, 7, 1)), ("masks/a/ann", drawn(9, 7, 1))):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        image = SimpleITK.GetImageFromArray(voxels)  # (Z, Y, X)
+        image.SetSpacing((0.5, 0.7, 2.5))
+        image.SetOrigin((10, 20, 30))
+        SimpleITK.WriteImage(image, str(tmp_path / f"{path}.nrrd"))
+    data = load(tmp_path)
+    assert_array_equal((data[0].image[0] * 255).round(), grey(9, 7, 1)[::-1, :, 0])
+    assert_array_equal(data[0].masks[0], drawn(9, 7, 1)[::-1, :, 0])
+    assert_allclose(data.spacing, [[2.5, 0.7]])
 
 
 def test_slices_across_any_axis_are_pictures_with_their_spacing(tmp_path: Path) -> None:
