@@ -96,7 +96,9 @@ class CentreCrop(View):
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         if min(self.size) < 1:
             raise OptionError(f"size must be at least 1 pixel, not {self.size}")
-        super().__init__(dataset, f"centre {self.size}")
+        # odd crops lay elsewhere in the first versions: no run goes on with other pixels
+        odd = " of halves" if any(side % 2 for side in self.size) else ""
+        super().__init__(dataset, f"centre {self.size}{odd}")
         self.preprocessing = cropped(self.preprocessing, (self.size[0], self.size[1]))
 
     def batch(self, indices: Sequence[int]) -> Batch:

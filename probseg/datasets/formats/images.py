@@ -294,7 +294,7 @@ def _check_greys(image: Image.Image, indices: NDArray[np.uint8]) -> None:
 
 def _tiff_type(image: Image.Image, decoded: np.dtype[Any]) -> np.dtype[Any]:
     """Return the type of a TIFF's pixels, which Pillow decodes as uint8 or as int32."""
-    tags = image.tag_v2  # type: ignore[attr-defined]
+    tags = image.tag_v2  # type: ignore[attr-defined]  # which images of TIFF files have
     stored = max(tags.get(_SAMPLE_FORMAT, (1,))), max(tags.get(_BITS, (1,)))
     if stored == (2, 8):
         return np.dtype(np.int8)
@@ -343,7 +343,7 @@ def _check_mode(image: Image.Image, data: bytes, mask: bool, palette: Palette) -
 
 def _is_inverted(image: Image.Image) -> bool:
     """Return whether a TIFF has 0 as its white, which Pillow turns round in 8 bits only."""
-    white_is_zero = image.tag_v2.get(_PHOTOMETRIC) == 0  # type: ignore[attr-defined]
+    white_is_zero = image.tag_v2.get(_PHOTOMETRIC) == 0  # type: ignore[attr-defined]  # of TIFF
     return white_is_zero and image.mode not in ("1", "L")
 
 
@@ -351,7 +351,7 @@ def _bits(image: Image.Image, data: bytes) -> int:
     if image.format == "PNG":
         return data[24]  # of the header, which is always the first chunk
     if image.format == "TIFF":
-        return max(image.tag_v2.get(_BITS, (1,)))  # type: ignore[attr-defined,no-any-return]
+        return max(image.tag_v2.get(_BITS, (1,)))  # type: ignore[attr-defined,no-any-return]  # of TIFF
     white = _white(data) if image.format == "PPM" else 255
     return white.bit_length() if white > 255 else 8
 
