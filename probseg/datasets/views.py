@@ -15,7 +15,7 @@ from probseg.datasets.annotators import Annotator, annotation, check_annotator, 
 from probseg.datasets.batches import check_masks, data_title
 from probseg.datasets.cache.source import chunked
 from probseg.datasets.mask_kinds import ignore_index_of, is_soft
-from probseg.datasets.preprocessing import cropped, preprocessing_of
+from probseg.datasets.preprocessing import crop_offset, cropped, preprocessing_of
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Sample
 from probseg.options import check_options, listing, to_plain
@@ -81,7 +81,7 @@ class Subset(View):
 
 
 class CentreCrop(View):
-    """Centre crops of a data set's images and masks.
+    """Centre crops of a data set's images and masks; a crop of a crop is that of the whole.
 
     Args:
         dataset: The underlying data set.
@@ -96,7 +96,9 @@ class CentreCrop(View):
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         if min(self.size) < 1:
             raise OptionError(f"size must be at least 1 pixel, not {self.size}")
-        super().__init__(dataset, f"centre {self.size}")
+        # odd crops lay elsewhere in the first versions: no run goes on with other pixels
+        odd = " of halves" if any(side % 2 for side in self.size) else ""
+        super().__init__(dataset, f"centre {self.size}{odd}")
         self.preprocessing = cropped(self.preprocessing, (self.size[0], self.size[1]))
 
     def batch(self, indices: Sequence[int]) -> Batch:
@@ -106,12 +108,12 @@ class CentreCrop(View):
 
     def _crop(self, pixels: torch.Tensor) -> torch.Tensor:
         height, width = pixels.shape[-2:]
-        top, left = (height - self.size[0]) // 2, (width - self.size[1]) // 2
-        if top < 0 or left < 0:
+        if height < self.size[0] or width < self.size[1]:
             raise OptionError(
                 f"cannot crop {height}x{width} images to {self.size}; "
                 f"give a crop of at most {min(height, width)}"
             )
+        top, left = crop_offset((height, width), (self.size[0], self.size[1]))
         return pixels[..., top : top + self.size[0], left : left + self.size[1]].contiguous()
 
 
