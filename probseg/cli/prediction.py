@@ -24,10 +24,6 @@ from probseg.utils.atomic_files import atomic_folder, write_json
 from probseg.utils.imports import require
 
 _LARGEST_FILE = 1 << 28  # bytes
-_SCALE_THEM = (
-    "; scale them as the images that the model learnt from, or, to map others on purpose, give "
-    "--as-is --window LOW,HIGH"
-)
 _WHITE = 65535  # of 16-bit PNG
 
 
@@ -69,16 +65,8 @@ def read_image(file: Path, done: Preprocessing) -> Image:
         # data sets read a palette's colours as well, or refuse such images
         picture = read_picture(data, stem_and_suffix(file.name)[1], palette="colours")
         check_finite(picture.pixels)
-        values = _scaled(picture.pixels, done)
+        values = replace(done, size=None, resize=None, crop=None).apply(picture.pixels)
     return Image(file, picture, values)
-
-
-def _scaled(pixels: NDArray[Any], done: Preprocessing) -> NDArray[np.float32]:
-    try:
-        return replace(done, size=None, resize=None, crop=None).apply(pixels)
-    except DataError as error:
-        problem, too_large, _ = str(error).partition("; give window=")  # an option of data sets
-        raise DataError(f"{problem}{_SCALE_THEM if too_large else ''}") from error
 
 
 def predict_at(
