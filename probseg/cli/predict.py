@@ -246,12 +246,13 @@ def _predict(
     Returns whether a sample marks anything, and which share of the image the model did not see.
     """
     from probseg.cli.prediction import predict_at, read_image, write_prediction
+    from probseg.datasets.formats.nifti import A_VOLUME
 
     image = read_image(file, todo)
     if len(image.pixels) != model.in_channels:
         raise DataError(
             f"{file} has {len(image.pixels)} channels, but the model was trained on images of "
-            f"{model.in_channels}; convert it, or give a model of such images"
+            f"{model.in_channels}; convert it, or give a model of such images; {A_VOLUME}"
         )
     try:
         prediction = predict_at(
