@@ -231,14 +231,16 @@ class Preprocessing:
     def faint(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
         """Return to which images (n, C, H, W) the window leaves nearly one value.
 
-        99 % of the pixels lie below it, or above it, or all in a hundredth of it.
+        99 % of the pixels lie below it, or above it, or all in a hundredth of it, save in an image
+        of one value, which has no contrast to lose.
         """
         if self.normalise != "window" or not self.window or not pixels.size:
             return np.zeros(len(pixels), np.bool_)
         low, high = self.window
         outside = [ends.mean((1, 2, 3)) for ends in (pixels < low, pixels > high)]
         range_ = np.ptp(np.clip(pixels.astype(np.float64), low, high), (1, 2, 3))
-        flat = range_ < (1 - _NEARLY_ALL) * (high - low)
+        varied = pixels.max((1, 2, 3)) > pixels.min((1, 2, 3))
+        flat = varied & (range_ < (1 - _NEARLY_ALL) * (high - low))
         faint: NDArray[np.bool_] = flat | (np.maximum(*outside) >= _NEARLY_ALL)
         return faint
 

@@ -221,6 +221,8 @@ WINDOWS = {  # an image, a window, and whether it is in other units
     "8 bits": (LOW, (0, 200), False),
     "16 bits": (HIGH, (10_000, 40_000), False),
     "a slice of hardly more than air": (DARK, (-1000, 400), False),
+    "one value within": (np.full((1, 32, 32), 5, np.uint8), (0, 10), False),
+    "one value outside": (np.full((1, 32, 32), 50, np.uint8), (0, 10), True),
     "a few bright cells": (disc(32, 32, 1)[None] * 250, (0, 255), False),
 }
 
