@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from torch import Generator, Tensor
+from torch import Generator, Tensor, as_tensor
 from torch.distributions import Distribution
 
 
@@ -187,7 +187,10 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Samples of a model and annotations of the same images, from which metrics are computed."""
+    """Samples of a model and annotations of the same images, from which metrics are computed.
+
+    Arrays of NumPy become tensors.
+    """
 
     probabilities: Tensor
     """(B, N, K, H, W), N samples that each sum to one over K; or (B, N, H, W) integer classes, as
@@ -202,6 +205,11 @@ class Evaluation:
     """The value of annotations' pixels that nobody labelled, which metrics leave out."""
     classes: int = 2
     """K of samples that are integer classes, background included; other samples tell it."""
+
+    def __post_init__(self) -> None:
+        for name in ("probabilities", "annotations"):
+            if hasattr(value := getattr(self, name), "__array__"):
+                object.__setattr__(self, name, as_tensor(value))
 
     @cached_property
     def labels(self) -> Tensor:

@@ -124,7 +124,8 @@ def split_data(data: Dataset, seed: int) -> Parts:
     Raises:
         DataError: It has too few groups.
     """
-    from probseg.datasets.views import data_title, split
+    from probseg.datasets.batches import data_title
+    from probseg.datasets.views import split
 
     groups = len(set(data.groups))
     if groups < FEWEST_GROUPS:

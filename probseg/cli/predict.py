@@ -98,17 +98,20 @@ def run(options: argparse.Namespace) -> int:
     todo = _preprocessing(model, asked, as_is=options.as_is)
     samples = f"{model.spec['name']}, {options.n} samples an image"
     print(f"{samples}; {_told(model, todo)}", file=sys.stderr)
-    problems, marked = [], dict[Path, bool]()
+    problems, marked, unseen = [], dict[Path, bool](), list[float]()
     with progress_bar("predicting", len(folders)) as advance:
         for file, folder in folders.items():
             try:
-                marked[file] = _predict(model, file, folder, todo, options)
+                marked[file], outside = _predict(model, file, folder, todo, options)
+                unseen += [outside] * (outside > 0)
                 print(folder)
             except ProbsegError as error:
                 problems.append(str(error))
             advance(1)
     for problem in problems:
         print(f"{options.parser.prog}: {problem}", file=sys.stderr)
+    if unseen:
+        print(_partly_seen(unseen, len(marked), todo), file=sys.stderr)
     if empty := [file for file, any_ in marked.items() if not any_]:
         print(
             f"no sample of {len(empty)} of {len(marked)} images marks anything, such as of "
@@ -224,20 +227,32 @@ def _pixels(learnt: Preprocessing) -> str:
     return "{}x{} pixels".format(*learnt.size) if learnt.size else "an unknown one"
 
 
+def _partly_seen(shares: list[float], images: int, todo: Preprocessing) -> str:
+    """Return in words which share of images lies outside of the crop that the model sees."""
+    low, high = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
+    share = low if low == high else f"{low} to {high}"
+    crop = "{}x{}".format(*todo.crop) if todo.crop else "part"
+    return (
+        f"of {len(shares)} of {images} images the model saw the middle {crop} only, as it learnt "
+        f"from such crops; {share} % of each was not seen, and is background in what was written"
+    )
+
+
 def _predict(
     model: Any, file: Path, folder: Path, todo: Preprocessing, options: argparse.Namespace
-) -> bool:
+) -> tuple[bool, float]:
     """Predict one image into one folder, which is written completely or not at all.
 
-    Returns whether a sample marks anything.
+    Returns whether a sample marks anything, and which share of the image the model did not see.
     """
     from probseg.cli.prediction import predict_at, read_image, write_prediction
+    from probseg.datasets.formats.nifti import A_VOLUME
 
     image = read_image(file, todo)
     if len(image.pixels) != model.in_channels:
         raise DataError(
             f"{file} has {len(image.pixels)} channels, but the model was trained on images of "
-            f"{model.in_channels}; convert it, or give a model of such images"
+            f"{model.in_channels}; convert it, or give a model of such images; {A_VOLUME}"
         )
     try:
         prediction = predict_at(
@@ -258,4 +273,4 @@ def _predict(
         "probseg": __version__,
     }
     write_prediction(folder, image, prediction, about)
-    return bool(prediction.labels.any())
+    return bool(prediction.labels.any()), prediction.unseen

@@ -62,7 +62,8 @@ def read_image(file: Path, done: Preprocessing) -> Image:
             data = file.read_bytes()
         except OSError as error:
             raise DataError(f"cannot be read: {error.strerror}") from error
-        picture = read_picture(data, stem_and_suffix(file.name)[1])
+        # data sets read a palette's colours as well, or refuse such images
+        picture = read_picture(data, stem_and_suffix(file.name)[1], palette="colours")
         check_finite(picture.pixels)
         values = replace(done, size=None, resize=None, crop=None).apply(picture.pixels)
     return Image(file, picture, values)

@@ -85,8 +85,8 @@ def check_agreement(learnt: Preprocessing | None, given: Mapping[str, tuple[str,
         known = learnt and _known(learnt, name)
         if known is not None and _comparable(name, value) != known:
             raise OptionError(
-                f"{typed}{_shown(value)}, but the model learnt from images with {name}="
-                f"{_shown(known)} ({learnt}); leave it out, or {_WAY_OUT}"
+                f"{typed}{_shown(value)}, but the model learnt from {_images(learnt, name)} "
+                f"({learnt}); leave it out, or {_WAY_OUT}"
             )
 
 
@@ -96,8 +96,8 @@ def check_same(learnt: Preprocessing | None, data: Any) -> None:
     Raises:
         DataError: It does not; the message has both values.
     """
+    from probseg.datasets.batches import data_title
     from probseg.datasets.preprocessing import preprocessing_of
-    from probseg.datasets.views import data_title
 
     given = preprocessing_of(data)
     if not learnt or not given:
@@ -107,6 +107,13 @@ def check_same(learnt: Preprocessing | None, data: Any) -> None:
             f"the model learnt from other images than data set {data_title(data)} has: "
             f"{'; '.join(differences)}; {_WAY_OUT}"
         )
+
+
+def _images(learnt: Preprocessing | None, name: str) -> str:
+    """Return in words what a model learnt from, as far as an option says it."""
+    if name == "crop" and learnt and learnt.size and not learnt.crop:
+        return "whole images of {}x{}".format(*learnt.size)
+    return f"images with {name}={_shown(learnt and _known(learnt, name))}"
 
 
 def _known(learnt: Preprocessing, name: str) -> object:

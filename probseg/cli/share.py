@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
 
 def card_of(scores: Scores, parts: Parts, settings: Mapping[str, Any]) -> Card:
     """Return the card of a model that was trained on parts of a data set, and scored."""
-    from probseg.datasets.views import data_title
+    from probseg.datasets.batches import data_title
     from probseg.sharing.cards import Card
 
     test = parts.test

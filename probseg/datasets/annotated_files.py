@@ -18,6 +18,7 @@ from probseg.datasets.cache.source import FaultyFiles, MaskFile, Record
 from probseg.datasets.formats.files import FileTree, in_file, printable, shorten
 from probseg.datasets.formats.images import Picture
 from probseg.datasets.formats.mask_values import MaskValues
+from probseg.datasets.formats.nifti import A_VOLUME
 from probseg.datasets.formats.preprocessing import as_labels, check_finite
 from probseg.datasets.preprocessing import Preprocessing, value_range
 from probseg.datasets.splits import natural
@@ -199,13 +200,15 @@ class AnnotatedFiles(ABC):
             kept = np.flatnonzero(masks.any((1, 2, 3)))
             ids = [f"{item}/slice-{index}" for index in kept]
             pixels, masks = pixels[kept], masks[kept]
+        faint = self.preprocessing.faint(pixels).tolist()
         with in_file(files.images[0]):
             images, masks = self.preprocessing.images(pixels), self.preprocessing.masks(masks)
         present = np.array([annotator in files.masks for annotator in slots])
         spacing = image.spacing * native / self.preprocessing.placement(native).inner
+        group = self.group(item)
         return [
-            Record(name, self.group(item), image_, *self._annotated(mask, present), spacing, noted)
-            for name, image_, mask in zip(ids, images, masks, strict=True)
+            Record(name, group, image_, *self._annotated(mask, present), spacing, noted, few)
+            for name, image_, mask, few in zip(ids, images, masks, faint, strict=True)
         ]
 
     def _opened(
@@ -260,7 +263,9 @@ class AnnotatedFiles(ABC):
         """
         first = self.kind
         if kind.channels != first.channels:
-            raise DataError(f"has {kind.channels} channels, the first image {first.channels}")
+            raise DataError(
+                f"has {kind.channels} channels, the first image {first.channels}; {A_VOLUME}"
+            )
         if self.keeps_bytes and kind.eight_bit != first.eight_bit:
             depths = ("not 8-bit", "8-bit")
             raise DataError(
@@ -274,7 +279,7 @@ class AnnotatedFiles(ABC):
         with in_file(file):
             mask, pixels = _slices(self.open(file, image)), _slices(image)
             if mask.shape[1] > 1:
-                raise DataError(f"has {mask.shape[1]} channels; a mask has one")
+                raise DataError(f"has {mask.shape[1]} channels; a mask has one; {A_VOLUME}")
             if mask.shape != (len(pixels), 1, *pixels.shape[2:]):
                 raise DataError(f"is {_extent(mask)}, its image {_extent(pixels)}")
             return mask[:, 0]

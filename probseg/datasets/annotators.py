@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from probseg.errors import DataError, OptionError
+from probseg.errors import DataError, InputError, OptionError
 from probseg.interfaces import Batch, Dataset
 from probseg.options import did_you_mean, listing, to_plain
 from probseg.utils.devices import to_device
 from probseg.utils.imports import require
-from probseg.utils.tensors import as_classes, within
+from probseg.utils.tensors import as_classes, has_fractions, within
 
 Annotator = Literal["random", "majority", "staple"] | int
 NAMES: tuple[str, ...] = ("random", "majority", "staple")
@@ -52,6 +52,7 @@ def annotation(
     Raises:
         OptionError: There is no such annotator.
         DataError: The annotator of that number did not annotate every image.
+        InputError: Soft masks of a consensus hold NaN.
         MissingDependencyError: SimpleITK is not installed, which ``"staple"`` needs.
     """
     check_annotator(annotator, batch.masks.shape[1])
@@ -152,7 +153,11 @@ def majority_vote(
 
     Returns:
         (B, H, W) classes of the same dtype; ``ignore_index`` where nobody has a vote.
+
+    Raises:
+        InputError: The masks hold values between classes, or NaN.
     """
+    _check_whole(masks)
     voters = presence(masks, present)[:, :, None, None]
     if (ignore_index := within(ignore_index, masks.dtype)) is not None:
         voters = voters & (masks != ignore_index)
@@ -181,12 +186,14 @@ def staple(masks: Tensor, present: Tensor | None = None, ignore_index: int | Non
         (B, H, W) classes of the same dtype and device.
 
     Raises:
+        InputError: The masks hold values between classes, or NaN.
         MissingDependencyError: SimpleITK is not installed.
 
     References:
         Warfield, Zou and Wells, Simultaneous truth and performance level estimation (STAPLE),
         IEEE Transactions on Medical Imaging 23(7), 2004.
     """
+    _check_whole(masks)
     who = presence(masks, present).cpu().numpy()
     images = zip(masks.cpu().numpy(), who, strict=True)
     labels = np.stack([_consensus(every[annotated], ignore_index) for every, annotated in images])
@@ -205,6 +212,14 @@ def annotator_names(dataset: Dataset) -> list[str]:
     names = getattr(dataset, "source_state", {}).get("annotators", ())
     named = len(names) == dataset.annotators
     return [str(name) for name in (names if named else range(dataset.annotators))]
+
+
+def _check_whole(masks: Tensor) -> None:
+    if has_fractions(masks):
+        raise InputError(
+            "masks must hold classes, and these hold values between them, or NaN; turn soft ones "
+            "into classes first, for example with (masks > 0.5).byte()"
+        )
 
 
 def _of_one(batch: Batch, number: int) -> Tensor:

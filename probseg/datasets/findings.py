@@ -20,6 +20,8 @@ _COMMON = 5  # images, from which on identical annotators are no coincidence
 _VARIES = 1.25  # the largest spacing through the smallest
 _RARE = 0.01  # of the masks
 _LISTED = 3  # annotators or files that a finding names
+_BETWEEN = re.compile(r"(?<=\d)-(?=[^\W\d])|(?<=[^\W\d])-(?=\d)")  # a letter and a number
+_PARTS = re.compile(r"train(ing)?|val(id(ation)?)?|test(ing)?|dev", re.IGNORECASE)
 _OF_ONE_PATIENT = (  # what several images of a patient may have in common
     re.compile(r"(.*\d)(?:[-_ .]+[A-Za-z]*|[A-Za-z]+)(?:[-_ .]?\d+)?"),  # patient3_slice07, eye12L
     re.compile(r"([^-_]+)[-_].*"),  # mueller_left
@@ -71,6 +73,7 @@ def find(dataset: Dataset, measures: Measures, digests: Sequence[bytes]) -> list
     whole = [
         *_inverted(measures, binary=dataset.classes == 2),
         *_of_annotators(measures, annotator_names(dataset)),
+        *_of_window(dataset),
         *_of_values(dataset),
     ]
     return [*whole, *(finding for finding in each if len(finding.samples))]
@@ -105,6 +108,17 @@ def _of_images(measures: Measures, *, stretched: bool) -> Iterator[Finding]:
         'normalise="percentiles", or a fixed window=(low, high)',
         wrong=True,
     )
+
+
+def _of_window(dataset: Dataset) -> Iterator[Finding]:
+    """Tell of a window that is in other units than the files."""
+    if getattr(dataset, "faint", 0) == len(dataset):
+        yield Finding(
+            "the window leaves hardly any contrast to any image",
+            [],
+            "give window=(LOW, HIGH) in the units of the files",
+            wrong=True,
+        )
 
 
 def _of_masks(measures: Measures) -> Iterator[Finding]:
@@ -190,13 +204,14 @@ def _of_groups(dataset: Dataset) -> Iterator[Finding]:
     alike = defaultdict(list)
     for group in sorted(set(dataset.groups)):
         number = re.sub(r"\d+", lambda match: str(int(match[0])), group.casefold())
-        alike[re.sub(r"[\W_]+", "-", number).strip("-")].append(group)
+        parts = re.sub(r"[\W_]+", "-", number).strip("-")
+        alike[_BETWEEN.sub("", parts)].append(group)
     if twice := [names for names in alike.values() if len(names) > 1]:
         rows = [i for i, group in enumerate(dataset.groups) if any(group in n for n in twice)]
         what = f"groups that are only spelt differently, such as {' and '.join(twice[0][:2])}"
         yield Finding(what, rows, "spell a patient in one way in groups.csv")
     ids: list[str] = list(getattr(dataset, "ids", ()))
-    if ids == list(dataset.groups):
+    if ids == list(dataset.groups) and not getattr(dataset, "grouped", False):
         yield from _several_of_one(ids)
 
 
@@ -207,7 +222,7 @@ def _several_of_one(ids: Sequence[str]) -> Iterator[Finding]:
     """
     for pattern in _OF_ONE_PATIENT:
         heads = [match[1] if (match := pattern.fullmatch(name)) else "" for name in ids]
-        counts = Counter(head for head in heads if head)
+        counts = Counter(head for head in heads if head and not _PARTS.fullmatch(head))
         rows = [index for index, head in enumerate(heads) if counts[head] > 1]
         if len(rows) * 2 > len(ids) and len({heads[row] for row in rows}) > 1:
             head = heads[rows[0]]
@@ -225,10 +240,15 @@ def _several_of_one(ids: Sequence[str]) -> Iterator[Finding]:
 def _of_spacing(dataset: Dataset) -> Iterator[Finding]:
     spacing = np.asarray(getattr(dataset, "spacing", np.empty((0, 2))))
     known = spacing[np.isfinite(spacing).all(axis=1)]
-    if len(known) and known.max() > _VARIES * known.min():
-        away = np.abs(np.log(spacing / np.median(known))).max(1) > np.log(_VARIES) / 2
+    if not len(known):
+        return
+    low, high = known.min(0), known.max(0)  # of rows and of columns
+    if axes := np.flatnonzero(high > _VARIES * low).tolist():
+        away = np.abs(np.log(spacing / np.median(known, 0))).max(1) > np.log(_VARIES) / 2
+        axis = max(reversed(axes), key=lambda one: high[one] / low[one])
+        side = ("high", "wide")[axis]
         yield Finding(
-            f"the resolution varies: a pixel is {known.min():.3g} to {known.max():.3g} mm wide",
+            f"the resolution varies: a pixel is {low[axis]:.3g} to {high[axis]:.3g} mm {side}",
             np.flatnonzero(away).tolist(),
             "a model sees pixels and no mm: resample the files to one spacing",
         )

@@ -38,7 +38,14 @@ from probseg.datasets.formats.images import (
 from probseg.datasets.formats.mask_values import MaskValues
 from probseg.datasets.formats.matlab import count_annotations, read_matlab
 from probseg.datasets.preprocessing import Preprocessing
-from probseg.datasets.roots import OWN_DATA, find_root, is_packed, list_contents, open_root
+from probseg.datasets.roots import (
+    OWN_DATA,
+    check_links,
+    find_root,
+    is_packed,
+    list_contents,
+    open_root,
+)
 from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.options import check_choice
 
@@ -181,6 +188,7 @@ class FolderSource(AnnotatedFiles):
         super().__init__(tree, wanted)
         self._classes, self._groups, self._reading = classes, _read_groups(tree), reading
         self.masks: MaskValues = masks
+        self.grouped = bool(self._groups)
         self._loose = 0  # files in masks/ itself
         self.wanted = self.settled()
         self.provenance = f"{OWN_DATA}{printable(tree.root.name)}"
@@ -196,6 +204,7 @@ class FolderSource(AnnotatedFiles):
 
     def collect(self, samples: defaultdict[str, SampleFiles]) -> None:
         """Collect the images and masks."""
+        check_links(self.tree, {"images", "masks"}.__contains__)
         for path in self.tree.names():
             name = normalize("NFC", path)  # some systems decompose accents
             if match := _SEVERAL.fullmatch(name):
@@ -251,6 +260,11 @@ class FolderSource(AnnotatedFiles):
         counted = 2 if 255 in values else next(value for value in count() if value not in values)
         return counted if 2 < counted <= _MOST_COUNTED else 2
 
+    @cached_property
+    def _has_bytes(self) -> bool:
+        """Whether some soft mask has integers above 1, of which 255 is a probability of 1."""
+        return any(value > 1 for name in self.items() for value in self._values(name))
+
     def _values(self, name: str) -> set[float]:
         """Return the values in the masks of a sample; damaged files are told when they are read."""
         files, values = self.files[name], set[float]()
@@ -272,6 +286,11 @@ class FolderSource(AnnotatedFiles):
 
     def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
         """Return the classes of a mask, or its probabilities."""
+        if self.masks.soft and mask.dtype.kind in "iu" and mask.max() == 1 and self._has_bytes:
+            raise DataError(
+                "has integers up to 1, and other masks up to 255, which is a probability of 1: "
+                "save it on that scale too"
+            )
         return self.masks.read(mask, self.classes)
 
     def channel_names(self) -> tuple[str, ...] | None:

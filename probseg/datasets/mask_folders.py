@@ -25,7 +25,7 @@ from probseg.datasets.formats.images import (
 )
 from probseg.datasets.formats.mask_values import MaskValues
 from probseg.datasets.formats.matlab import read_matlab
-from probseg.datasets.formats.nifti import ElsewhereError
+from probseg.datasets.formats.nifti import A_VOLUME, ElsewhereError
 from probseg.datasets.roots import list_contents
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError
@@ -134,7 +134,7 @@ class MaskFolders:
                 return self._values.read(_stack(array), self.classes)
             pixels = _read_as(place or _A_PICTURE, data, suffix)
             if len(pixels) > 1 and not place:
-                raise DataError(f"has {len(pixels)} channels; a mask has one")
+                raise DataError(f"has {len(pixels)} channels; a mask has one; {A_VOLUME}")
             return self._values.read(pixels, self.classes)
 
     def _find(self) -> dict[str, list[str]]:

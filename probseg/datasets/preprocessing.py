@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
@@ -27,6 +28,9 @@ NORMALISE = ("stretch", "window", "percentiles", "none")
 PERCENTILES = (0.5, 99.5)
 _RANGES = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}  # of images in [0, 1]
 _LARGEST_VALUE = 100  # that "none" leaves; networks learn nothing from far larger ones
+_NEARLY_ALL = 0.99  # of an image's pixels, outside of a window
+_OTHERWISE = 'open the data with window=(LOW, HIGH), or normalise="percentiles"'
+_AS_TRAINED = "scale them as the images were that the model learnt from"
 _SAME_SPACING = 1.1  # of images that are one scale
 
 _HOW = {"pad": "padded", "stretch": "stretched", "crop": "their sides cut off"}
@@ -202,8 +206,12 @@ class Preprocessing:
             inner = (max(1, round(native[0] * scale)), max(1, round(native[1] * scale)))
         return Placement(inner, self.size, _middle(self.size, inner))
 
-    def images(self, pixels: NDArray[Any]) -> NDArray[Any]:
+    def images(self, pixels: NDArray[Any], remedy: str = _OTHERWISE) -> NDArray[Any]:
         """Return images (n, C, H, W) of files as they are packed: uint8 for [0, 1], or float16.
+
+        Args:
+            pixels: As in the files.
+            remedy: What to do about values that are too large.
 
         Raises:
             DataError: Values are far too large to be left as they are, or of another range than
@@ -217,8 +225,24 @@ class Preprocessing:
         if normalise == "none" and pixels.dtype == np.uint8:
             resized = resize_images(pixels, inner)
             return moved(np.rint(resized).astype(np.uint8), size, offset)
-        scaled = resize_images(self._scaled(pixels, normalise), inner)
+        scaled = resize_images(self._scaled(pixels, normalise, remedy), inner)
         return moved(scaled.astype(np.float16), size, offset)
+
+    def faint(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return to which images (n, C, H, W) the window leaves nearly one value.
+
+        99 % of the pixels lie below it, or above it, or all in a hundredth of it, save in an image
+        of one value, which has no contrast to lose.
+        """
+        if self.normalise != "window" or not self.window or not pixels.size:
+            return np.zeros(len(pixels), np.bool_)
+        low, high = self.window
+        outside = [ends.mean((1, 2, 3)) for ends in (pixels < low, pixels > high)]
+        range_ = np.ptp(np.clip(pixels.astype(np.float64), low, high), (1, 2, 3))
+        varied = pixels.max((1, 2, 3)) > pixels.min((1, 2, 3))
+        flat = varied & (range_ < (1 - _NEARLY_ALL) * (high - low))
+        faint: NDArray[np.bool_] = flat | (np.maximum(*outside) >= _NEARLY_ALL)
+        return faint
 
     def masks(self, masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return masks (n, A, H, W) at the size of the images.
@@ -231,7 +255,8 @@ class Preprocessing:
     def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Return the pixels (C, H, W) of a file as a model is to see them.
 
-        An image smaller than the crop is left whole.
+        An image smaller than the crop is left whole. One to which the window leaves nearly one
+        value warns.
 
         Raises:
             DataError: Values are far too large to be left as they are, or of another range.
@@ -241,7 +266,9 @@ class Preprocessing:
             raise InputError(
                 f"pixels must be (C, H, W), not {pixels.shape}; a grey image is pixels[None]"
             )
-        images = self._cropped(self.images(pixels[None])[0])
+        if self.faint(pixels[None])[0]:
+            _warn_of_window(pixels, self._values())
+        images = self._cropped(self.images(pixels[None], _AS_TRAINED)[0])
         unit = np.float32(1 / 255 if images.dtype == np.uint8 else 1)
         seen: NDArray[np.float32] = np.multiply(images, unit, dtype=np.float32)
         return seen
@@ -254,19 +281,21 @@ class Preprocessing:
         """
         inner, size, offset = self.placement(native)
         crop = self._crop(size)
-        framed = moved(pixels, size, _middle(size, crop))
+        framed = moved(pixels, size, crop_offset(size, crop))
         own = moved(framed, inner, (-offset[0], -offset[1]))
         resize: Any = resize_masks if pixels.dtype.kind in "bui" else resize_images
         resized: NDArray[Any] = resize(own.reshape(1, -1, *inner), native)
         return resized.reshape(*pixels.shape[:-2], *native).astype(pixels.dtype)
 
     def _check_range(self, kind: np.dtype[Any]) -> None:
-        largest = value_range(kind)
-        if self.normalise == "none" and self.window and largest and self.window != largest:
-            ends = largest[1], self.window[1]
+        if self.normalise != "none" or not self.window or kind.kind not in "iu":
+            return
+        if (own := value_range(kind)) != self.window:
+            values = f"of the range 0 to {own[1]:g}" if own else f"of type {kind}"
+            bits = 8 if self.window[1] == _RANGES[np.dtype(np.uint8)] else 16
             raise DataError(
-                "has values of the range 0 to {:g}, where 0 to {:g} became 0 to 1; "
-                "convert it".format(*ends)
+                f"has values {values}, where 0 to {self.window[1]:g} became 0 to 1; "
+                f"convert it to integers of {bits} bits without sign"
             )
 
     def _crop(self, size: Size) -> Size:
@@ -276,13 +305,13 @@ class Preprocessing:
     def _cropped(self, images: NDArray[Any]) -> NDArray[Any]:
         size = (images.shape[-2], images.shape[-1])
         crop = self._crop(size)
-        top, left = _middle(size, crop)
+        top, left = crop_offset(size, crop)
         return images[..., top : top + crop[0], left : left + crop[1]]
 
-    def _scaled(self, pixels: NDArray[Any], normalise: str) -> NDArray[np.float64]:
+    def _scaled(self, pixels: NDArray[Any], normalise: str, remedy: str) -> NDArray[np.float64]:
         values = pixels.astype(np.float64)
         if normalise == "none":
-            return _kept(values, _RANGES.get(pixels.dtype, 1))
+            return _kept(values, _RANGES.get(pixels.dtype, 1), remedy)
         low: Any
         low, high = self.window or PERCENTILES
         if normalise == "percentiles":
@@ -415,12 +444,34 @@ def _middle(size: Size, inner: Size) -> tuple[int, int]:
     return (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
 
 
-def _kept(values: NDArray[np.float64], largest: int) -> NDArray[np.float64]:
+def crop_offset(size: Size, crop: Size) -> tuple[int, int]:
+    """Return where the middle of an image begins; that of a middle is the middle itself.
+
+    >>> crop_offset((96, 64), (20, 20))
+    (38, 22)
+    >>> crop_offset((96, 64), (41, 33)), crop_offset((41, 33), (20, 20))
+    ((28, 16), (10, 6))
+    """
+    return size[0] // 2 - crop[0] // 2, size[1] // 2 - crop[1] // 2
+
+
+def _warn_of_window(pixels: NDArray[Any], window: str) -> None:
+    from probseg.utils.model_inputs import ScaleWarning  # imports torch, which takes seconds
+
+    warnings.warn(
+        f"the image has values from {pixels.min():g} to {pixels.max():g}, and {window}, so that "
+        f"hardly any contrast is left: if it is stored in other units, {_AS_TRAINED}",
+        ScaleWarning,
+        stacklevel=3,
+    )
+
+
+def _kept(values: NDArray[np.float64], largest: int, remedy: str) -> NDArray[np.float64]:
     kept: NDArray[np.float64] = values / largest
     if (extreme := np.abs(kept).max(initial=0)) > _LARGEST_VALUE:
         raise DataError(
             f'has values up to {extreme:g}, too large to be left as they are (normalise="none"); '
-            'give window=(LOW, HIGH), or normalise="percentiles"'
+            f"{remedy}"
         )
     return kept
 

@@ -6,8 +6,11 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
 
 from probseg.datasets import preprocessing
 from probseg.datasets.annotated_files import AnnotatedFiles, SampleFiles
@@ -16,9 +19,10 @@ from probseg.datasets.cache.packing import cache_folder, open_or_pack
 from probseg.datasets.cache.source import OnFault
 from probseg.datasets.formats.files import FileTree, printable
 from probseg.datasets.formats.images import Picture
-from probseg.datasets.formats.nifti import Reorientation, read_nifti
+from probseg.datasets.formats.mask_values import MaskValues
+from probseg.datasets.formats.nifti import Reorientation, read_nifti, slice_axis
 from probseg.datasets.preprocessing import Preprocessing
-from probseg.datasets.roots import find_root, is_packed, list_contents, open_root
+from probseg.datasets.roots import check_links, find_root, is_packed, list_contents, open_root
 from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.options import unknown
 
@@ -59,6 +63,8 @@ def qubiq(
     resize: str = "stretch",
     normalise: str | None = None,
     window: tuple[float, float] | None = None,
+    threshold: float | None = None,
+    resample_masks: bool = False,
     cache: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     on_fault: OnFault = "refuse",
@@ -87,6 +93,8 @@ def qubiq(
             aspect of pictures that are not square.
         normalise: See :func:`probseg.datasets.folder.folder`.
         window: Likewise.
+        threshold: Likewise; by default masks have exactly the values 0 and 1, or 0 and 255.
+        resample_masks: Likewise.
         cache: Folder of packed data sets; by default $PROBSEG_CACHE or ``~/.cache/probseg``.
         progress: Show a bar while packing; by default if stderr is a terminal.
         on_fault: ``"refuse"`` to raise at faulty files, ``"skip"`` to leave their cases out.
@@ -106,12 +114,14 @@ def qubiq(
     """
     chosen = _subset(subset, task)
     wanted = preprocessing.wanted(size, resize, normalise, window)
+    masks = MaskValues.of(threshold=threshold)
     path = find_root(root, f"qubiq-{subset}", _WANTED)
     if is_packed(path):
-        return open_packed(path, preprocessing.wanted(normalise=normalise, window=window))
+        asked = preprocessing.wanted(normalise=normalise, window=window)
+        return open_packed(path, replace(asked, mask_values=masks if masks.options else None))
     tree = open_root(path, _entering(chosen), f"qubiq-{subset}", _WANTED)
-    source = QubiqSource(tree, chosen, wanted, task=task)
-    folder = cache_folder(cache, source.name, path, source.wanted.options)
+    source = QubiqSource(tree, chosen, wanted, task=task, masks=masks, resample=resample_masks)
+    folder = cache_folder(cache, source.name, path, source.wanted.options, *source.reading.items())
     return open_or_pack(source, folder, progress=progress, on_fault=on_fault, pack=pack)
 
 
@@ -148,7 +158,14 @@ class QubiqSource(AnnotatedFiles):
     """The cases of one subset and task; training and validation are numbered separately."""
 
     def __init__(
-        self, tree: FileTree, subset: Subset, wanted: Preprocessing | None = None, *, task: int
+        self,
+        tree: FileTree,
+        subset: Subset,
+        wanted: Preprocessing | None = None,
+        *,
+        task: int,
+        masks: MaskValues = MaskValues(),  # noqa: B008  # is frozen
+        resample: bool = False,
     ) -> None:
         super().__init__(tree, wanted)
         self.name = f"qubiq-{subset.folder}" + (f"-{task}" if subset.tasks > 1 else "")
@@ -158,12 +175,16 @@ class QubiqSource(AnnotatedFiles):
         )
         self.class_names = ("background", self.name.removeprefix("qubiq-"))
         self.volumes = subset.volumes
-        self._subset, self._task = subset, task
+        self._subset, self._task, self._resample = subset, task, resample
+        self.masks: MaskValues = masks
+        self.reading = {**masks.options, **({"resample_masks": True} if resample else {})}
         self.wanted = self.settled()
-        self.state = {"layout": "qubiq", "images": self.wanted.to_plain(), **tree.state}
+        images = self.wanted.to_plain()
+        self.state = {"layout": "qubiq", "images": images, **self.reading, **tree.state}
 
     def collect(self, samples: defaultdict[str, SampleFiles]) -> None:
         """Collect the files of each case."""
+        check_links(self.tree, _entering(self._subset))
         layout = f"{_ABOVE}{re.escape(self._subset.folder)}/{_PART}{_CASE}/(?P<file>[^/]+)"
         pattern = re.compile(layout, re.IGNORECASE)
         for name in self.tree.names():
@@ -202,8 +223,13 @@ class QubiqSource(AnnotatedFiles):
         if reorient is None:
             if (channels := volume.voxels.shape[3]) != self._subset.channels:
                 raise DataError(f"has {channels} channels, not {self._subset.channels}")
-            reorient = Reorientation(volume, axis=0 if self.volumes else 2)
+            axis = 0 if self.volumes else slice_axis(volume)
+            reorient = Reorientation(volume, axis, resample=self._resample)
         return Picture(reorient(volume), reorient.spacing, reorient)
+
+    def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
+        """Return the two classes of a mask."""
+        return self.masks.read(mask, 2, takes=("threshold",))
 
     def lacking(self, name: str) -> str:
         """Return what a case lacks, or nothing."""

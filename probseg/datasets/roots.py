@@ -57,6 +57,16 @@ def open_root(root: Path, enter: Callable[[str], bool], name: str, wanted: str) 
     return Archive(root)
 
 
+def check_links(tree: FileTree, is_folder: Callable[[str], bool]) -> None:
+    """Check that no folder of a layout is a link that leads nowhere.
+
+    Raises:
+        DataError: One is.
+    """
+    for name in filter(is_folder, tree.broken):
+        raise DataError(f"{tree.root}/{printable(name)} {tree.broken[name]}")
+
+
 def is_packed(root: Path) -> bool:
     """Return whether a root is a packed data set."""
     return (root / META).is_file()

@@ -12,10 +12,10 @@ import torch
 
 from probseg.datasets import splits
 from probseg.datasets.annotators import Annotator, annotation, check_annotator, presence
+from probseg.datasets.batches import check_masks, data_title
 from probseg.datasets.cache.source import chunked
 from probseg.datasets.mask_kinds import ignore_index_of, is_soft
-from probseg.datasets.preprocessing import cropped, preprocessing_of
-from probseg.datasets.roots import OWN_DATA
+from probseg.datasets.preprocessing import crop_offset, cropped, preprocessing_of
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Sample
 from probseg.options import check_options, listing, to_plain
@@ -81,7 +81,7 @@ class Subset(View):
 
 
 class CentreCrop(View):
-    """Centre crops of a data set's images and masks.
+    """Centre crops of a data set's images and masks; a crop of a crop is that of the whole.
 
     Args:
         dataset: The underlying data set.
@@ -96,7 +96,9 @@ class CentreCrop(View):
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         if min(self.size) < 1:
             raise OptionError(f"size must be at least 1 pixel, not {self.size}")
-        super().__init__(dataset, f"centre {self.size}")
+        # odd crops lay elsewhere in the first versions: no run goes on with other pixels
+        odd = " of halves" if any(side % 2 for side in self.size) else ""
+        super().__init__(dataset, f"centre {self.size}{odd}")
         self.preprocessing = cropped(self.preprocessing, (self.size[0], self.size[1]))
 
     def batch(self, indices: Sequence[int]) -> Batch:
@@ -106,12 +108,12 @@ class CentreCrop(View):
 
     def _crop(self, pixels: torch.Tensor) -> torch.Tensor:
         height, width = pixels.shape[-2:]
-        top, left = (height - self.size[0]) // 2, (width - self.size[1]) // 2
-        if top < 0 or left < 0:
+        if height < self.size[0] or width < self.size[1]:
             raise OptionError(
                 f"cannot crop {height}x{width} images to {self.size}; "
                 f"give a crop of at most {min(height, width)}"
             )
+        top, left = crop_offset((height, width), (self.size[0], self.size[1]))
         return pixels[..., top : top + self.size[0], left : left + self.size[1]].contiguous()
 
 
@@ -152,6 +154,7 @@ class Annotated(View):
         if new:
             present = None if batch.present is None else batch.present[new]
             part = Batch(batch.image[new], batch.masks[new], present)
+            check_masks(part, self.dataset)
             labels = annotation(part, self.annotator, ignore_index=self.ignore_index)
             for row, label in zip(new, labels.to(self._dtype), strict=True):
                 self._annotations[indices[row]] = zlib.compress(label.numpy(), level=1)
@@ -212,7 +215,7 @@ def annotated_by(dataset: Dataset, annotator: Annotator) -> Dataset:
         there += [indices[row] for row in rows.tolist()]
     if not there:
         raise DataError(
-            f"annotator {annotator} annotated no image of this part of {dataset.name!r}"
+            f"annotator {annotator} annotated no image of this part of {data_title(dataset)!r}"
         )
     return dataset if len(there) == len(dataset) else Subset(dataset, there)
 
@@ -221,12 +224,6 @@ def sample_name(dataset: Dataset, index: int) -> str:
     """Return a sample's id if the data set has ids, else its group and index."""
     ids = getattr(dataset, "ids", None)
     return str(ids[index]) if ids is not None else f"{dataset.groups[index]} [{index}]"
-
-
-def data_title(dataset: Dataset) -> str:
-    """Return what to call a data set: its name, after that of the folder of somebody's own."""
-    _, own, folder = dataset.provenance.partition(OWN_DATA)
-    return f"{folder} ({dataset.name})" if own else dataset.name
 
 
 class Parts(NamedTuple):

@@ -18,6 +18,7 @@ from probseg.utils.model_inputs import (
     check_device,
     check_not_empty,
     check_range,
+    check_tensor,
     checked_ignore_index,
 )
 from probseg.utils.tensors import within
@@ -55,6 +56,7 @@ def check_label_maps(
     Raises:
         InputError: They are not.
     """
+    check_tensor(maps, name)
     if maps.ndim != 4:
         raise InputError(
             f"{name} must be (images, label maps, height, width), not {tuple(maps.shape)}; "
@@ -120,6 +122,8 @@ def check_label_pair(
     """
     if classes < 2:
         raise InputError(f"classes must be 2 or more, the background included, not {classes}")
+    check_tensor(predictions, "predictions")
+    check_tensor(annotations, "annotations")
     check_device(predictions, annotations, "predictions", "annotations")
     checked = (
         check_label_maps(predictions, "predictions", classes),

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from probseg.datasets.annotators import choose_annotator, complete
+from probseg.datasets.batches import data_title, read_batch
 from probseg.datasets.mask_kinds import check_ignores, ignore_index_of, is_soft
 from probseg.datasets.preprocessing import preprocessing_of
-from probseg.datasets.views import as_dataset, data_title
+from probseg.datasets.views import as_dataset
 from probseg.errors import DataError, InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
@@ -75,7 +76,7 @@ def evaluate(
     seed = check_integer("seed", seed, low=0)
     data = as_dataset(data)
     if not len(data):
-        raise DataError(f"data set {data.name!r} has no image to evaluate on")
+        raise DataError(f"data set {data_title(data)!r} has no image to evaluate on")
     _check_fits(model, data)
     remarks = _check_preprocessing(model, data)
     chosen = choose_metrics(metrics, latent=hasattr(model, "prior"))
@@ -145,13 +146,13 @@ def batches(data: Dataset, size: int) -> Iterator[tuple[int, Batch]]:
     changes, since metrics compare the annotators that there are. Soft masks become classes.
     """
     for start in range(0, len(data), size):
-        read = Batch(*data.batch(range(start, min(start + size, len(data)))))
+        read = read_batch(data, range(start, min(start + size, len(data))))
         read = read._replace(masks=as_classes(read.masks))
         for batch in complete(read, ignore_index_of(data)):
             if not batch.masks.shape[1]:
                 raise DataError(
-                    f"nobody labelled a pixel of an image of data set {data.name!r}; leave it out: "
-                    "probseg.datasets.views.subset"
+                    f"nobody labelled a pixel of an image of data set {data_title(data)!r}; "
+                    "leave it out: probseg.datasets.views.subset"
                 )
             yield start, batch
             start += len(batch.image)
@@ -211,8 +212,8 @@ def _check_fits(model: Any, data: Dataset) -> None:
         has = getattr(model, option, wants)  # a stranger's model need not say
         if has != wants:
             raise InputError(
-                f"the model has {option}={has}, but data set {data.name!r} needs {option}={wants}; "
-                "evaluate it on data like those that it was trained on"
+                f"the model has {option}={has}, but data set {data_title(data)!r} needs "
+                f"{option}={wants}; evaluate it on data like those that it was trained on"
             )
     check_ignores(model, ignore_index_of(data))
 
@@ -228,7 +229,7 @@ def _check_preprocessing(model: Any, data: Dataset) -> list[str]:
         return []
     if given and (differences := learnt.differences(given) + learnt.mask_differences(given)):
         raise InputError(
-            f"the model learnt from other images than data set {data.name!r} has: "
+            f"the model learnt from other images than data set {data_title(data)!r} has: "
             f"{'; '.join(differences)}; {learnt.remedy}, or set model.preprocessing = None to "
             "evaluate it on these on purpose"
         )

@@ -40,7 +40,7 @@ def compiled(function: Function) -> Function:
     dispatcher = njit(function, nogil=True)
     with suppress(RuntimeError):  # no writable folder
         # as njit(cache=True) does with Numba's own
-        dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]
+        dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]  # Numba has no types
     return cast(Function, dispatcher)
 
 
@@ -50,7 +50,7 @@ class _Cache(FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep machine code, unless the disk is full, say."""
         try:
-            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # nor has this
         except OSError as error:
             logger.warning(
                 "compiled code cannot be kept (%s), so each process compiles it anew; name another "

@@ -16,6 +16,7 @@ from probseg.metrics.intervals import Values, mean_interval
 from probseg.utils.atomic_files import atomic_file
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
     from rich.table import Table
 
 _FEW_GROUPS = 10  # fewer make a bootstrap interval too narrow
@@ -108,14 +109,18 @@ class Scores(Mapping[str, Values]):
                 row = [float(values[index]) for values in self.per_image.values()]
                 writer.writerow([*names, *("" if isnan(v) else repr(v) for v in row)])
 
-    def __rich__(self) -> Table:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        """Yield a table in characters that the console's encoding has."""
+        yield self._table("-" if options.ascii_only else "–")
+
+    def _table(self, none: str) -> Table:
         """Return a table of means and intervals, with the reason where a metric has none."""
         from rich.table import Table
         from rich.text import Text
 
         images, groups = len(self.groups), len(set(self.groups))
         caption = f"{images} images of {groups} groups, {self.samples} samples each; {self.data}"
-        reasons = [f"– {name}: {reason}" for name, reason in self.problems.items()]
+        reasons = [f"{none} {name}: {reason}" for name, reason in self.problems.items()]
         few = [f"the intervals are rough, as there are {groups} groups"] * (groups < _FEW_GROUPS)
         lines = [caption, *reasons, *few, *self.remarks]
         table = Table(title=Text(self.subject), caption=Text("\n".join(lines)))
@@ -123,9 +128,9 @@ class Scores(Mapping[str, Values]):
         for heading in ("mean", "95 % interval", "images", "better"):
             table.add_column(heading, justify="right")
         for name, row in self.summary().items():
-            better = {True: "higher", False: "lower", None: "–"}[self.higher_is_better.get(name)]
-            interval = "–" if isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
-            mean = "–" if isnan(row.mean) else f"{row.mean:.3f}"
+            better = {True: "higher", False: "lower", None: none}[self.higher_is_better.get(name)]
+            interval = none if isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
+            mean = none if isnan(row.mean) else f"{row.mean:.3f}"
             table.add_row(Text(name), mean, interval, str(row.images), better)
         return table
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probseg.errors import OptionError, ProbsegError
-from probseg.options import is_numpy, named_parameters
+from probseg.options import is_numpy, listing, named_parameters
 from probseg.registry import Constructor, Registry, registry
 
 if TYPE_CHECKING:
@@ -52,8 +52,21 @@ def build(name: str, *, like: Dataset | None = None, **options: Any) -> Any:
         'unet'
     """
     if like is not None:
-        options = {"in_channels": like.channels, "classes": like.classes, **options}
+        options = {**_sizes_of(like), **options}
     return registry("models").create(name, **options)
+
+
+def _sizes_of(data: Any) -> dict[str, Any]:
+    """Return the options of a model for a data set, or for what torch has made of one."""
+    inner = data
+    while hasattr(inner, "dataset") and not hasattr(inner, "channels"):  # torch's Subset
+        inner = inner.dataset
+    if missing := [name for name in ("channels", "classes") if not hasattr(inner, name)]:
+        raise OptionError(
+            f"like must be a data set of probseg, and {type(inner).__name__} has no "
+            f"{listing(missing)}; give in_channels= and classes= in its place"
+        )
+    return {"in_channels": inner.channels, "classes": inner.classes}
 
 
 def with_stored_weights(spec: Spec) -> Spec:

@@ -154,7 +154,7 @@ def _exported(sampler: Sampler) -> tuple[ExportedProgram, int]:
     for least in _LEAST:
         program = _traced(sampler, least)
         try:
-            _check_sizes(sampler, lambda *inputs: program.module()(*inputs), least, "program")  # noqa: B023
+            _check_sizes(sampler, program.module(), least, "program")
         except ExportError:
             if least == _LEAST[-1]:
                 raise
@@ -243,7 +243,7 @@ def _open_pooling(sampler: nn.Module) -> Iterator[None]:
     """Let adaptive pooling be written for any size: ONNX has that of the example's size only."""
     pools = [m for m in sampler.modules() if isinstance(m, nn.AdaptiveAvgPool2d)]
     for pool in pools:
-        pool.forward = partial(_adaptive_mean, pool.output_size)  # type: ignore[method-assign]
+        pool.forward = partial(_adaptive_mean, pool.output_size)  # type: ignore[method-assign]  # undone below
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ import json
 import logging
 import time
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,6 @@ from lightning.pytorch.callbacks import Checkpoint
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
 from probseg.errors import CheckpointError
 from probseg.options import listing
@@ -43,6 +43,7 @@ BEST, LAST, HISTORY = "best.safetensors", "last.ckpt", "history.json"
 # Of Lightning's checkpoint: what a run needs to go on as if it had never stopped.
 _PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks")
 
+_CONTAINERS = (dict, OrderedDict, list, tuple, set)  # of which only the content may be at fault
 _FOLDER = 0x10  # among the attributes of an entry of a zip file
 
 logger = logging.getLogger("probseg.training")
@@ -146,13 +147,10 @@ class RunCheckpoint(Checkpoint):
 
 
 def _check_restorable(name: str, state: Any) -> None:
-    file = io.BytesIO()
     try:
-        torch.save(state, file)
-        file.seek(0)
-        torch.load(file, weights_only=True)
+        _reread(state)
     except Exception as error:  # of any kind, depending on the object
-        kinds = listing({_type_name(value) for value in tree_leaves(state) if not _is_plain(value)})
+        kinds = listing(list(_unreadable(state)))
         raise CheckpointError(
             f"the state of the callback {name} cannot be kept, as it could not be read again "
             f"safely (it holds {kinds}); let its state_dict() return numbers, texts, lists, "
@@ -160,8 +158,24 @@ def _check_restorable(name: str, state: Any) -> None:
         ) from error
 
 
-def _is_plain(value: object) -> bool:
-    return value is None or type(value) in (bool, int, float, str, bytes, torch.Tensor)
+def _reread(state: Any) -> None:
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    torch.load(file, weights_only=True)
+
+
+def _unreadable(state: Any, path: str = "") -> Iterator[str]:
+    """Yield the types in a state that cannot be read again, and where they are."""
+    try:
+        _reread(state)
+    except Exception:  # of any kind, depending on the object
+        if type(state) not in _CONTAINERS:
+            yield f"{_type_name(state)}{path and f' at {path}'}"
+            return
+        named = isinstance(state, dict)
+        for key, value in state.items() if named else enumerate(state):
+            yield from _unreadable(value, f"{path}[{key!r}]")
 
 
 def _type_name(value: object) -> str:

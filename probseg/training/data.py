@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from probseg.datasets.batches import check_masks, data_title
 from probseg.datasets.formats.mask_values import UNLABELLED
 from probseg.datasets.mask_kinds import ignore_index_of, is_soft
 from probseg.errors import DataError
@@ -21,7 +22,6 @@ from probseg.training.execution import Purpose, make_generator
 from probseg.training.settings import TrainingSettings
 from probseg.utils.devices import to_device
 from probseg.utils.model_inputs import warn_of_scale
-from probseg.utils.tensors import extremes
 
 
 class TrainingData(LightningDataModule):
@@ -54,7 +54,7 @@ class TrainingData(LightningDataModule):
         super().__init__()
         for dataset in (train, validation):
             if not len(dataset):
-                raise DataError(f"data set {dataset.name!r} holds no image to train with")
+                raise DataError(f"data set {data_title(dataset)!r} holds no image to train with")
         self.train = train
         self.validation = validation
         self.settings = settings
@@ -128,7 +128,9 @@ def _make_loader(dataset: Dataset, batches: Sequence[list[int]]) -> DataLoader[B
         _check_batch(batch, dataset)
         if not told:  # of the first batch only, as it takes another look at all values
             norm = float(torch.linalg.vector_norm(batch.image, dtype=torch.float64))
-            warn_of_scale(norm / math.sqrt(batch.image.numel()), f"data set {dataset.name!r}")
+            warn_of_scale(
+                norm / math.sqrt(batch.image.numel()), f"data set {data_title(dataset)!r}"
+            )
             told.append(True)
         image, masks, present = Batch(*batch)
         whole = masks.is_floating_point() and not is_soft(dataset)
@@ -156,36 +158,18 @@ def _check_batch(batch: Batch, dataset: Dataset) -> None:
     """Check the values on the CPU, where that does not wait for a device."""
     if batch.image.ndim != 4 or not batch.image.is_floating_point():
         raise DataError(
-            f"data set {dataset.name!r} must give images (B, C, H, W) of floating point, not "
-            f"{tuple(batch.image.shape)} of {batch.image.dtype}; scale whole numbers to [0, 1], "
-            "for example image.float() / 255, and give a volume slice by slice"
+            f"data set {data_title(dataset)!r} must give images (B, C, H, W) of floating point, "
+            f"not {tuple(batch.image.shape)} of {batch.image.dtype}; scale whole numbers to "
+            "[0, 1], for example image.float() / 255, and give a volume slice by slice"
         )
     if not bool(batch.image.isfinite().all()):
         raise DataError(
-            f"an image of data set {dataset.name!r} holds NaN or infinity; "
+            f"an image of data set {data_title(dataset)!r} holds NaN or infinity; "
             "repair the file, or replace such pixels when it is read"
         )
     if batch.present is not None and not bool(batch.present.any(dim=1).all()):
         raise DataError(
-            f"nobody annotated an image of data set {dataset.name!r}; "
+            f"nobody annotated an image of data set {data_title(dataset)!r}; "
             "leave it out: probseg.datasets.views.subset"
         )
-    masks, ignored = batch.masks, ignore_index_of(dataset)
-    _check_masks(masks if ignored is None else masks.where(masks != ignored, 0), dataset)
-
-
-def _check_masks(masks: Tensor, dataset: Dataset) -> None:
-    """Check the values of masks, except for those to ignore."""
-    if masks.is_floating_point() and not is_soft(dataset) and bool((masks % 1 > 0).any()):
-        raise DataError(
-            f"a mask of data set {dataset.name!r} holds values between classes; make them "
-            "integers, for example with masks > 0.5, or, to learn probabilities of the second of "
-            "two classes as such, say soft = True in the data set"
-        )
-    for value in extremes(masks).tolist():
-        if not 0 <= value <= dataset.classes - 1:  # nor NaN
-            raise DataError(
-                f"a mask of data set {dataset.name!r} holds class {value}, but the data set "
-                f"declares {dataset.classes} classes (0 to {dataset.classes - 1}); if nobody "
-                f"labelled these pixels, say ignore_index = 255 in the data set, and give them 255"
-            )
+    check_masks(batch, dataset)

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import nn
 
+from probseg.datasets.batches import data_title
 from probseg.datasets.mask_kinds import check_ignores, is_soft
 from probseg.datasets.preprocessing import Preprocessing, preprocessing_of
 from probseg.datasets.views import Annotated, as_dataset
@@ -257,7 +258,7 @@ def _check_fits(model: Any, dataset: Dataset) -> None:
         has, wants = getattr(model, option), getattr(dataset, option.removeprefix("in_"))
         if has != wants:
             raise InputError(
-                f"the model has {option}={has}, but data set {dataset.name!r} needs "
+                f"the model has {option}={has}, but data set {data_title(dataset)!r} needs "
                 f"{option}={wants}; build the model with that"
             )
 
@@ -280,13 +281,13 @@ def _check_labels(model: Any, data: TrainingData) -> None:
     for dataset in (data.train, data.validation):
         if is_soft(dataset) and not getattr(model, "soft_labels", False):
             raise InputError(
-                f"data set {dataset.name!r} has soft masks, which the loss of {model_class} does "
-                "not take; make two classes of them (threshold=0.5), or, if the loss takes "
+                f"data set {data_title(dataset)!r} has soft masks, which the loss of {model_class} "
+                "does not take; make two classes of them (threshold=0.5), or, if the loss takes "
                 "probabilities (B, K, H, W) as labels, set soft_labels = True in its class"
             )
         if is_soft(dataset) and dataset.classes != 2:
             raise InputError(
-                f"soft masks are of two classes, but data set {dataset.name!r} has "
+                f"soft masks are of two classes, but data set {data_title(dataset)!r} has "
                 f"{dataset.classes}; learn a model for each class"
             )
     check_ignores(model, data.ignore_index)

@@ -9,6 +9,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
+from probseg.datasets.annotators import complete
+from probseg.datasets.batches import data_title, read_batch
+from probseg.datasets.cache.source import chunked
 from probseg.datasets.mask_kinds import ignore_index_of
 from probseg.datasets.views import as_dataset
 from probseg.errors import InputError, OptionError
@@ -21,6 +24,7 @@ logger = logging.getLogger("probseg.training")
 
 # Measurements in a row that show a problem before the warning: a new model shows all of them.
 _PATIENCE = 3
+_READ = 16  # images at a time
 
 
 class LatentHealth(Callback):
@@ -106,15 +110,27 @@ class LatentHealth(Callback):
 
 def tell_one_annotator(model: nn.Module, dataset: Dataset) -> None:
     """Warn before a model with a latent space is trained on one annotation an image."""
-    if dataset.annotators == 1 and hasattr(model, "prior"):
+    if hasattr(model, "prior") and len(dataset) and not _has_two_annotations(dataset):
         logger.warning(
             "every image of data set %r has one annotation. It teaches where an annotation is "
             "likely, and from similar images with other annotations how these vary; it cannot "
             "teach how several annotators of one image would differ, nor can that be measured: "
             "how near the samples come to the annotation is all that scores say, and a latent "
             "space that is hardly used is no fault",
-            dataset.name,
+            data_title(dataset),
         )
+
+
+def _has_two_annotations(dataset: Dataset) -> bool:
+    """Return whether an image has two annotations, as the first ones that are read usually do."""
+    if dataset.annotators == 1:
+        return False
+    ignored = ignore_index_of(dataset)
+    return any(
+        part.masks.shape[1] > 1
+        for indices in chunked(range(len(dataset)), _READ)
+        for part in complete(read_batch(dataset, indices), ignored)
+    )
 
 
 def model_of(module: nn.Module) -> Any:
@@ -136,6 +152,6 @@ def _some(dataset: Dataset, images: int) -> Batch:
     dataset = as_dataset(dataset)
     count = len(dataset)
     if not count:
-        raise OptionError(f"data set {dataset.name!r} holds no image to measure")
+        raise OptionError(f"data set {data_title(dataset)!r} holds no image to measure")
     indices = torch.linspace(0, count - 1, min(images, count)).round().long().tolist()
-    return Batch(*dataset.batch(indices))
+    return read_batch(dataset, indices)

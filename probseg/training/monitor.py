@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from probseg.datasets.batches import data_title
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Dataset
 from probseg.metrics.model_evaluation import evaluate
@@ -83,7 +84,7 @@ class MetricMonitor(Callback):
         value = scores.mean()[name]
         if not math.isfinite(value):
             raise DataError(
-                f"monitor={name!r} has no value on data set {self.data.name!r}"
+                f"monitor={name!r} has no value on data set {data_title(self.data)!r}"
                 f" ({scores.problems.get(name, 'it is NaN for every image')}); monitor another "
                 "metric or 'loss'"
             )

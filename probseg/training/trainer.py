@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -53,7 +54,7 @@ def make_trainer(
         **_devices(execution, settings.devices),
         precision="bf16-mixed" if execution.bf16 else "32-true",
         max_epochs=rounds,  # max_steps lets Lightning take a resumed round for an unfinished one
-        callbacks=[*callbacks, checkpoint],  # last: it holds what others log
+        callbacks=[_IgnoredSigterm(), *callbacks, checkpoint],  # last: it holds what others log
         logger=_tensorboard(checkpoint.folder) if log else False,
         default_root_dir=checkpoint.folder,
         plugins=LightningEnvironment(),  # on this machine, under a cluster's scheduler too
@@ -81,6 +82,18 @@ class StepProgress(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the losses of the validation round."""
         self.advance(0, _losses(trainer))
+
+
+class _IgnoredSigterm(Callback):
+    """Lets a process that ignores SIGTERM go on doing so, where Lightning would end training."""
+
+    def __init__(self) -> None:
+        self.ignored = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ignore it again, after Lightning has set its handler, which it takes back at the end."""
+        if self.ignored and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class RoundReport(Callback):

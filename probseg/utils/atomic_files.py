@@ -27,6 +27,8 @@ def _usual_permissions() -> int:
 _READABLE = _usual_permissions()
 _SIGNALS = signal.SIGINT, signal.SIGTERM
 _REPLACED = "replaced"
+_IT = "it is open, so close the model, or what else was opened from it"
+_FILE_IN_IT = "a file in it is open, so close the data set that was opened from it"
 _SCRATCH = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # scratch folders
 
 
@@ -61,7 +63,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary = folder / final.name
         yield temporary
         temporary.chmod(_READABLE)  # some writers keep a file to its owner
-        os.replace(temporary, final)
+        with _not_open(final, "file", _IT):
+            os.replace(temporary, final)
 
 
 @contextmanager
@@ -80,18 +83,22 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         with deferred_interrupts():  # between the two lines the path does not exist
             if final.exists():
-                _move_away(final, folder / _REPLACED)
+                with _not_open(final, "folder", _FILE_IN_IT):
+                    os.replace(final, folder / _REPLACED)
             os.replace(temporary, final)
 
 
-def _move_away(final: Path, away: Path) -> None:
+@contextmanager
+def _not_open(final: Path, kind: str, while_: str) -> Iterator[None]:
     try:
-        os.replace(final, away)
+        yield
     except PermissionError as error:
+        if not final.exists():
+            raise
         raise WriteError(
-            f"cannot replace the folder {final}: {error.strerror}; Windows replaces none while a "
-            "file in it is open, so close the data set that was opened from it (del it, or restart "
-            "the notebook or program that has it) or choose another folder (nothing was changed)"
+            f"cannot replace the {kind} {final}: {error.strerror}; Windows replaces none while "
+            f"{while_} (del it, or restart the notebook or program that has it) or choose another "
+            "folder (nothing was changed)"
         ) from error
 
 

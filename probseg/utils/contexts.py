@@ -71,7 +71,8 @@ def normalisation_errors() -> Iterator[None]:
         others = "larger images, fewer levels (channels), norm=None, or another architecture"
         if "value per channel" in str(error):
             raise InputError(
-                f"{pixel} in a batch of one; use a larger batch, model.eval(), {others}"
+                f"{pixel} in a batch of one; use a larger batch (in fit both batch_size and "
+                f"micro_batch must be 2 or more), model.eval(), {others}"
             ) from error
         raise InputError(f"{pixel}; use {others}") from error
 

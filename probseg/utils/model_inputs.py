@@ -14,6 +14,11 @@ from probseg.utils.tensors import IGNORED, extremes
 
 _ROUNDING = 2**-7  # of probabilities in bfloat16
 _SOFT_HINT = "; to learn p as a soft label, give torch.stack([1 - p, p], dim=1)"
+_ONE_OF_THEM = (
+    "give one annotation of each image, such as label[:, i] or "
+    "probseg.datasets.annotators.choose_annotator(label)"
+)
+_OF_ANNOTATORS = f"; if they are annotators, {_ONE_OF_THEM}"
 _LARGE = 10.0  # of a root mean square: standardised images have 1, 8-bit ones some 100
 
 
@@ -30,8 +35,7 @@ def checked_image(image: Tensor, channels: int, like: Tensor, *, values: bool) -
     Raises:
         InputError: The image is of another rank, size, type or device, or not finite.
     """
-    if not isinstance(image, Tensor):
-        raise InputError(f"the image must be a torch.Tensor, not {type(image).__name__}")
+    check_tensor(image, "the image")
     if image.ndim != 4:
         raise InputError(
             f"the image must be (B, C, H, W), not {tuple(image.shape)}; "
@@ -134,8 +138,7 @@ def checked_label(
     Raises:
         InputError: The label is of another rank, size, type or device, or out of range.
     """
-    if not isinstance(label, Tensor):
-        raise InputError(f"the label must be a torch.Tensor, not {type(label).__name__}")
+    check_tensor(label, "the label")
     shape = (image.shape[0], *image.shape[2:])
     of_classes = (image.shape[0], classes, *image.shape[2:])
     if soft and label.is_floating_point() and label.shape == of_classes:
@@ -193,16 +196,13 @@ def _hint(label: Tensor, classes: int) -> str:
         return ""
     for axis, index, what in ((1, ":, 0", "channels"), (3, "..., 0", "last numbers")):
         if label.shape[axis] == classes:
-            return (
-                f"; if its {what} are one-hot classes, turn them into one with label.argmax({axis})"
-            )
+            one_hot = f"; if its {what} are one-hot classes, turn them into one with label.argmax"
+            return f"{one_hot}({axis}){_OF_ANNOTATORS * (axis == 1)}"
         if label.shape[axis] == 1:
             return f"; drop its channel axis with label[{index}]"
     return (
-        f"; if these are {label.shape[1]} annotators, give one annotation of each image, such as "
-        "label[:, i] or probseg.datasets.annotators.choose_annotator(label); if "
-        f"these are one-hot classes, build the model with classes={label.shape[1]} and give "
-        "label.argmax(1)"
+        f"; if these are {label.shape[1]} annotators, {_ONE_OF_THEM}; if these are one-hot "
+        f"classes, build the model with classes={label.shape[1]} and give label.argmax(1)"
     )
 
 
@@ -230,11 +230,7 @@ def checked_latent(latent: Tensor, image: Tensor, length: int) -> Tensor:
     Raises:
         InputError: They are not, or lie on another device.
     """
-    if not isinstance(latent, Tensor):
-        raise InputError(
-            f"latents must be a torch.Tensor, not {type(latent).__name__}; convert them, for "
-            "example with torch.as_tensor"
-        )
+    check_tensor(latent, "latents")
     if latent.ndim < 2 or latent.shape[-2:] != (len(image), length):
         raise InputError(
             f"latents of these images must be (..., {len(image)}, {length}), "
@@ -263,6 +259,19 @@ def checked_ignore_index(ignore_index: object) -> int:
             f"ignore_index must be an integer, such as 255, or None, not {ignore_index!r}"
         )
     return int(ignore_index)
+
+
+def check_tensor(tensor: object, name: str) -> None:
+    """Check that something is a tensor.
+
+    Raises:
+        InputError: It is not, such as an array of NumPy.
+    """
+    if not isinstance(tensor, Tensor):
+        raise InputError(
+            f"{name} must be a torch.Tensor, not {type(tensor).__name__}; convert it, for example "
+            "with torch.as_tensor"
+        )
 
 
 def check_device(tensor: Tensor, like: Tensor, name: str, other: str = "the model") -> None:

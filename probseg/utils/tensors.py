@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from probseg.errors import InputError
+
 IGNORED = -100  # of labels within models, what torch's own losses leave out
 
 
@@ -27,8 +29,23 @@ def as_classes(masks: Tensor) -> Tensor:
 
     >>> as_classes(torch.tensor([0.2, 0.5, 0.7, 1.0, 255.0])).tolist()
     [0, 0, 1, 1, 255]
+
+    Raises:
+        InputError: They hold NaN, of which no class is the nearest.
     """
-    return (masks - 0.5).ceil().to(torch.uint8) if masks.is_floating_point() else masks
+    if not masks.is_floating_point():
+        return masks
+    if bool(masks.isnan().any()):
+        raise InputError(
+            "masks hold NaN, which is no class; if nobody labelled these pixels, give them 255 and "
+            "ignore_index=255"
+        )
+    return (masks - 0.5).ceil().to(torch.uint8)
+
+
+def has_fractions(masks: Tensor) -> bool:
+    """Return whether masks hold a value that is no whole number, such as NaN."""
+    return masks.is_floating_point() and bool((masks % 1 != 0).any())
 
 
 def soft_label(foreground: Tensor, ignore_index: int | None = None) -> Tensor:

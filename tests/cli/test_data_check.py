@@ -184,9 +184,17 @@ def renamed(name: Callable[[int], str]) -> Any:
     return plant
 
 
-def two_spellings(root: Path) -> None:
-    rows = [f"c{number},{'P01' if number == 3 else f'p{number // 3}'}" for number in range(CASES)]
+def group(root: Path, name: Callable[[int], str]) -> None:
+    rows = [f"c{number},{name(number)}" for number in range(CASES)]
     (root / "groups.csv").write_text("\n".join(["id,group", *rows]))
+
+
+def two_spellings(root: Path) -> None:
+    group(root, lambda number: "P01" if number == 3 else f"p{number // 3}")
+
+
+def two_signs(root: Path) -> None:
+    group(root, lambda number: "P-01" if number == 3 else f"p{number // 3}")
 
 
 def two_resolutions(root: Path) -> None:
@@ -235,6 +243,18 @@ WHOLE: dict[str, tuple[Callable[[Path], None], str, str, int]] = {
         "    id,group\n    anna-0-ct,anna\n    anna-1-ct,anna\n",
         0,
     ),
+    "a sign in one spelling": (
+        two_signs,
+        "only spelt differently, such as P-01 and p1",
+        "groups.csv",
+        0,
+    ),
+    "a marker": (
+        lambda root: change(root / "images/c3.npy", lambda image: put(image, 30000, 0, slice(11))),
+        "a few extreme pixels take most of the range and flatten the image: 1 image: c3",
+        'normalise="percentiles"',
+        1,
+    ),
     "two spellings": (two_spellings, "only spelt differently, such as P01 and p1", "groups.csv", 0),
     "two resolutions": (two_resolutions, "a pixel is 0.5 to 1 mm wide: 1 image: c9", "resample", 0),
     "a stray class": (stray_class, "class 2 is in 1 of 72 masks: 1 image: c9", "classes=", 0),
@@ -256,11 +276,41 @@ def test_a_fault_of_the_whole_folder_is_told(root, command, fault):
         lambda number: f"{number:04}",
         lambda number: f"{chr(97 + number)}_scan",
         lambda number: f"img_{number:03}" if number else "extra_1",
+        lambda number: f"{('train', 'Test')[number % 2]}_{number}",
     ],
-    ids=["one prefix", "numbers", "a prefix each", "one of another kind"],
+    ids=["one prefix", "numbers", "a prefix each", "one of another kind", "parts"],
 )
 def test_names_that_tell_of_no_patient_are_no_finding(root, command, name):
     renamed(name)(root)
+    status, output = checked(command, root)
+    assert status == 0 and "worth a look" not in output
+
+
+def oblong(root: Path) -> None:
+    affine = np.diag([-0.7, -2.5, 1.0, 1.0])
+    for number in range(CASES):
+        image, masks = case(number)
+        nifti(root / f"images/c{number}.npy", image, affine)
+        for who, mask in masks.items():
+            nifti(root / f"masks/c{number}/{who}.npy", mask, affine)
+
+
+def singles(root: Path) -> None:
+    renamed(lambda number: f"p{number // 4}_slice{number % 4}")(root)
+    rows = [f"{image.stem},{image.stem}" for image in (root / "images").iterdir()]
+    (root / "groups.csv").write_text("\n".join(["id,group", *rows]))
+
+
+CLEAN: dict[str, Callable[[Path], None]] = {
+    "pixels that are not square": oblong,
+    "letters and numbers": lambda root: group(root, lambda n: ("a1b", "ab1", "a11b")[n % 3]),
+    "a table of single images": singles,
+}
+
+
+@pytest.mark.parametrize("what", CLEAN)
+def test_what_only_looks_like_a_fault_is_no_finding(root, command, what):
+    CLEAN[what](root)
     status, output = checked(command, root)
     assert status == 0 and "worth a look" not in output
 

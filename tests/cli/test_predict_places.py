@@ -22,7 +22,7 @@ SMALL = {"channels": [4, 8], "convolutions": 1}
 N, ROWS, COLUMNS = 3, 12, 16
 # Upright in an axial plane: columns go to the left and rows to posterior, RAS+ axes -x and -y.
 UPRIGHT = np.array([[-0.5, 0, 0, 40], [0, -0.75, 0, 60], [0, 0, 2, -7], [0, 0, 0, 1.0]])
-ORDERS = ("LPS", "RAS", "PLI", "ARS")
+ORDERS = ("LPS", "RAS", "PLI", "ARS", "SLP", "PIR")
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def test_evaluate_opens_data_as_they_were(run, folder, command, tmp_path):
         ),
         (["--set", "data.resize=stretch"], "--set data.resize=stretch, but the model learnt from"),
         (["--set", "data.window=[0,9]"], "--set data.window=0,9, but the model learnt from"),
-        (["--crop", "16"], "--crop 16, but the model learnt from images with crop=32"),
+        (["--crop", "16"], "--crop 16, but the model learnt from whole images of 32x32"),
     ],
 )
 def test_evaluate_refuses_what_contradicts_the_model(run, folder, command, options, message):
@@ -206,7 +206,10 @@ def test_a_crop_is_cut_out_of_new_images_and_the_rest_is_background(run, command
     pixels = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     arguments = [tmp_path / "a.png", "--out", tmp_path / "out", "-n", 2]
-    assert command("predict", tmp_path / "m.safetensors", *arguments)[0] == 0
+    status, _, said = command("predict", tmp_path / "m.safetensors", *arguments)
+    assert status == 0
+    assert "of 1 of 1 images the model saw the middle 16x24 only" in said
+    assert "76 % of each was not seen" in said
     image = torch.from_numpy(pixels[12:28, 8:32] / 255).float()[None, None]
     samples = model.sample(image, 2, generator=torch.Generator().manual_seed(0))
     mean = np.asarray(Image.open(tmp_path / "out/a/mean.png")) / 65535
@@ -215,6 +218,30 @@ def test_a_crop_is_cut_out_of_new_images_and_the_rest_is_background(run, command
     assert not mean.any()
     about = json.loads((tmp_path / "out/a/about.json").read_text())
     assert about["unseen"] == pytest.approx(1 - 16 * 24 / 1600)
+
+
+def test_values_that_are_too_large_are_told_what_predict_takes(run, command, tmp_path):
+    model = probseg.load(run / "best.safetensors")
+    model.preprocessing = Preprocessing(size=(32, 32), normalise="none")
+    model.save(tmp_path / "m.safetensors")
+    np.save(tmp_path / "a.npy", np.linspace(-1000, 1000, 1024, dtype=np.float32).reshape(32, 32))
+    arguments = ["predict", tmp_path / "m.safetensors", tmp_path / "a.npy", "-n", 1, "--out"]
+    status, _, said = command(*arguments, tmp_path / "out")
+    assert status == 1 and "percentiles" not in said
+    assert "scale them as the images were that the model learnt from" in said
+    assert command(*arguments, tmp_path / "out", "--as-is", "--window=-1000,400")[0] == 0
+
+
+def test_a_picture_with_a_palette_is_its_colours(run, command, tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    palette = Image.fromarray(255 - grey, "P")  # of which each index is the opposite grey
+    palette.putpalette(np.repeat(np.arange(255, -1, -1, dtype=np.uint8), 3).tobytes())
+    palette.save(tmp_path / "b.png")
+    arguments = [tmp_path / "a.png", tmp_path / "b.png", "-n", 1, "--out", tmp_path / "out"]
+    assert command("predict", run, *arguments)[0] == 0
+    means = [np.asarray(Image.open(tmp_path / f"out/{name}/mean.png")) for name in "ab"]
+    assert np.array_equal(*means)
 
 
 def test_a_crop_of_the_training_data_is_that_of_evaluate(command, tmp_path):

@@ -24,7 +24,7 @@ from probseg.datasets.annotators import (
     staple,
 )
 from probseg.datasets.views import Annotated
-from probseg.errors import DataError, MissingDependencyError, OptionError
+from probseg.errors import DataError, InputError, MissingDependencyError, OptionError
 from probseg.interfaces import Batch, Sample
 
 
@@ -220,3 +220,17 @@ def test_annotated_views_have_fingerprints_of_their_own() -> None:
         Annotated(kept, "random")
     with pytest.raises(OptionError, match="as there are 4"):  # before anything is read
         Annotated(kept, 4)
+
+
+@pytest.mark.parametrize("value", [0.4, 0.7, float("nan")])
+@pytest.mark.parametrize("consensus", [majority_vote, staple])
+def test_a_consensus_of_soft_masks_or_nan_is_refused(consensus, value):
+    with pytest.raises(InputError, match=r"between them, or NaN; .*\(masks > 0\.5\)\.byte\(\)"):
+        consensus(value * torch.ones(2, 3, 4, 4))
+    assert consensus((torch.ones(2, 3, 4, 4) > 0.5).byte()).all()
+
+
+def test_a_batch_of_soft_masks_with_nan_has_no_consensus():
+    masks = torch.full((1, 3, 4, 4), torch.nan)
+    with pytest.raises(InputError, match="hold NaN"):
+        annotation(Batch(torch.zeros(1, 1, 4, 4), masks), "majority")

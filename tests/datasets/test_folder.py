@@ -11,6 +11,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
@@ -312,6 +313,21 @@ FAULTS: dict[str, tuple[str, Any, str]] = {
     "16 bits beside 8": (IMAGE, instead(".png", grey(9, 7).astype(np.uint16)), "is not 8-bit"),
     "NaN": (IMAGE, instead(".npy", np.full((9, 7), np.nan)), "NaN or infinite"),
     "a volume": (IMAGE, instead(".npy", grey(9, 7, 20)), "20 channels, more than 16"),
+    "a thin volume": (
+        IMAGE,
+        instead(".npy", grey(9, 7, 8)),
+        "the first image 1; if it is a volume, save its",
+    ),
+    "a mask of a thin volume": (
+        MASK,
+        instead(".npy", drawn(9, 7, 8)),
+        "a mask has one; if it is a volume, save its",
+    ),
+    "five axes": (
+        IMAGE,
+        instead(".npy", grey(1, 1, 9, 7, 8)),
+        "; if it is a volume, save its slices",
+    ),
     "one axis": (IMAGE, instead(".npy", grey(9)), "not (H, W)"),
     "a huge claim": (IMAGE, bare_claim, "claims 30000x30000x3"),
     "a wrong checksum": (IMAGE, other_checksum, "not a complete PNG"),
@@ -369,6 +385,17 @@ def test_every_faulty_file_of_every_sample_is_named(tmp_path: Path) -> None:
     assert str(caught.value).count("cannot be reached") == 4
 
 
+@pytest.mark.parametrize("name", ["images", "masks"])
+def test_a_folder_of_the_layout_that_cannot_be_reached_is_named(name: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    dangling(tmp_path / name)
+    with pytest.raises(DataError, match=rf"/{name} is a link to /not/mounted, .*mount its disk"):
+        load(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(DataError, match=r"holds no images|has no annotation"):
+        load(tmp_path)
+
+
 def test_a_table_of_groups_that_cannot_be_reached_is_not_left_out(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "groups.csv").symlink_to("/not/mounted/groups.csv")
@@ -381,6 +408,41 @@ def test_accents_taken_apart_are_the_same_letters(tmp_path: Path) -> None:
     fingerprint = load(tmp_path).fingerprint
     (tmp_path / "masks/scan 1é").rename(tmp_path / "masks/scan 1e\u0301")
     assert load(tmp_path).fingerprint == fingerprint
+
+
+def test_slices_across_any_axis_of_other_files_too(tmp_path: Path) -> None:
+    for path, voxels in (("images/a", grey(9, 7, 1)), ("masks/a/ann", drawn(9, 7, 1))):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        image = SimpleITK.GetImageFromArray(voxels)  # (Z, Y, X)
+        image.SetSpacing((0.5, 0.7, 2.5))
+        image.SetOrigin((10, 20, 30))
+        SimpleITK.WriteImage(image, str(tmp_path / f"{path}.nrrd"))
+    data = load(tmp_path)
+    assert_array_equal((data[0].image[0] * 255).round(), grey(9, 7, 1)[::-1, :, 0])
+    assert_array_equal(data[0].masks[0], drawn(9, 7, 1)[::-1, :, 0])
+    assert_allclose(data.spacing, [[2.5, 0.7]])
+
+
+def test_slices_across_any_axis_are_pictures_with_their_spacing(tmp_path: Path) -> None:
+    affine = np.diag([-0.5, -0.7, 2.5, 1.0])
+    for path, voxels in (("images/a", grey(1, 9, 7)), ("masks/a/ann", drawn(1, 9, 7))):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / f"{path}.nii.gz")
+    data = load(tmp_path)
+    assert_array_equal((data[0].image[0] * 255).round(), grey(1, 9, 7)[0].T[::-1])
+    assert_array_equal(data[0].masks[0], drawn(1, 9, 7)[0].T[::-1])
+    assert_allclose(data.spacing, [[2.5, 0.7]])
+
+
+def test_soft_masks_of_one_folder_have_one_scale(tmp_path: Path) -> None:
+    write(tmp_path)
+    faint = tmp_path / "masks/scan 1é/Ann.png"
+    put(faint, drawn(9, 7))
+    with pytest.raises(DataError, match=r"1é/Ann.png: has integers up to 1, and other masks up to"):
+        load(tmp_path, soft=True)
+    for path in (tmp_path / "masks").rglob("*.png"):
+        put(path, drawn(9, 7))
+    assert load(tmp_path, soft=True).batch(range(3)).masks.unique().tolist() == [0, 1]
 
 
 def test_a_loop_of_links_ends(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_who_labelled_no_pixel_is_absent(tmp_path):
     assert data.present.tolist() == [[True, index != 2] for index in range(6)]
     assert not data[2].masks[1].any()
     np.save(tmp_path / "data/masks/case2/ann.npy", np.full(SIZE, 255, np.uint8))
-    with pytest.raises(DataError, match="case2: nobody annotated it"):
+    with pytest.raises(DataError, match="case2: nobody labelled a pixel of it"):
         load(tmp_path / "data", values={255: "ignore"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -21,8 +23,27 @@ from probseg.datasets.formats.mask_values import MaskValues
 from probseg.datasets.formats.preprocessing import resize_images, stretch
 from probseg.datasets.preprocessing import Preprocessing, wanted
 from probseg.datasets.shapes import AmbiguousShapes
+from probseg.datasets.survey import survey
 from probseg.datasets.views import Annotated, CentreCrop, Subset
 from probseg.errors import DataError, InputError, OptionError
+from probseg.interfaces import Batch
+from probseg.utils.model_inputs import ScaleWarning
+
+
+class Memory:
+    """Images that lie in memory, as they are."""
+
+    name = provenance = fingerprint = "memory"
+    channels, classes, annotators, groups = 1, 2, 1, ("a",)
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.images = images
+        size = (images.shape[2], images.shape[3])
+        self.preprocessing = Preprocessing(size=size, normalise="none")
+
+    def batch(self, indices: Any) -> Batch:
+        return Batch(self.images[indices], torch.zeros_like(self.images[indices]))
+
 
 edges = st.integers(1, 40)
 sizes = st.tuples(edges, edges)
@@ -176,6 +197,60 @@ def test_files_of_another_range_are_no_fractions_of_it(tmp_path: Path) -> None:
     assert learnt.differences(AmbiguousShapes(samples=1, size=8).preprocessing) == []
 
 
+@pytest.mark.parametrize("kind", ["i1", "u4", "i4", "i8"])
+def test_whole_numbers_of_another_type_are_no_fractions_either(kind: str) -> None:
+    learnt = wanted(normalise="none", window=(0, 255))
+    with pytest.raises(DataError, match=r"of type .*, where 0 to 255 became 0 to 1; .* of 8 bits"):
+        learnt.apply(np.full((1, 4, 4), 100, kind))
+    assert wanted(normalise="none").apply(np.full((1, 4, 4), 100, kind)).max() == 100
+    assert learnt.apply(np.ones((1, 4, 4), bool)).max() == 1
+
+
+def test_a_model_is_not_told_to_take_another_normalisation() -> None:
+    with pytest.raises(DataError, match=r"too large .*; scale them as the images were") as caught:
+        wanted(normalise="none").apply(np.full((1, 4, 4), 3000.0))
+    assert "window=" not in str(caught.value)
+
+
+LOW, HIGH = grey(1, 32, 32), grey(1, 32, 32).astype(np.uint16) * 257
+DARK = np.where(disc(32, 32, 2) > 0, 40, np.random.default_rng(0).normal(-1000, 30, (1, 32, 32)))
+WINDOWS = {  # an image, a window, and whether it is in other units
+    "8 bits below a window": (LOW, (10_000, 40_000), True),
+    "8 bits in a window of 16": (LOW, (0, 65_535), True),
+    "16 bits above a window": (HIGH, (0, 200), True),
+    "8 bits": (LOW, (0, 200), False),
+    "16 bits": (HIGH, (10_000, 40_000), False),
+    "a slice of hardly more than air": (DARK, (-1000, 400), False),
+    "one value within": (np.full((1, 32, 32), 5, np.uint8), (0, 10), False),
+    "one value outside": (np.full((1, 32, 32), 50, np.uint8), (0, 10), True),
+    "a few bright cells": (disc(32, 32, 1)[None] * 250, (0, 255), False),
+}
+
+
+@pytest.mark.parametrize("what", WINDOWS)
+def test_a_window_in_other_units_is_told(
+    what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels, window, other = WINDOWS[what]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        wanted(window=window).apply(pixels)
+    assert [one.category for one in told] == [ScaleWarning] * other
+    root = write(tmp_path, {name: pixels[0] + (0 if name == "a" else 1) for name in "ab"})
+    for _ in range(2):  # packed, and opened again
+        caplog.clear()
+        data = load(root, window=window)
+        assert ("leaves hardly any contrast to any image" in caplog.text) == other
+    found = [one.wrong for one in survey(data).findings if "hardly any contrast" in one.what]
+    assert found == [True] * other
+
+
+def test_some_images_outside_of_a_window_are_no_fault_of_it(tmp_path: Path) -> None:
+    data = load(write(tmp_path, {"a": LOW[0], "b": LOW[0] // 5 + 201}), window=(0, 200))
+    assert data.faint == 1
+    assert not [one for one in survey(data).findings if "contrast" in one.what]
+
+
 def test_values_far_too_large_are_not_left_alone(tmp_path: Path) -> None:
     root = write(tmp_path, {"ct": np.full((8, 8), -1024, np.int16)})
     with pytest.raises(DataError, match=r"images/ct.npy: has values up to 1024.*window="):
@@ -294,6 +369,23 @@ def test_views_pass_it_on() -> None:
     assert data.preprocessing and part.preprocessing == replace(data.preprocessing, crop=(8, 8))
     assert CentreCrop(data, 16).preprocessing == data.preprocessing
     assert part.preprocessing.shape == part[0].image.shape[1:] == (8, 8)
+
+
+@given(size=sizes, first=sizes, second=sizes)
+def test_a_crop_of_a_crop_is_what_a_model_sees_of_the_whole(
+    size: Any, first: Any, second: Any
+) -> None:
+    first, second = np.minimum(size, first).tolist(), np.minimum(size, second).tolist()
+    second = np.minimum(first, second).tolist()
+    pixels = (np.arange(np.prod(size)).reshape(1, *size) % 256 / 256).astype(np.float32)
+    whole = Memory(torch.from_numpy(pixels[None]))
+    twice = CentreCrop(CentreCrop(whole, tuple(first)), tuple(second))
+    assert twice.preprocessing
+    seen = twice.preprocessing.apply(pixels)
+    assert_array_equal(twice.batch([0]).image[0], seen)
+    back = twice.preprocessing.undo(seen, size)
+    assert_array_equal(back[back > 0], pixels[back > 0])
+    assert back.sum() == seen.sum()
 
 
 records = st.builds(

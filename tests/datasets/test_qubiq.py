@@ -274,6 +274,36 @@ def test_what_is_there_twice_is_refused(copy: str, tmp_path: Path) -> None:
         load(tmp_path, on_fault="skip")
 
 
+def test_a_case_that_cannot_be_reached_is_not_left_out(tmp_path: Path) -> None:
+    write(tmp_path, "kidney")
+    (tmp_path / "kidney/Training/case03").symlink_to("/not/mounted/case03")
+    with pytest.raises(DataError, match=r"/kidney/Training/case03 is a link to /not/mounted"):
+        load(tmp_path)
+
+
+def test_the_remedies_that_errors_name_work(tmp_path: Path) -> None:
+    write(tmp_path, "kidney")
+    usual, mask = load(tmp_path), tmp_path / "kidney/Training/case01" / MASK
+    voxels = np.asarray(nibabel.load(mask).dataobj)
+    save(mask, voxels * np.float32(0.99998))
+    with pytest.raises(DataError, match=r"values 0\.99998 \(threshold=0\.\d+ makes two") as caught:
+        load(tmp_path)
+    assert "soft" not in str(caught.value)
+    data = load(tmp_path, threshold=0.49999)
+    assert_array_equal(data.batch([0, 1]).masks, usual.batch([0, 1]).masks)
+    assert load(data.folder, threshold=0.49999).folder == data.folder
+    with pytest.raises(OptionError, match=r"options: threshold=0\.7; .* data: threshold=0\.49999"):
+        load(data.folder, threshold=0.7)
+    away = ITK.copy()
+    away[0, 3] = -0.5
+    save(mask, voxels, away)
+    with pytest.raises(DataError, match="resample_masks=True"):
+        load(tmp_path)
+    moved = load(tmp_path, resample_masks=True)[0].masks
+    assert_array_equal(moved[1, :, 1:], usual[0].masks[1, :, :-1])
+    assert_array_equal(moved[[0, 2]], usual[0].masks[[0, 2]])
+
+
 def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     write(tmp_path, "kidney")
     ids = load(tmp_path).ids

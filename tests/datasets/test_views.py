@@ -5,8 +5,9 @@ import torch
 from scipy.stats import chisquare
 
 from probseg.datasets.annotators import choose_annotator
+from probseg.datasets.batches import data_title
 from probseg.datasets.shapes import AmbiguousShapes
-from probseg.datasets.views import CentreCrop, Subset, data_title, subset
+from probseg.datasets.views import CentreCrop, Subset, subset
 from probseg.errors import OptionError
 from probseg.interfaces import Dataset
 

@@ -7,9 +7,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Independent, Normal
 
-from probseg.metrics import kernels, latent, ncc, overlap
+from probseg.metrics import kernels, label_maps, latent, ncc, overlap
 from probseg.metrics.evaluation import SharedEvaluation
-from probseg.utils import devices, tensors
+from probseg.utils import devices
 
 B, N, A, H, W = 40, 100, 4, 128, 128  # more than is computed at once
 CUDA = torch.device("cuda:0")
@@ -40,7 +40,7 @@ def test_what_is_computed_stays_there(evaluation):
         (B, N, H * W // 8): devices._pack_bits(maps == 1),
         (B, N, A): kernels._cross_entropy(*pair, kernels.EPSILON),
         (B,): ncc._correlations(*pair),
-        (3,): tensors._extreme_sums(evaluation.probabilities),
+        (3,): label_maps._extreme_sums(evaluation.probabilities),
         (B, 6): latent.kl_per_dimension(evaluation.posterior, evaluation.prior),
     }
     for shape, tensor in made.items():

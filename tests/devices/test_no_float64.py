@@ -34,7 +34,7 @@ from probseg.metrics import ged as energy
 from probseg.metrics.evaluation import compute_metrics, shared
 from probseg.metrics.streaming import StreamingMetric, streaming_collection
 from probseg.training.augmentation import apply, draw
-from probseg.utils import devices, tensors
+from probseg.utils import devices, model_inputs, tensors
 
 CALLS: dict[str, Callable[[Evaluation], Any]] = {
     "generalised_energy_distance": lambda e: energy.generalised_energy_distance(*maps(e)),
@@ -58,7 +58,7 @@ CALLS: dict[str, Callable[[Evaluation], Any]] = {
 }
 WITHIN = {  # what those call with tensors on the device
     *("check_label_maps", "check_label_pair", "check_probabilities", "checked_annotations"),
-    *("overlap", "products"),
+    *("overlap", "products", "check_classes", "check_not_empty"),
     *("chunks", "float64_chunks", "fetch_label_maps"),
 }
 ELSEWHERE = {  # have tests of their own
@@ -80,7 +80,7 @@ ELSEWHERE = {  # have tests of their own
         "padded",
         "cropped",
     ),
-    *("as_classes", "soft_label", "scale_of"),
+    *("as_classes", "has_fractions", "soft_label", "scale_of"),
 }
 
 
@@ -183,7 +183,7 @@ def test_no_function_is_forgotten():
         import_module(f"probseg.metrics.{found.name}")
         for found in pkgutil.iter_modules(probseg.metrics.__path__)
     ]
-    modules += [devices, tensors]
+    modules += [devices, model_inputs, tensors]
     found = {
         name
         for module in modules

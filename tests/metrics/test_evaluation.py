@@ -238,6 +238,18 @@ def test_bad_label_maps_are_named(left, classes, message):
         iou_cost(left, LABELS, classes=classes)
 
 
+def test_arrays_of_numpy_become_tensors_or_are_told_how():
+    maps, masks = torch.randint(2, (2, 3, 6, 5)), torch.randint(2, (2, 4, 6, 5))
+    wanted = compute_metrics(Evaluation(maps, masks), ["ged"])["ged"]
+    for given in (Evaluation(maps.numpy(), masks.numpy()), Evaluation(maps, masks.numpy())):
+        assert compute_metrics(given, ["ged"])["ged"].equal(wanted)
+        assert probseg.metrics.create("ged")(given).equal(wanted)
+    with pytest.raises(InputError, match=r"must be a torch\.Tensor, not ndarray; .*as_tensor"):
+        matching.hungarian_iou(maps.numpy(), masks.numpy(), classes=2)
+    with pytest.raises(InputError, match=r"must be a torch\.Tensor, not ndarray; .*as_tensor"):
+        energy.sample_diversity(maps.numpy(), classes=2)
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
 @pytest.mark.parametrize("name", OF_SAMPLES)
 def test_label_maps_score_as_samples_that_are_certain(name, dtype):

@@ -1,8 +1,8 @@
 """`probseg.evaluate` against a loop written out, and where metrics, models or data fail."""
 
 import csv
-from io import StringIO
-from math import isnan
+from io import BytesIO, StringIO, TextIOWrapper
+from math import isnan, nan
 from types import SimpleNamespace
 
 import numpy as np
@@ -258,3 +258,21 @@ def test_data_and_models_that_do_not_fit(shapes, punet):
     flat = SimpleNamespace(sample=lambda image, n, generator: torch.rand(n, len(image), 8, 8))
     with pytest.raises(InputError, match="must return probabilities"):
         evaluate(flat, shapes)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_scores_are_shown_in_characters_of_the_encoding(encoding):
+    scores = Scores(
+        per_image={"gini": np.array([nan])},
+        groups=["a"],
+        ids=["a"],
+        samples="2",
+        subject="csae",
+        data="shapes",
+        problems={"gini": "no prior"},
+    )
+    file = TextIOWrapper(BytesIO(), encoding=encoding)
+    Console(file=file).print(scores)
+    file.flush()
+    shown = file.buffer.getvalue().decode(encoding)
+    assert ("- gini: no prior" if encoding == "ascii" else "– gini: no prior") in shown

@@ -230,6 +230,12 @@ def test_the_hint_at_a_fourth_dimension_is_right(shape, hint):
         small("deterministic", classes=3).loss(torch.zeros(2, 1, 8, 8), label)
 
 
+def test_as_many_annotators_as_classes_may_be_either():
+    both = r"one-hot classes, .*label\.argmax\(1\); if they are annotators, .*label\[:, i\]"
+    with pytest.raises(InputError, match=both):
+        small("deterministic").loss(torch.zeros(2, 1, 8, 8), torch.ones(2, 2, 8, 8).long())
+
+
 @pytest.mark.parametrize("axis", [1, -1])
 def test_who_follows_the_hint_trains_on_the_label(axis):
     _, label = batch(classes=3)

@@ -381,6 +381,7 @@ def hostile(kind):
     }[kind], label
 
 
+# it warns of the very scales that are tried here
 @pytest.mark.filterwarnings("ignore::probseg.utils.model_inputs.ScaleWarning")
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("kind", ["large", "constant", "zero", "one pixel"])

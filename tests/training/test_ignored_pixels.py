@@ -241,3 +241,61 @@ def test_a_consensus_of_soft_masks_is_of_classes():
     assert view.soft and view.batch([0, 1]).masks[:, 0].equal(data.masks[:2, 1])
     view = probseg.datasets.views.Annotated(data, "majority")
     assert not view.soft and view.batch([0]).masks.dtype == torch.uint8
+
+
+class Undeclared(Discs):
+    """Soft masks of a data set that does not say so."""
+
+    def __init__(self, count: int, value: float) -> None:
+        super().__init__(count)
+        self.masks = self.masks * value
+
+
+@pytest.mark.parametrize("annotator", ["random", 0, "majority", "staple"])
+@pytest.mark.parametrize("value", [0.4, 0.7, float("nan")])
+def test_undeclared_soft_masks_are_refused_whoever_is_learned_from(annotator, value):
+    data = Undeclared(8, value)
+    with pytest.raises(DataError, match=r"'discs' holds (values between classes|class nan)"):
+        fit(small("deterministic"), data, data, annotator=annotator, progress=False, **SHORT)
+
+
+@pytest.mark.parametrize("value", [0.4, 0.7, float("nan")])
+def test_undeclared_soft_masks_are_refused_wherever_they_are_measured(value):
+    data, wanted = Undeclared(4, value), "'discs' holds (values between classes|class nan)"
+    with pytest.raises(DataError, match=wanted):
+        probseg.evaluate(small("deterministic"), data, n=2, progress=False)
+    with pytest.raises(DataError, match=wanted):
+        LatentHealth(data)
+
+
+def _other_masks(change):
+    data = Discs(8)
+    data.annotators = 2
+    data.masks = change(data.masks[:, :2])
+    return data
+
+
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [
+        (lambda masks: masks[:, 0], r"must be \(B, A, H, W\).*masks\[:, None\]"),
+        (lambda masks: torch.stack([1 - masks, masks], 2), r"must be .*masks\.argmax\(2\)"),
+        (lambda masks: masks[..., 1:], "must be .*a mask of the image's size"),
+        (lambda masks: masks.repeat(1, 2, 1, 1), r"annotators = 2, .*argmax\(1, keepdim=True\)"),
+    ],
+)
+@pytest.mark.parametrize("annotator", ["random", "majority"])
+def test_masks_of_other_axes_are_told_those_that_are_wanted(change, remedy, annotator):
+    data = _other_masks(change)
+    with pytest.raises(DataError, match=remedy):
+        fit(small("csae"), data, data, annotator=annotator, progress=False, **SHORT)
+    with pytest.raises(DataError, match=remedy):
+        probseg.evaluate(small("csae"), data, n=2, progress=False)
+
+
+@pytest.mark.parametrize(
+    "remedy", [lambda m: m[:, 0][:, None], lambda m: torch.stack([1 - m, m], 2).argmax(2)]
+)
+def test_masks_that_follow_the_remedy_are_learned(remedy):
+    data = _other_masks(remedy)
+    assert fit(small("deterministic"), data, data, progress=False, **SHORT).steps == 2

@@ -28,6 +28,7 @@ from probseg.errors import InputError, OptionError
 from probseg.interfaces import Batch
 from probseg.metrics.collapse import LatentStatistics, collapse_warnings, latent_statistics
 from probseg.training import LatentHealth, fit
+from probseg.training.latent_health import tell_one_annotator
 from probseg.training.trainer import silenced_lightning
 
 SCALES = torch.tensor([1.0, 3.0])
@@ -220,6 +221,20 @@ def test_one_annotator_is_told_before_training_and_raises_no_alarm(caplog):
     with caplog.at_level(logging.WARNING, "probseg.training"):
         fit(make_model(), discs, discs, quick(max_steps=2, validate_every=2))
     assert not caplog.records
+
+
+@pytest.mark.parametrize("shared_out", [True, False])
+def test_annotators_who_share_the_images_out_are_told_as_one(shared_out, caplog):
+    discs = Discs(20)
+    present = torch.eye(4, dtype=torch.bool).repeat(5, 1)
+    if not shared_out:
+        present[-1] = True  # the last image alone has several
+    discs.present, discs.masks = present, discs.masks * present[:, :, None, None]
+    with caplog.at_level(logging.WARNING, "probseg.training"):
+        tell_one_annotator(make_model(), discs)
+    assert ["has one annotation" in one.getMessage() for one in caplog.records] == [
+        True
+    ] * shared_out
 
 
 def small(**options: Any) -> Any:

@@ -228,6 +228,9 @@ def test_a_random_split_of_torch_is_a_subset(validation):
     )
     assert found == expected
     assert len(evaluate(small("punet"), second, 2, metrics=["ged"], progress=False)["ged"]) == 4
+    assert small("punet", like=second).in_channels == data.channels
+    with pytest.raises(OptionError, match="list has no channels"):
+        small("punet", like=[1])
 
 
 @pytest.mark.parametrize("data", [[1, 2], torch.rand(4, 1, 8, 8)])

@@ -105,6 +105,7 @@ def parameter(model: str, name: str, case: Case) -> Any:
     return pytest.param(model, case, id=f"{model}, {name}", marks=marks)
 
 
+# it warns of the very scales that are tried here
 @pytest.mark.filterwarnings("ignore::probseg.utils.model_inputs.ScaleWarning")
 @pytest.mark.parametrize(("name", "case"), [parameter(*case) for case in CASES])
 def test_nothing_becomes_nan_or_infinite(name, case, counted):

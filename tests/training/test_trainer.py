@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
 import signal
 import sys
 import warnings
+from collections import defaultdict, deque
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +148,20 @@ def test_sigterm_ends_the_process_and_keeps_the_rounds(step, train, validation, 
     assert result.steps == 12 and result.best_validation_loss == whole.best_validation_loss
 
 
+def _fit_ignoring(train, validation, out):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _fit_until_killed(4, train, validation, out)
+
+
+@pytest.mark.untraced
+def test_a_process_that_ignores_sigterm_trains_to_the_end(train, validation, tmp_path):
+    process = forked().Process(target=_fit_ignoring, args=(train, validation, tmp_path))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert len(json.loads((tmp_path / "history.json").read_text())) == 4
+
+
 # Callbacks with a state
 
 
@@ -184,6 +200,8 @@ def test_a_callbacks_state_is_restored(state, train, validation, tmp_path):
         (np.float64(1.0), "numpy.float64"),
         (Path("x"), "PosixPath"),
         (Killed(1), "Killed"),
+        (deque([1]), r"collections.deque at \['state'\]"),
+        ({"a": [1, defaultdict(int)]}, r"defaultdict at \['state'\]\['a'\]\[1\]"),
     ],
 )
 def test_a_state_that_could_not_be_read_again_is_refused_when_it_is_saved(

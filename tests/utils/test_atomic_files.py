@@ -109,6 +109,21 @@ def test_a_full_disk_names_the_path_and_the_remedy(atomic, folder, tmp_path):
 
 
 @BOTH
+def test_what_windows_keeps_open_is_told_to_be_closed(atomic, folder, tmp_path, monkeypatch):
+    with atomic(tmp_path / "result") as temporary:
+        fill(temporary, folder)
+
+    def denied(*_):
+        raise PermissionError(errno.EACCES, "Access is denied")
+
+    monkeypatch.setattr(os, "replace", denied)
+    wanted = f"cannot replace the {'folder' if folder else 'file'} .*open, so close the"
+    with pytest.raises(WriteError, match=wanted), atomic(tmp_path / "result") as temporary:
+        fill(temporary, folder)
+    assert os.listdir(tmp_path) == ["result"]
+
+
+@BOTH
 def test_a_folder_that_cannot_be_made(atomic, folder, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(WriteError, match="cannot write"), atomic(tmp_path / "file" / "result"):

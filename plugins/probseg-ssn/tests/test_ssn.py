@@ -98,6 +98,8 @@ def test_pixels_of_a_sample_agree_more_than_by_chance():
     assert samples.T.corrcoef().abs().mean() > 0.3
 
 
+# it warns of the very scales that are tried here
+@pytest.mark.filterwarnings("ignore::probseg.utils.model_inputs.ScaleWarning")
 def test_images_of_hostile_contrast_train_without_nan():
     model = ssn(backbone=UNET)
     label = torch.randint(2, (1, 8, 8))

@@ -44,8 +44,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the sheet and return exit status 0."""
+    from probseg.datasets.batches import data_title
     from probseg.datasets.splits import thin
-    from probseg.datasets.views import data_title
     from probseg.utils.atomic_files import atomic_file
     from probseg.utils.imports import require
 

@@ -51,6 +51,8 @@ class PackedDataset:
         mask_values: Number and some names of the masks' files, by those of the values 0, 1 and 255
             that they hold, such as ``"0 255"``; empty where that is not known.
         stretched: Whether images were stretched over their own range.
+        faint: Number of images to which the window leaves hardly any contrast.
+        grouped: Whether a table said which image is of which group.
         source_state: What the cache was packed from, in which state (path, size, time of change)
             and with which options.
 
@@ -77,6 +79,8 @@ class PackedDataset:
             self.source_state: dict[str, Any] = meta["stamp"]
             self.skipped: Sequence[str] = meta["skipped"]
             self.mask_values: dict[str, dict[str, Any]] = meta.get("mask_values", {})
+            self.faint: int = meta.get("faint", 0)
+            self.grouped: bool = meta.get("grouped", False)
             _check_arrays(self._images, self._masks, meta)
             _check_columns(self.present, self.spacing, self._masks)
             self.preprocessing = _preprocessing(meta, self.spacing)

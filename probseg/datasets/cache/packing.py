@@ -122,6 +122,9 @@ def open_or_pack(
                     shutil.rmtree(leftover, ignore_errors=True)
                 pack_source(source, folder, progress=progress, on_fault=on_fault)
                 dataset = PackedDataset(folder)
+    if dataset.faint == len(dataset):
+        window = dataset.preprocessing and dataset.preprocessing.window
+        logger.warning("%s: the window %s leaves hardly any contrast to any image", folder, window)
     return dataset
 
 
@@ -141,7 +144,7 @@ def pack_source(
     faults = _first_faults(source, on_fault)
     classes = source.classes  # which may be counted, before other processes get the source
     with atomic_folder(folder) as temporary:
-        ids, groups, values = _write_arrays(source, temporary, faults, progress)
+        ids, groups, values, faint = _write_arrays(source, temporary, faults, progress)
         faults.add([], last=True)
         if not ids:
             reasons = f"\n  {shorten(faults.lines)}" if faults.lines else ""
@@ -159,6 +162,8 @@ def pack_source(
             "stamp": source.state,
             "files": file_states(temporary),
             "skipped": faults.lines,
+            "faint": faint,
+            "grouped": getattr(source, "grouped", False),
             "mask_values": {
                 one: {"masks": len(files), "such as": files[:MOST_LISTED]}
                 for one, files in values.items()
@@ -185,10 +190,11 @@ def _first_faults(source: Source, on_fault: OnFault) -> Faults:
 
 def _write_arrays(
     source: Source, folder: Path, faults: Faults, progress: bool | None
-) -> tuple[list[str], list[str], MaskValues]:
+) -> tuple[list[str], list[str], MaskValues, int]:
     ids: list[str] = []
     groups: list[str] = []
     values: MaskValues = {}
+    faint = 0
     with ExitStack() as stack:
         writers = [stack.enter_context(ArrayWriter(folder / name)) for name in ARRAYS]
         bar = progress_bar(f"packing {source.name}", len(source), show=progress)
@@ -200,11 +206,12 @@ def _write_arrays(
                     writer.append(rows)
             ids += block.ids
             groups += block.groups
+            faint += block.faint
             for file in block.files:
                 files = values.setdefault(" ".join(map(str, file.values)), [])
                 files.append(file.name)
             advance(len(block.ids) + len(block.faults))
-    return ids, groups, values
+    return ids, groups, values, faint
 
 
 class ArrayWriter:
@@ -258,6 +265,7 @@ class _Block(NamedTuple):
     arrays: list[NDArray[Any]]  # in the order of ARRAYS
     faults: list[str]  # name and reason
     files: list[MaskFile]
+    faint: int  # images to which the window leaves nearly one value
 
 
 def _read_all(source: Source) -> Iterator[_Block]:
@@ -286,6 +294,8 @@ def _unpickle(pickled: Path) -> Source:
 def _read_chunk(source: Source, chunk: Sequence[Any]) -> _Block:
     records: list[Record] = []
     faults: list[str] = []
+    ignores = getattr(source, "ignore_index", None) is not None
+    nothing = "nobody labelled a pixel of it" if ignores else "nobody annotated it"
     for item in chunk:
         try:
             samples = source.read(item)
@@ -293,12 +303,12 @@ def _read_chunk(source: Source, chunk: Sequence[Any]) -> _Block:
             faults += error.lines if isinstance(error, FaultyFiles) else [str(error)]
             continue
         unseen = [one for one in samples if one.present is not None and not one.present.any()]
-        faults += [f"{one.id}: nobody annotated it" for one in unseen]
+        faults += [f"{one.id}: {nothing}" for one in unseen]
         records += [one for one in samples if one.present is None or one.present.any()]
     arrays = _as_arrays(records, source) if records else []
     files = [file for one in records for file in one.files]
     ids, groups = [one.id for one in records], [one.group for one in records]
-    return _Block(ids, groups, arrays, faults, files)
+    return _Block(ids, groups, arrays, faults, files, sum(one.faint for one in records))
 
 
 def _mask_kind(source: Source) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Record(NamedTuple):
     present: NDArray[np.bool_] | None = None  # (A,): who annotated; by default everybody
     spacing: float | NDArray[np.floating[Any]] = np.nan  # mm between rows, between columns
     files: Sequence[MaskFile] = ()  # of the masks, as far as their values are of interest
+    faint: bool = False  # whether the window leaves nearly one value
 
 
 class Source(Protocol):

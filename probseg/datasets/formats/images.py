@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from probseg.datasets.formats.dicom import read_slice
 from probseg.datasets.formats.itk import read_itk
 from probseg.datasets.formats.matlab import read_matlab
-from probseg.datasets.formats.nifti import Reorientation, read_nifti
+from probseg.datasets.formats.nifti import A_VOLUME, Reorientation, read_nifti, slice_axis
 from probseg.errors import DataError
 
 VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha")  # whose headers tell where they lie
@@ -106,7 +106,8 @@ def read_picture(
         )
     pixels, spacing = _stored(data, suffix, image is not None, palette)
     if pixels.ndim not in (2, 3) or not pixels.size:
-        raise DataError(f"has the shape {pixels.shape}, not (H, W) or (H, W, C)")
+        volume = f"; {A_VOLUME}" if pixels.ndim > 3 else ""
+        raise DataError(f"has the shape {pixels.shape}, not (H, W) or (H, W, C){volume}")
     channels = _check_channels(_native(np.atleast_3d(pixels)).transpose(2, 0, 1))
     return Picture(channels, np.array(spacing))
 
@@ -190,8 +191,11 @@ def _volume(data: bytes, suffix: str, image: Picture | None, resample: bool) -> 
     nifti = suffix.startswith(".nii")
     volume = read_nifti(data, flat=True) if nifti else read_itk(data, suffix, flat=True)
     reorient = image and image.reorientation
-    reorient = reorient or Reorientation(volume, axis=2, resample=resample)
-    return Picture(_check_channels(_native(reorient(volume)[0])), reorient.spacing, reorient)
+    reorient = reorient or Reorientation(volume, slice_axis(volume), resample=resample)
+    slices = reorient(volume)
+    if len(slices) > 1:
+        raise DataError("is a slice of another plane than its image")
+    return Picture(_check_channels(_native(slices[0])), reorient.spacing, reorient)
 
 
 def _native(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -203,7 +207,7 @@ def _check_channels(pixels: NDArray[Any]) -> NDArray[Any]:
     if len(pixels) > _CHANNELS:
         raise DataError(
             f"has {len(pixels)} channels, more than {_CHANNELS}; channels come last, as in "
-            "(H, W, C); if it is a volume, save its slices one by one"
+            f"(H, W, C); {A_VOLUME}"
         )
     return pixels
 
@@ -290,7 +294,7 @@ def _check_greys(image: Image.Image, indices: NDArray[np.uint8]) -> None:
 
 def _tiff_type(image: Image.Image, decoded: np.dtype[Any]) -> np.dtype[Any]:
     """Return the type of a TIFF's pixels, which Pillow decodes as uint8 or as int32."""
-    tags = image.tag_v2  # type: ignore[attr-defined]
+    tags = image.tag_v2  # type: ignore[attr-defined]  # which images of TIFF files have
     stored = max(tags.get(_SAMPLE_FORMAT, (1,))), max(tags.get(_BITS, (1,)))
     if stored == (2, 8):
         return np.dtype(np.int8)
@@ -339,7 +343,7 @@ def _check_mode(image: Image.Image, data: bytes, mask: bool, palette: Palette) -
 
 def _is_inverted(image: Image.Image) -> bool:
     """Return whether a TIFF has 0 as its white, which Pillow turns round in 8 bits only."""
-    white_is_zero = image.tag_v2.get(_PHOTOMETRIC) == 0  # type: ignore[attr-defined]
+    white_is_zero = image.tag_v2.get(_PHOTOMETRIC) == 0  # type: ignore[attr-defined]  # of TIFF
     return white_is_zero and image.mode not in ("1", "L")
 
 
@@ -347,7 +351,7 @@ def _bits(image: Image.Image, data: bytes) -> int:
     if image.format == "PNG":
         return data[24]  # of the header, which is always the first chunk
     if image.format == "TIFF":
-        return max(image.tag_v2.get(_BITS, (1,)))  # type: ignore[attr-defined,no-any-return]
+        return max(image.tag_v2.get(_BITS, (1,)))  # type: ignore[attr-defined,no-any-return]  # of TIFF
     white = _white(data) if image.format == "PPM" else 255
     return white.bit_length() if white > 255 else 8
 

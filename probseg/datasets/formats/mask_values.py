@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from probseg.datasets.formats.preprocessing import as_labels, check_finite
 from probseg.errors import DataError, OptionError
 
+OPTIONS = ("values", "threshold", "invert", "soft", "classes")
 UNLABELLED = 255  # in memory, whatever stands for it in files
 _IGNORE = "ignore"
 _MOST_CLASSES = 32  # that a message takes for classes
+_MOST_NAMED = 3  # values that a message maps one by one
+_ROUNDING = 0.01  # between a class and what a program has made of it
 _EXAMPLE = 'values={255: "ignore"}'
 
 
@@ -105,8 +108,12 @@ class MaskValues:
         mapped = set(self.values.values()) - {UNLABELLED}
         return {self.values.get(value, value) for value in found - ignored} | mapped
 
-    def read(self, mask: NDArray[Any], classes: int) -> NDArray[Any]:
+    def read(
+        self, mask: NDArray[Any], classes: int, takes: Collection[str] = OPTIONS
+    ) -> NDArray[Any]:
         """Return a mask of classes or of probabilities, ``ignore_index`` where nobody labelled.
+
+        ``takes`` has the names of the options that the data set knows.
 
         Raises:
             DataError: It has other values; the message names the options that take them.
@@ -116,7 +123,7 @@ class MaskValues:
         try:
             return self._read(mask, classes)
         except DataError as error:
-            raise DataError(f"{error} ({_remedy(mask, classes)})") from None
+            raise DataError(f"{error} ({_remedy(mask, classes, takes)})") from None
 
     def _read(self, mask: NDArray[Any], classes: int) -> NDArray[Any]:
         if not self.values:
@@ -182,7 +189,7 @@ def _parse(values: Mapping[Any, Any] | None) -> dict[float, int]:
     return parsed
 
 
-def _remedy(mask: NDArray[Any], classes: int) -> str:
+def _remedy(mask: NDArray[Any], classes: int, takes: Collection[str]) -> str:
     """Return the options that take a mask's values."""
     known = {0, 1} if classes == 2 else set(range(classes))
     values = np.unique(mask).astype(float).tolist()
@@ -191,6 +198,11 @@ def _remedy(mask: NDArray[Any], classes: int) -> str:
     odd = [value for value in values if value not in known]
     if values[-1] <= 1 and not any(value % 1 for value in odd) and values[0] >= 0:
         return "all masks of a folder have one scale: rescale this file, or lower the threshold"
+    if "values" not in takes:
+        return f"threshold={values[-1] / 2:g} makes two classes of them"
+    fractions = [value for value in odd if value % 1]
+    if fractions and (classes > 2 or _are_rounded(odd)):
+        return _rounding(fractions, classes)
     few = [value for value in odd if value != UNLABELLED and 0 <= value <= _MOST_CLASSES]
     others = [value for value in odd if value not in few]
     if any(value % 1 for value in values) or len(others) > 1:
@@ -200,11 +212,31 @@ def _remedy(mask: NDArray[Any], classes: int) -> str:
         return f"threshold={half:g} makes two classes of them{probabilities}"
     remedies = ["if these are classes, give their number with classes="] if few else []
     for value in others:
+        text = _as_text(value)
         remedies += [
-            f'if nobody labelled pixels of {value:g}, values={{{value:g}: "ignore"}}',
-            f"if they are of class 1, values={{{value:g}: 1}}",
+            f'if nobody labelled pixels of {text}, values={{{text}: "ignore"}}',
+            f"if they are of class 1, values={{{text}: 1}}",
         ]
     return "; ".join(remedies)
+
+
+def _are_rounded(values: list[float]) -> bool:
+    """Return whether values are nearly classes, some of them above 1."""
+    near = all(abs(value - round(value)) <= _ROUNDING for value in values)
+    return near and 1 < round(max(values)) <= _MOST_CLASSES
+
+
+def _rounding(fractions: list[float], classes: int) -> str:
+    """Return what makes classes of values between them."""
+    near = all(abs(value - round(value)) <= _ROUNDING and value > -1 / 2 for value in fractions)
+    if near and len(fractions) <= _MOST_NAMED:
+        pairs = ", ".join(f"{_as_text(value)}: {round(value)}" for value in fractions)
+        most = max(map(round, fractions)) + 1
+        number = f" with classes={most}" if most > classes else ""
+        return f"values={{{pairs}}}{number} makes classes of them, or save them as whole numbers"
+    if near:
+        return "save them as whole numbers"
+    return "values between classes are of no class: resample such masks by nearest neighbour"
 
 
 def _as_probabilities(mask: NDArray[Any]) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ _CHUNK, _MORE = 1 << 20, 1 << 22  # bytes: read at once, allowed behind the voxe
 LARGEST = 1 << 29  # bytes of a file, unpacked: 256 slices of 512x512 in double precision
 _LPI = np.array([[0, -1], [1, -1], [2, -1]])  # axes to the left, posterior and inferior
 _MOST_APART = 0.5  # voxels, between an image and its mask
+A_VOLUME = "if it is a volume, save its slices one by one"
 _NOWHERE = np.diag([-1.0, -1.0, 1.0, 1.0])  # what ITK writes for an array without a place
 _MILLIMETRES = {1: 1e3, 3: 1e-3}  # metre and micrometre; mm is assumed for other units
 _RESAMPLE = (
@@ -50,8 +51,8 @@ def read_nifti(data: bytes, *, flat: bool) -> Volume:
 
     Args:
         data: The file's bytes.
-        flat: Whether it is one picture (X, Y), whose third axis, if any, counts channels;
-            otherwise it is a volume (X, Y, Z).
+        flat: Whether it is one picture (X, Y), whose third axis, if any, counts channels, or
+            one slice of a volume, (X, 1, Z) or (1, Y, Z); otherwise it is a volume (X, Y, Z).
 
     Raises:
         DataError: The bytes are not a complete file, of other axes, or unpack to more than 512 MiB;
@@ -251,18 +252,28 @@ def _length(kind: Any, head: bytes) -> int:
 
 
 def four_axes(voxels: NDArray[Any], flat: bool) -> NDArray[Any]:
-    """Return voxels as (X, Y, Z, C), of a flat picture (X, Y, 1, C).
+    """Return voxels as (X, Y, Z, C), of a flat picture (X, Y, 1, C) or a slice along an axis.
 
     Raises:
         DataError: They have other axes.
     """
-    more = [extent for extent in voxels.shape[2 if flat else 3 :] if extent > 1]
-    if voxels.ndim < (2 if flat else 3) or len(more) > (1 if flat else 0):
-        what = "a picture with channels" if flat else "a volume"
-        raise DataError(f"has the shape {voxels.shape}, which is not {what}")
-    height, width = voxels.shape[:2]
-    depth = 1 if flat else voxels.shape[2]
-    return voxels.reshape(height, width, depth, -1)
+    shape = voxels.shape
+    space = 2 if flat and not _is_slice(shape) else 3
+    more = [extent for extent in shape[space:] if extent > 1]
+    if len(shape) < space or len(more) > (1 if flat else 0):
+        what = f"a picture with channels; {A_VOLUME}" if flat else "a volume"
+        raise DataError(f"has the shape {shape}, which is not {what}")
+    return voxels.reshape(*shape[:space], *[1] * (3 - space), -1)
+
+
+def slice_axis(volume: Volume) -> int:
+    """Return the axis of extent one of a picture's voxels."""
+    return 2 if volume.voxels.shape[2] == 1 else volume.voxels.shape.index(1)
+
+
+def _is_slice(shape: tuple[int, ...]) -> bool:
+    """Return whether voxels are a slice across the first or the second axis."""
+    return len(shape) > 2 and sorted(shape[:3]).count(1) == 1 and shape[2] > 1
 
 
 def _affine(header: Any, affine: NDArray[np.float64]) -> NDArray[np.float64] | None:

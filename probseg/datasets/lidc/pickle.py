@@ -94,7 +94,8 @@ class LidcPickle(Source):
         if self._wanted.normalise is None and item.as_uint8:
             image = np.rint(image * 255).astype(np.uint8)
         scaled = self.preprocessing.images(image[None, None])[0]
-        return [Record(item.sample, item.patient, scaled, masks)]
+        faint = bool(self.preprocessing.faint(image[None, None])[0])
+        return [Record(item.sample, item.patient, scaled, masks, faint=faint)]
 
     @cached_property
     def _contents(self) -> dict[str, Any]:

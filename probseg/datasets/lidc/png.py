@@ -17,6 +17,7 @@ from probseg.datasets.formats.files import FileTree, printable
 from probseg.datasets.formats.images import Picture, as_binary, picture_size, read_grayscale
 from probseg.datasets.lidc.nodules import CLASS_NAMES, PROVENANCE, READERS
 from probseg.datasets.preprocessing import Preprocessing
+from probseg.datasets.roots import check_links
 from probseg.errors import DataError, MissingDataError
 
 _LARGEST = 1 << 20  # bytes; a PNG of 128x128 has about 9,000
@@ -109,6 +110,7 @@ class LidcPngs(AnnotatedFiles):
     def collect(self, samples: defaultdict[str, SampleFiles]) -> None:
         """Collect the images and masks."""
         layout = PNG_LAYOUTS[self._layout]
+        check_links(self.tree, lambda name: layout.folder_pattern.fullmatch(name) is not None)
         for name in self.tree.names():
             if match := layout.matches(name):
                 label = match["label"]

@@ -16,10 +16,10 @@ from probseg.metrics.score_collector import ScoreCollector
 class InMemory:
     """Images without content, whose annotators may be absent."""
 
-    name, channels, classes = "memory", 1, 2
+    name, channels, classes, provenance = "memory", 1, 2, "made in memory"
 
     def __init__(self, masks: torch.Tensor, present: torch.Tensor | None) -> None:
-        self.masks, self.present = masks, present
+        self.masks, self.present, self.annotators = masks, present, masks.shape[1]
 
     def __len__(self) -> int:
         return len(self.masks)

@@ -83,6 +83,9 @@ def test_what_is_no_probability_is_refused(mask):
     [
         ([0, 0.99998], 2, {"threshold": 0.5}),
         ([0, 0.7, 1], 2, {"soft": True}),
+        ([0, 1, 2.00001], 3, {"values": {2.00001: 2}}),
+        ([0, 1, 2.00001], 2, {"values": {2.00001: 2}, "classes": 3}),
+        ([0, 0.99998, 2.00001], 3, {"values": {0.99998: 1, 2.00001: 2}}),
         ([0, 127.5, 255], 2, {"threshold": 127.5}),
         ([0, 3, 90, 254], 2, {"threshold": 127}),
         ([0, 128], 2, {"values": {128: 1}}),
@@ -102,6 +105,34 @@ def test_the_remedy_that_an_error_names_helps(values, classes, remedy):
         shown = "" if option == "classes" else f"{value}".replace("'", '"')
         assert f"{option}={shown}" in str(caught.value)
     MaskValues.of(**remedy).read(mask, remedy.get("classes", classes))
+
+
+def test_values_between_classes_have_no_threshold():
+    for values, told in (
+        ([0, 1.5, 2], "resample such masks by nearest neighbour"),
+        ([1.00001, 1.00002, 2.00001, 2.00002], "save them as whole numbers"),
+    ):
+        with pytest.raises(DataError, match=told) as caught:
+            MaskValues().read(np.array([values]), 3)
+        assert "threshold" not in str(caught.value)
+
+
+def test_a_value_in_single_precision_is_named_exactly():
+    mask = np.array([[0, 1, 2.00001]], np.float32)
+    with pytest.raises(DataError, match=r"values=\{(\S+): 2\} makes") as caught:
+        MaskValues().read(mask, 3)
+    value = str(caught.value).split("values={")[1].split(":")[0]
+    assert MaskValues.of({value: 2}).read(mask, 3).tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("values", [[0, 0.99998], [0, 1, 7], [-1, 0, 1], [0, 0.3, 1], [0, 128]])
+def test_only_options_that_are_taken_are_named(values):
+    mask = np.array([values])
+    with pytest.raises(DataError) as caught:
+        MaskValues().read(mask, 2, takes=("threshold",))
+    assert not any(option in str(caught.value) for option in ("values=", "soft", "classes="))
+    threshold = float(str(caught.value).split("threshold=")[1].split()[0])
+    MaskValues.of(threshold=threshold).read(mask, 2)
 
 
 def test_nan_is_never_a_class():

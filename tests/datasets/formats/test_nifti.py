@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from numpy.testing import assert_array_equal
 
-from probseg.datasets.formats.nifti import Reorientation, Volume, read_nifti
+from probseg.datasets.formats.nifti import Reorientation, Volume, read_nifti, slice_axis
 from probseg.errors import DataError
 
 
@@ -105,6 +105,21 @@ def test_a_third_axis_without_extent_is_no_obstacle() -> None:
     assert_array_equal(Reorientation(flat, 2)(flat)[0, 0], np.arange(6).reshape(2, 3).T)
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_slice_across_any_axis_is_a_picture(axis: int) -> None:
+    block = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
+    affine = np.diag([-0.5, -0.7, 2.5, 1.0])
+    voxels = np.take(block, [2], axis)
+    flat = read_nifti(nifti(voxels, affine), flat=True)
+    assert flat.voxels.shape == (*voxels.shape, 1) and slice_axis(flat) == axis
+    upright = Reorientation(flat, slice_axis(flat))
+    rest = np.take(block, 2, axis).T[::-1]  # rows to inferior, columns to the left or posterior
+    assert_array_equal(upright(flat)[0, 0], rest)
+    np.testing.assert_allclose(upright.spacing, [2.5, (0.7, 0.5)[axis]])
+    colour = read_nifti(nifti(np.stack([voxels] * 3, 3), affine), flat=True)
+    assert upright(colour).shape == (1, 3, *rest.shape)
+
+
 def claiming(*shape: int) -> bytes:
     header = nibabel.Nifti1Header()
     header.set_data_shape(shape)
@@ -137,7 +152,7 @@ BAD = {
     "no extent": (with_axis(0), "claims a shape of (0, 3)"),
     "a negative extent": (with_axis(-2), "claims a shape of (-2, 3)"),
     "complex": (nifti(np.zeros((3, 3), np.complex64)), "complex64"),
-    "a volume": (nifti(np.zeros((3, 3, 3, 2))), "not a picture"),
+    "a volume": (nifti(np.zeros((3, 3, 3, 2))), "if it is a volume, save its slices"),
     "one axis": (nifti(np.zeros(3)), "not a picture"),
 }
 

@@ -271,3 +271,9 @@ def test_real_slices(data_root: Path, tmp_path: Path) -> None:
     assert (batch.image.amin((1, 2, 3)) == 0).all()  # each crop is stretched to its own range
     assert (batch.image.amax((1, 2, 3)) == 1).all()
     assert batch.masks.any()
+
+
+def test_a_patient_who_cannot_be_reached_is_not_left_out(tree: Any, tmp_path: Path) -> None:
+    (tree.root / "LIDC-IDRI-0099").symlink_to("/not/mounted/LIDC-IDRI-0099")
+    with pytest.raises(DataError, match="/LIDC-IDRI-0099 is a link to /not/mounted/LIDC-IDRI-0099"):
+        lidc(tree.root, cache=tmp_path / "cache")
