@@ -57,6 +57,14 @@ def page(visit, report):
     return visit(report)
 
 
+def wait_until(page, condition: str, seconds: float = 5.0) -> None:
+    """Ask from here until it holds: the page's own policy forbids the waiting of Playwright."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"{condition} did not become true within {seconds:g} s"
+        page.wait_for_timeout(20)
+
+
 def column(page, table: str, index: int) -> list[str]:
     rows = page.locator(f"table[aria-labelledby={table}] tbody tr")
     return [row.locator("th, td").nth(index).inner_text() for row in rows.all()]
@@ -180,7 +188,7 @@ def test_what_needs_the_arrow_keys_keeps_them(page) -> None:
     page.set_viewport_size(PHONE)
     box = page.locator(".scroll").first
     box.press("ArrowRight")
-    page.wait_for_function("document.querySelector('.scroll').scrollLeft > 0")
+    wait_until(page, "document.querySelector('.scroll').scrollLeft > 0")
     page.locator("#size").press("Control+ArrowRight")
     assert place(page) == 0
 
@@ -258,7 +266,7 @@ def test_it_prints_whole(visit, report) -> None:
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open])").count() == 0
     assert page.locator(".case:visible").count() == 2 * 3
-    page.wait_for_function("[...document.images].every((one) => one.complete)")
+    wait_until(page, "[...document.images].every((one) => one.complete)")
     cut = page.evaluate(
         """[...document.querySelectorAll("main *")].filter((one) =>
           !one.closest(".hidden, svg") && one.getBoundingClientRect().right > innerWidth
