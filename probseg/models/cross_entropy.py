@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from probseg.options import check_choice
+from probseg.errors import OptionError
+from probseg.options import check_choice, check_number
 from probseg.utils.tensors import IGNORED, in_single_precision
 
 REDUCTIONS = ("pixel-sum", "pixel-mean")
@@ -19,22 +22,45 @@ class CrossEntropy:
 
     Args:
         reduction: Over pixels, ``"pixel-sum"`` or ``"pixel-mean"``.
+        top_k: The share of an image's pixels that count, in (0, 1]: a random draw without
+            replacement in which a pixel's chance is its cross-entropy, so that the hard ones are
+            drawn (Kohl et al., 2019, use .02). None counts all.
 
     Raises:
-        OptionError: There is no such reduction.
+        OptionError: There is no such reduction or share.
     """
 
-    def __init__(self, reduction: str) -> None:
+    def __init__(self, reduction: str, *, top_k: float | None = None) -> None:
         check_choice("reduction", reduction, REDUCTIONS)
-        self.reduction = reduction
+        if top_k is not None and check_number("top_k", top_k) > 1:
+            raise OptionError(f"top_k is a share of the pixels, at most 1, not {top_k}")
+        self.reduction, self.top_k = reduction, top_k
+
+    def pixels(self, height: int, width: int) -> int:
+        """Return how many pixels of an image the result adds up: the unit of its scale."""
+        return 1 if self.reduction == "pixel-mean" else self._counted(height * width)
 
     def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the scalar of logits (B, K, H, W) and a label (B, H, W), as `cross_entropies`."""
         per_pixel = cross_entropies(logits, label)
+        if self.top_k is not None:
+            hard = _hardest(per_pixel.flatten(1), self._counted(per_pixel[0].numel()))
+            return (hard.mean(1) if self.reduction == "pixel-mean" else hard.sum(1)).mean()
         if self.reduction == "pixel-mean":
             share = _labelled(label).float().mean((1, 2), keepdim=True)
             return (per_pixel / torch.where(share > 0, share, 1)).mean()
         return per_pixel.sum(dim=(1, 2)).mean()
+
+    def _counted(self, pixels: int) -> int:
+        return pixels if self.top_k is None else math.ceil(self.top_k * pixels)
+
+
+def _hardest(values: Tensor, count: int) -> Tensor:
+    """Return values (B, count) drawn from (B, P), each with a chance proportional to itself."""
+    with torch.no_grad():  # the largest of log x + Gumbel noise are such a draw
+        gumbel = -torch.empty_like(values).exponential_().log()
+        chosen = (values.log() + gumbel).topk(count, dim=1, sorted=False).indices
+    return values.gather(1, chosen)
 
 
 def cross_entropies(logits: Tensor, label: Tensor) -> Tensor:

@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional
 
 from probseg.errors import OptionError
 from probseg.models.cross_entropy import CrossEntropy
+from probseg.utils.tensors import IGNORED
 
 
 def test_reductions_differ_by_the_number_of_pixels():
@@ -21,3 +23,38 @@ def test_reductions_differ_by_the_number_of_pixels():
 def test_an_unknown_reduction_is_named():
     with pytest.raises(OptionError, match=r"reduction must be one of .*not 'pixel-men'"):
         CrossEntropy("pixel-men")
+
+
+def test_top_k_draws_pixels_in_proportion_to_their_cross_entropy() -> None:
+    torch.manual_seed(0)
+    logits = torch.tensor([0.0, 1.0, 2.0, 3.0])  # of the wrong class
+    logits = torch.stack([torch.zeros(4), logits]).view(1, 2, 1, 4).expand(20_000, 2, 1, 4)
+    label = torch.zeros(20_000, 1, 4, dtype=torch.long)
+    each = functional.cross_entropy(logits, label, reduction="none")
+    drawn = CrossEntropy("pixel-mean", top_k=0.25)
+    # one pixel an image: its expectation weighs each pixel by its own share
+    expected = (each[0] ** 2).sum() / each[0].sum()
+    assert drawn(logits, label).item() == pytest.approx(expected.item(), abs=0.02)
+
+
+def test_top_k_of_all_pixels_is_the_whole_sum_and_of_some_their_count() -> None:
+    torch.manual_seed(0)
+    logits, label = torch.randn(2, 3, 4, 5), torch.randint(0, 3, (2, 4, 5))
+    whole = CrossEntropy("pixel-sum")(logits, label).item()
+    assert CrossEntropy("pixel-sum", top_k=1.0)(logits, label).item() == pytest.approx(whole)
+    some = CrossEntropy("pixel-sum", top_k=0.02)
+    assert (some.pixels(128, 128), CrossEntropy("pixel-sum").pixels(4, 5)) == (328, 20)
+    assert CrossEntropy("pixel-mean", top_k=0.5).pixels(4, 5) == 1
+
+
+def test_top_k_leaves_out_pixels_that_nobody_labelled() -> None:
+    logits, label = torch.randn(2, 2, 4, 4), torch.full((2, 4, 4), IGNORED)
+    label[:, 0] = 1
+    labelled = CrossEntropy("pixel-sum")(logits, label).item()
+    assert CrossEntropy("pixel-sum", top_k=0.25)(logits, label).item() == pytest.approx(labelled)
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.5])
+def test_top_k_is_a_share(share: float) -> None:
+    with pytest.raises(OptionError, match="top_k"):
+        CrossEntropy("pixel-sum", top_k=share)
