@@ -41,6 +41,8 @@ def run_plan(plan: Plan, options: RunOptions) -> int:
     if profile.overrides:
         heading += "; with " + ", ".join(f"{k}={v}" for k, v in profile.overrides.items())
     console.print(heading, highlight=False)
+    for row, plugin in plan.suite.absent.items():
+        say(console, f"{row} is left out: the plugin {plugin} is not installed", "yellow")
     forget_datasets()
     with warnings_on(console):
         remaining = find_remaining(plan.experiments, options)

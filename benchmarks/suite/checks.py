@@ -189,6 +189,7 @@ _ROW = {
     "description": _text,
     "build": _known("model", probseg.models),
     "baseline": partial(check_choice, choices=("always-empty", "annotators", "one-annotator")),
+    "plugin": _text,
     "takes": [_known("setting", SETTINGS)],
     "like": _text,
     "settings": SETTINGS,

@@ -29,6 +29,7 @@ class SuiteRow:
     build: str | None = None  # a name in probseg.models
     baseline: str | None = None  # a name in benchmarks.jobs.predictors
     takes: Sequence[str] = ()  # the settings that are options of this model
+    plugin: str | None = None  # the distribution that offers the model
     projected: bool = False  # whether to score samples of the projected prior as well
     latents: Sequence[str] = ()  # other latents to score too: noise, swapped
     settings: Mapping[str, Any] = field(default_factory=dict)  # make the row, so nothing wins
@@ -95,6 +96,7 @@ class Suite:
     datasets: Mapping[str, Mapping[str, Any]]  # options of the data sets' constructors
     models: Mapping[str, SuiteRow]
     profiles: Mapping[str, Profile]
+    absent: Mapping[str, str] = field(default_factory=dict)  # row to the plugin that it needs
 
     def check_options(self) -> None:
         """Check that models, parts and data sets take the options of the suite; needs torch.
@@ -102,7 +104,7 @@ class Suite:
         Raises:
             OptionError: One does not; the message has a line for each, as that of ``read_suite``.
         """
-        self.file.refuse(option_problems(self.file.merged))
+        self.file.refuse(option_problems(_installed(self.file.merged)[0]))
 
     def with_installed(self, rows: Iterable[str]) -> Suite:
         """Return the suite with a row for each of ``rows`` that it lacks, each the name of a model.
@@ -125,16 +127,33 @@ def read_suite(path: Path = DEFAULT_SUITE) -> Suite:
             line a problem, with the file, the key path and the nearest valid name.
     """
     file = read_file(path)
-    file.refuse(problems(file.merged))
-    file.refuse(row_problems(file.merged))
-    data = file.merged
+    data, absent = _installed(file.merged)
+    file.refuse(problems(data))
+    file.refuse(row_problems(data))
     return Suite(
         file=file,
         all=Selection(**{kind: tuple(names) for kind, names in data["all"].items()}),
         datasets=data.get("datasets", {}),
         models={name: _row(name, data["models"]) for name in data["models"]},
         profiles={name: Profile(name, **table) for name, table in data["profiles"].items()},
+        absent=absent,
     )
+
+
+def _installed(suite: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a suite without the rows whose plugin is not installed, and these with the plugin."""
+    rows = suite.get("models", {})
+    absent = {name: row["plugin"] for name, row in rows.items() if _lacks_plugin(row, rows)}
+    if not absent:
+        return dict(suite), {}
+    left = {name: row for name, row in rows.items() if name not in absent}
+    listed = [name for name in suite["all"]["models"] if name not in absent]
+    return {**suite, "models": left, "all": {**suite["all"], "models": listed}}, absent
+
+
+def _lacks_plugin(row: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> bool:
+    built = row.get("build") or rows.get(row.get("like", ""), {}).get("build")
+    return "plugin" in row and built not in probseg.models
 
 
 def _row(name: str, rows: Mapping[str, Mapping[str, Any]]) -> SuiteRow:
@@ -171,6 +190,7 @@ def list_suite(suite: Suite) -> str:
     parts = [
         list_suites(),
         _section(f"rows of {suite.file.path.stem} (--models NAME …; * without --models)", rows),
+        *([_section("rows that need a plugin", suite.absent)] if suite.absent else []),
         *(["models without a row (--models NAME … too):\n  " + others] if others else []),
         _section("profiles (--profile NAME)", profiles),
         "data sets (--datasets NAME …):\n" + textwrap.indent(datasets, "  "),
