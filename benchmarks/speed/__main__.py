@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TOPICS = {
     "train": "a training step: forward, loss, backward, optimizer",
     "sample": "many samples of an image",
+    "families": "a training step and samples of every family, with the suite's small networks",
     "evaluate": "metrics of samples and annotations",
     "sinkhorn": "what a divergence takes of a training step",
     "data": "packing and reading LIDC (lidc_slices.zip in --data-root)",

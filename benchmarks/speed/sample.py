@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -72,10 +72,10 @@ def _floor(settings: Settings, pixels: int) -> Floor:
     return settings.floor(2 * pixels * sum(layer.weight.numel() for layer in layers), "fp32")
 
 
-def build_model() -> Any:
-    """Return a seeded ``punet``."""
+def build_model(options: Mapping[str, Any] | None = None) -> Any:
+    """Return a seeded model, a ``punet`` if nothing is said."""
     torch.manual_seed(0)
-    return probseg.build("punet").eval()
+    return probseg.build(**(options or {"name": "punet"})).eval()
 
 
 class _Decoding(Workload):
@@ -122,11 +122,18 @@ class Sampling(Workload):
     """``sample`` of a model in channels last, with autocast to bf16 if asked for."""
 
     def __init__(
-        self, *, batch: int, size: int, device: str, count: int, bf16: bool = False
+        self,
+        *,
+        count: int,
+        bf16: bool = False,
+        model: Mapping[str, Any] | None = None,
+        batch: int,
+        size: int,
+        device: str,
     ) -> None:
         generator = torch.Generator().manual_seed(1)
         self.image = torch.rand(batch, 1, size, size, generator=generator).to(device)
-        self.model = build_model().to(device, memory_format=torch.channels_last)
+        self.model = build_model(model).to(device, memory_format=torch.channels_last)
         self.count, self.device, self.bf16 = count, device, bf16
 
     def run(self) -> Tensor:

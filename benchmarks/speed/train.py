@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -38,6 +38,7 @@ KEEPS_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(16 << 30),
     "MALLOC_TOP_PAD_": str(256 << 20),
 }
+ANNOTATORS = 4  # of models that learn from all of them
 COMPARED = 4  # images on which losses and gradients are compared
 TOLERANCES = {"fp32": 1e-4, "bf16": 0.05}  # relative
 REASONS = {"fp32": "same weights, noise and images", "bf16": "bf16 against fp32"}
@@ -124,9 +125,14 @@ def _floor(settings: Settings, execution: Execution, batch: int, size: int) -> F
     return settings.floor(flops, "bf16" if execution.bf16 else "fp32")
 
 
-def build(model: str) -> Any:
-    """Return a seeded model whose log σ is practically unbounded, like that of the peers."""
+def build(model: str | Mapping[str, Any]) -> Any:
+    """Return a seeded model whose log σ is practically unbounded, like that of the peers.
+
+    Of a mapping, which is what ``probseg.build`` takes, the model is as it says.
+    """
     torch.manual_seed(0)
+    if isinstance(model, Mapping):
+        return probseg.build(**model)
     encoder = {"name": "axis-aligned", "log_scale_bound": 1e4}
     return probseg.build(model, encoder=encoder)
 
@@ -150,7 +156,7 @@ class Step(_Step):
     """A step as ``probseg.training.fit`` takes it.
 
     Args:
-        model: Name of a registered model.
+        model: Name of a registered model, or what ``probseg.build`` takes.
         plain: In fp32 and NCHW, the batch as a whole, without kept memory.
         precision: Where it is not plain; the settings' own choice by default.
         compiled: With torch.compile.
@@ -160,7 +166,7 @@ class Step(_Step):
     def __init__(
         self,
         *,
-        model: str = "punet",
+        model: str | Mapping[str, Any] = "punet",
         plain: bool = False,
         precision: Precision = "auto",
         compiled: bool = False,
@@ -177,6 +183,8 @@ class Step(_Step):
             self.settings,
             channels_last=self.execution.channels_last,
         )
+        if self.module.all_annotators:
+            self.label = torch.stack([self.label.roll(shift, -1) for shift in range(ANNOTATORS)], 1)
         self.module.configure_model()
         configured: Any = self.module.configure_optimizers()
         self.optimizer = configured["optimizer"]
