@@ -87,3 +87,27 @@ def test_samples_under_bf16_are_decoded_in_single_precision():
         found = decoder(features, z)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, decoder(features, z), rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize(("samples", "size"), [(1, (6, 8)), (5, (6, 8)), (6, (33, 41))])
+def test_gradients_of_many_samples_equal_those_of_one_by_one(layers, samples, size):
+    decoder = FComb(5, 3, 4, features=7, layers=layers)
+    features, z = torch.randn(2, 5, *size), torch.randn(samples, 2, 3)
+    features, z = (
+        tensor.requires_grad_() for tensor in (features.to(memory_format=torch.channels_last), z)
+    )
+    weight = torch.randn(samples, 2, 4, *size)
+    inputs = (features, z, *decoder.parameters())
+    found = torch.autograd.grad((decoder(features, z) * weight).sum(), inputs)
+    alone = torch.stack([decoder(features, one) for one in z])
+    expected = torch.autograd.grad((alone * weight).sum(), inputs)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_of_many_samples_by_finite_differences():
+    decoder = FComb(3, 2, 2, features=4, layers=3).double()
+    features = torch.randn(2, 3, 4, 5, dtype=torch.double, requires_grad=True)
+    z = torch.randn(5, 2, 2, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(decoder, (features, z))
