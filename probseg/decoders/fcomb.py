@@ -75,7 +75,7 @@ class FComb(nn.Module):
     def _tiled(self, features: Tensor, shifts: Tensor) -> Tensor:
         layers: list[nn.Conv2d] = [self.from_features, *self.hidden, self.logits]
         weights = [layer.weight.flatten(1) for layer in layers]
-        biases = [layer.bias for layer in layers]
+        biases = [layer.bias for layer in layers if layer.bias is not None]  # all have one
         if torch.is_grad_enabled():
             logits: Tensor = TiledLogits.apply(features, shifts, *weights, *biases)
             return logits

@@ -99,7 +99,7 @@ class TiledLogits(torch.autograd.Function):
         return tiled_logits(features, shifts, *_halves(layers))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch has no type for it
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         """Return the gradients of features, shifts, weights and biases."""
         features, shifts, *layers = ctx.saved_tensors
