@@ -43,10 +43,8 @@ def test_each_cycle_rises_and_stays_as_long_and_the_last_one_for_good(schedules,
     weights = TermWeights({n: Annealing(*one) for n, one in schedules.items()}).weights(step, TERMS)
     assert weights.keys() <= schedules.keys()
     for name, (steps, cycles) in schedules.items():
-        cycle = [(i + 1) / steps for i in range(steps)] + [1.0] * steps
-        assert weights.get(name, 1.0) == (
-            (cycle * cycles)[step] if step < len(cycle) * cycles else 1
-        )
+        course = ([(i + 1) / steps for i in range(steps)] + [1.0] * steps) * cycles
+        assert weights.get(name, 1.0) == (course[step] if step < len(course) else 1)
 
 
 def test_an_annealed_step_is_a_step_with_a_smaller_beta(train, validation):
