@@ -76,10 +76,10 @@ def test_a_term_can_be_annealed_by_name(train, validation, tmp_path):
 
 
 @given(
-    costs=st.lists(st.floats(0, 50), min_size=1, max_size=30),
+    costs=st.lists(st.floats(0, 50), min_size=1, max_size=12),
     kappa=st.floats(0.01, 2),
-    rate=st.floats(0.001, 1),
-    decay=st.floats(0, 0.999),
+    rate=st.sampled_from([0.001, 0.01, 0.3, 1]),
+    decay=st.sampled_from([0, 0.9, 0.999]),
 )
 def test_the_multiplier_is_the_product_of_exponentials_of_averages(costs, kappa, rate, decay):
     geco = Geco(kappa, rate=rate, decay=decay)
@@ -107,10 +107,10 @@ def test_a_toy_rests_where_its_reconstruction_costs_kappa(reduction, kappa):
     """One logit x of a pixel of class 1: the cost is log(1 + e^-x), and the penalty is x²."""
     x = nn.Parameter(torch.zeros(()))
     cross_entropy = CrossEntropy(reduction)
-    weights = TermWeights({}, Geco(kappa), cross_entropy.pixels)
-    optimizer = torch.optim.Adam([x], lr=0.01)
+    weights = TermWeights({}, Geco(kappa, rate=0.05, decay=0.9), cross_entropy.pixels)
+    optimizer = torch.optim.Adam([x], lr=0.05)
     label = torch.ones(1, 4, 4, dtype=torch.long)
-    for step in range(3000):
+    for step in range(500):
         logits = torch.stack([torch.zeros(1, 4, 4), x.expand(1, 4, 4)], dim=1)
         terms = {"cross_entropy": cross_entropy(logits, label), "penalty": x.square()}
         factors = weights.weights(step, terms)
