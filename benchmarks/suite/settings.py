@@ -134,6 +134,10 @@ TRAINING: dict[str, Check] = {
     "compile": BOOLEAN,
     "monitor": _check_monitor,
     "annealing": _check_annealing,
+    "annealing_cycles": check_integer,
+    "geco": check_number,
+    "geco_rate": check_number,
+    "geco_decay": _WEIGHT,
 }
 SETTINGS = {**MODEL, **DATA, **EVALUATION, **TRAINING}
 

@@ -1,53 +1,32 @@
-"""Weights of loss terms that rise from zero while a run begins (KL annealing)."""
+"""The weight of a loss term that rises from zero, once or in cycles (KL annealing)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
-
-from probseg.errors import OptionError
-from probseg.options import unknown
-from probseg.training.settings import TrainingSettings
+from typing import NamedTuple
 
 
 class Annealing(NamedTuple):
-    r"""Factors of loss terms, :math:`\min(1, (t + 1) / T)` at step t.
+    r"""A weight that rises linearly over T steps and stays at 1, in each of M cycles of 2T steps.
 
-    So the decoder learns to use the latent before a penalty can pull the posterior onto the prior.
+    .. math:: w_t = \min(1, ((t \bmod 2T) + 1) / T)
+
+    The last cycle never ends. So the decoder learns to use the latent before a penalty can pull the
+    posterior onto the prior, and with several cycles each starts from latents that tell more.
 
     References:
-        Bowman et al., "Generating Sentences from a Continuous Space", CoNLL 2016.
+        Bowman et al., "Generating Sentences from a Continuous Space", CoNLL 2016: one cycle.
+        Fu et al., "Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing",
+        NAACL 2019, eqs. (6) and (7), with R = 0.5.
+
+    >>> [Annealing(2, cycles=2).weight(step) for step in range(8)]
+    [0.5, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0]
     """
 
-    steps: Mapping[str, int]
-    """T of each term."""
+    steps: int  # T
+    cycles: int = 1  # M
 
-    @classmethod
-    def of(cls, settings: TrainingSettings, model: Any) -> Annealing:
-        """Return what the settings ask for; a number of steps is for all penalties of the model.
-
-        Raises:
-            OptionError: It is a number, and the model has no penalties.
-        """
-        steps = settings.annealing
-        if isinstance(steps, Mapping):
-            return cls(dict(steps))
-        penalties = getattr(model, "penalties", ())
-        if steps and not penalties:
-            raise OptionError(
-                f"annealing={steps} raises the weights of a model's penalties, and "
-                f"{type(model).__name__} has none; name terms of its loss: "
-                "annealing={name: steps}"
-            )
-        return cls({name: steps for name in penalties})
-
-    def weights(self, step: int, terms: Collection[str]) -> dict[str, float]:
-        """Return the factors of the terms that are still rising.
-
-        Raises:
-            OptionError: The loss has no such term.
-        """
-        for name in self.steps:
-            if name not in terms:
-                raise OptionError(unknown("term of the loss", name, terms))
-        return {name: (step + 1) / T for name, T in self.steps.items() if step + 1 < T}
+    def weight(self, step: int) -> float:
+        """Return the weight at a step, counted from 0."""
+        period = 2 * self.steps
+        since = step - period * min(step // period, self.cycles - 1) if period else step
+        return (since + 1) / self.steps if since + 1 < self.steps else 1.0

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import NamedTuple
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy
-from torch import nn
+from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from probseg.errors import ProbsegError
@@ -53,7 +53,7 @@ class Share(NamedTuple):
 class Processes(DDPStrategy):
     """Lightning's DDP in spawned processes on this machine, which end with the training.
 
-    DDP's own wrapper is left out, for :func:`average_gradients` exchanges gradients once a step.
+    DDP's own wrapper is left out, for :func:`average` exchanges gradients once a step.
     All processes start from the same copy of the model.
     They share the threads that torch has now, and each enters ``contexts`` when it starts.
     """
@@ -75,17 +75,16 @@ class Processes(DDPStrategy):
         """Leave the model as it is."""
 
 
-def average_gradients(parameters: Iterable[nn.Parameter], share: Share) -> None:
-    """Replace gradients by their means over the processes, in one exchange."""
+def average(tensors: Sequence[Tensor], share: Share) -> None:
+    """Replace tensors by their means over the processes, in one exchange."""
     if share.world_size == 1:
         return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    mean = torch.cat([gradient.flatten() for gradient in gradients])
+    mean = torch.cat([tensor.flatten() for tensor in tensors])
     torch.distributed.all_reduce(mean)
     mean /= share.world_size
-    sizes = [gradient.numel() for gradient in gradients]
-    for gradient, part in zip(gradients, mean.split(sizes), strict=True):
-        gradient.copy_(part.view(gradient.shape))
+    sizes = [tensor.numel() for tensor in tensors]
+    for tensor, part in zip(tensors, mean.split(sizes), strict=True):
+        tensor.copy_(part.view(tensor.shape))
 
 
 def broadcast_buffers(model: nn.Module, share: Share) -> None:

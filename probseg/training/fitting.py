@@ -57,7 +57,14 @@ _CHANGEABLE = {
 
 
 # Settings that older runs do not have, and what those did.
-_ADDED = {"monitor": LOSS, "annealing": 0}
+_ADDED = {
+    "monitor": LOSS,
+    "annealing": 0,
+    "annealing_cycles": 1,
+    "geco": None,
+    "geco_rate": 0.01,
+    "geco_decay": 0.99,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +74,9 @@ class FitResult:
     Each record of ``history`` is one validation round: "step", "seconds" (of training so far),
     "train/<term>" (mean over the steps since the last one), "validation/<term>",
     "train/gradient_norm" (before clipping), and "prior/gini" for a model with a prior. The sum of
-    the terms is "loss".
+    the terms is "loss"; in training, of the terms times their weights (``annealing``, ``geco``).
+    With ``geco`` there are "train/geco_multiplier", the cross-entropy's weight, and
+    "train/geco_constraint", by which share it costs more than it is to, as a moving average.
     """
 
     best_validation_loss: float  # at the best step

@@ -14,13 +14,13 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from probseg.datasets.annotators import all_annotations, annotation
 from probseg.interfaces import Batch
 from probseg.metrics.latent import gini, scale_of
-from probseg.training.annealing import Annealing
 from probseg.training.augmentation import Draw, apply, draw
-from probseg.training.distributed import Share, average_gradients, broadcast_buffers
+from probseg.training.distributed import Share, average, broadcast_buffers
 from probseg.training.execution import Purpose, derive_seed, make_generator
 from probseg.training.finite import FiniteWatch
 from probseg.training.gradients import GradientAccumulator, Norms, clip
 from probseg.training.settings import TrainingSettings
+from probseg.training.term_weights import TermWeights
 from probseg.utils.tensors import ignoring, soft_label
 
 
@@ -48,7 +48,7 @@ class TrainingModule(LightningModule):
         self.ignore_index = ignore_index
         self.all_annotators = bool(getattr(model, "all_annotators", False))
         self.gradients = GradientAccumulator(settings.micro_batch, micro_batch)
-        self.annealing = Annealing.of(settings, model)
+        self.term_weights = TermWeights.of(settings, model)
         classes = getattr(model, "classes", None)
         self.watch = FiniteWatch(settings.learning_rate, classes=classes)
 
@@ -89,36 +89,41 @@ class TrainingModule(LightningModule):
     def optimize(
         self, image: Tensor, label: Tensor, *, first: int = 0, batch_size: int | None = None
     ) -> tuple[dict[str, Tensor], Norms]:
-        """Move the weights by one step, and return the terms, with their sum, and the norms.
+        """Move the weights by one step, and return its values and the norms of its gradients.
 
-        Gradients and norms are those of the whole batch, and so are the terms' means over the
-        processes. ``first`` is the index of the first image in a batch of which other processes
-        have a share too.
+        The values are the terms as the model gives them, ``"loss"``, the sum of the terms times
+        their weights, which is minimised, and what those weights are chosen from. All are those of
+        the whole batch. ``first`` is the index of the first image in a batch of which other
+        processes have a share too.
         """
+        step = self.global_step
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         # processes are averaged
         weight = self.share.world_size * len(image) / (batch_size or len(image))
 
         def begin(start: int) -> None:
-            step = self.global_step
             torch.manual_seed(derive_seed(self.settings.seed, Purpose.MODEL, step, first + start))
 
         def loss(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
             terms = self.terms(images, labels)
-            rising = self.annealing.weights(self.global_step, terms)
-            return {name: weight * rising.get(name, 1.0) * term for name, term in terms.items()}
+            factors = self.term_weights.weights(step, terms)
+            return {name: weight * factors.get(name, 1.0) * term for name, term in terms.items()}
 
         batch = self.gradients.accumulate(
             *(loss, image, label), model=self.model, backward=self.manual_backward, begin=begin
         )
-        average_gradients(self.parameters(), self.share)
+        factors = self.term_weights.weights(step, batch.terms)
+        terms = batch.terms | {name: batch.terms[name] / one for name, one in factors.items()}
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        average([*gradients, *terms.values(), batch.loss], self.share)
         norms = clip(optimizer.optimizer, self.settings.clip)
         optimizer.step()
         schedule: Any = self.lr_schedulers()
         if schedule is not None:
             schedule.step()
-        return {**batch.terms, "loss": batch.loss}, norms
+        chosen = self.term_weights.update(step, terms, (image.shape[-2], image.shape[-1]))
+        return {**terms, "loss": batch.loss, **chosen}, norms
 
     @property
     def share(self) -> Share:

@@ -13,6 +13,7 @@ from probseg.registry import registry
 from probseg.utils.devices import check_device_name
 
 LOSS = "loss"  # of ``monitor``: the validation loss
+_GECO_RATE, _GECO_DECAY = 0.01, 0.99  # of Kohl et al., 2019
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["auto", "bf16", "fp32"]
 
@@ -38,6 +39,15 @@ class TrainingSettings:
         annealing: Steps over which the weights of the penalties (beta, gamma) rise linearly from
             zero in training; or those of some terms of the loss, ``{"kl": 1000}``. The validation
             loss has the full weights throughout.
+        annealing_cycles: How often they rise: each time over the steps of ``annealing``, after
+            which they stay as long before they start again; after the last time, for good.
+        geco: What the cross-entropy is to cost, in nats a pixel that counts; Kohl et al. (2019) use
+            0.05. The cross-entropy's weight then grows in training while it costs more, and shrinks
+            while it costs less, which saves a search for beta; see
+            :class:`probseg.training.geco.Geco`. The validation loss stays the plain one, of which
+            such a run is no minimum: ``monitor="ged"`` chooses better weights.
+        geco_rate: By which share that weight changes in a step at most.
+        geco_decay: Of the moving average that it follows; 0 follows each step.
         validate_every: Steps between two validation rounds; None is once per pass over the data.
         clip: Largest norm of the gradient of all parameters together.
         annotator: Whose annotation to learn from: one drawn anew for each image and step
@@ -74,6 +84,10 @@ class TrainingSettings:
     patience: int = 40
     monitor: str = LOSS
     annealing: int | Mapping[str, int] = 0
+    annealing_cycles: int = 1
+    geco: float | None = None
+    geco_rate: float = _GECO_RATE
+    geco_decay: float = _GECO_DECAY
     validate_every: int | None = None
     clip: float = 1.0
     annotator: Annotator = "random"
@@ -102,6 +116,8 @@ class TrainingSettings:
         check_annotator(self.annotator)
         _check_monitor(self.monitor)
         object.__setattr__(self, "annealing", _checked_annealing(self.annealing))
+        _check_cycles(self.annealing, self.annealing_cycles)
+        _check_geco(self.geco, self.geco_rate, self.geco_decay)
         check_choice("augment", self.augment, (True, False, "ignore-outside"))
         check_choice("compile", self.compile, (True, False))
         check_choice("schedule", self.schedule, ("constant", "cosine"))
@@ -121,6 +137,29 @@ def _checked_annealing(steps: Any) -> int | dict[str, int]:
     return {
         name: check_integer(f"annealing of {name!r}", value, low=0) for name, value in steps.items()
     }
+
+
+def _check_cycles(steps: int | Mapping[str, int], cycles: int) -> None:
+    check_integer("annealing_cycles", cycles)
+    longest = max(steps.values(), default=0) if isinstance(steps, Mapping) else steps
+    if cycles > 1 and not longest:
+        raise OptionError(
+            f"annealing_cycles={cycles} repeats the rise of annealing, which takes no steps; set "
+            "annealing to some"
+        )
+
+
+def _check_geco(kappa: float | None, rate: float, decay: float) -> None:
+    if kappa is not None:
+        check_number("geco", kappa)
+    if check_number("geco_rate", rate) > 1:
+        raise OptionError(f"geco_rate is a share, at most 1, not {rate!r}")
+    if check_number("geco_decay", decay, positive=False) >= 1:
+        raise OptionError(f"geco_decay must be below 1, not {decay!r}")
+    if kappa is None and (rate, decay) != (_GECO_RATE, _GECO_DECAY):
+        raise OptionError(
+            "geco_rate and geco_decay have no effect without geco; set geco, such as geco=0.05"
+        )
 
 
 def _check_devices(device: str, count: int, batch_size: int) -> None:

@@ -19,7 +19,6 @@ from probseg.datasets.views import subset
 from probseg.errors import CheckpointError, DataError, InputError, OptionError
 from probseg.interfaces import Batch
 from probseg.training import fit
-from probseg.training.annealing import Annealing
 from probseg.utils.model_inputs import ScaleWarning
 
 
@@ -99,38 +98,6 @@ def test_old_runs_go_on_without_the_new_settings(train, validation, tmp_path):
     fit(make_model(), train, validation, quick(max_steps=3), out=tmp_path)
     identity = json.loads((tmp_path / "run.json").read_text())
     assert not {"monitor", "annealing"} & identity.keys()
-
-
-def test_weights_rise_linearly_and_stay():
-    annealing = Annealing({"kl": 4, "divergence": 0})
-    terms = ("cross_entropy", "kl", "divergence")
-    factors = [annealing.weights(step, terms).get("kl", 1.0) for step in range(6)]
-    assert factors == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
-    assert all("divergence" not in annealing.weights(step, terms) for step in range(3))
-
-
-def test_an_annealed_step_is_a_step_with_a_smaller_beta(train, validation):
-    def one_step(beta, **more):
-        torch.manual_seed(0)
-        model = small("punet", beta=beta)
-        result = fit(model, train, validation, quick(max_steps=1, **more))
-        return model, result.history[0]
-
-    annealed, record = one_step(8.0, annealing=4)
-    lower, expected = one_step(2.0)
-    for one, other in zip(annealed.parameters(), lower.parameters(), strict=True):
-        torch.testing.assert_close(one, other)
-    assert record["train/loss"] == pytest.approx(expected["train/loss"])
-    # validation has the full weight throughout
-    assert record["validation/kl"] == pytest.approx(4 * expected["validation/kl"])
-
-
-def test_a_term_can_be_annealed_by_name(train, validation, tmp_path):
-    settings = quick(annealing={"kl": np.int64(6)})
-    whole = fit(make_model(), train, validation, settings)
-    fit(make_model(), train, validation, quick(max_steps=3, annealing={"kl": 6}), out=tmp_path)
-    again = fit(make_model(), train, validation, settings, out=tmp_path)
-    assert [r["train/kl"] for r in again.history] == [r["train/kl"] for r in whole.history]
 
 
 # What users give to fit by mistake
