@@ -29,6 +29,19 @@ class Backbone(Protocol):
 
 
 @runtime_checkable
+class Pyramid(Protocol):
+    """Turns images into features at several resolutions, each half of the one before."""
+
+    channels: tuple[int, ...]
+    """F_l, the number of feature maps of each level, the finest first."""
+    stride: int
+    """Images are padded to a multiple of it; that of the coarsest level, or a multiple."""
+
+    def __call__(self, image: Tensor, /) -> list[Tensor]:
+        """Return features (B, F_l, H / 2^l, W / 2^l) of each level l of an image (B, C, H, W)."""
+
+
+@runtime_checkable
 class LatentEncoder(Protocol):
     """Turns an image (and a label, as channels) into a base density and a context for flows."""
 
