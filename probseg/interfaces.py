@@ -94,10 +94,11 @@ class SetLoss(Protocol):
 class Model(Protocol):
     """A conditional density over segmentations that can be trained and sampled.
 
-    It is a ``torch.nn.Module`` as well, and may have two more attributes. ``soft_labels = True``
+    It is a ``torch.nn.Module`` as well, and may have more attributes. ``soft_labels = True``
     says that its loss takes probabilities (B, K, H, W) as labels; ``all_annotators = True``, that
     its loss takes everybody's masks (B, A, H, W) at once in place of a label (B, H, W). The mask of
-    an annotator who is absent is ``ignore_index`` everywhere.
+    an annotator who is absent is ``ignore_index`` everywhere. A third one, ``image_size = (H, W)``,
+    says that its loss takes images of this size only.
     """
 
     spec: dict[str, Any]

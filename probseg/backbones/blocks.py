@@ -101,6 +101,23 @@ def set_class_prior(layer: nn.Conv2d, class_prior: Sequence[float]) -> None:
         layer.bias.copy_((frequencies / frequencies.sum()).log())
 
 
+def freeze_unused(network: nn.Module, image: Tensor, *, last: int = 0) -> list[Tensor]:
+    """Freeze what features do not depend on, and return the features of an image.
+
+    Weights without a gradient would keep several processes waiting for it. Of a list of features,
+    the ``last`` ones count, or all.
+    """
+    named = [p for p in network.parameters() if p.requires_grad]
+    found = network.eval()(image)
+    features = [found] if isinstance(found, Tensor) else list(found)
+    total = torch.stack([one.sum() for one in features[-last:]]).sum()
+    gradients = torch.autograd.grad(total, named, allow_unused=True)
+    for parameter, gradient in zip(named, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
+    network.train()
+    return features
+
+
 def check_widths(channels: Sequence[int], convolutions: int) -> tuple[int, ...]:
     """Return the widths of a network's levels as a tuple.
 

@@ -9,6 +9,7 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
+from probseg.backbones.blocks import freeze_unused
 from probseg.errors import OptionError
 from probseg.options import did_you_mean, listing, named_parameters, unknown
 from probseg.registry.specs import StoredWeights
@@ -71,6 +72,7 @@ class SegmentationModel(nn.Module):
         # PAN halves the encoder's smallest map three times more
         deepest = 128 if arch == "pan" else 32
         self.stride = max(deepest, int(getattr(self.network.encoder, "output_stride", 32)))
+        # PSPNet cuts its encoder short, and DPT reads timm's before its head
         freeze_unused(self.network, torch.zeros(1, in_channels, self.stride, self.stride))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -88,23 +90,6 @@ class SegmentationModel(nn.Module):
 def to_fetch(weights: str | None) -> str | None:
     """Return the name of pretrained weights, or None if a checkpoint holds them already."""
     return None if isinstance(weights, StoredWeights) else weights
-
-
-def freeze_unused(network: nn.Module, image: Tensor) -> list[Tensor]:
-    """Freeze what features do not depend on, and return the features of an image.
-
-    PSPNet cuts its encoder short, and DPT reads timm's before its head: what is left over would
-    keep several processes waiting for its gradients.
-    """
-    named = dict(network.named_parameters())
-    found = network.eval()(image)
-    features = [found] if isinstance(found, Tensor) else list(found)
-    total = torch.stack([one.sum() for one in features]).sum()
-    gradients = torch.autograd.grad(total, list(named.values()), allow_unused=True)
-    for parameter, gradient in zip(named.values(), gradients, strict=True):
-        parameter.requires_grad_(gradient is not None)
-    network.train()
-    return features
 
 
 def check_encoder(encoder: str) -> None:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from probseg.backbones.blocks import convolution_block
-from probseg.backbones.smp import check_encoder, freeze_unused, to_fetch
+from probseg.backbones.blocks import convolution_block, freeze_unused
+from probseg.backbones.smp import check_encoder, to_fetch
 from probseg.errors import OptionError
 from probseg.options import check_integer
 from probseg.utils.contexts import normalisation_errors

@@ -35,7 +35,6 @@ KINDS = {
 PARTS = {
     "backbone": "backbones",
     "pyramid": "pyramids",
-    "pyramid": "pyramids",
     "encoder": "encoders",
     "projector": "projectors",
     "divergence": "divergences",

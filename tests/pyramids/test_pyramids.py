@@ -10,20 +10,7 @@ import probseg
 from probseg.backbones.blocks import residual_blocks
 from probseg.errors import OptionError
 from probseg.registry.specs import StoredWeights
-from probseg.testing import ContractError, check, checks
-
-SMALL = {"channels": [4, 6, 8], "norm": "group"}
-LIGHT = {
-    "unet": {"name": "unet", "convolutions": 2, **SMALL},
-    "residual": {"name": "residual", "blocks": 2, **SMALL},
-    "smp": {"name": "smp", "encoder": "mobilenet_v2"},
-}
-
-
-@pytest.mark.parametrize("one", checks["pyramid"], ids=lambda one: one.__name__)
-@pytest.mark.parametrize("name", probseg.pyramids)
-def test_every_registered_pyramid_keeps_the_contract(name, one):
-    one(LIGHT[name])
+from probseg.testing import ContractError, check
 
 
 @pytest.mark.slow
