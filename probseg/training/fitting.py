@@ -66,8 +66,8 @@ class FitResult:
 
     Each record of ``history`` is one validation round: "step", "seconds" (of training so far),
     "train/<term>" (mean over the steps since the last one), "validation/<term>",
-    "train/gradient_norm" (before clipping), and "prior/gini" for a model with a prior. The sum of
-    the terms is "loss".
+    "train/gradient_norm" (before clipping), and "prior/gini" for a model with a prior, or
+    "prior/scale_0/gini" and so on for one with several. The sum of the terms is "loss".
     """
 
     best_validation_loss: float  # at the best step
