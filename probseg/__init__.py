@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from probseg.training import fit
 
 backbones = registry("backbones")
+pyramids = registry("pyramids")
 encoders = registry("encoders")
 projectors = registry("projectors")
 divergences = registry("divergences")
@@ -60,5 +61,6 @@ __all__ = [
     "metrics",
     "models",
     "projectors",
+    "pyramids",
     "split",
 ]

@@ -29,6 +29,19 @@ class Backbone(Protocol):
 
 
 @runtime_checkable
+class Pyramid(Protocol):
+    """Turns images into features at several resolutions, each half of the one before."""
+
+    channels: tuple[int, ...]
+    """F_l, the number of feature maps of each level, the finest first."""
+    stride: int
+    """Images are padded to a multiple of it; that of the coarsest level, or a multiple."""
+
+    def __call__(self, image: Tensor, /) -> list[Tensor]:
+        """Return features (B, F_l, H / 2^l, W / 2^l) of each level l of an image (B, C, H, W)."""
+
+
+@runtime_checkable
 class LatentEncoder(Protocol):
     """Turns an image (and a label, as channels) into a base density and a context for flows."""
 
@@ -81,10 +94,11 @@ class SetLoss(Protocol):
 class Model(Protocol):
     """A conditional density over segmentations that can be trained and sampled.
 
-    It is a ``torch.nn.Module`` as well, and may have two more attributes. ``soft_labels = True``
+    It is a ``torch.nn.Module`` as well, and may have more attributes. ``soft_labels = True``
     says that its loss takes probabilities (B, K, H, W) as labels; ``all_annotators = True``, that
     its loss takes everybody's masks (B, A, H, W) at once in place of a label (B, H, W). The mask of
-    an annotator who is absent is ``ignore_index`` everywhere.
+    an annotator who is absent is ``ignore_index`` everywhere. A third one, ``image_size = (H, W)``,
+    says that its loss takes images of this size only.
     """
 
     spec: dict[str, Any]

@@ -9,6 +9,7 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
+from probseg.backbones.blocks import freeze_unused
 from probseg.errors import OptionError
 from probseg.options import did_you_mean, listing, named_parameters, unknown
 from probseg.registry.specs import StoredWeights
@@ -48,7 +49,8 @@ class SegmentationModel(nn.Module):
         if arch not in smp.MODEL_ARCHITECTURES_MAPPING:
             kind = "architecture of segmentation-models-pytorch"
             raise OptionError(unknown(kind, arch, smp.MODEL_ARCHITECTURES_MAPPING))
-        _check_encoder(encoder, arch, options)
+        check_encoder(encoder)
+        _check_options(encoder, arch, options)
         self.arch = arch
         if arch == "dpt":  # its transformer otherwise takes images of one size only
             options.setdefault("dynamic_img_size", True)
@@ -57,7 +59,7 @@ class SegmentationModel(nn.Module):
             self.network = smp.create_model(
                 arch,
                 encoder,
-                None if isinstance(encoder_weights, StoredWeights) else encoder_weights,
+                to_fetch(encoder_weights),
                 in_channels,
                 classes=features,
                 **options,
@@ -70,7 +72,8 @@ class SegmentationModel(nn.Module):
         # PAN halves the encoder's smallest map three times more
         deepest = 128 if arch == "pan" else 32
         self.stride = max(deepest, int(getattr(self.network.encoder, "output_stride", 32)))
-        _freeze_unused(self.network, in_channels, self.stride)
+        # PSPNet cuts its encoder short, and DPT reads timm's before its head
+        freeze_unused(self.network, torch.zeros(1, in_channels, self.stride, self.stride))
 
     def forward(self, image: Tensor) -> Tensor:
         """Return features (B, F, H, W) of an image (B, C, H, W) whose sides the stride divides.
@@ -84,19 +87,18 @@ class SegmentationModel(nn.Module):
         return features
 
 
-def _freeze_unused(network: nn.Module, channels: int, side: int) -> None:
-    # PSPNet cuts its encoder short, and DPT reads timm's before its head: what is left over would
-    # keep several processes waiting for its gradients.
-    named = dict(network.named_parameters())
-    features = network.eval()(torch.zeros(1, channels, side, side))
-    gradients = torch.autograd.grad(features.sum(), list(named.values()), allow_unused=True)
-    for parameter, gradient in zip(named.values(), gradients, strict=True):
-        parameter.requires_grad_(gradient is not None)
-    network.train()
+def to_fetch(weights: str | None) -> str | None:
+    """Return the name of pretrained weights, or None if a checkpoint holds them already."""
+    return None if isinstance(weights, StoredWeights) else weights
 
 
-def _check_encoder(encoder: str, arch: str, options: dict[str, Any]) -> None:
-    if encoder.startswith("tu-"):  # any network of timm, which takes further options
+def check_encoder(encoder: str) -> None:
+    """Check that segmentation-models-pytorch has an encoder.
+
+    Raises:
+        OptionError: It has none of that name.
+    """
+    if encoder.startswith("tu-"):  # any network of timm
         if ":" in encoder:
             raise OptionError(
                 f"the encoder {encoder!r} would be looked up in a repository or a folder; name one "
@@ -109,6 +111,11 @@ def _check_encoder(encoder: str, arch: str, options: dict[str, Any]) -> None:
             f"no encoder of segmentation-models-pytorch is called {encoder!r}"
             f"{did_you_mean(encoder, encoders)}; its documentation lists all {len(encoders)}"
         )
+
+
+def _check_options(encoder: str, arch: str, options: dict[str, Any]) -> None:
+    if encoder.startswith("tu-"):  # which takes further options
+        return
     parameters = named_parameters(smp.MODEL_ARCHITECTURES_MAPPING[arch])
     for option in options:
         if option not in parameters:

@@ -24,6 +24,7 @@ examples:
 PROTOCOLS: dict[str, tuple[str, tuple[str, ...]]] = {
     "model": ("Model", ()),
     "backbone": ("Backbone", ("in_channels",)),
+    "pyramid": ("Pyramid", ("in_channels",)),
     "encoder": ("LatentEncoder", ("in_channels", "latent_dim")),
     "projector": ("Projector", ("features", "context_features")),
     "divergence": ("Divergence", ()),

@@ -29,8 +29,35 @@ _AGREEMENT = 0.02  # diversity of annotators who agree, so that latents have not
 
 
 @dataclass(frozen=True)
+class ScaleStatistics:
+    """How a model uses the latent of one of its scales, averaged over images."""
+
+    latent_dim: int  # L of this scale
+    gini: float | None
+    effective_rank: float | None
+    kl: tuple[float, ...] | None
+    active_units: int | None
+
+    def scalars(self) -> dict[str, float]:
+        """Return all statistics that are not None as numbers by name; the KL is summed."""
+        kl = None if self.kl is None else sum(self.kl)
+        single = {
+            "gini": self.gini,
+            "effective_rank": self.effective_rank,
+            "kl": kl,
+            "active_units": self.active_units,
+        }
+        return {name: float(value) for name, value in single.items() if value is not None}
+
+
+@dataclass(frozen=True)
 class LatentStatistics:
-    """How a model uses its latent space, averaged over images."""
+    """How a model uses its latent space, averaged over images.
+
+    Of a model with latents at several scales, those of each are in ``scales``, the coarsest first.
+    Then ``gini``, ``effective_rank`` and ``kl`` are None, as no single prior has them, and
+    ``latent_dim`` and ``active_units`` are sums over the scales.
+    """
 
     latent_dim: int  # L
     gini: float | None  # of the prior's scales, 0 to 1 - 1/L; None of a prior without scales
@@ -39,9 +66,13 @@ class LatentStatistics:
     annotator_diversity: float | None  # the same of annotations; None if no image has two
     kl: tuple[float, ...] | None  # (L,) nats; None without a Normal posterior
     active_units: int | None  # None without a posterior, or for a single image
+    scales: tuple[ScaleStatistics, ...] = ()  # empty of a model with one latent vector
 
     def scalars(self) -> dict[str, float]:
-        """Return all statistics that are not None as numbers by name, for a log."""
+        """Return all statistics that are not None as numbers by name, for a log.
+
+        Those of scales are called ``scale_0/gini`` and so on.
+        """
         single = {
             "gini": self.gini,
             "effective_rank": self.effective_rank,
@@ -51,7 +82,11 @@ class LatentStatistics:
         scalars = {name: float(value) for name, value in single.items() if value is not None}
         if self.kl is not None:
             scalars |= {"kl": sum(self.kl)} | {f"kl_{i}": kl for i, kl in enumerate(self.kl)}
-        return scalars
+        return scalars | {
+            f"scale_{i}/{name}": value
+            for i, scale in enumerate(self.scales)
+            for name, value in scale.scalars().items()
+        }
 
 
 @torch.no_grad()
@@ -71,8 +106,9 @@ def latent_statistics(
     the mean itself.
 
     Args:
-        model: Has ``prior(image)``, ``sample(image, n, generator=...)`` and perhaps
-            ``posterior``. Its mode is not changed, so call ``model.eval()`` first.
+        model: Has ``sample(image, n, generator=...)``, and ``prior(image)`` and perhaps
+            ``posterior``; or ``latents(image, label, generator=...)``, pairs of posterior and prior
+            at several scales. Its mode is not changed, so call ``model.eval()`` first.
         batch: Images with all their annotations, on the device of the model.
         samples: N of each image.
         generator: Makes the samples and the choice of an annotator reproducible, and leaves the
@@ -82,7 +118,7 @@ def latent_statistics(
     Raises:
         InputError: The model has no prior.
     """
-    if not hasattr(model, "prior"):
+    if not has_latents(model):
         raise InputError(
             f"{type(model).__name__} has no prior(image), so it has no latent space to measure; "
             "leave this measurement out for such a model"
@@ -91,20 +127,47 @@ def latent_statistics(
     batch = batch._replace(masks=as_classes(batch.masks))
     label = annotation(batch, generator=generator).long()
     given = ignoring(ignore_index)
-    prior = model.prior(image)
-    posterior = model.posterior(image, label, **given) if hasattr(model, "posterior") else None
+    if hasattr(model, "latents"):
+        pairs = model.latents(image, label, generator=generator, **given)
+        scales = tuple(ScaleStatistics(**_use(prior, posterior)) for posterior, prior in pairs)
+        use = _together(scales)
+    else:
+        posterior = model.posterior(image, label, **given) if hasattr(model, "posterior") else None
+        scales, use = (), _use(model.prior(image), posterior)
     drawn = model.sample(image, samples, generator=generator)
     classes = drawn.shape[2]
-    scale = scale_of(prior)
     return LatentStatistics(
-        latent_dim=prior.event_shape.numel(),
-        gini=None if scale is None else gini(scale).mean().item(),
-        effective_rank=None if scale is None else effective_rank(scale).mean().item(),
+        **use,
         diversity=_diversity(drawn.argmax(2).transpose(0, 1), classes),
         annotator_diversity=_annotator_diversity(batch, classes, ignore_index),
-        kl=None if posterior is None else _kl(posterior, prior),
-        active_units=None if posterior is None else _active_units(posterior, prior),
+        scales=scales,
     )
+
+
+def has_latents(model: object) -> bool:
+    """Return whether a model has a latent space that can be measured."""
+    return hasattr(model, "prior") or hasattr(model, "latents")
+
+
+def _use(prior: Distribution, posterior: Distribution | None) -> dict[str, Any]:
+    """Return how a latent vector is used, as arguments of the statistics."""
+    scale = scale_of(prior)
+    return {
+        "latent_dim": prior.event_shape.numel(),
+        "gini": None if scale is None else gini(scale).mean().item(),
+        "effective_rank": None if scale is None else effective_rank(scale).mean().item(),
+        "kl": None if posterior is None else _kl(posterior, prior),
+        "active_units": None if posterior is None else _active_units(posterior, prior),
+    }
+
+
+def _together(scales: tuple[ScaleStatistics, ...]) -> dict[str, Any]:
+    active = [scale.active_units for scale in scales if scale.active_units is not None]
+    return {
+        "latent_dim": sum(scale.latent_dim for scale in scales),
+        **dict.fromkeys(("gini", "effective_rank", "kl")),
+        "active_units": sum(active) if len(active) == len(scales) else None,
+    }
 
 
 def collapse_warnings(
@@ -122,15 +185,25 @@ def collapse_warnings(
     options, annotators = spec or {}, statistics.annotator_diversity
     if annotators is None or annotators < _AGREEMENT:
         return {}
-    messages = {
-        "active units": _no_active_unit(statistics, options),
-        "effective rank": _one_dimension(statistics, options),
-        "diversity": _no_diversity(statistics, options),
-    }
+    messages = _unused(statistics, options)
+    if statistics.active_units != 0:  # otherwise the same would be said of every scale
+        for i, scale in enumerate(statistics.scales):
+            of_scale = _unused(scale, options).items()
+            messages |= {
+                f"{name} of scale {i}": text and f"scale {i}: {text}" for name, text in of_scale
+            }
+    messages["diversity"] = _no_diversity(statistics, options)
     return {name: message for name, message in messages.items() if message}
 
 
-def _no_active_unit(latent: LatentStatistics, spec: Mapping[str, Any]) -> str:
+def _unused(latent: LatentStatistics | ScaleStatistics, spec: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "active units": _no_active_unit(latent, spec),
+        "effective rank": _one_dimension(latent, spec),
+    }
+
+
+def _no_active_unit(latent: LatentStatistics | ScaleStatistics, spec: Mapping[str, Any]) -> str:
     if latent.active_units is None or latent.active_units > 0:
         return ""
     kl = "" if latent.kl is None else f" (KL {sum(latent.kl):.2g} nats)"
@@ -146,7 +219,7 @@ def _no_active_unit(latent: LatentStatistics, spec: Mapping[str, Any]) -> str:
     )
 
 
-def _one_dimension(latent: LatentStatistics, spec: Mapping[str, Any]) -> str:
+def _one_dimension(latent: LatentStatistics | ScaleStatistics, spec: Mapping[str, Any]) -> str:
     rank = latent.effective_rank
     if latent.latent_dim == 1 or rank is None or rank >= _LOW_RANK:
         return ""

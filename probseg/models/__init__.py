@@ -10,6 +10,8 @@ Registry.adopt(
         "2p-planar": "probseg.models.recipes:two_step_planar",
         "csae": "probseg.models.recipes:csae",
         "energy": "probseg.models.energy:EnergyModel",
+        "hierarchical": "probseg.models.hierarchical_recipes:hierarchical",
+        "hierarchical-csae": "probseg.models.hierarchical_recipes:hierarchical_csae",
         "deterministic": "probseg.models.deterministic:DeterministicModel",
     },
 )

@@ -147,9 +147,7 @@ def _networks(c: Choices) -> tuple[Parts, Spec]:
     image, latent = {"in_channels": c.in_channels}, {"latent_dim": c.latent_dim}
     with_label = {"in_channels": c.in_channels + c.classes}
     backbone = build_part("backbones", c.backbone, Backbone, **image)
-    encoders = _build_pair(
-        "encoders", c.encoder, LatentEncoder, image | latent, with_label | latent
-    )
+    encoders = build_pair("encoders", c.encoder, LatentEncoder, image | latent, with_label | latent)
     features = {"in_channels": backbone.part.out_channels}
     decoder = build_part("decoders", c.decoder, Decoder, **features, **latent, classes=c.classes)
     projectors = _projectors(c, encoders)
@@ -229,7 +227,7 @@ def _projectors(c: Choices, encoders: PartPair) -> PartPair:
         identity = build_part("projectors", "identity", Projector, **fixed_p)
         return PartPair(identity, build_part("projectors", c.projector, Projector, **fixed_q))
     if not c.shared_flow:
-        return _build_pair("projectors", c.projector, Projector, fixed_p, fixed_q)
+        return build_pair("projectors", c.projector, Projector, fixed_p, fixed_q)
     if context_p != context_q:
         raise OptionError(
             f"a shared flow needs contexts of one width, and they have {context_p} and {context_q}"
@@ -239,7 +237,12 @@ def _projectors(c: Choices, encoders: PartPair) -> PartPair:
     return PartPair(shared, shared)
 
 
-def _build_pair(kinds: str, part: Part, interface: type, fixed_p: Spec, fixed_q: Spec) -> PartPair:
+def build_pair(kinds: str, part: Part, interface: type, fixed_p: Spec, fixed_q: Spec) -> PartPair:
+    """Build a part twice, for the prior and for the posterior, from one description or from two.
+
+    Raises:
+        OptionError: It is a ready object, which there is one of.
+    """
     if not isinstance(part, (str, Mapping)):
         raise OptionError(
             f"the model has two {kinds}, and {type(part).__name__} is one ready object; pass a "

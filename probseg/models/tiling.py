@@ -99,6 +99,11 @@ def sample_tiles(
             it reads the whole image at once, as instance normalisation or global pooling does.
         OptionError: ``tile`` is no positive integer.
     """
+    if not hasattr(model, "backbone"):
+        raise InputError(
+            f"{model.spec['name']!r} cannot be sampled in tiles, since it has no backbone that "
+            "could go over an image part by part; leave tile out, or resize the image"
+        )
     stride = model.backbone.stride
     tile = -(-check_integer("tile", tile) // stride) * stride
     image, decode = model.tile_decoder(image, n, tile=tile, generator=generator, **options)

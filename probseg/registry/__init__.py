@@ -22,6 +22,7 @@ C = TypeVar("C", bound=Constructor)
 KINDS = {
     "model": "models",
     "backbone": "backbones",
+    "pyramid": "pyramids",
     "encoder": "encoders",
     "projector": "projectors",
     "divergence": "divergences",
@@ -33,6 +34,7 @@ KINDS = {
 # An option of a model that is a part, and the registry that its names are looked up in.
 PARTS = {
     "backbone": "backbones",
+    "pyramid": "pyramids",
     "encoder": "encoders",
     "projector": "projectors",
     "divergence": "divergences",

@@ -35,7 +35,8 @@ def build(name: str, *, like: Dataset | None = None, **options: Any) -> Any:
 
     Args:
         name: One of ``probseg.models``.
-        like: A data set whose channels and classes the model is for.
+        like: A data set whose channels and classes the model is for, and the size of whose images
+            if the model has an option ``image_size``.
         **options: What ``probseg.models[name]`` takes, such as ``in_channels``, ``backbone``.
 
     Returns:
@@ -52,11 +53,11 @@ def build(name: str, *, like: Dataset | None = None, **options: Any) -> Any:
         'unet'
     """
     if like is not None:
-        options = {**_sizes_of(like), **options}
+        options = {**_sizes_of(like, name), **options}
     return registry("models").create(name, **options)
 
 
-def _sizes_of(data: Any) -> dict[str, Any]:
+def _sizes_of(data: Any, name: str) -> dict[str, Any]:
     """Return the options of a model for a data set, or for what torch has made of one."""
     inner = data
     while hasattr(inner, "dataset") and not hasattr(inner, "channels"):  # torch's Subset
@@ -66,7 +67,10 @@ def _sizes_of(data: Any) -> dict[str, Any]:
             f"like must be a data set of probseg, and {type(inner).__name__} has no "
             f"{listing(missing)}; give in_channels= and classes= in its place"
         )
-    return {"in_channels": inner.channels, "classes": inner.classes}
+    sizes = {"in_channels": inner.channels, "classes": inner.classes}
+    if "image_size" in named_parameters(registry("models")[name]) and len(inner):
+        sizes["image_size"] = list(inner[0].image.shape[-2:])
+    return sizes
 
 
 def with_stored_weights(spec: Spec) -> Spec:

@@ -35,25 +35,29 @@ STEPS, LOOK, RATE, ENOUGH = 160, 20, 2e-3, 0.6
 
 @contract
 def loss_terms_are_finite_scalars(make: Make) -> None:
-    """Each term is a finite scalar, for any image size, and for one image; also in validation."""
+    """Each term is a finite scalar, for any image size, and for one image; also in validation.
+
+    A model that learns from images of one size says so, ``image_size = (H, W)``.
+    """
     model = _model(make)
-    for batch, height, width in ((2, 32, 32), (1, 33, 47)):
-        _expect_terms(model.loss(*_batch(batch, height, width)))
+    for batch, size in ((2, (32, 32)), (1, (33, 47))):
+        _expect_terms(model.loss(*_batch(batch, *_trained(model, size))))
     with torch.no_grad(), expect_success("a loss in evaluation mode, without gradients"):
-        _expect_terms(evaluating(model).loss(*_batch()))
+        _expect_terms(evaluating(model).loss(*_labelled(model)))
 
 
 @contract
 def loss_reaches_every_parameter(make: Make) -> None:
     """The sum of the terms depends on every parameter."""
     model = _model(make)
-    expect_gradients(model, _total(model, *_batch()))
+    expect_gradients(model, _total(model, *_labelled(model)))
 
 
 @contract
 def it_is_trained_as_fit_runs_it(make: Make) -> None:
     """Under bf16 autocast, images and weights in channels-last, terms and gradients are finite."""
-    model, (image, label) = as_fitted(_model(make)), _batch()
+    model = as_fitted(_model(make))
+    image, label = _labelled(model)
     with autocast():
         terms = model.loss(channels_last(image), label)
         samples = evaluating(model).sample(channels_last(image), 3).float()
@@ -141,7 +145,8 @@ def description_rebuilds_the_model(make: Make) -> None:
 @contract
 def learns_one_batch(make: Make) -> None:
     """Steps of Adam on one batch, and samples give most of the probability to its label."""
-    model, (image, label) = _model(make), _batch(2, 16, 16)
+    model = _model(make)
+    image, label = _labelled(model, 16)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     for step in range(1, STEPS + 1):
         optimizer.zero_grad()
@@ -167,6 +172,16 @@ def _batch(batch: int = 2, height: int = 32, width: int = 32) -> tuple[Tensor, T
     image = 0.2 * torch.rand(batch, CHANNELS, height, width)
     image[:, 0] += label / CLASSES
     return image, label
+
+
+def _labelled(model: Any, side: int = 32) -> tuple[Tensor, Tensor]:
+    """Return images that a model can learn from, and labels."""
+    return _batch(2, *_trained(model, (side, side)))
+
+
+def _trained(model: Any, size: tuple[int, int]) -> tuple[int, int]:
+    """Return a size of images, or the one that a model learns from."""
+    return getattr(model, "image_size", None) or size
 
 
 def _expect_terms(terms: dict[str, Tensor]) -> None:

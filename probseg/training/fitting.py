@@ -73,10 +73,11 @@ class FitResult:
 
     Each record of ``history`` is one validation round: "step", "seconds" (of training so far),
     "train/<term>" (mean over the steps since the last one), "validation/<term>",
-    "train/gradient_norm" (before clipping), and "prior/gini" for a model with a prior. The sum of
-    the terms is "loss"; in training, of the terms times their weights (``annealing``, ``geco``).
-    With ``geco`` there are "train/geco_multiplier", the cross-entropy's weight, and
-    "train/geco_constraint", by which share it costs more than it is to, as a moving average.
+    "train/gradient_norm" (before clipping), and "prior/gini" for a model with a prior, or
+    "prior/scale_0/gini" and so on for one with several. The sum of the terms is "loss"; in
+    training, of the terms times their weights (``annealing``, ``geco``). With ``geco`` there are
+    "train/geco_multiplier", the cross-entropy's weight, and "train/geco_constraint", by which share
+    it costs more than it is to, as a moving average.
     """
 
     best_validation_loss: float  # at the best step

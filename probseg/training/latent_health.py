@@ -16,7 +16,12 @@ from probseg.datasets.mask_kinds import ignore_index_of
 from probseg.datasets.views import as_dataset
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Batch, Dataset
-from probseg.metrics.collapse import LatentStatistics, collapse_warnings, latent_statistics
+from probseg.metrics.collapse import (
+    LatentStatistics,
+    collapse_warnings,
+    has_latents,
+    latent_statistics,
+)
 from probseg.options import check_integer
 from probseg.utils.contexts import evaluating
 
@@ -31,12 +36,14 @@ class LatentHealth(Callback):
     """Measures the latent space on fixed images after each epoch, and warns when it collapses.
 
     ``fit(model, train, validation, settings, callbacks=[LatentHealth(validation)])``, or in
-    ``lightning.Trainer(callbacks=[...])``. It works with any model that has ``prior(image)`` and
-    ``sample(image, n)``, be it the LightningModule itself or its attribute ``model``. Logged are
-    ``latent/gini``, ``latent/effective_rank``, ``latent/diversity``, and for a model that has
+    ``lightning.Trainer(callbacks=[...])``. It works with any model that has ``sample(image, n)``
+    and ``prior(image)``, or ``latents(image, label)`` for pairs of densities at several scales, be
+    it the LightningModule itself or its attribute ``model``. Logged are ``latent/gini``,
+    ``latent/effective_rank``, ``latent/diversity``, and for a model that has
     ``posterior(image, label)`` ``latent/active_units``, ``latent/kl`` and ``latent/kl_0`` to
-    ``latent/kl_{L-1}``; see :class:`probseg.metrics.collapse.LatentStatistics`. It draws its
-    own random numbers, so training is the same without it, to the bit on a CPU.
+    ``latent/kl_{L-1}``; of several scales ``latent/scale_0/gini`` and so on, 0 being the coarsest.
+    See :class:`probseg.metrics.collapse.LatentStatistics`. It draws its own random numbers, so
+    training is the same without it, to the bit on a CPU.
 
     Args:
         probe: The images with their annotations: some of a data set (``images`` of them, evenly
@@ -110,7 +117,7 @@ class LatentHealth(Callback):
 
 def tell_one_annotator(model: nn.Module, dataset: Dataset) -> None:
     """Warn before a model with a latent space is trained on one annotation an image."""
-    if hasattr(model, "prior") and len(dataset) and not _has_two_annotations(dataset):
+    if has_latents(model) and len(dataset) and not _has_two_annotations(dataset):
         logger.warning(
             "every image of data set %r has one annotation. It teaches where an annotation is "
             "likely, and from similar images with other annotations how these vary; it cannot "
@@ -140,7 +147,7 @@ def model_of(module: nn.Module) -> Any:
         InputError: Neither has.
     """
     for model in (module, getattr(module, "model", None)):
-        if hasattr(model, "prior"):
+        if has_latents(model):
             return model
     raise InputError(
         f"neither {type(module).__name__} nor its attribute 'model' has prior(image), so there is "

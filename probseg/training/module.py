@@ -150,25 +150,39 @@ class TrainingModule(LightningModule):
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         self._log("validation", {"loss": loss} | terms, len(batch.image))
         self.watch.note(self.global_step, terms, label=self._classes(label))
-        if hasattr(self.model, "prior"):
-            scale = scale_of(self.model.prior(self._laid_out(batch.image)))
-            if scale is not None:
-                self._log("prior", {"gini": gini(scale.float()).mean()}, len(batch.image))
+        self._log_gini(batch.image, label)
 
     def on_train_epoch_end(self) -> None:
         """Check the values that were not yet checked, before they are kept."""
         self.watch.check()
+
+    def _log_gini(self, image: Tensor, label: Tensor) -> None:
+        """Log how unequal the prior's scales are, of each scale where there are several."""
+        priors = {}
+        if hasattr(self.model, "latents"):
+            given, options = self._given(label)
+            pairs = self.model.latents(self._laid_out(image), given, **options)
+            priors = {f"scale_{i}/gini": prior for i, (_, prior) in enumerate(pairs)}
+        elif hasattr(self.model, "prior"):
+            priors = {"gini": self.model.prior(self._laid_out(image))}
+        scales = {name: scale_of(prior) for name, prior in priors.items()}
+        measured = {n: gini(one.float()).mean() for n, one in scales.items() if one is not None}
+        self._log("prior", measured, len(image))
 
     def terms(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Return the model's loss terms for images (B, C, H, W) and labels (B, H, W).
 
         Of a model that learns from all annotators at once, labels are (B, A, H, W).
         """
+        given, options = self._given(label)
+        terms: dict[str, Tensor] = self.model.loss(self._laid_out(image), given, **options)
+        return terms
+
+    def _given(self, label: Tensor) -> tuple[Tensor, dict[str, int]]:
+        """Return a label as models take it, and the option that says what to ignore."""
         soft = label.is_floating_point()
         label = soft_label(label, self.ignore_index) if soft else label.long()
-        options = ignoring(self.ignore_index)
-        terms: dict[str, Tensor] = self.model.loss(self._laid_out(image), label, **options)
-        return terms
+        return label, ignoring(self.ignore_index)
 
     def _drawn(self, batch: Batch, generator: Generator) -> Tensor:
         """Return the masks to learn from, (B, 1, H, W) of one annotator or (B, A, H, W) of all."""

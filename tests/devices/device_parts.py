@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from hierarchical_models import HIERARCHICAL, options_of
 from small_models import ENCODER, UNET, batch, generator
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -23,7 +24,11 @@ from probseg.registry import registry
 DEVICE = os.environ.get("PROBSEG_TEST_DEVICE", "cuda")
 
 MODELS = list(registry("models"))
-LATENT = [name for name in MODELS if "projector" in named_parameters(registry("models")[name])]
+LATENT = [
+    name
+    for name in MODELS
+    if "projector" in named_parameters(registry("models")[name]) and name not in HIERARCHICAL
+]
 PROJECTORS = list(registry("projectors"))
 # A divergence that is solved in several ways is tried in each.
 SOLVERS: dict[str, list[dict[str, Any]]] = {
@@ -46,6 +51,8 @@ def tiny(name: str, **options: Any) -> Any:
     """Build any registered model, of few weights where it says which parts it has."""
     known = named_parameters(registry("models")[name])
     parts = {"backbone": UNET, "encoder": ENCODER}
+    if name in HIERARCHICAL:
+        parts = options_of(name)
     chosen = {option: part for option, part in parts.items() if option in known}
     return registry("models").create(name, **{**chosen, **options})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
+from hierarchical_models import HIERARCHICAL, small_hierarchical
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
@@ -18,6 +19,8 @@ RECIPES = ("punet", "2p-planar", "csae")
 
 def small(name: str, **options: Any) -> Any:
     """Build a model of few weights."""
+    if name in HIERARCHICAL:
+        return small_hierarchical(name, **options)
     if name == "deterministic":
         return build(name, **{"backbone": UNET, **options})
     return build(name, **{"backbone": UNET, "encoder": ENCODER, **options})

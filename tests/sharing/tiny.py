@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hierarchical_models import HIERARCHICAL, options_of
 from safetensors.torch import save_file
 
 from probseg import build
@@ -23,6 +24,8 @@ PARTS: dict[str, Any] = {
 def tiny(name: str = "csae", **options: Any) -> Any:
     """Build a model whose weights are all away from where they start."""
     fixed = {"backbone": PARTS["backbone"]} if name == "deterministic" else PARTS
+    if name in HIERARCHICAL:
+        fixed = options_of(name)
     model = build(name, **{**fixed, **options})
     with torch.no_grad():
         for parameter in model.parameters():

@@ -7,6 +7,7 @@ from contextlib import closing
 import nibabel
 import numpy as np
 import pytest
+from hierarchical_models import HIERARCHICAL, options_of
 from PIL import Image
 
 import probseg
@@ -31,8 +32,16 @@ BACKBONES = {
 MODELS = {
     name: {"name": name, "backbone": UNET, "encoder": ENCODER}
     for name in probseg.models
-    if name != "deterministic"
-} | {"deterministic": {"name": "deterministic", "backbone": UNET}}
+    if name not in ("deterministic", *HIERARCHICAL)
+} | {
+    "deterministic": {"name": "deterministic", "backbone": UNET},
+    **{name: {"name": name, **options_of(name, 32)} for name in HIERARCHICAL},
+}
+PYRAMIDS = {
+    "unet": UNET,
+    "residual": {"name": "residual", "channels": [4, 6, 8], "blocks": 2, "norm": "group"},
+    "smp": {"name": "smp", "encoder": "mobilenet_v2"},
+}
 
 MATCHING = ("hungarian-iou", "w-cross-entropy", "w-dice", "w-hausdorff", "w-iou")
 AGREEMENT = (*MATCHING, "ged")
@@ -48,6 +57,7 @@ def _cases(kind, names):
 
 CASES = [
     *_cases("backbone", BACKBONES),
+    *_cases("pyramid", PYRAMIDS),
     *_cases("encoder", probseg.encoders),
     *_cases("projector", probseg.projectors),
     *_cases("divergence", probseg.divergences),
@@ -57,7 +67,12 @@ CASES = [
     *_cases("agreement", AGREEMENT),
     *_cases("matching", MATCHING),
 ]
-LIGHT = {"backbone": BACKBONES, "encoder": {"axis-aligned": ENCODER}, "model": MODELS}
+LIGHT = {
+    "backbone": BACKBONES,
+    "pyramid": PYRAMIDS,
+    "encoder": {"axis-aligned": ENCODER},
+    "model": MODELS,
+}
 
 
 def _case(kind, name, one):
