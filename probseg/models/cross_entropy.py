@@ -36,6 +36,11 @@ class CrossEntropy:
             raise OptionError(f"top_k is a share of the pixels, at most 1, not {top_k}")
         self.reduction, self.top_k = reduction, top_k
 
+    @property
+    def draws(self) -> bool:
+        """Whether a call draws random numbers."""
+        return self.top_k is not None
+
     def pixels(self, height: int, width: int) -> int:
         """Return how many pixels of an image the result adds up: the unit of its scale."""
         return 1 if self.reduction == "pixel-mean" else self._counted(height * width)

@@ -81,7 +81,7 @@ class LatentVariableModel(PriorModel):
         spec: dict[str, Any],
     ) -> None:
         super().__init__(spec)
-        self.cross_entropy = CrossEntropy(spec["reduction"])
+        self.cross_entropy = CrossEntropy(spec["reduction"], top_k=spec.get("top_k"))
         self.backbone = parts.backbone
         self.prior_encoder = parts.prior
         self.posterior_encoder = parts.posterior
@@ -117,7 +117,8 @@ class LatentVariableModel(PriorModel):
             with seeded(generator, image.device):
                 latent = projected.q.rsample()
             logits = self.decoder(features, latent)
-            terms = {"cross_entropy": self.cross_entropy(cropped(logits, image), label)}
+            with seeded(generator if self.cross_entropy.draws else None, image.device):
+                terms = {"cross_entropy": self.cross_entropy(cropped(logits, image), label)}
             with seeded(generator, image.device):
                 return terms | self._penalties(base, projected)
 

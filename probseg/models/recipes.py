@@ -54,6 +54,8 @@ class Choices:
         shared_flow: One projector for both densities.
         reduction: Of the cross-entropy over pixels, ``"pixel-sum"`` or ``"pixel-mean"``; ``beta``
             and ``gamma`` belong to this scale.
+        top_k: The share of an image's pixels in its cross-entropy, a random draw of the hardest;
+            see :class:`probseg.models.cross_entropy.CrossEntropy`. None counts all.
     """
 
     in_channels: int = 1
@@ -73,6 +75,7 @@ class Choices:
     flow_context: FlowContext = "image"
     shared_flow: bool = True
     reduction: str = "pixel-sum"
+    top_k: float | None = None
 
     def __post_init__(self) -> None:
         """Check what no part checks."""
