@@ -58,8 +58,8 @@ def choose_model(
     }
     chosen |= {"decoder": {"name": "fcomb", "class_prior": prior}} if "decoder" in takes else {}
     chosen |= {"class_prior": prior}
-    if given.get("penalties") is not None:
-        del chosen["beta"]
+    if given.get("penalties") is not None or ("beta" in takes and not takes["beta"].default):
+        del chosen["beta"]  # of another form, or of a model without that term
     return merge({key: value for key, value in chosen.items() if key in takes}, given)
 
 

@@ -34,7 +34,8 @@ class Sinkhorn:
     and the same density it is above zero, and more so the wider the density is.
 
     Args:
-        samples: N_OT.
+        samples: N_OT; None draws as many as an image has annotators, where the densities are of
+            all of them (a penalty on ``"annotators"``): one of each annotator's posterior.
         p: Exponent of the cost, 1 or 2.
         blur: Square root (for p = 2) of the final temperature.
         scaling: Ratio of successive scales of the annealing; nearer to 1 is slower and finer.
@@ -56,7 +57,7 @@ class Sinkhorn:
     def __init__(
         self,
         *,
-        samples: int = 16,
+        samples: int | None = 16,
         p: int = 2,
         blur: float = 0.05,
         scaling: float = 0.5,
@@ -79,9 +80,14 @@ class Sinkhorn:
             samples_loss()  # imported when the model is built, not in its first step
 
     def __call__(self, q: Distribution, p: Distribution) -> Tensor:
-        """Return the divergence (B,) of two densities with batch (B,) and event (L,)."""
-        x, a = point_cloud(q, self.samples, self.weights)
-        y, b = point_cloud(p, self.samples, self.weights)
+        """Return the divergence (B,) of two densities with batch (B,) and event (L,).
+
+        Raises:
+            OptionError: The samples follow the annotators, and q is not of all of them.
+        """
+        count = sample_count(self.samples, q)
+        x, a = point_cloud(q, count, self.weights)
+        y, b = point_cloud(p, count, self.weights)
         # GeomLoss leaves autograd switched on, whatever it was before
         with torch.set_grad_enabled(torch.is_grad_enabled()):
             divergence: Tensor = self._solver(x.device)(a, x, b, y)
@@ -101,7 +107,8 @@ class ExactOT:
     it on the CPU, which each step of a training on an accelerator waits for.
 
     Args:
-        samples: N_OT.
+        samples: N_OT; None draws as many as an image has annotators, where the densities are of
+            all of them (a penalty on ``"annotators"``): one of each annotator's posterior.
         weights: ``"uniform"``, or ``"density"`` for samples weighed by their normalised density.
 
     Raises:
@@ -111,27 +118,51 @@ class ExactOT:
         Flamary et al., "POT: Python Optimal Transport", JMLR 2021.
     """
 
-    def __init__(self, *, samples: int = 16, weights: str = "uniform") -> None:
+    def __init__(self, *, samples: int | None = 16, weights: str = "uniform") -> None:
         check_sampling(samples, weights)
         self.samples, self.weights = samples, weights
         self._solve = importlib.import_module("ot").emd2  # takes a second, so only here
 
     def __call__(self, q: Distribution, p: Distribution) -> Tensor:
-        """Return the divergence (B,) of two densities with batch (B,) and event (L,)."""
-        x, a = point_cloud(q, self.samples, self.weights)
-        y, b = point_cloud(p, self.samples, self.weights)
+        """Return the divergence (B,) of two densities with batch (B,) and event (L,).
+
+        Raises:
+            OptionError: The samples follow the annotators, and q is not of all of them.
+        """
+        count = sample_count(self.samples, q)
+        x, a = point_cloud(q, count, self.weights)
+        y, b = point_cloud(p, count, self.weights)
         cost = (x[:, :, None] - y[:, None]).square().sum(-1) / 2
         return torch.stack([self._solve(*problem) for problem in zip(a, b, cost, strict=True)])
 
 
-def check_sampling(samples: int, weights: str) -> None:
+def check_sampling(samples: int | None, weights: str) -> None:
     """Check the two options of :func:`point_cloud`.
 
     Raises:
         OptionError: There is no sample, or the weights are unknown.
     """
-    check_integer("samples", samples)
+    if samples is not None:
+        check_integer("samples", samples)
     check_choice("weights", weights, ("uniform", "density"))
+
+
+def sample_count(samples: int | None, density: Distribution) -> int:
+    """Return how many samples to draw; None is one of each of the density's ``parts``.
+
+    Raises:
+        OptionError: It is None, and the density has no parts.
+    """
+    if samples is not None:
+        return samples
+    parts: int | None = getattr(density, "parts", None)
+    if parts is None:
+        raise OptionError(
+            "samples=None draws a sample of each annotator, and this density is of one; compare on "
+            "'annotators' (divergence_on, or on of a penalty) in a model with all_annotators=True, "
+            "or give a number of samples"
+        )
+    return parts
 
 
 def point_cloud(density: Distribution, samples: int, weights: str) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ Registry.adopt(
         "punet": "probseg.models.recipes:punet",
         "2p-planar": "probseg.models.recipes:two_step_planar",
         "csae": "probseg.models.recipes:csae",
+        "spu-net": "probseg.models.recipes:spu_net",
         "energy": "probseg.models.energy:EnergyModel",
         "hierarchical": "probseg.models.hierarchical_recipes:hierarchical",
         "hierarchical-csae": "probseg.models.hierarchical_recipes:hierarchical_csae",

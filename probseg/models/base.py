@@ -148,6 +148,12 @@ class ProbabilisticModel(nn.Module):
         options: Any = {"values": values, "ignore_index": ignore_index}
         if self.all_annotators:
             return checked_masks(label, image, self.classes, **options)
+        return self._annotation(label, image, **options)
+
+    def _annotation(
+        self, label: Tensor, image: Tensor, *, values: bool, ignore_index: int | None
+    ) -> Tensor:
+        options: Any = {"values": values, "ignore_index": ignore_index}
         return checked_label(label, image, self.classes, soft=self.soft_labels, **options)
 
     def _check_evaluating(self) -> None:

@@ -36,20 +36,36 @@ class CrossEntropy:
             raise OptionError(f"top_k is a share of the pixels, at most 1, not {top_k}")
         self.reduction, self.top_k = reduction, top_k
 
+    @property
+    def draws(self) -> bool:
+        """Whether a call draws random numbers."""
+        return self.top_k is not None
+
     def pixels(self, height: int, width: int) -> int:
         """Return how many pixels of an image the result adds up: the unit of its scale."""
         return 1 if self.reduction == "pixel-mean" else self._counted(height * width)
 
     def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the scalar of logits (B, K, H, W) and a label (B, H, W), as `cross_entropies`."""
+        counted = self._pixels(logits, label)
+        if self.reduction == "pixel-mean":
+            return counted.mean()  # of as many pixels of each image
+        return counted.sum(1).mean()
+
+    def of_images(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the number of each image, (B,), whose mean is the scalar."""
+        counted = self._pixels(logits, label)
+        return counted.mean(1) if self.reduction == "pixel-mean" else counted.sum(1)
+
+    def _pixels(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return what counts of each image's pixels, (B, P); the mean is over labelled ones."""
         per_pixel = cross_entropies(logits, label)
         if self.top_k is not None:
-            hard = _hardest(per_pixel.flatten(1), self._counted(per_pixel[0].numel()))
-            return (hard.mean(1) if self.reduction == "pixel-mean" else hard.sum(1)).mean()
+            return _hardest(per_pixel.flatten(1), self._counted(per_pixel[0].numel()))
         if self.reduction == "pixel-mean":
             share = _labelled(label).float().mean((1, 2), keepdim=True)
-            return (per_pixel / torch.where(share > 0, share, 1)).mean()
-        return per_pixel.sum(dim=(1, 2)).mean()
+            per_pixel = per_pixel / torch.where(share > 0, share, 1)
+        return per_pixel.flatten(1)
 
     def _counted(self, pixels: int) -> int:
         return pixels if self.top_k is None else math.ceil(self.top_k * pixels)

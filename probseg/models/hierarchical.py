@@ -17,7 +17,7 @@ from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.cross_entropy import CrossEntropy
 from probseg.models.hierarchical_decoder import TopDown, as_map
 from probseg.models.hierarchical_sampling import Sampled
-from probseg.models.latent import DensityPair, Space
+from probseg.models.penalties import DensityPair, Space
 from probseg.models.prior import sample_density
 from probseg.models.tiling import assembled, sample_tiles
 from probseg.utils.contexts import kept_buffers

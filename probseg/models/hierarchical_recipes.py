@@ -22,7 +22,7 @@ from probseg.models.hierarchical import (
     rounded,
 )
 from probseg.models.hierarchical_decoder import TopDown
-from probseg.models.recipes import PartPair, build_pair
+from probseg.models.part_pairs import PartPair, build_pair
 from probseg.options import check_integer, check_number
 from probseg.projectors.flow import Identity
 from probseg.registry.specs import BuiltPart, Part, Spec, build_part, plain

@@ -6,20 +6,25 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any
 
 from probseg.errors import OptionError
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
-from probseg.models.latent import FlowContext, LatentVariableModel, Parts, Penalty, Space
+from probseg.models.latent import FlowContext, LatentVariableModel, Parts
+from probseg.models.part_pairs import PartPair, build_pair, is_pair
+from probseg.models.penalties import Penalty, Space
 from probseg.options import check_choice, check_integer, check_number, listing, unknown
 from probseg.registry.specs import BuiltPart, Part, Spec, build_part
 
 # Options that stand for two penalties, "kl" and "divergence"; ``penalties`` stands for any.
-_SHORT = ("kl", "kl_on", "beta", "divergence", "gamma")
+_SHORT = ("kl", "kl_on", "beta", "divergence", "divergence_on", "gamma")
 _OF_PENALTY = ("divergence", "weight", "on")
+_SPACES = ("base", "projected", "annotators")
+_TERMS = ("cross_entropy", "variability")  # of the loss, beside the penalties
 _CHOICES = {
     "project": ("posterior", "both"),
-    "kl_on": ("base", "projected"),
+    "kl_on": _SPACES,
+    "divergence_on": _SPACES,
     "flow_context": ("image", "own", "posterior"),
     "shared_flow": (True, False),
 }
@@ -43,17 +48,25 @@ class Choices:
         projector: Pushes base densities forward.
         project: Which of them: ``"posterior"`` or ``"both"``.
         kl: The divergence that ``beta`` weighs.
-        kl_on: The space it compares posterior and prior on: ``"base"`` or ``"projected"``.
+        kl_on: The space it compares posterior and prior on: ``"base"``, ``"projected"``, or
+            ``"annotators"``, the projected posteriors of all annotators of an image together.
         beta: Its weight.
-        divergence: The divergence on the projected space that ``gamma`` weighs.
+        divergence: The divergence that ``gamma`` weighs.
+        divergence_on: The space that it compares on.
         gamma: Its weight.
-        penalties: All divergences between posterior and prior, in place of the five options above:
+        penalties: All divergences between posterior and prior, in place of the six options above:
             the name of each loss term to ``{"divergence": part, "weight": number, "on": space}``.
         flow_context: Whose context conditions the projectors: ``"image"``, ``"own"`` or
             ``"posterior"``.
         shared_flow: One projector for both densities.
         reduction: Of the cross-entropy over pixels, ``"pixel-sum"`` or ``"pixel-mean"``; ``beta``
             and ``gamma`` belong to this scale.
+        top_k: The share of an image's pixels in its cross-entropy, a random draw of the hardest;
+            see :class:`probseg.models.cross_entropy.CrossEntropy`. None counts all.
+        all_annotators: Learn from all annotators of an image in each step, in place of one.
+        variability: Weight of the term that fits the samples' variance to the annotators'; see
+            :class:`probseg.models.variability.Variability`.
+        variability_samples: S, the samples of an image for it.
     """
 
     in_channels: int = 1
@@ -68,19 +81,25 @@ class Choices:
     kl_on: Space = "base"
     beta: float = 10.0
     divergence: Part = None
+    divergence_on: Space = "projected"
     gamma: float = 0.0
     penalties: Mapping[str, Mapping[str, Any]] | None = None
     flow_context: FlowContext = "image"
     shared_flow: bool = True
     reduction: str = "pixel-sum"
+    top_k: float | None = None
+    all_annotators: bool = False
+    variability: float = 0.0
+    variability_samples: int = 8
 
     def __post_init__(self) -> None:
         """Check what no part checks."""
-        for option, low in {"in_channels": 1, "classes": 2, "latent_dim": 1}.items():
+        lowest = {"in_channels": 1, "classes": 2, "latent_dim": 1, "variability_samples": 2}
+        for option, low in lowest.items():
             check_integer(option, getattr(self, option), low=low)
         for option, choices in _CHOICES.items():
             check_choice(option, getattr(self, option), choices)
-        for option in ("beta", "gamma"):
+        for option in ("beta", "gamma", "variability"):
             check_number(option, getattr(self, option), positive=False)
         if self.penalties is not None and not isinstance(self.penalties, Mapping):
             raise OptionError(f"penalties must map names to penalties, not {self.penalties!r}")
@@ -125,7 +144,7 @@ class Recipe:
                 "pass gamma too"
             )
         choices = replace(self.defaults, **options)
-        if _is_pair(choices.projector):
+        if is_pair(choices.projector):
             choices = replace(choices, shared_flow=False)  # equal or not, two were asked for
         parts, networks = _networks(choices)
         penalties, described = _penalties(choices)
@@ -178,15 +197,15 @@ def _penalties(c: Choices) -> tuple[dict[str, Penalty], Spec]:
     divergence = BuiltPart(None, None)
     if c.divergence is not None:
         divergence = build_part("divergences", c.divergence, Divergence)
-        penalties["divergence"] = Penalty(divergence.part, c.gamma, on="projected")
+        penalties["divergence"] = Penalty(divergence.part, c.gamma, on=c.divergence_on)
     weighed = {name: penalty for name, penalty in penalties.items() if penalty.weight}
     return weighed, {"kl": kl.spec, "divergence": divergence.spec}
 
 
 def _penalty(name: str, given: object) -> tuple[Penalty, Spec]:
-    if name == "cross_entropy":
+    if name in _TERMS:
         raise OptionError(
-            "a penalty cannot be called 'cross_entropy', which is the name of another loss term"
+            f"a penalty cannot be called {name!r}, which is the name of another loss term"
         )
     if not isinstance(given, Mapping):
         raise OptionError(f"penalties[{name!r}] must have {listing(_OF_PENALTY)}, not {given!r}")
@@ -201,20 +220,6 @@ def _penalty(name: str, given: object) -> tuple[Penalty, Spec]:
     divergence = build_part("divergences", given["divergence"], Divergence)
     spec = {"divergence": divergence.spec, "weight": weight, "on": on}
     return Penalty(divergence.part, weight, on=on), spec
-
-
-class PartPair(NamedTuple):
-    """The prior's and the posterior's part of a kind."""
-
-    prior: BuiltPart
-    posterior: BuiltPart
-
-    @property
-    def spec(self) -> Spec:
-        """One description where one describes both."""
-        prior: Spec = self.prior.spec
-        posterior: Spec = self.posterior.spec
-        return prior if prior == posterior else {"prior": prior, "posterior": posterior}
 
 
 def _projectors(c: Choices, encoders: PartPair) -> PartPair:
@@ -237,28 +242,6 @@ def _projectors(c: Choices, encoders: PartPair) -> PartPair:
     return PartPair(shared, shared)
 
 
-def build_pair(kinds: str, part: Part, interface: type, fixed_p: Spec, fixed_q: Spec) -> PartPair:
-    """Build a part twice, for the prior and for the posterior, from one description or from two.
-
-    Raises:
-        OptionError: It is a ready object, which there is one of.
-    """
-    if not isinstance(part, (str, Mapping)):
-        raise OptionError(
-            f"the model has two {kinds}, and {type(part).__name__} is one ready object; pass a "
-            'name, a mapping with a name, or {"prior": one, "posterior": another}'
-        )
-    pair: Mapping[str, Part] = part if _is_pair(part) else {"prior": part, "posterior": part}
-    return PartPair(
-        build_part(kinds, pair["prior"], interface, **fixed_p),
-        build_part(kinds, pair["posterior"], interface, **fixed_q),
-    )
-
-
-def _is_pair(part: Part) -> TypeGuard[Mapping[str, Part]]:
-    return isinstance(part, Mapping) and set(part) == {"prior", "posterior"}
-
-
 punet = Recipe(
     "punet",
     "Probabilistic U-Net (Kohl et al., NeurIPS 2018): analytic KL, no projector.",
@@ -273,4 +256,16 @@ csae = Recipe(
     "csae",
     "Conditional Sinkhorn Auto-Encoder: both densities projected, eq. (12) of docs/method.md.",
     Choices(projector="planar", divergence="sinkhorn", gamma=10.0),
+)
+spu_net = Recipe(
+    "spu-net",
+    "SPU-Net (Valiuddin et al., IEEE TMI 2025): no flow and no KL; the Sinkhorn divergence between "
+    "one posterior sample of each annotator of an image and as many of its prior.",
+    Choices(
+        all_annotators=True,
+        beta=0.0,
+        divergence={"name": "sinkhorn", "samples": None},
+        divergence_on="annotators",
+        gamma=10.0,
+    ),
 )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from small_models import batch, normal, shaken, small
 
 from probseg.divergences.kl import KL
+from probseg.errors import OptionError
 from probseg.projectors.planar import planar
 
 
@@ -138,3 +139,49 @@ def test_a_change_of_variables_leaves_the_kl_as_it_is():
     with torch.no_grad():
         found = KL(samples=10_000)(flow(q, context), flow(p, context))
     np.testing.assert_allclose(found, KL()(q, p), rtol=0.05)
+
+
+# Free bits
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 2**32), floor=st.floats(0.01, 3.0))
+def test_free_bits_are_a_floor_under_each_dimension(seed, floor):
+    torch.manual_seed(seed)
+    m, n = torch.randn(2, 3, 4).double()
+    s, t = torch.rand(2, 3, 4).double() + 0.1
+    found = KL(free_bits=floor)(normal(m, s), normal(n, t))
+    each = gaussian_kl(*(x[..., None] for x in (m, s, n, t)))  # a sum over one dimension
+    np.testing.assert_allclose(found, np.maximum(each, floor).sum(-1), rtol=1e-10)
+
+
+def test_there_is_no_gradient_below_the_floor():
+    """KL(N(m, 1) || N(0, 1)) = m^2 / 2 is 0.5 for m = 1, and its derivative is m."""
+    mean = torch.tensor([[1.0, 0.5, -2.0]], requires_grad=True)
+    found = KL(free_bits=0.6)(normal(mean, 1.0), normal(torch.zeros(1, 3), 1.0))
+    found.sum().backward()
+    torch.testing.assert_close(found, torch.tensor([0.6 + 0.6 + 2.0]))
+    torch.testing.assert_close(mean.grad, torch.tensor([[0.0, 0.0, -2.0]]))
+
+
+def test_no_free_bits_change_nothing_to_the_bit():
+    q, p = normal(torch.randn(3, 6), 0.5), normal(torch.randn(3, 6), 1.5)
+    assert torch.equal(KL(free_bits=0.0)(q, p), torch.distributions.kl_divergence(q, p))
+    flow, context = shaken(planar(6, 4), 0.5), torch.randn(3, 4)
+    torch.manual_seed(0)
+    found = KL(free_bits=0)(flow(q, context), p)
+    torch.manual_seed(0)
+    assert torch.equal(KL()(flow(q, context), p), found)
+
+
+def test_free_bits_of_a_flow_are_refused_with_the_remedy():
+    floor = {"name": "kl", "free_bits": 0.5}
+    with pytest.raises(OptionError, match=r"TransformedDistribution; .*kl_on='base'.*leave free"):
+        small("2p-planar", kl=floor).loss(*batch())
+    terms = small("2p-planar", kl=floor, kl_on="base").loss(*batch())
+    assert terms["kl"] >= 10 * 6 * 0.5 - 1e-4
+
+
+def test_a_floor_is_not_negative():
+    with pytest.raises(OptionError, match="free_bits must be a non-negative finite number"):
+        KL(free_bits=-0.1)

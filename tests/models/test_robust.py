@@ -175,10 +175,9 @@ ASKED = {
 )
 def test_what_is_asked_in_training_mode_leaves_the_statistics(name, asked, gradients, partly):
     model, (image, label) = normalised(name).train(not partly), batch()
-    if model.all_annotators:
-        label = label[:, None]
+    learnt = label[:, None] if model.all_annotators else label
     model.backbone.train()
-    pending = total(model.loss(image, label))
+    pending = total(model.loss(image, learnt))
     before = {key: value.clone() for key, value in model.named_buffers()}
     with torch.set_grad_enabled(gradients):
         for call in asked:
@@ -187,7 +186,7 @@ def test_what_is_asked_in_training_mode_leaves_the_statistics(name, asked, gradi
     assert model.backbone.training and model.training is not partly
     assert all(torch.equal(value, before[key]) for key, value in model.named_buffers())
     pending.backward()  # a loss from before can still be differentiated
-    model.loss(image, label)
+    model.loss(image, learnt)
     changed = {key for key, value in model.named_buffers() if not torch.equal(value, before[key])}
     networks = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     training = [module for module in networks if module.training]

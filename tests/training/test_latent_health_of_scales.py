@@ -12,7 +12,7 @@ from training_toys import Discs, quick
 
 from probseg.interfaces import Batch
 from probseg.metrics.collapse import collapse_warnings, latent_statistics
-from probseg.models.latent import DensityPair
+from probseg.models.penalties import DensityPair
 from probseg.training import LatentHealth, fit
 from probseg.training.latent_health import tell_one_annotator
 

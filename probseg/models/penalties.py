@@ -1,0 +1,33 @@
+"""Penalties on the distance of the posterior from the prior, and the spaces they compare on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from torch.distributions import Distribution
+
+from probseg.interfaces import Divergence
+
+Space = Literal["base", "projected", "annotators"]
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """A weighted divergence between the posterior and the prior, on one of three spaces.
+
+    On ``"base"`` and ``"projected"`` it compares an annotator's posterior with the prior, and of
+    several annotators the numbers are averaged. On ``"annotators"`` it compares the projected
+    posteriors of all annotators of an image, as one density, with the projected prior.
+    """
+
+    divergence: Divergence
+    weight: float
+    on: Space
+
+
+class DensityPair(NamedTuple):
+    """Posterior and prior on one space."""
+
+    q: Distribution
+    p: Distribution
