@@ -2,7 +2,7 @@
 
 >>> import probseg
 >>> list(probseg.models)
-['2p-planar', 'csae', 'deterministic', 'punet']
+['2p-planar', 'csae', 'deterministic', 'energy', 'punet']
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ backbones = registry("backbones")
 encoders = registry("encoders")
 projectors = registry("projectors")
 divergences = registry("divergences")
+set_losses = registry("set_losses")
 decoders = registry("decoders")
 models = registry("models")
 datasets = registry("datasets")
@@ -60,5 +61,6 @@ __all__ = [
     "metrics",
     "models",
     "projectors",
+    "set_losses",
     "split",
 ]

@@ -32,6 +32,7 @@ _FILES = {
 # A call that uses the part.
 _USES = {
     **dict.fromkeys(KINDS, 'probseg.build("csae", $kind="$name")'),
+    "set_loss": 'probseg.build("energy", set_loss="$name")',
     "model": 'probseg.build("$name")',
     "dataset": 'probseg.datasets.create("$name")',
     "metric": 'probseg.metrics.create("$name")',
