@@ -13,7 +13,7 @@ PYTEST_ARGS ?= --numprocesses=auto --maxprocesses=8 --dist=worksteal
 # What the oldest versions have to pass: all parts, the metrics, training and its files.
 OLDEST ?= $(VENV)-oldest
 OLDEST_TESTS ?= tests/testing/test_builtins.py tests/models tests/divergences \
-	tests/projectors tests/decoders tests/backbones tests/utils tests/registry tests/test_options.py \
+	tests/set_losses tests/projectors tests/decoders tests/backbones tests/utils tests/registry tests/test_options.py \
 	tests/metrics tests/sharing \
 	tests/training/test_augmentation.py tests/training/test_fit.py tests/training/test_gradients.py
 

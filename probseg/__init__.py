@@ -2,7 +2,7 @@
 
 >>> import probseg
 >>> list(probseg.models)
-['2p-planar', 'csae', 'deterministic', 'punet']
+['2p-planar', 'csae', 'deterministic', 'energy', 'punet']
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ pyramids = registry("pyramids")
 encoders = registry("encoders")
 projectors = registry("projectors")
 divergences = registry("divergences")
+set_losses = registry("set_losses")
 decoders = registry("decoders")
 models = registry("models")
 datasets = registry("datasets")
@@ -62,5 +63,6 @@ __all__ = [
     "models",
     "projectors",
     "pyramids",
+    "set_losses",
     "split",
 ]

@@ -83,10 +83,12 @@ class Decoder(Protocol):
 class SetLoss(Protocol):
     """Measures how far a set of samples is from the set of an image's annotations."""
 
-    def __call__(self, samples: Tensor, masks: Tensor, /) -> Tensor:
+    def __call__(self, samples: Tensor, masks: Tensor, weights: Tensor | None = None, /) -> Tensor:
         """Return (B,) from probabilities (S, B, K, H, W) and classes (B, A, H, W).
 
         Masks are -100 where an annotator did not label, and so everywhere if one is absent.
+        ``weights`` (G, B) sum to one over G, the experts of a mixture, each of which drew S / G of
+        the samples, one expert's after the other's. None: all samples are of one density.
         """
 
 

@@ -33,6 +33,7 @@ _FILES = {
 _USES = {
     **dict.fromkeys(KINDS, 'probseg.build("csae", $kind="$name")'),
     "pyramid": 'probseg.build("hierarchical", pyramid="$name")',
+    "set_loss": 'probseg.build("energy", set_loss="$name")',
     "model": 'probseg.build("$name")',
     "dataset": 'probseg.datasets.create("$name")',
     "metric": 'probseg.metrics.create("$name")',

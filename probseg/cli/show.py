@@ -28,6 +28,7 @@ PROTOCOLS: dict[str, tuple[str, tuple[str, ...]]] = {
     "encoder": ("LatentEncoder", ("in_channels", "latent_dim")),
     "projector": ("Projector", ("features", "context_features")),
     "divergence": ("Divergence", ()),
+    "set_loss": ("SetLoss", ()),
     "decoder": ("Decoder", ("in_channels", "latent_dim", "classes")),
     "dataset": ("Dataset", ()),
     "metric": ("Metric", ()),

@@ -245,14 +245,18 @@ def singular(kind: str, kinds: Mapping[str, str] = KINDS) -> str:
     Raises:
         UnknownNameError: There is no such kind.
 
-    >>> singular("projectors"), singular("metric")
-    ('projector', 'metric')
+    >>> singular("projectors"), singular("metric"), singular("set-losses")
+    ('projector', 'metric', 'set_loss')
     """
-    normalised = kind.lower().replace(" ", "").replace("_", "")
+    wanted = _letters(kind)
     for one, registry_name in kinds.items():
-        if normalised in (one, registry_name):
+        if wanted in (_letters(one), _letters(registry_name)):
             return one
     raise UnknownNameError(unknown("kind of part", kind, kinds))
+
+
+def _letters(kind: str) -> str:
+    return kind.lower().replace(" ", "").replace("_", "").replace("-", "")
 
 
 def registry(kind: str) -> Registry:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from probseg.set_losses import jaccard
+from probseg.set_losses.experts import expert_weights, sample_masses
 
 
 class Energy:
@@ -14,22 +16,35 @@ class Energy:
         - \frac{1}{2 S (S - 1)} \sum_{s \ne s'} d(\hat y_s, \hat y_{s'})
 
     Twice this, less the annotators' distances from each other, is the generalised energy distance
-    of soft masks.
+    of soft masks. Of a mixture's experts each mean over pairs is that of the pairs of two experts,
+    times both weights, so that the score is unbiased if an expert drew two samples or more. A
+    single sample is taken for all that its expert draws.
 
     References:
         Gneiting and Raftery, "Strictly proper scoring rules, prediction, and estimation", Journal
         of the American Statistical Association 102(477), 2007, eq. (22).
     """
 
-    def __call__(self, samples: Tensor, masks: Tensor) -> Tensor:
+    def __call__(self, samples: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the score (B,) of probabilities (S, B, K, H, W) and masks (B, A, H, W).
 
-        The masks are of the classes, -100 where an annotator did not label.
+        The masks are of the classes, -100 where an annotator did not label. ``weights`` (G, B) sum
+        to one, of G experts that drew S / G samples each, one expert's after the other's.
         """
-        distances, weights = jaccard.to_annotations(samples, masks)
-        fit = (distances.mean(1) * weights).sum(1)
-        count = len(samples)
-        if count == 1:
-            return fit
-        spread = jaccard.to_each_other(samples, masks).sum((1, 2)) / (count * (count - 1))
-        return fit - spread * weights.sum(1).sign() / 2
+        experts = expert_weights(weights, samples)
+        distances, annotators = jaccard.to_annotations(samples, masks)
+        fit = torch.einsum(
+            "bs,bsa,ba->b", sample_masses(experts, len(samples)), distances, annotators
+        )
+        apart = _between_experts(jaccard.to_each_other(samples, masks), len(experts))
+        spread = torch.einsum("gb,bgh,hb->b", experts, apart, experts)
+        score: Tensor = fit - spread * annotators.sum(1).sign() / 2
+        return score
+
+
+def _between_experts(apart: Tensor, experts: int) -> Tensor:
+    """Return the mean distances (B, G, G) of pairs of different samples (B, S, S) of G experts."""
+    each = apart.shape[1] // experts
+    total = apart.unflatten(2, (experts, each)).unflatten(1, (experts, each)).sum((2, 4))
+    pairs = each**2 - each * torch.eye(experts, device=apart.device, dtype=apart.dtype)
+    return total / pairs.clamp_min(1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from probseg.set_losses import jaccard
+from probseg.set_losses.experts import expert_weights, sample_masses
 
 
 class ExactOT:
@@ -15,8 +16,9 @@ class ExactOT:
 
     .. math:: \min_\gamma \sum_{sa} \gamma_{sa} d(\hat y_s, y_a)
 
-    where every sample has the mass 1 / S and every annotation of an image the same. POT solves it
-    on the CPU, which each step of a training on an accelerator waits for.
+    where every sample has the mass 1 / S, or its share of its expert's weight, and every annotation
+    of an image the same. POT solves it on the CPU, which each step of a training on an accelerator
+    waits for.
 
     References:
         Flamary et al., "POT: Python Optimal Transport", JMLR 2021; as a loss of segmentations Gao
@@ -27,17 +29,19 @@ class ExactOT:
     def __init__(self) -> None:
         self._solve = importlib.import_module("ot").emd2  # takes a second, so only here
 
-    def __call__(self, samples: Tensor, masks: Tensor) -> Tensor:
+    def __call__(self, samples: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the cost (B,) of probabilities (S, B, K, H, W) and masks (B, A, H, W).
 
-        The masks are of the classes, -100 where an annotator did not label.
+        The masks are of the classes, -100 where an annotator did not label. ``weights`` (G, B) sum
+        to one, of G experts that drew S / G samples each, one expert's after the other's.
         """
-        distances, weights = jaccard.to_annotations(samples, masks)
-        mass = distances.new_full(distances.shape[1:2], 1 / distances.shape[1])
+        experts = expert_weights(weights, samples)
+        distances, annotators = jaccard.to_annotations(samples, masks)
+        masses = sample_masses(experts, len(samples)).to(distances.dtype)
         costs = [
-            self._solve(mass, weight[weight > 0], cost[:, weight > 0])
-            if bool(weight.any())
+            self._solve(mass, there[there > 0], cost[:, there > 0])
+            if bool(there.any())
             else cost.sum() * 0
-            for cost, weight in zip(distances, weights, strict=True)
+            for mass, there, cost in zip(masses, annotators, distances, strict=True)
         ]
         return torch.stack(costs)

@@ -26,6 +26,7 @@ _MODULES = {
     **CONTRACTS,
     **dict.fromkeys(("backbone", "encoder", "decoder"), "networks"),
     **dict.fromkeys(("projector", "divergence"), "densities"),
+    "set_loss": "set_losses",
 }
 
 

@@ -1,4 +1,7 @@
-"""The contract of a model: loss, samples and a description that rebuilds it."""
+"""The contract of a model: loss, samples and a description that rebuilds it.
+
+A model that learns from all annotators at once gets everybody's masks, one of whom is absent.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,12 @@ from probseg.testing.contract import (
     expect_success,
     perturbed,
 )
+from probseg.utils.tensors import ignoring
 
 contract = Contract("model")
 
-CHANNELS, CLASSES = 2, 3
+CHANNELS, CLASSES, ANNOTATORS = 2, 3, 3
+ABSENT = 255  # in masks of a model that learns from all annotators at once
 # enough for a network of any size to learn one batch by heart, which some do in a few steps
 STEPS, LOOK, RATE, ENOUGH = 160, 20, 2e-3, 0.6
 
@@ -40,26 +45,26 @@ def loss_terms_are_finite_scalars(make: Make) -> None:
     A model that learns from images of one size says so, ``image_size = (H, W)``.
     """
     model = _model(make)
-    for batch, size in ((2, (32, 32)), (1, (33, 47))):
-        _expect_terms(model.loss(*_batch(batch, *_trained(model, size))))
+    for batch, height, width in ((2, 32, 32), (1, 33, 47)):
+        _expect_terms(_loss(model, *_batch(model, batch, height, width)))
     with torch.no_grad(), expect_success("a loss in evaluation mode, without gradients"):
-        _expect_terms(evaluating(model).loss(*_labelled(model)))
+        _expect_terms(_loss(evaluating(model), *_batch(model)))
 
 
 @contract
 def loss_reaches_every_parameter(make: Make) -> None:
     """The sum of the terms depends on every parameter."""
     model = _model(make)
-    expect_gradients(model, _total(model, *_labelled(model)))
+    expect_gradients(model, _sum(_loss(model, *_batch(model))))
 
 
 @contract
 def it_is_trained_as_fit_runs_it(make: Make) -> None:
     """Under bf16 autocast, images and weights in channels-last, terms and gradients are finite."""
     model = as_fitted(_model(make))
-    image, label = _labelled(model)
+    image, label = _batch(model)
     with autocast():
-        terms = model.loss(channels_last(image), label)
+        terms = _loss(model, channels_last(image), label)
         samples = evaluating(model).sample(channels_last(image), 3).float()
     _expect_terms(terms)
     total = samples.sum(dim=2)
@@ -72,7 +77,7 @@ def samples_are_probabilities(make: Make) -> None:
     """Samples (n, B, K, H, W) lie in [0, 1] and sum to one over the classes."""
     model = evaluating(_model(make))
     for batch, height, width in ((2, 32, 32), (1, 33, 47)):
-        samples = model.sample(_batch(batch, height, width)[0], 3)
+        samples = model.sample(_image(batch, height, width), 3)
         expect_shape(samples, (3, batch, CLASSES, height, width), "samples")
         expect(samples.min() >= 0, "no negative probability", samples.min().item())
         total = samples.sum(dim=2)
@@ -82,7 +87,7 @@ def samples_are_probabilities(make: Make) -> None:
 @contract
 def samples_follow_the_generator(make: Make) -> None:
     """Equal generators give equal samples, and the global random numbers stay untouched."""
-    model, (image, _) = evaluating(_model(make)), _batch()
+    model, image = evaluating(_model(make)), _image()
     before = torch.random.get_rng_state()
     first, second = (model.sample(image, 2, generator=_generator()) for _ in range(2))
     expect_close(second, first, "equal samples from equal generators", tolerance=0.0)
@@ -93,7 +98,7 @@ def samples_follow_the_generator(make: Make) -> None:
 @contract
 def latent_samples_differ(make: Make) -> None:
     """A model with a latent space gives different samples of one image."""
-    model, (image, _) = evaluating(_model(make)), _batch()
+    model, image = evaluating(_model(make)), _image()
     if isinstance(model, LatentModel):
         spread = model.sample(image, 8).std(dim=0).max().item()
         expect(spread > 0, "samples that differ", f"a largest standard deviation of {spread}")
@@ -105,7 +110,7 @@ def latent_space_is_measured(make: Make) -> None:
 
     A model whose latent space has neither calls them something else, and is scored by its samples.
     """
-    model, (image, label) = evaluating(_model(make)), _batch()
+    model, (image, label) = evaluating(_model(make)), _annotated()
     if not hasattr(model, "prior"):
         return
     with autocast():  # where fit measures it
@@ -121,7 +126,7 @@ def latent_space_is_measured(make: Make) -> None:
 @contract
 def sampling_ignores_the_projectors(make: Make) -> None:
     """Without its projectors, and with the same other weights, the model samples the same."""
-    model, (image, _) = evaluating(_model(make)), _batch()
+    model, image = evaluating(_model(make)), _image()
     if "projector" not in model.spec:
         return
     bare = evaluating(build(**{**model.spec, "projector": "identity"}))
@@ -134,7 +139,7 @@ def sampling_ignores_the_projectors(make: Make) -> None:
 @contract
 def description_rebuilds_the_model(make: Make) -> None:
     """``build(**spec)``, by way of JSON, takes the weights and then samples the same."""
-    model, (image, _) = evaluating(_model(make)), _batch()
+    model, image = evaluating(_model(make)), _image()
     again = evaluating(build(**json.loads(json.dumps(model.spec))))
     expect(again.spec == model.spec, f"the description {model.spec}", again.spec)
     again.load_state_dict(model.state_dict())
@@ -146,16 +151,17 @@ def description_rebuilds_the_model(make: Make) -> None:
 def learns_one_batch(make: Make) -> None:
     """Steps of Adam on one batch, and samples give most of the probability to its label."""
     model = _model(make)
-    image, label = _labelled(model, 16)
+    image, label = _batch(model, 2, 16, 16)
+    learnt = label[:, 0] if _learns_from_all(model) else label
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     for step in range(1, STEPS + 1):
         optimizer.zero_grad()
-        torch.autograd.backward(_total(model.train(), image, label))
+        torch.autograd.backward(_sum(_loss(model.train(), image, label)))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 100.0)
         optimizer.step()
         if step % LOOK == 0:
             mean = evaluating(model).sample(image, 8).mean(dim=0)  # (B, K, H, W)
-            right = mean.gather(1, label[:, None]).mean().item()
+            right = mean.gather(1, learnt[:, None]).mean().item()
             if right > ENOUGH:
                 return
     expect(False, f"a probability above {ENOUGH} of what was learnt", f"{right:.3f}")
@@ -165,7 +171,26 @@ def _model(make: Make) -> Any:
     return make(in_channels=CHANNELS, classes=CLASSES)
 
 
-def _batch(batch: int = 2, height: int = 32, width: int = 32) -> tuple[Tensor, Tensor]:
+def _batch(
+    model: Any, batch: int = 2, height: int = 32, width: int = 32
+) -> tuple[Tensor, Tensor]:
+    """Return images, and labels (B, H, W) or everybody's masks (B, A, H, W) as the model takes.
+
+    A model that learns from images of one size gets these.
+    """
+    image, label = _annotated(batch, *(getattr(model, "image_size", None) or (height, width)))
+    if not _learns_from_all(model):
+        return image, label
+    masks = label[:, None].repeat(1, ANNOTATORS, 1, 1)
+    masks[1:, -1] = ABSENT  # the last annotator saw the first image only
+    return image, masks
+
+
+def _image(*size: int) -> Tensor:
+    return _annotated(*size)[0]
+
+
+def _annotated(batch: int = 2, height: int = 32, width: int = 32) -> tuple[Tensor, Tensor]:
     columns = torch.arange(width) * CLASSES // width
     label = columns.expand(batch, height, width).clone()
     label[1::2] = CLASSES - 1 - label[1::2]  # bands of every class, in either order
@@ -174,24 +199,21 @@ def _batch(batch: int = 2, height: int = 32, width: int = 32) -> tuple[Tensor, T
     return image, label
 
 
-def _labelled(model: Any, side: int = 32) -> tuple[Tensor, Tensor]:
-    """Return images that a model can learn from, and labels."""
-    return _batch(2, *_trained(model, (side, side)))
+def _learns_from_all(model: Any) -> bool:
+    return bool(getattr(model, "all_annotators", False))
 
 
-def _trained(model: Any, size: tuple[int, int]) -> tuple[int, int]:
-    """Return a size of images, or the one that a model learns from."""
-    return getattr(model, "image_size", None) or size
+def _loss(model: Any, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+    """Return the loss terms, called as ``fit`` does."""
+    options = ignoring(ABSENT if _learns_from_all(model) else None)
+    terms: dict[str, Tensor] = model.loss(image, label, **options)
+    return terms
 
 
 def _expect_terms(terms: dict[str, Tensor]) -> None:
     for name, term in terms.items():
         expect_shape(term, (), f"the term {name!r}")
         expect(term.isfinite(), f"a finite term {name!r}", term.detach())
-
-
-def _total(model: Any, image: Tensor, label: Tensor) -> Tensor:
-    return _sum(model.loss(image, label))
 
 
 def _sum(terms: dict[str, Tensor]) -> Tensor:

@@ -12,6 +12,10 @@ from probseg.cli.new_plugin import package
 from probseg.registry import KINDS
 
 
+def _named(kind):
+    return f"my-{kind.replace('_', '-')}"
+
+
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory):
     """A package of each kind, as the command writes it."""
@@ -19,7 +23,8 @@ def packages(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("plugins")
     for kind in KINDS:
-        assert main(["new-plugin", f"my-{kind}", "--kind", kind, "--out", str(folder / kind)]) == 0
+        out = str(folder / kind)
+        assert main(["new-plugin", _named(kind), "--kind", kind, "--out", out]) == 0
     return folder
 
 
@@ -47,14 +52,15 @@ def test_its_own_tests_pass_once_it_is_installed(packages, site, python):
 def test_the_command_sees_what_is_installed(site, python):
     output = python("-m", "probseg", "list", cwd=site, path=[site])
     for kind in KINDS:
-        assert re.search(rf"^{kind} +my-{kind} +probseg_my_{kind} 0.1.0 +\w", output, re.M), output
+        line = rf"^{kind} +{_named(kind)} +probseg_my_{kind} 0.1.0 +\w"
+        assert re.search(line, output, re.M), output
     assert "broken" not in output
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_option_of_it_is_documented(site, command, monkeypatch, kind):
     monkeypatch.syspath_prepend(str(site))
-    status, output, _ = command("show", kind, f"my-{kind}")
+    status, output, _ = command("show", kind, _named(kind))
     assert status == 0 and f"my_{kind}/__init__.py" in output
     rows = output.partition("options\n")[2].partition("\n\n")[0].splitlines()[1:]
     for option in (row.split()[0] for row in rows):
@@ -66,6 +72,8 @@ def test_models_take_the_parts(site, monkeypatch):
     parts = {kind: f"my-{kind}" for kind in ("backbone", "encoder", "projector", "decoder")}
     model = probseg.build("csae", **parts, divergence="my-divergence")
     assert model.spec["projector"]["name"] == "my-projector"
+    model = probseg.build("energy", set_loss="my-set-loss")
+    assert model.spec["set_loss"]["name"] == "my-set-loss"
 
 
 @pytest.mark.parametrize("verb", ["check", "format"])

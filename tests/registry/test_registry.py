@@ -13,7 +13,7 @@ from probseg.registry import Registry, registry
 
 KINDS = (
     *("backbones", "encoders", "projectors", "divergences"),
-    *("decoders", "models", "datasets", "metrics"),
+    *("set_losses", "decoders", "models", "datasets", "metrics"),
 )
 
 

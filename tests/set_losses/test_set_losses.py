@@ -4,8 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import linear_sum_assignment, linprog
 
+from probseg.errors import InputError
 from probseg.set_losses import jaccard
 from probseg.set_losses.energy import Energy
 from probseg.set_losses.transport import ExactOT
@@ -59,6 +60,75 @@ def _energy(samples, masks):
 def test_the_energy_score_equals_a_loop_over_pairs(ignored, samples, images, annotators, k, seed):
     drawn, masks = _random(samples, images, annotators, k, seed, ignored=ignored)
     torch.testing.assert_close(Energy()(drawn, masks), _energy(drawn, masks).to(drawn.dtype))
+
+
+def _weights(experts, images, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(experts, images, generator=generator).double().softmax(0)
+
+
+def _energy_of_experts(samples, masks, weights):
+    """A loop over experts, the pairs of their samples and annotators; nobody is absent."""
+    scores = []
+    for image, mine in enumerate(samples.transpose(0, 1)):
+        of = mine.chunk(len(weights))
+        theirs = [_one_hot(mask, mine.shape[1]) for mask in masks[image]]
+        everywhere = torch.ones(H, W, dtype=torch.bool)
+        score = torch.tensor(0.0)
+        for g, some in enumerate(of):
+            fits = [_distance(u, v, everywhere) for u in some for v in theirs]
+            score = score + weights[g, image] * torch.stack(fits).mean()
+            for h, others in enumerate(of):
+                pairs = [(i, j) for i in range(len(some)) for j in range(len(others))]
+                different = [(i, j) for i, j in pairs if g != h or i != j] or [(0, 0)]
+                apart = [_distance(some[i], others[j], everywhere) for i, j in different]
+                score = score - weights[[g, h], image].prod() * torch.stack(apart).mean() / 2
+        scores.append(score)
+    return torch.stack(scores)
+
+
+@pytest.mark.parametrize(("samples", "experts"), [(4, 2), (4, 4), (6, 2), (3, 1)])
+def test_the_energy_score_of_experts_equals_a_loop_over_them(samples, experts):
+    (drawn, masks), weights = _random(samples, 2, 3, 3, 5), _weights(experts, 2, 0)
+    expected = _energy_of_experts(drawn, masks, weights)
+    torch.testing.assert_close(Energy()(drawn, masks, weights), expected.to(drawn.dtype))
+
+
+def test_the_energy_score_of_experts_is_that_of_their_mixture_on_average():
+    """Over all draws of two samples an expert, where each expert draws one of two masks."""
+    choices, masks = _random(4, 1, 3, 2, 6)
+    weights = torch.tensor([[0.3], [0.7]]).double()
+    draws = [(a, b, c, d) for a in (0, 1) for b in (0, 1) for c in (2, 3) for d in (2, 3)]
+    mean = torch.stack([Energy()(choices[list(draw)], masks, weights) for draw in draws]).mean()
+    mass = weights[:, 0].repeat_interleave(2) / 2
+    fit = mass @ jaccard.to_annotations(choices, masks)[0][0].mean(1)
+    spread = mass @ jaccard.to_each_other(choices, masks)[0] @ mass
+    torch.testing.assert_close(mean, fit - spread / 2)
+
+
+def test_exact_transport_of_experts_solves_the_linear_program():
+    (drawn, masks), weights = _random(6, 2, 4, 2, 7), _weights(3, 2, 1)
+    costs, _ = jaccard.to_annotations(drawn, masks)
+    rows, columns = torch.eye(6).repeat_interleave(4, 1), torch.eye(4).repeat(1, 6)
+    for image, actual in enumerate(ExactOT()(drawn, masks, weights)):
+        masses = torch.cat([weights[:, image].repeat_interleave(2) / 2, torch.full((4,), 0.25)])
+        marginals = torch.cat([rows, columns]).numpy()
+        solved = linprog(costs[image].flatten().numpy(), A_eq=marginals, b_eq=masses.numpy())
+        assert actual.item() == pytest.approx(solved.fun, abs=1e-9)
+
+
+@pytest.mark.parametrize("loss", [Energy(), ExactOT()])
+def test_gradients_reach_the_weights_of_experts(loss):
+    drawn, masks = _random(4, 2, 3, 2, 8, ignored=0.2)
+    logits = torch.randn(2, 2, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: loss(drawn, masks, z.softmax(0)), logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (2, 1), (2,), (0, 2), (8, 2)])
+def test_weights_that_are_not_of_the_samples_are_refused(shape):
+    drawn, masks = _random(4, 2, 3, 2, 9)
+    with pytest.raises(InputError, match=r"must be \(G, 2\), where G divides the 4 samples, not"):
+        Energy()(drawn, masks, torch.ones(shape))
 
 
 def test_who_is_absent_has_no_say():

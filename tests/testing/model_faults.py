@@ -30,6 +30,13 @@ def _with(fault):
     return make
 
 
+def _everybody_is_there(**given):
+    """Takes the masks of all annotators, and none for absent."""
+    model = probseg.build("energy", **OPTIONS, **given)
+    _override(model, "loss", lambda loss, image, label, ignore_index: loss(image, label))
+    return model
+
+
 def _override(model, name, function):
     original = getattr(model, name)
     method = lambda self, *args, **options: function(original, *args, **options)  # noqa: E731
@@ -183,3 +190,4 @@ _FAULTS = {
     "learns_one_batch": [_learns_nothing],
 }
 FAULTS = {"model": {check: [_with(one) for one in faults] for check, faults in _FAULTS.items()}}
+FAULTS["model"]["loss_terms_are_finite_scalars"].append(_everybody_is_there)

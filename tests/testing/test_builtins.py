@@ -13,7 +13,7 @@ from PIL import Image
 import probseg
 from probseg.datasets.lidc.nodules import find_database
 from probseg.datasets.qubiq import SUBSETS
-from probseg.registry import registry
+from probseg.registry import KINDS, registry
 from probseg.testing import ContractError, check, checks
 
 SMALL = {"channels": [8, 16], "convolutions": 2, "norm": "group"}
@@ -61,6 +61,7 @@ CASES = [
     *_cases("encoder", probseg.encoders),
     *_cases("projector", probseg.projectors),
     *_cases("divergence", probseg.divergences),
+    *_cases("set_loss", probseg.set_losses),
     *_cases("decoder", probseg.decoders),
     *_cases("model", MODELS),
     *_cases("metric", probseg.metrics),
@@ -178,7 +179,7 @@ def test_every_kind_has_a_contract():
         for kinds in probseg.__all__
         if isinstance(getattr(probseg, kinds), type(probseg.backbones))
     }
-    assert kinds <= set(checks)
+    assert kinds == set(KINDS) <= set(checks)
 
 
 def test_an_unknown_kind_gets_the_right_one():

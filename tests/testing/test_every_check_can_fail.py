@@ -12,6 +12,7 @@ import model_faults
 import network_faults
 import projector_faults
 import pytest
+import set_loss_faults
 
 import probseg.testing
 from probseg.testing import ContractError, check, checks
@@ -19,7 +20,7 @@ from probseg.testing import ContractError, check, checks
 FOLDER = Path(probseg.testing.__file__).parent
 MODULES = (
     *(network_faults, projector_faults, divergence_faults),
-    *(model_faults, metric_faults, dataset_faults),
+    *(set_loss_faults, model_faults, metric_faults, dataset_faults),
 )
 SOUND = {kind: part for module in MODULES for kind, part in module.SOUND.items()}
 FAULTS = {kind: faults for module in MODULES for kind, faults in module.FAULTS.items()}
