@@ -20,11 +20,11 @@ def between(start: Tensor, end: Tensor, time: Tensor) -> Tensor:
 
 
 def transported(endpoint: Endpoint, start: Tensor, *, steps: int, method: str = "euler") -> Tensor:
-    r"""Return where states (B, K, H, W) are at time one, when they follow the velocity
+    r"""Return where states (B, K, H, W) come to from time zero to time one.
 
-    .. math:: v(x, t) = \frac{E[x_1 | x_t = x] - x}{1 - t}
+    .. math:: \frac{dx}{dt} = \frac{E[x_1 | x_t = x] - x}{1 - t}
 
-    from time zero. With Euler's method the result is the expected end of the last step's state.
+    With Euler's method the result is the expected end of the last step's state.
 
     Args:
         endpoint: The expected end of states at a time.
