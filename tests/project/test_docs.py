@@ -27,7 +27,7 @@ from probseg.cli.command import Command, Group, make_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
-OFFERED = ("ssn",)  # models of plugins
+OFFERED = ("flow-matching", "ssn")  # models of plugins
 MANUAL = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
 WITH_PYTHON = [page for page in MANUAL if "```python\n" in (ROOT / page).read_text("utf-8")]
 PAGES = [*MANUAL, "CONTRIBUTING.md", "SECURITY.md", *(f"plugins/{p}/README.md" for p in PLUGINS)]
