@@ -171,9 +171,7 @@ def _model(make: Make) -> Any:
     return make(in_channels=CHANNELS, classes=CLASSES)
 
 
-def _batch(
-    model: Any, batch: int = 2, height: int = 32, width: int = 32
-) -> tuple[Tensor, Tensor]:
+def _batch(model: Any, batch: int = 2, height: int = 32, width: int = 32) -> tuple[Tensor, Tensor]:
     """Return images, and labels (B, H, W) or everybody's masks (B, A, H, W) as the model takes.
 
     A model that learns from images of one size gets these.
