@@ -58,7 +58,11 @@ CASES = [
     *_cases("agreement", AGREEMENT),
     *_cases("matching", MATCHING),
 ]
-LIGHT = {"backbone": BACKBONES, "encoder": {"axis-aligned": ENCODER}, "model": MODELS}
+LIGHT = {
+    "backbone": BACKBONES,
+    "encoder": {name: {"name": name, **SMALL} for name in probseg.encoders},
+    "model": MODELS,
+}
 
 
 def _case(kind, name, one):
