@@ -5,5 +5,8 @@ from probseg.registry import Registry
 Registry.adopt(
     __name__,
     kind="encoder",
-    builtin={"axis-aligned": "probseg.encoders.axis_aligned:AxisAligned"},
+    builtin={
+        "axis-aligned": "probseg.encoders.axis_aligned:AxisAligned",
+        "mixture": "probseg.encoders.mixture:Mixture",
+    },
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Generator, Tensor
+from torch.distributions import Distribution, MixtureSameFamily
 
+from probseg.errors import OptionError
 from probseg.interfaces import Backbone, Decoder, LatentEncoder, SetLoss
 from probseg.models.prior import PriorModel
 from probseg.options import check_integer
@@ -20,6 +22,8 @@ class EnergyModel(PriorModel):
         \hat y_s = p(y | z_s, x), \quad z_s \sim p(z | x)
 
     Each step decodes S samples of an image and compares them with the masks of all its annotators.
+    Of a prior that is a mixture, S / G samples are drawn of each of its G experts, and weighed by
+    the expert's weight, which so gets a gradient.
 
     Args:
         in_channels: C.
@@ -89,6 +93,10 @@ class EnergyModel(PriorModel):
             generator: Makes random numbers reproducible.
             ignore_index: The value of pixels that an annotator did not label; of one who is absent
                 it is everywhere.
+
+        Raises:
+            InputError: The images or masks are not what the model was built for.
+            OptionError: The experts of the prior do not divide S.
         """
         image = self._image(image, values=False)
         masks = self._label(label, image, values=False, ignore_index=ignore_index)
@@ -97,7 +105,28 @@ class EnergyModel(PriorModel):
             prior, _ = self.prior_encoder(x)
             features = self.backbone(x)
             with seeded(generator, image.device):
-                latent = prior.rsample((self.samples,))
+                latent, weights = even_sample(prior, self.samples)
             samples = probabilities(cropped(self.decoder(features, latent), image))
         with torch.autocast(image.device.type, enabled=False):
-            return {"set_loss": self.set_loss(samples, masks).mean()}
+            return {"set_loss": self.set_loss(samples, masks, weights).mean()}
+
+
+def even_sample(density: Distribution, samples: int) -> tuple[Tensor, Tensor | None]:
+    """Return samples (S, B, L) of a density, and the weights (G, B) of a mixture's experts.
+
+    Of a mixture, as many samples come from each expert, one expert's after the other's.
+
+    Raises:
+        OptionError: The number of experts does not divide S.
+    """
+    if not isinstance(density, MixtureSameFamily):
+        return density.rsample(torch.Size([samples])), None
+    weights: Tensor = density.mixture_distribution.probs.mT
+    experts = len(weights)
+    if samples % experts:
+        raise OptionError(
+            f"samples must be a multiple of the prior's {experts} experts, such as "
+            f"samples={-(-samples // experts) * experts}, not {samples}"
+        )
+    each = density.component_distribution.rsample(torch.Size([samples // experts]))
+    return each.movedim(2, 0).flatten(0, 1), weights  # from (S / G, B, G, L)

@@ -8,5 +8,6 @@ Registry.adopt(
     builtin={
         "energy": "probseg.set_losses.energy:Energy",
         "exact-ot": "probseg.set_losses.transport:ExactOT",
+        "sinkhorn": "probseg.set_losses.sinkhorn:Sinkhorn",
     },
 )

@@ -26,14 +26,20 @@ def to_annotations(samples: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         zero where nobody did.
     """
     u = _foreground(samples)
-    labelled = (masks != IGNORED).flatten(2)  # (B, A, P)
-    classes = torch.arange(1, samples.shape[2], device=masks.device).view(-1, 1, 1, 1, 1)
-    v = (masks == classes).flatten(3).to(u.dtype)  # (K - 1, B, A, P)
-    size = u @ labelled.to(u.dtype).mT + v.sum(-1)[:, :, None]
+    v, labelled = _annotated(masks, len(u) + 1, u.dtype)
+    size = u @ labelled.mT + v.sum(-1)[:, :, None]
     # v is zero or one, so that |u - v| = u + v - 2 u v
     distances = _distance(size, size - 2 * u @ v.mT).mean(0)
-    there = labelled.any(2).to(u.dtype)
+    there = labelled.amax(2)
     return distances, there / there.sum(1, keepdim=True).clamp_min(1)
+
+
+def between_annotations(masks: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+    """Return the distances (B, A, A) between masks (B, A, H, W), on pixels that both labelled."""
+    v, labelled = _annotated(masks, classes, dtype)
+    area = v @ labelled.mT
+    size = area + area.mT
+    return _distance(size, size - 2 * v @ v.mT).mean(0)
 
 
 def to_each_other(samples: Tensor, masks: Tensor) -> Tensor:
@@ -55,6 +61,13 @@ def _foreground(samples: Tensor) -> Tensor:
     """Return probabilities (K - 1, B, S, P) of all classes but the background."""
     pixels = in_single_precision(samples[:, :, 1:]).flatten(3)  # (S, B, K - 1, P)
     return pixels.permute(2, 1, 0, 3).contiguous()
+
+
+def _annotated(masks: Tensor, classes: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return masks of all classes but the background (K - 1, B, A, P), and of labels (B, A, P)."""
+    foreground = torch.arange(1, classes, device=masks.device).view(-1, 1, 1, 1, 1)
+    labelled = (masks != IGNORED).flatten(2)
+    return (masks == foreground).flatten(3).to(dtype), labelled.to(dtype)
 
 
 def _distance(size: Tensor, apart: Tensor) -> Tensor:

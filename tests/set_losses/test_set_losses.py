@@ -1,5 +1,7 @@
 """Set losses against loops over pairs, scipy's assignment and invariants."""
 
+import numpy as np
+import ot
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from scipy.optimize import linear_sum_assignment, linprog
 from probseg.errors import InputError
 from probseg.set_losses import jaccard
 from probseg.set_losses.energy import Energy
+from probseg.set_losses.sinkhorn import Sinkhorn
 from probseg.set_losses.transport import ExactOT
 from probseg.utils.tensors import IGNORED
 
@@ -180,3 +183,48 @@ def test_the_truth_has_the_best_energy_score():
     draws = {n: torch.stack([_one_hot(a, 2)] * n + [_one_hot(b, 2)] * (40 - n)) for n in range(41)}
     scores = {n: Energy()(drawn[:, None], masks).item() for n, drawn in draws.items()}
     assert min(scores, key=scores.__getitem__) in (30, 31)
+
+
+def _converged(epsilon):
+    return Sinkhorn(epsilon=epsilon, iterations=round(1 / epsilon) + 30)
+
+
+def test_the_sinkhorn_divergence_becomes_the_exact_transport():
+    (drawn, masks), weights = _random(4, 2, 3, 3, 10, ignored=0.2), _weights(2, 2, 2)
+    exact = ExactOT()(drawn, masks, weights)
+    errors = [(_converged(e)(drawn, masks, weights) - exact).abs().max() for e in (0.1, 0.01, 1e-3)]
+    assert errors[0] > errors[1] > errors[2] and errors[2] < 2e-3
+
+
+@pytest.mark.parametrize("epsilon", [0.05, 0.5])
+def test_the_sinkhorn_divergence_is_pots(epsilon):
+    drawn, masks = _random(4, 1, 3, 3, 11)
+    theirs = torch.stack([_one_hot(mask, 3) for mask in masks[0]])
+    a, b = [*drawn[:, 0]], [*theirs]
+
+    def cost(first, second):
+        """W of uniform sets, from POT's plan, with its relative entropy."""
+        everywhere = torch.ones(H, W, dtype=torch.bool)
+        costs = torch.stack([_distance(u, v, everywhere) for u in first for v in second])
+        costs = costs.view(len(first), len(second)).numpy()
+        plan = ot.sinkhorn([], [], costs, epsilon, method="sinkhorn_log", stopThr=1e-12)
+        return (plan * costs).sum() + epsilon * (plan * np.log(plan * costs.size)).sum()
+
+    expected = cost(a, b) - (cost(a, a) + cost(b, b)) / 2
+    assert _converged(epsilon)(drawn, masks).item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"epsilon": 1.0}, {"epsilon": 0.01, "iterations": 3}])
+def test_the_sinkhorn_divergence_of_equal_sets_is_zero(options):
+    _, masks = _random(1, 2, 3, 3, 12)
+    drawn = torch.stack([(masks == k).movedim(1, 0) for k in range(3)], dim=2).double()
+    assert Sinkhorn(**options)(drawn, masks).abs().max() < 1e-12
+
+
+def test_the_gradient_of_the_sinkhorn_divergence_is_that_of_differences():
+    drawn, masks = _random(3, 1, 2, 2, 13, ignored=0.2)
+    z = torch.zeros(2, 1).double().requires_grad_()
+    loss, logits = _converged(0.2), drawn[:2].log().requires_grad_()
+    check = {"atol": 1e-5, "fast_mode": True}
+    assert torch.autograd.gradcheck(lambda x: loss(x.softmax(2), masks), logits, **check)
+    assert torch.autograd.gradcheck(lambda x: loss(drawn[:2], masks, x.softmax(0)), z, **check)

@@ -71,7 +71,7 @@ CASES = [
 LIGHT = {
     "backbone": BACKBONES,
     "pyramid": PYRAMIDS,
-    "encoder": {"axis-aligned": ENCODER},
+    "encoder": {name: {"name": name, **SMALL} for name in probseg.encoders},
     "model": MODELS,
 }
 
