@@ -17,7 +17,8 @@ OPTIONS = {"backbone": {"name": "unet", **SMALL}, "encoder": {"name": "axis-alig
 SET = [
     f"{part}.{key}={value}" for part, options in OPTIONS.items() for key, value in options.items()
 ]
-OF_HIERARCHICAL = ["pyramid.channels=[4, 8]", "scales=1", "image_size=16"]
+SMALL_PYRAMID = ["pyramid.name=unet", "pyramid.channels=[4, 8]"]
+OF_HIERARCHICAL = [*SMALL_PYRAMID, "scales=1", "image_size=16"]
 FLOW = "prior_projector = posterior_projector"
 
 

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from hierarchical_models import HIERARCHICAL, PYRAMID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import ENCODER, UNET, batch, generator, small, total
@@ -143,12 +144,15 @@ NORMALISED = {"norm": "batch"}
 @cache
 def normalised(name):
     """A registered model whose networks keep statistics of batches."""
+    if name in HIERARCHICAL:
+        return small(name, pyramid={**PYRAMID, **NORMALISED}, scales=2)
     encoder = {} if name == "deterministic" else {"encoder": {**ENCODER, **NORMALISED}}
     return small(name, backbone={**UNET, **NORMALISED}, **encoder)
 
 
 def tiled(model, image, label):
-    with pytest.raises(InputError, match=r"call model\.eval\(\) first"):
+    refusal = r"call model\.eval\(\) first|has no backbone that could go over"
+    with pytest.raises(InputError, match=refusal):
         model.sample(image, 2, tile=8)
 
 
@@ -160,10 +164,15 @@ ASKED = {
     "prior": lambda model, image, label: model.prior(image),
     "posterior": lambda model, image, label: model.posterior(image, label),
     "densities": lambda model, image, label: model.densities(image, label),
+    "latents": lambda model, image, label: model.latents(image, label),
     "sampled_density": lambda model, image, label: model.sampled_density(
         image, projected=hasattr(model, "prior_projector")
     ),
 }
+
+
+def network(model):
+    return getattr(model, "backbone", None) or model.pyramid
 
 
 @pytest.mark.parametrize("name", probseg.models)
@@ -176,14 +185,14 @@ ASKED = {
 def test_what_is_asked_in_training_mode_leaves_the_statistics(name, asked, gradients, partly):
     model, (image, label) = normalised(name).train(not partly), batch()
     learnt = label[:, None] if model.all_annotators else label
-    model.backbone.train()
+    network(model).train()
     pending = total(model.loss(image, learnt))
     before = {key: value.clone() for key, value in model.named_buffers()}
     with torch.set_grad_enabled(gradients):
         for call in asked:
             if call == "tiles" or hasattr(model, call):
                 ASKED[call](model, image, label)
-    assert model.backbone.training and model.training is not partly
+    assert network(model).training and model.training is not partly
     assert all(torch.equal(value, before[key]) for key, value in model.named_buffers())
     pending.backward()  # a loss from before can still be differentiated
     model.loss(image, learnt)
