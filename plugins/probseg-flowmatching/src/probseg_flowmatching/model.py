@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
-
 import torch
 from torch import Generator, Tensor, nn
 
@@ -23,9 +19,7 @@ from probseg_flowmatching.path import METHODS, between, transported
 from probseg_flowmatching.states import as_probabilities, coded, coded_label
 from probseg_flowmatching.velocity import EndpointNetwork
 
-_LIGHT: Mapping[str, Any] = MappingProxyType(
-    {"name": "unet", "channels": [16, 32, 64], "convolutions": 1, "norm": "group"}
-)
+_LIGHT = {"name": "unet", "channels": [16, 32, 64], "convolutions": 1, "norm": "group"}
 _PIXELS = 2**17  # of the states that go through the light network together
 
 

@@ -47,7 +47,8 @@ class EndpointNetwork(nn.Module):
         inputs = torch.cat([scaled, base.mean, condition, maps], dim=1)
         inputs = inputs.to(self.logits.weight.dtype)
         features = self.network(padded(inputs, self.network.stride))
-        return base.log_probabilities + self.logits(cropped(features, state))
+        correction: Tensor = self.logits(cropped(features, state))
+        return base.log_probabilities + correction
 
 
 def _zeros(layer: nn.Conv2d) -> nn.Conv2d:
