@@ -59,12 +59,13 @@ class AnnotatorMixture(Distribution):
     @property
     def variance(self) -> Tensor:
         """The variance (B, L): the mean of the annotators' and the spread of their means."""
-        spread: Tensor = self.components.mean.square() + self.components.variance
+        spread = self.components.mean.square() + self.components.variance
         return self._average(spread) - self.mean.square()
 
     def _average(self, values: Tensor) -> Tensor:
         weights = (self.present / self.present.sum(0))[..., None]
-        return (values.unflatten(0, self.present.shape) * weights).sum(0)
+        each: Tensor = values.unflatten(0, self.present.shape)
+        return (each * weights).sum(0)
 
     def _turns(self, count: int) -> Tensor:
         """Return whose sample each is, (count, B): the present ones again and again."""

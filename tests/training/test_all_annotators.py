@@ -112,6 +112,49 @@ def test_other_masks_are_refused(masks, message):
         EnergyModel(**PARTS).loss(torch.rand(2, 1, 16, 16), masks)
 
 
+def latent(name: str, **options: Any) -> Any:
+    torch.manual_seed(0)
+    parts = {key: value for key, value in PARTS.items() if key != "samples"}
+    return probseg.build(name, all_annotators=True, **parts, **options)
+
+
+EVERY: dict[str, Any] = {"variability": 1.0, "top_k": 0.2}
+
+
+@pytest.mark.parametrize(("name", "options"), [("spu-net", {}), ("csae", EVERY)])
+def test_a_latent_model_of_all_goes_on_to_the_bit(name, options, tmp_path):
+    whole, part = latent(name, **options), latent(name, **options)
+    data = discs(8, absent=True), discs(4, absent=True)
+    probseg.fit(whole, *data, out=tmp_path / "whole", **STEPS)
+    probseg.fit(part, *data, out=tmp_path / "part", **STEPS | {"max_steps": 2})
+    again = latent(name, **options)
+    probseg.fit(again, *data, out=tmp_path / "part", **STEPS)
+    for key, value in whole.state_dict().items():
+        assert torch.equal(again.state_dict()[key], value), key
+    assert probseg.evaluate(again, data[1], n=2).mean()["ged"] >= 0
+
+
+def test_soft_masks_are_of_one_annotation():
+    data = discs(8)
+    data.masks, data.soft = data.masks.float() * 0.5, True
+    with pytest.raises(InputError, match=r"has soft masks, which the loss .*does not take"):
+        probseg.fit(latent("spu-net"), data, data, **STEPS)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path):
+    alone, together = latent("spu-net"), latent("spu-net")
+    data, steps = (discs(22, absent=True), discs(7)), STEPS | {"batch_size": 5, "micro_batch": 2}
+    steps |= {"precision": "fp32", "channels_last": False}
+    one = probseg.fit(alone, *data, **steps)
+    two = probseg.fit(together, *data, out=tmp_path, **steps, devices=2)
+    assert one.history[-1]["validation/loss"] == pytest.approx(
+        two.history[-1]["validation/loss"], rel=1e-4
+    )
+    for mine, other in zip(together.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.slow
 def test_it_learns_what_annotators_disagree_on():
     """The radius is 3, 4, 5 or 6 pixels with equal probability, and no other mask is drawn."""

@@ -21,7 +21,7 @@ def make(name: str) -> Any:
     return probseg.build(name, **parts)
 
 
-@pytest.mark.parametrize("name", ["punet", "2p-planar", "csae", "deterministic"])
+@pytest.mark.parametrize("name", ["punet", "2p-planar", "csae", "spu-net", "deterministic"])
 def test_training_in_two_parts_equals_training_at_once(name, tmp_path):
     data = Discs(12), Discs(4, seed=1)
     whole, parts = make(name), make(name)
