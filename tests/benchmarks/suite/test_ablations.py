@@ -11,6 +11,7 @@ from benchmarks.run import COMMAND, main, make_plan, options_of
 from benchmarks.suite.definition import read_suite
 from benchmarks.suite.files import find, suites
 from probseg.cli.command import make_parser
+from probseg.datasets.views import CentreCrop
 
 ABLATIONS = [name for name in suites() if name != "suite"]
 TINY = [
@@ -29,7 +30,7 @@ def test_a_plan_has_every_row_once_and_no_two_are_the_same_experiment(name: str,
     assert suite.file.data["description"]
     trained = [experiment for experiment in experiments if experiment.trained]
     assert tuple(experiment.row for experiment in trained) == suite.all.models
-    settings = [(experiment.model, experiment.evaluation) for experiment in trained]
+    settings = [(one.model, one.training, one.evaluation) for one in trained]
     assert all(settings.count(one) == 1 for one in settings)
     assert f"{len(experiments)} experiments" in capsys.readouterr().out
 
@@ -39,10 +40,12 @@ def test_every_row_has_a_finite_loss(name: str) -> None:
     command = ["--suite", name, "--datasets", "contours", "--profile", "quick", "--set", *TINY]
     experiments = make_plan(options_of(make_parser(COMMAND).parse_args(command))).experiments
     torch.manual_seed(0)
-    image, label = torch.randn(2, 1, 32, 32), torch.randint(2, (2, 32, 32))
+    data = CentreCrop(probseg.datasets.create("ambiguous-shapes", size=64, samples=2), 64)
+    image, masks = data.batch(range(2))[:2]
     for experiment in experiments:
         if experiment.trained:
-            model = probseg.build(**experiment.model)
+            model = probseg.build(like=data, **experiment.model)
+            label = masks.long() if model.all_annotators else masks[:, 0].long()
             assert torch.stack(list(model.loss(image, label).values())).isfinite().all(), (
                 experiment.row
             )
