@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from small_models import asked
 from torch import Tensor
 from torch.nn import functional
 from torch.optim import Adam
@@ -22,7 +23,7 @@ from probseg.training.gradients import accumulate, clip
 
 STEPS = int(os.environ.get("PROBSEG_STEPS", "10"))
 NET = {"channels": [4, 8], "convolutions": 1}
-LATENT = ("punet", "2p-planar", "csae")
+LATENT = ("punet", "2p-planar", "csae", "energy")
 ALL = (*LATENT, "deterministic")
 
 
@@ -68,6 +69,10 @@ WITH_LATENTS = {
     "one image of a million, 64 latents": Case(1e6 * noise(1), drawn(1), {"latent_dim": 64}),
 }
 ALONE = {"name": "sinkhorn", "samples": 1}
+SETS = {
+    f"{loss}, one million": Case(1e6 * noise(), drawn(), {"set_loss": loss})
+    for loss in probseg.set_losses
+} | {"experts": Case(1e6 * noise(), drawn(), {"encoder": {"name": "mixture", **NET}})}
 TRANSPORT = {
     "one sample": Case(noise(), drawn(), {"divergence": ALONE}),
     "one sample, one image, one latent": Case(
@@ -87,6 +92,7 @@ CASES = [
     *((model, name, case) for model in ALL for name, case in ANY.items()),
     *((model, name, case) for model in LATENT for name, case in WITH_LATENTS.items()),
     *(("csae", name, case) for name, case in TRANSPORT.items()),
+    *(("energy", name, case) for name, case in SETS.items()),
 ]
 
 
@@ -128,7 +134,7 @@ def make(name: str, case: Case) -> Any:
     parts = {"backbone": {"name": "unet", **NET}}
     if name != "deterministic":
         parts["encoder"] = {"name": "axis-aligned", **NET}
-    model = probseg.build(name, **parts, **case.options)
+    model = probseg.build(name, **{**parts, **case.options})
     last = model.logits if name == "deterministic" else model.decoder.logits
     with torch.no_grad():
         last.weight.mul_(case.logits)
@@ -141,7 +147,11 @@ def take_step(model: Any, optimizer: Any, case: Case) -> dict[str, Tensor]:
     optimizer.zero_grad()
     with torch.autocast("cpu", case.amp or torch.bfloat16, enabled=case.amp is not None):
         done = accumulate(
-            model.loss, case.image, case.label, chunk=2, backward=lambda loss: loss.backward()
+            model.loss,
+            case.image,
+            asked(model, case.label),
+            chunk=2,
+            backward=lambda loss: loss.backward(),
         )
     norms = clip(optimizer, 1.0)
     optimizer.step()
