@@ -47,6 +47,8 @@ def summarise(model: Any, *, size: int, samples: int) -> ModelSummary:
         torch.manual_seed(0)
         image = torch.rand(1, model.in_channels, size, size)
         label = torch.randint(model.classes, (1, size, size))
+        if getattr(model, "all_annotators", False):
+            label = label[:, None]  # everybody's masks, of one annotator
         training = _Counted(model)
         terms = training(lambda: model.loss(image, label))
         with FlopCounterMode(display=False) as gradients:

@@ -69,16 +69,22 @@ class Mixture(AxisAligned):
         log_scale_bound: float = 5.0,
     ) -> None:
         numbers = check_integer("experts", experts) * latent_dim
-        options = {"channels": channels, "convolutions": convolutions, "norm": norm}
-        super().__init__(in_channels, numbers, log_scale_bound=log_scale_bound, **options)
+        super().__init__(
+            in_channels,
+            numbers,
+            channels=channels,
+            convolutions=convolutions,
+            norm=norm,
+            log_scale_bound=log_scale_bound,
+        )
         self.shape = (experts, latent_dim)
         self.weights = nn.Linear(self.context_features, experts)
 
     def density(self, context: Tensor) -> tuple[Distribution, Tensor]:
         """Return the mixture that a context (B, c) gives, and the context."""
         normals, _ = super().density(context)
-        moments = (m.unflatten(-1, self.shape) for m in (normals.mean, normals.stddev))
-        each = Independent(Normal(*moments, validate_args=False), 1, validate_args=False)
+        mean, scale = (one.unflatten(-1, self.shape) for one in (normals.mean, normals.stddev))
+        each = Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
         with torch.autocast(context.device.type, enabled=False):
             logits = in_single_precision(self.weights(context))
         weights = Categorical(logits=logits, validate_args=False)

@@ -190,7 +190,7 @@ def _density(density: Distribution | None, name: str) -> Distribution:
     if density is None:
         raise InputError(
             f"the evaluation has no {name}; give Evaluation(..., {name}=...), or leave this metric "
-            "out for a model without a latent space"
+            "out for a model that has none"
         )
     return density
 

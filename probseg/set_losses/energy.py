@@ -47,4 +47,5 @@ def _between_experts(apart: Tensor, experts: int) -> Tensor:
     each = apart.shape[1] // experts
     total = apart.unflatten(2, (experts, each)).unflatten(1, (experts, each)).sum((2, 4))
     pairs = each**2 - each * torch.eye(experts, device=apart.device, dtype=apart.dtype)
-    return total / pairs.clamp_min(1)
+    mean: Tensor = total / pairs.clamp_min(1)
+    return mean

@@ -18,7 +18,7 @@ from device_parts import (
     with_divergence,
 )
 from fake_cuda import FakeCuda, autocast, fakes
-from small_models import NET, generator
+from small_models import NET, asked, generator
 from torch import nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 from torch.distributions import Independent, Normal
@@ -34,6 +34,7 @@ from probseg.training.distributed import Share
 from probseg.training.finite import FiniteWatch
 from probseg.training.module import TrainingModule
 from probseg.training.settings import TrainingSettings
+from probseg.utils.tensors import ignoring
 
 # POT's network simplex runs on the CPU, so each step waits for the points of its clouds.
 ON_THE_HOST = {"exact-ot"}
@@ -48,7 +49,7 @@ def losses(model, *, size=9, classes=2, amps=(None, torch.bfloat16)):
     terms = []
     for amp in amps:
         with gpu, autocast(amp):
-            terms.append(model.loss(image, label))
+            terms.append(model.loss(image, asked(model, label)))
     return terms, gpu.waits
 
 
@@ -64,6 +65,11 @@ def check_loss(model, **options):
 @pytest.mark.parametrize("classes", [2, 4])
 def test_every_model(name, classes):
     check_loss(tiny(name, classes=classes), classes=classes)
+
+
+@pytest.mark.parametrize("set_loss", ["energy", "sinkhorn"])
+def test_set_losses_and_experts_never_wait(set_loss):
+    check_loss(tiny("energy", set_loss=set_loss, encoder={"name": "mixture", **NET}))
 
 
 @pytest.mark.slow
@@ -129,7 +135,7 @@ class FakeStep(TrainingModule):
     """A training module without a trainer, whose gradients come without a backward pass."""
 
     def __init__(self, model, settings, gpu):
-        super().__init__(model, settings)
+        super().__init__(model, settings, **ignoring(255 if model.all_annotators else None))
         gpu.module(model)
         self.adam = torch.optim.Adam(
             model.parameters(), lr=1e-3, weight_decay=settings.weight_decay, fused=True
@@ -174,7 +180,8 @@ def test_a_training_step_never_waits(name, somebody_absent, micro_batch, monkeyp
         step.training_step(batch, 0)
     assert gpu.waits == []
     assert fakes(step.logged)
-    assert {"loss", "cross_entropy", "gradient_norm"} <= set(step.logged)
+    term = "set_loss" if step.all_annotators else "cross_entropy"
+    assert {"loss", term, "gradient_norm"} <= set(step.logged)
 
 
 def test_a_batch_is_handed_over_without_a_wait():

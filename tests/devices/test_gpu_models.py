@@ -24,7 +24,7 @@ from device_parts import (
     tiny,
     with_divergence,
 )
-from small_models import NET, generator, shaken
+from small_models import NET, asked, generator, shaken
 
 import probseg
 from probseg.errors import InputError
@@ -68,7 +68,8 @@ def same_training(model, image, label, tolerance):
 @pytest.mark.parametrize("size", [16, 9])
 def test_losses_and_gradients_are_the_cpu_s(name, dtype, tolerance, size):
     image, label = data(size)
-    same_training(shaken(tiny(name), 0.1), image.to(dtype), label, tolerance)
+    model = shaken(tiny(name), 0.1)
+    same_training(model, image.to(dtype), asked(model, label), tolerance)
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES, ids=called)

@@ -22,6 +22,7 @@ from device_parts import (
     with_divergence,
 )
 from no_float64 import MPS, There, Without64
+from small_models import asked
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 from torch.utils._pytree import tree_leaves
@@ -285,7 +286,7 @@ def test_the_latent_space_of_a_model_there():
 def test_every_model_computes_there_what_it_does_here(name, projector):
     options = {"projector": projector} if name in LATENT else {}
     model, (image, label) = tiny(name, **options), data(16)
-    generator = torch.Generator()
+    generator, label = torch.Generator(), asked(model, label)
     wanted = model.loss(image, label, generator=generator.manual_seed(1))
     sampled = model.sample(image, 3, generator=generator.manual_seed(2))
     moved_there(model)

@@ -5,6 +5,7 @@ import torch
 from small_models import ENCODER, batch, small
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
+import probseg
 from probseg.encoders.mixture import Mixture, ReparameterisedMixture
 from probseg.errors import OptionError
 from probseg.models.energy import even_sample
@@ -65,3 +66,13 @@ def test_a_punet_may_have_a_prior_of_experts():
     terms = model.loss(image, label)
     terms["kl"].backward()
     assert terms["kl"].isfinite() and model.prior_encoder.weights.weight.grad.abs().sum() > 0
+
+
+def test_what_a_model_without_posterior_or_a_prior_of_experts_has_no_value_for():
+    data = probseg.datasets.create("ambiguous-shapes", size=16, samples=2)
+    metrics = ["ged", "gini", "effective-rank", "latent-kl"]
+    for encoder, missing in ((ENCODER, metrics[3:]), (MIXTURE, metrics[1:])):
+        model = small("energy", encoder=encoder, in_channels=data.channels).eval()
+        scores = probseg.evaluate(model, data, n=2, metrics=metrics, progress=False, device="cpu")
+        assert set(scores.problems) == set(missing)
+        assert all("a model that has none" in scores.problems[one] for one in metrics[3:])

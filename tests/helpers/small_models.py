@@ -34,6 +34,11 @@ def batch(
     return image, torch.randint(classes, (count, height, width))
 
 
+def asked(model: Any, label: Tensor) -> Tensor:
+    """Return a label (B, H, W) as the model's loss takes it: perhaps as a set of one mask."""
+    return label[:, None] if model.all_annotators else label
+
+
 def normal(mean: Tensor, scale: Tensor | float) -> Distribution:
     """Return a Normal with independent dimensions, batch (B,) and event (L,)."""
     return Independent(Normal(mean, torch.as_tensor(scale).to(mean).expand_as(mean)), 1)

@@ -47,7 +47,7 @@ def agrees(model, image, **options):
 
 
 @pytest.mark.parametrize("size", [(16, 70), (53, 41), (10, 10), (1, 40)])
-@pytest.mark.parametrize("name", ["punet", "csae", "deterministic"])
+@pytest.mark.parametrize("name", ["punet", "csae", "energy", "deterministic"])
 def test_tiles_are_the_whole_image(name, size):
     differ = agrees(small(name), torch.rand(2, 1, *size))
     assert differ == (name != "deterministic")

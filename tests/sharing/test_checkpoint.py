@@ -23,7 +23,7 @@ def saved(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("name", [*RECIPES, "deterministic"])
+@pytest.mark.parametrize("name", [*RECIPES, "energy", "deterministic"])
 def test_round_trip(name, tmp_path):
     model = shaken(small(name, in_channels=2, classes=3), 0.1)
     path = tmp_path / "new folder" / "m.safetensors"

@@ -16,7 +16,10 @@ from probseg.sharing.export import from_noise
 
 # Torch's exporters are a lot of Python: one model shows which lines of ours are reached.
 UNTRACED = pytest.mark.untraced
-MODELS = ("punet", *(pytest.param(name, marks=UNTRACED) for name in ("2p-planar", "csae")))
+MODELS = (
+    "punet",
+    *(pytest.param(name, marks=UNTRACED) for name in ("2p-planar", "csae", "energy")),
+)
 SIZES = [(1, 1, 8, 8), (2, 3, 16, 24), (5, 1, 40, 8)]  # n, B, H, W
 
 

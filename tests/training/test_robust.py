@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from small_models import asked
 from torch import Tensor
 from torch.nn import functional
 from torch.optim import Adam
@@ -23,7 +24,7 @@ from probseg.training.gradients import accumulate, clip
 
 STEPS = int(os.environ.get("PROBSEG_STEPS", "10"))
 NET = {"channels": [4, 8], "convolutions": 1}
-LATENT = ("punet", "2p-planar", "csae")
+LATENT = ("punet", "2p-planar", "csae", "energy")
 ALL = (*LATENT, "deterministic")
 
 
@@ -69,6 +70,10 @@ WITH_LATENTS = {
     "one image of a million, 64 latents": Case(1e6 * noise(1), drawn(1), {"latent_dim": 64}),
 }
 ALONE = {"name": "sinkhorn", "samples": 1}
+SETS = {
+    f"{loss}, one million": Case(1e6 * noise(), drawn(), {"set_loss": loss})
+    for loss in probseg.set_losses
+} | {"experts": Case(1e6 * noise(), drawn(), {"encoder": {"name": "mixture", **NET}})}
 TRANSPORT = {
     "one sample": Case(noise(), drawn(), {"divergence": ALONE}),
     "one sample, one image, one latent": Case(
@@ -101,6 +106,7 @@ CASES = [
     *((model, name, case) for model in ALL for name, case in ANY.items()),
     *((model, name, case) for model in LATENT for name, case in WITH_LATENTS.items()),
     *(("csae", name, case) for name, case in TRANSPORT.items()),
+    *(("energy", name, case) for name, case in SETS.items()),
 ]
 
 
@@ -143,7 +149,7 @@ def make(name: str, case: Case) -> Any:
     parts = {"backbone": {"name": "unet", **NET}}
     if name != "deterministic":
         parts["encoder"] = {"name": "axis-aligned", **NET}
-    model = probseg.build(name, **parts, **case.options)
+    model = probseg.build(name, **{**parts, **case.options})
     last = model.logits if name == "deterministic" else model.decoder.logits
     with torch.no_grad():
         last.weight.mul_(case.logits)
@@ -157,7 +163,11 @@ def take_step(model: Any, optimizer: Any, case: Case) -> dict[str, Tensor]:
     with torch.autocast("cpu", case.amp or torch.bfloat16, enabled=case.amp is not None):
         loss = partial(model.loss, ignore_index=255)
         done = accumulate(
-            loss, case.image, case.label, chunk=2, backward=lambda loss: loss.backward()
+            loss,
+            case.image,
+            asked(model, case.label),
+            chunk=2,
+            backward=lambda loss: loss.backward(),
         )
     norms = clip(optimizer, 1.0)
     optimizer.step()
