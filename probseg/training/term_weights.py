@@ -14,6 +14,10 @@ from probseg.training.geco import RECONSTRUCTION, Geco, check_reconstruction
 from probseg.training.settings import TrainingSettings
 
 
+def _of_a_mean(height: int, width: int) -> int:  # a function of a module, which can be pickled
+    return 1
+
+
 class TermWeights(nn.Module):
     """The weights of a loss's terms: schedules of some, and a multiplier of the reconstruction.
 
@@ -27,7 +31,7 @@ class TermWeights(nn.Module):
         self,
         annealed: Mapping[str, Annealing],
         geco: Geco | None = None,
-        pixels: Callable[[int, int], int] = lambda height, width: 1,
+        pixels: Callable[[int, int], int] = _of_a_mean,
     ) -> None:
         super().__init__()
         self.annealed, self.geco, self.pixels = dict(annealed), geco, pixels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -206,6 +207,12 @@ def test_images_taken_one_by_one_choose_the_weights_of_the_whole_batch(train, va
     for one, other in zip(history(), history(micro_batch=1), strict=True):
         for name in set(one) - {"seconds"}:
             assert one[name] == pytest.approx(other[name], rel=1e-3), name
+
+
+@pytest.mark.parametrize("chosen", [{}, {"geco": 0.1, "annealing": 5}])
+def test_other_processes_get_them(chosen):
+    weights = TermWeights.of(TrainingSettings(**chosen), punet())
+    assert pickle.loads(pickle.dumps(weights)).pixels(3, 4) == weights.pixels(3, 4)
 
 
 @pytest.mark.slow
