@@ -36,7 +36,7 @@ def batch(
 
 def asked(model: Any, label: Tensor) -> Tensor:
     """Return a label (B, H, W) as the model's loss takes it: perhaps as a set of one mask."""
-    return label[:, None] if model.all_annotators else label
+    return label[:, None] if model.all_annotators and label.ndim == 3 else label
 
 
 def normal(mean: Tensor, scale: Tensor | float) -> Distribution:
