@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from hierarchical_models import HIERARCHICAL, small_hierarchical
 from small_models import asked
 from torch import Tensor
 from torch.nn import functional
@@ -182,3 +183,24 @@ def test_fp16_on_the_cpu_starts_finite(name):
 
 
 CASE = Case(noise(), drawn(), amp=torch.float16)
+
+
+OF_ANY = [
+    name if name == "one million" else pytest.param(name, marks=pytest.mark.slow)
+    for name, case in ANY.items()
+    if not case.options
+]
+
+
+@pytest.mark.filterwarnings("ignore::probseg.utils.model_inputs.ScaleWarning")
+@pytest.mark.parametrize("case", OF_ANY)
+@pytest.mark.parametrize("name", HIERARCHICAL)
+def test_hierarchical_models_stay_finite(name, case):
+    model, given = small_hierarchical(name), ANY[case]
+    optimizer = Adam(model.parameters(), lr=1e-3, fused=True)
+    for step in range(STEPS):
+        values = take_step(model, optimizer, given)
+        assert all(value.isfinite().all() for value in values.values()), (step, values)
+        assert all(weight.isfinite().all() for weight in model.parameters()), step
+    samples = model.eval().sample(given.image, 3)
+    torch.testing.assert_close(samples.sum(2), torch.ones(3, *given.label.shape))
