@@ -292,8 +292,7 @@ def _check_labels(model: Any, data: TrainingData) -> None:
         if is_soft(dataset) and not getattr(model, "soft_labels", False):
             raise InputError(
                 f"data set {data_title(dataset)!r} has soft masks, which the loss of {model_class} "
-                "does not take; make two classes of them (threshold=0.5), or, if the loss takes "
-                "probabilities (B, K, H, W) as labels, set soft_labels = True in its class"
+                f"does not take; make two classes of them (threshold=0.5){_soft_too(model)}"
             )
         if is_soft(dataset) and dataset.classes != 2:
             raise InputError(
@@ -301,6 +300,15 @@ def _check_labels(model: Any, data: TrainingData) -> None:
                 f"{dataset.classes}; learn a model for each class"
             )
     check_ignores(model, data.ignore_index)
+
+
+def _soft_too(model: Any) -> str:
+    if getattr(model, "all_annotators", False):
+        return ""
+    return (
+        ", or, if the loss takes probabilities (B, K, H, W) as labels, set soft_labels = True in "
+        "its class"
+    )
 
 
 def _result(run: Run, settings: TrainingSettings, best_path: Path | None) -> FitResult:
