@@ -266,7 +266,7 @@ def test_where_a_latent_model_waits(name, entry, source):
     assert gpu.waits == ENTRIES[entry]
 
 
-@pytest.mark.parametrize("name", set(MODELS) - set(LATENT))
+@pytest.mark.parametrize("name", sorted(set(MODELS) - set(LATENT)))
 def test_where_another_model_waits(name):
     gpu = FakeCuda()
     model = gpu.module(tiny(name))
