@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 Values = NDArray[np.float64]
 Groups = NDArray[np.str_]
 Training = tuple[int, int]  # fold and seed
-# in a history: the prior's Gini index, which models without a prior lack, and the loss
-GINI, LOSS = "prior/gini", "validation/loss"
+# in a history: the prior's Gini index, which models without a prior lack, the loss, and the weight
+# of the cross-entropy that GECO chose
+GINI, LOSS, GECO = "prior/gini", "validation/loss", "train/geco_multiplier"
 ANNOTATORS_DIVERSITY = "annotator-diversity"  # in every result, a property of its data
 
 
@@ -136,11 +137,34 @@ def training_curve(result: Result, name: str) -> Curve | None:
 
 
 def training_curves(results: Iterable[Result], name: str) -> dict[str, dict[str, list[Curve]]]:
-    """Return data set to row to one curve a cell, of the rows whose history has the name."""
-    panels: dict[str, dict[str, list[Curve]]] = {}
+    """Return data set to row to one curve a cell, of the rows whose history has the name.
+
+    Losses of different objectives have no scale in common: where a data set has several, each is a
+    panel of its own, whose title names the objective.
+    """
+    panels: dict[str, dict[str, dict[str, list[Curve]]]] = {}
     for result in results:
         curve = training_curve(result, name)
         if curve:
-            panel = panels.setdefault(result.experiment.dataset, {})
+            of_dataset = panels.setdefault(result.experiment.dataset, {})
+            panel = of_dataset.setdefault(_objective(result) if name == LOSS else "", {})
             panel.setdefault(result.experiment.row, []).append(curve)
-    return panels
+    return {
+        f"{dataset}: {objective}" if len(of_dataset) > 1 else dataset: rows
+        for dataset, of_dataset in panels.items()
+        for objective, rows in of_dataset.items()
+    }
+
+
+def _objective(result: Result) -> str:
+    """Return the terms of a loss in words, those of all models with a cross-entropy as one."""
+    stage, _, total = LOSS.partition("/")
+    logged = {key.partition("/")[2] for record in result.history for key in _of(record, stage)}
+    terms = sorted(logged - {total, *result.means.get("base", ())})
+    if "cross_entropy" in terms:
+        return "cross-entropy and penalties"
+    return " and ".join(term.replace("_", " ") for term in terms)
+
+
+def _of(record: Mapping[str, float], stage: str) -> list[str]:
+    return [key for key in record if key.startswith(f"{stage}/")]

@@ -13,11 +13,15 @@ import numpy as np
 from markupsafe import Markup
 
 from benchmarks.jobs.results import Result
-from benchmarks.reports.dataset_results import GINI, LOSS, training_curves
+from benchmarks.reports.dataset_results import GECO, GINI, LOSS, training_curves
 from benchmarks.reports.figures import COLOURS
 from probseg import plots
 
-NAMES = {LOSS: "Loss on the validation images", GINI: "Gini index of the prior's σ"}
+NAMES = {
+    LOSS: "Loss on the validation images",
+    GINI: "Gini index of the prior's σ",
+    GECO: "Weight of the cross-entropy, chosen by GECO",
+}
 # Colours of the figure that are not a model's, as the page's own, which follow its theme.
 _THEMED = {"#222222": "var(--ink)", "#666666": "var(--muted)", "#e4e4e4": "var(--line)"}
 # text stays text; the same bytes every time
@@ -34,22 +38,22 @@ class Chart:
 
 
 def training_charts(results: Iterable[Result]) -> list[Chart]:
-    """Return the charts of each data set: the loss, and the Gini index of the rows with a prior."""
-    results = list(results)
-    panels = {name: training_curves(results, name) for name in NAMES}
-    datasets = dict.fromkeys(result.experiment.dataset for result in results)
+    """Return the charts of each data set: of the loss, and of what else the rows' history has."""
+    of_dataset: dict[str, list[Result]] = {}
+    for result in results:
+        of_dataset.setdefault(result.experiment.dataset, []).append(result)
     return [
-        chart(dataset, name, panels[name][dataset])
-        for dataset in datasets
+        chart(panel, name, models)
+        for shown in of_dataset.values()
         for name in NAMES
-        if dataset in panels[name]
+        for panel, models in training_curves(shown, name).items()
     ]
 
 
-def chart(dataset: str, name: str, models: Mapping[str, Sequence[plots.Curve]]) -> Chart:
-    """Draw the curves of a data set, one a model: mean and deviation over the experiments."""
-    title = f"{NAMES[name]}, {dataset}"
-    figure = plots.training_curves({dataset: models}, what="", colours=COLOURS)
+def chart(panel: str, name: str, models: Mapping[str, Sequence[plots.Curve]]) -> Chart:
+    """Draw the curves of a panel, one a model: mean and deviation over the experiments."""
+    title = f"{NAMES[name]}, {panel}"
+    figure = plots.training_curves({panel: models}, what="", colours=COLOURS)
     axes = figure.axes[0]
     axes.set_title("", loc="left")  # the page has a heading
     if name == GINI:
