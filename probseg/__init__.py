@@ -1,8 +1,8 @@
 """Probabilistic segmentation of ambiguous images: parts, and the models they compose.
 
 >>> import probseg
->>> list(probseg.models)
-['2p-planar', 'csae', 'deterministic', 'energy', 'punet']
+>>> [name for name in probseg.models if "csae" in name]
+['csae', 'hierarchical-csae']
 """
 
 from __future__ import annotations

@@ -141,19 +141,26 @@ def read_suite(path: Path = DEFAULT_SUITE) -> Suite:
 
 
 def _installed(suite: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a suite without the rows whose plugin is not installed, and these with the plugin."""
-    rows = suite.get("models", {})
-    absent = {name: row["plugin"] for name, row in rows.items() if _lacks_plugin(row, rows)}
+    """Return a suite without the rows whose plugin is not installed, and these with the plugin.
+
+    The suite is not checked yet, so anything may be of a wrong type.
+    """
+    given = suite.get("models")
+    tables = given if isinstance(given, Mapping) else {}
+    rows = {name: row for name, row in tables.items() if isinstance(row, Mapping)}
+    absent = {name: str(row["plugin"]) for name, row in rows.items() if _lacks_plugin(row)}
+    for name, row in rows.items():
+        if row.get("like") in [*absent]:
+            absent[name] = absent[row["like"]]
     if not absent:
         return dict(suite), {}
-    left = {name: row for name, row in rows.items() if name not in absent}
-    listed = [name for name in suite["all"]["models"] if name not in absent]
+    listed = [name for name in suite["all"]["models"] if name not in [*absent]]
+    left = {name: row for name, row in suite["models"].items() if name not in absent}
     return {**suite, "models": left, "all": {**suite["all"], "models": listed}}, absent
 
 
-def _lacks_plugin(row: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> bool:
-    built = row.get("build") or rows.get(row.get("like", ""), {}).get("build")
-    return "plugin" in row and built not in probseg.models
+def _lacks_plugin(row: Mapping[str, Any]) -> bool:
+    return "plugin" in row and str(row.get("build")) not in probseg.models
 
 
 def _row(name: str, rows: Mapping[str, Mapping[str, Any]]) -> SuiteRow:

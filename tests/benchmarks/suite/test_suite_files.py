@@ -1,5 +1,6 @@
 """Suites that extend others: what they come to, and where their faults are told."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -290,3 +291,21 @@ def test_files_that_extend_each_other_are_refused(write) -> None:
     write('extends = "mine.toml"', "base.toml")
     (line,) = refused(write('extends = "base.toml"'))
     assert line.endswith("mine.toml extends itself through base.toml")
+
+
+def test_rows_of_a_plugin_that_is_not_installed_are_left_out_and_named(write, capsys) -> None:
+    rows = """
+extends = "suite"
+[all]
+models = ["punet", "other"]
+[models.other]
+build = "of-a-plugin"
+plugin = "probseg-other"
+[models.wider]
+like = "other"
+"""
+    suite = read_suite(write(rows))
+    assert suite.absent == {"other": "probseg-other", "wider": "probseg-other"}
+    assert suite.all.models == ("punet",) and "other" not in suite.models
+    assert main(["--list", "--suite", str(write(rows))]) == 0
+    assert re.search(r"rows that need a plugin:\n  other +probseg-other", capsys.readouterr().out)
