@@ -166,5 +166,5 @@ def _objective(result: Result) -> str:
     return " and ".join(term.replace("_", " ") for term in terms)
 
 
-def _of(record: Mapping[str, float], stage: str) -> list[str]:
+def _of(record: Mapping[str, object], stage: str) -> list[str]:
     return [key for key in record if key.startswith(f"{stage}/")]
