@@ -22,8 +22,9 @@ def to_annotations(samples: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
             compared on the other pixels.
 
     Returns:
-        The weights are equal for those who labelled a pixel of the image and sum to one; all are
-        zero where nobody did.
+        The distances are NaN to an annotation with another value that is no class. The weights are
+        equal for those who labelled a pixel of the image and sum to one; all are zero where nobody
+        did.
     """
     u = _foreground(samples)
     v, labelled = _annotated(masks, len(u) + 1, u.dtype)
@@ -64,10 +65,16 @@ def _foreground(samples: Tensor) -> Tensor:
 
 
 def _annotated(masks: Tensor, classes: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return masks of all classes but the background (K - 1, B, A, P), and of labels (B, A, P)."""
+    """Return masks of all classes but the background (K - 1, B, A, P), and of labels (B, A, P).
+
+    The first are NaN at values that are neither a class nor ``IGNORED``, which on an accelerator
+    nobody has looked at.
+    """
     foreground = torch.arange(1, classes, device=masks.device).view(-1, 1, 1, 1, 1)
-    labelled = (masks != IGNORED).flatten(2)
-    return (masks == foreground).flatten(3).to(dtype), labelled.to(dtype)
+    labelled = masks != IGNORED
+    no_class = labelled & (masks != masks.clamp(0, classes - 1))
+    of_classes = torch.where(no_class, torch.nan, (masks == foreground).to(dtype))
+    return of_classes.flatten(3), labelled.flatten(2).to(dtype)
 
 
 def _distance(size: Tensor, apart: Tensor) -> Tensor:

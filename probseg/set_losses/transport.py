@@ -40,8 +40,8 @@ class ExactOT:
         masses = sample_masses(experts, len(samples)).to(distances.dtype)
         costs = [
             self._solve(mass, there[there > 0], cost[:, there > 0])
-            if bool(there.any())
-            else cost.sum() * 0
+            if bool(there.any() & cost.isfinite().all())
+            else cost.sum() * 0  # NaN of costs for which POT has no solution
             for mass, there, cost in zip(masses, annotators, distances, strict=True)
         ]
         return torch.stack(costs)

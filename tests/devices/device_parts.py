@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from hierarchical_models import HIERARCHICAL, options_of
-from small_models import ENCODER, UNET, batch, generator
+from small_models import ENCODER, UNET, asked, batch, generator
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -126,7 +126,7 @@ def learn(model: Any, image: Tensor, label: Tensor, *, seed: int = 5) -> dict[st
     """Take gradients of a loss whose noise is the same on every device; return its terms."""
     model.zero_grad()
     with SameNoise(seed):
-        terms = model.loss(image, label)
+        terms = model.loss(image, asked(model, label))
     sum(terms.values()).backward()
     return {name: term.detach() for name, term in terms.items()}
 

@@ -27,7 +27,7 @@ from device_parts import (
     with_divergence,
 )
 from lightning.pytorch import Callback
-from small_models import UNET, generator, total
+from small_models import UNET, asked, generator, total
 from torch.optim import Adam
 from training_toys import Discs, quick
 
@@ -55,7 +55,7 @@ def test_half_precision(name, amp):
     for _ in range(20):
         optimizer.zero_grad()
         with torch.autocast(DEVICE, amp):
-            terms = model.loss(image, label)
+            terms = model.loss(image, asked(model, label))
         assert all(term.isfinite() and term.dtype == torch.float32 for term in terms.values())
         before = scaler.get_scale()
         scaler.scale(sum(terms.values())).backward()
@@ -153,7 +153,7 @@ def training_step(model, optimizer, image, masks, source):
         accumulate(
             model.loss,
             image,
-            masks[:, 0].long(),
+            asked(model, masks[:, 0].long()),
             chunk=1,
             backward=lambda loss: loss.backward(),
         )
@@ -242,7 +242,7 @@ def test_a_step_takes_no_more_than_its_activations(name):
     model = tiny(name, backbone={**UNET, **wide}, **parts).to(DEVICE)
     optimizer = Adam(model.parameters(), lr=1e-4, fused=True)
     image = torch.rand(8, 1, 128, 128, device=DEVICE)
-    masks = (image > 0.5).byte()
+    label = asked(model, (image[:, 0] > 0.5).long())
     kept: dict[int, int] = {}
 
     def keep(tensor):
@@ -251,15 +251,13 @@ def test_a_step_takes_no_more_than_its_activations(name):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        terms = model.loss(image, masks[:, 0].long())
+        terms = model.loss(image, label)
     total(terms).backward()
     del terms
     optimizer.zero_grad()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    done = accumulate(
-        model.loss, image, masks[:, 0].long(), chunk=8, backward=lambda loss: loss.backward()
-    )
+    done = accumulate(model.loss, image, label, chunk=8, backward=lambda loss: loss.backward())
     clip(optimizer, 1.0)
     optimizer.step()
     weights = sum(parameter.nbytes for parameter in model.parameters())

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from device_parts import DEVICE, LATENT, MODELS, data, on, only_cuda, tiny
+from small_models import asked
 from training_toys import Discs, make_model, quick
 
 from probseg.errors import InputError, OptionError
@@ -44,7 +45,7 @@ def test_an_image_on_the_wrong_device_is_named(name):
     with pytest.raises(InputError, match=r"image must be on .* the model, cuda:0, not on cpu"):
         model.loss(image, label)
     with pytest.raises(InputError, match=r"label must be on .* the model, cuda:0, not on cpu"):
-        model.loss(image.to(DEVICE), label)
+        model.loss(image.to(DEVICE), asked(model, label))
     with pytest.raises(InputError, match=r"image must be on .* the model, cpu, not on cuda:0"):
         model.cpu().sample(image.to(DEVICE), 2)
 

@@ -7,7 +7,7 @@ import torch
 from device_parts import MODELS, data, tiny
 from fake_cuda import FakeCuda, autocast, fakes
 from no_float64 import Without64
-from small_models import generator
+from small_models import asked, generator
 from test_fake_cuda import FakeStep
 from test_no_float64 import moved_there, same
 
@@ -21,8 +21,13 @@ from probseg.utils.tensors import soft_label
 OF_SAMPLES = ("ged", "w-iou", "w-hausdorff", "w-cross-entropy", "hungarian-iou", "ncc", "diversity")
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+SOFT = [name for name in MODELS if tiny(name).soft_labels]
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*((name, torch.uint8) for name in MODELS), *((name, torch.float32) for name in SOFT)],
+)
 def test_a_training_step_that_ignores_never_waits(name, dtype, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: torch.get_rng_state())
     gpu = FakeCuda()
@@ -44,16 +49,29 @@ def partly(value=255):
     return image, label
 
 
+def labels(model, label):
+    """Return labels as the model's loss takes them: also a soft one, or sets of all annotators.
+
+    Of the annotators the first is absent from the second image, and the last from both.
+    """
+    found = [asked(model, label)]
+    if model.soft_labels:
+        found.append(soft_label(torch.where(label == 255, label, 0.3 + 0.5 * label), 255))
+    if model.all_annotators:
+        found.append(torch.stack([label, label.flip(2), torch.full_like(label, 255)], dim=1))
+        found[-1][1, 0] = 255
+    return found
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_loss_there_is_the_one_here(name):
     model, (image, label) = tiny(name), partly()
-    soft = soft_label(torch.where(label == 255, label, 0.3 + 0.5 * label), 255)
-    wanted = [
-        model.loss(image, one, ignore_index=255, generator=generator()) for one in (label, soft)
-    ]
+    given = labels(model, label)
+    assert len(given) == 2
+    wanted = [model.loss(image, one, ignore_index=255, generator=generator()) for one in given]
     moved_there(model)
     with Without64():
-        for one, terms in zip((label, soft), wanted, strict=True):
+        for one, terms in zip(given, wanted, strict=True):
             found = model.loss(
                 image.to("mps"), one.to("mps"), ignore_index=255, generator=generator()
             )
@@ -66,9 +84,11 @@ def test_the_loss_there_is_the_one_here(name):
 def test_a_value_that_nobody_may_look_at_makes_the_loss_nan(name, value, ignore_index):
     """Also what stands for ignored pixels within."""
     model, (image, label) = moved_there(tiny(name)), partly(value)
+    label = asked(model, label)
     with Without64():
         terms = model.loss(image.to("mps"), label.to("mps"), ignore_index=ignore_index)
-        assert terms["cross_entropy"].detach().cpu().isnan()
+        compared = terms["set_loss" if name == "energy" else "cross_entropy"]
+        assert compared.detach().cpu().isnan()
 
 
 def test_what_is_no_probability_makes_the_loss_nan():

@@ -74,6 +74,7 @@ ELSEWHERE = {  # have tests of their own
     *(
         "checked_image",
         "checked_label",
+        "checked_masks",
         "checked_latent",
         "check_device",
         "extremes",

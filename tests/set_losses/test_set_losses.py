@@ -144,6 +144,17 @@ def test_who_is_absent_has_no_say():
     assert ExactOT()(drawn, torch.full_like(masks, IGNORED)).tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("loss", [Energy(), Sinkhorn(), ExactOT()])
+@pytest.mark.parametrize("value", [3, -1, 255])
+def test_a_value_that_is_no_class_makes_the_loss_of_its_image_nan(loss, value):
+    samples, masks = _random(4, 2, 3, 3, seed=11, ignored=0.2)
+    wanted = loss(samples, masks)
+    masks[1, 2, 3, 4] = value
+    found = loss(samples, masks)
+    assert found[1].isnan()
+    torch.testing.assert_close(found[0], wanted[0], rtol=0, atol=0)
+
+
 def test_the_distance_of_binary_masks_is_one_minus_their_iou_but_for_the_ones():
     a, b = (torch.zeros(H, W, dtype=torch.long) for _ in range(2))
     a[:3], b[2:] = 1, 1

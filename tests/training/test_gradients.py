@@ -15,8 +15,10 @@ from training_toys import make_model, quick
 
 from probseg import build
 from probseg.errors import OptionError
+from probseg.models.annotations import Annotations
 from probseg.training import fit
 from probseg.training.gradients import PIXELS_AT_ONCE, accumulate, clip, images_at_once
+from probseg.utils.tensors import IGNORED
 
 SMALL = {"name": "unet", "channels": [4, 8], "convolutions": 1}
 ENCODER = {"name": "axis-aligned", "channels": [4, 8], "convolutions": 1}
@@ -28,15 +30,23 @@ def gradients(model: nn.Module) -> torch.Tensor:
 
 @pytest.mark.parametrize("chunk", [1, 2, 5])
 @pytest.mark.parametrize("reduction", ["pixel-sum", "pixel-mean"])
-def test_chunks_have_the_gradient_of_the_whole_batch(chunk, reduction):
+@pytest.mark.parametrize("everybody", [False, True])
+def test_chunks_have_the_gradient_of_the_whole_batch(chunk, reduction, everybody):
     torch.manual_seed(0)
-    model = build("punet", backbone=SMALL, encoder=ENCODER, reduction=reduction).double()
+    parts = {"backbone": SMALL, "encoder": ENCODER}
+    model = build("punet", **parts, reduction=reduction, all_annotators=everybody).double()
     image, label = torch.rand(5, 1, 8, 8).double(), torch.randint(2, (5, 8, 8))
+    if everybody:  # images differ in how many annotators they have
+        label = torch.randint(2, (5, 3, 8, 8))
+        label[0, 0] = label[3, 1:] = IGNORED
 
     def loss(images, labels):  # without noise, which chunks draw in another order
-        base, _ = model._densities(*model._padded(images, labels))
-        logits = model.decoder(model.backbone(images), base.q.mean)
-        return {"cross_entropy": model.cross_entropy(logits, labels)} | model._penalties(base, base)
+        given = Annotations.of_all(labels) if everybody else Annotations(labels)
+        encoded = model._encoded(*model._padded(images, given.label))
+        latent = encoded.q.mean.unflatten(0, given.shape)
+        logits = model.decoder(model.backbone(images), latent)
+        penalties = model._penalties(model._spaces(encoded, given), given)
+        return {"cross_entropy": model._cross_entropy(logits, given)} | penalties
 
     whole = sum(loss(image, label).values())
     whole.backward()
