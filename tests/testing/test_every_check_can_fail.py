@@ -11,6 +11,7 @@ import metric_faults
 import model_faults
 import network_faults
 import projector_faults
+import pyramid_faults
 import pytest
 import set_loss_faults
 
@@ -19,7 +20,7 @@ from probseg.testing import ContractError, check, checks
 
 FOLDER = Path(probseg.testing.__file__).parent
 MODULES = (
-    *(network_faults, projector_faults, divergence_faults),
+    *(network_faults, pyramid_faults, projector_faults, divergence_faults),
     *(set_loss_faults, model_faults, metric_faults, dataset_faults),
 )
 SOUND = {kind: part for module in MODULES for kind, part in module.SOUND.items()}
