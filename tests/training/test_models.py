@@ -6,22 +6,26 @@ from typing import Any
 
 import pytest
 import torch
+from hierarchical_models import HIERARCHICAL, options_of
 from training_toys import Discs, quick
 
 import probseg
 from probseg.training import fit
 
 
-def make(name: str) -> Any:
-    small = {"channels": (4, 8), "convolutions": 1, "norm": "batch"}
+def make(name: str, norm: str | None = "batch") -> Any:
+    small = {"channels": (4, 8), "convolutions": 1, "norm": norm}
+    torch.manual_seed(0)
+    if name in HIERARCHICAL:
+        options = {**options_of(name), "pyramid": {"name": "unet", **small}, "scales": 1}
+        return probseg.build(name, **{**options, "norm": norm})
     parts = {"backbone": {"name": "unet", **small}}
     if name != "deterministic":
         parts["encoder"] = {"name": "axis-aligned", **small}
-    torch.manual_seed(0)
     return probseg.build(name, **parts)
 
 
-@pytest.mark.parametrize("name", ["punet", "2p-planar", "csae", "spu-net", "deterministic"])
+@pytest.mark.parametrize("name", probseg.models)
 def test_training_in_two_parts_equals_training_at_once(name, tmp_path):
     data = Discs(12), Discs(4, seed=1)
     whole, parts = make(name), make(name)
@@ -29,7 +33,7 @@ def test_training_in_two_parts_equals_training_at_once(name, tmp_path):
     for steps in (3, 6):
         result = fit(parts, *data, quick(max_steps=steps), out=tmp_path)
     assert result.best_validation_loss == expected.best_validation_loss
-    assert ("prior/gini" in result.history[0]) == (name != "deterministic")
+    assert ("prior/gini" in result.history[0]) == hasattr(whole, "prior")
     loaded = probseg.load(result.best_path)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[key]), key
@@ -44,3 +48,17 @@ def test_bf16_starts_from_the_same_loss(name):
         for precision in ("bf16", "fp32")
     ]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["energy", *HIERARCHICAL])
+def test_two_processes_train_as_one(name, tmp_path):
+    data = Discs(22), Discs(7, seed=1)
+    plain = {"precision": "fp32", "channels_last": False, "batch_size": 5, "micro_batch": 2}
+    alone, together = make(name, norm=None), make(name, norm=None)
+    one = fit(alone, *data, quick(max_steps=4, **plain))
+    two = fit(together, *data, quick(max_steps=4, devices=2, **plain), out=tmp_path)
+    loss = one.history[-1]["validation/loss"]
+    assert two.history[-1]["validation/loss"] == pytest.approx(loss, rel=1e-4)
+    for mine, other in zip(together.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
