@@ -62,3 +62,11 @@ def test_two_processes_train_as_one(name, tmp_path):
     assert two.history[-1]["validation/loss"] == pytest.approx(loss, rel=1e-4)
     for mine, other in zip(together.parameters(), alone.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["csae", "spu-net", *HIERARCHICAL])
+def test_geco_chooses_the_weight_of_every_latent_model(name):
+    (first, *_, last) = fit(make(name), Discs(12), Discs(4, seed=1), quick(geco=0.01)).history
+    # the cross-entropy is far from its target, so its weight grows by 1 % a step
+    assert first["train/geco_multiplier"] == pytest.approx((1 + 1.01 + 1.01**2) / 3, rel=1e-3)
+    assert last["train/geco_multiplier"] > first["train/geco_multiplier"]
