@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.speed import sample, train
+from benchmarks.speed import families, sample, train
 from benchmarks.speed.comparison import Disagreement, Settings
 from benchmarks.speed.textbook import TextbookPUNet, copy_weights
 from benchmarks.speed.timing import Machine
@@ -76,3 +76,23 @@ def test_samples_from_the_image_on_are_measured_in_bf16_too():
     for make in (sample.Sampling, sample.TextbookSampling):
         samples = make(batch=2, size=16, device="cpu", count=3).answer()
         assert samples.shape == (3, 2, 2, 16, 16)
+
+
+def test_every_family_takes_a_step_and_samples():
+    models = families.family_models()
+    assert list(models)[:3] == ["punet", "2p-planar", "csae"] and "energy" in models
+    for model in models.values():
+        step = train.Step(batch=2, size=64, device="cpu", model=model)
+        step.run()
+        assert all(p.grad is not None for p in step.module.parameters() if p.requires_grad)
+        samples = sample.Sampling(batch=1, size=64, device="cpu", count=2, model=model).answer()
+        assert samples.shape == (2, 1, 2, 64, 64)
+
+
+def test_gradients_of_many_samples_agree_with_those_layer_by_layer():
+    sizes = {"batch": 2, "size": 8, "samples": 3, "device": "cpu"}
+    tiles, layers = (
+        families.Gradients(**sizes, layer_by_layer=whole).answer() for whole in (False, True)
+    )
+    assert abs(tiles).max() == 1
+    assert sample.agree(tiles, layers).startswith("to ")
