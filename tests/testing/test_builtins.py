@@ -29,13 +29,18 @@ BACKBONES = {
         if name not in ("unet", "dpt")
     },
 }
+WIDER = {"channels": [8, 12, 16, 16], "convolutions": 1}
 MODELS = {
     name: {"name": name, "backbone": UNET, "encoder": ENCODER}
     for name in probseg.models
     if name not in ("deterministic", *HIERARCHICAL)
 } | {
     "deterministic": {"name": "deterministic", "backbone": UNET},
-    **{name: {"name": name, **options_of(name, 32)} for name in HIERARCHICAL},
+    # wide enough to learn one batch from whatever weights they start
+    **{
+        name: {"name": name, **options_of(name, 32), "pyramid": {"name": "unet", **WIDER}}
+        for name in HIERARCHICAL
+    },
 }
 PYRAMIDS = {
     "unet": UNET,
