@@ -102,13 +102,15 @@ class TiledLogits(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         """Return the gradients of features, shifts, weights and biases."""
-        features, shifts, *layers = ctx.saved_tensors
+        features, *given_to = ctx.saved_tensors
+        shifts, *layers = given_to
         pixels = features.flatten(2).mT.contiguous()  # which channels last are already
         network = _Gradients(pixels, shifts, *_halves(layers))
         with torch.autocast(features.device.type, enabled=False):
             network.add(gradient.flatten(3).mT.contiguous())
         of_features = network.pixels.mT.view_as(features)
-        return (of_features, network.shifts, *network.weights, *network.biases)
+        found = (network.shifts, *network.weights, *network.biases)
+        return (of_features, *(one.to(given) for one, given in zip(found, given_to, strict=True)))
 
 
 def _halves(layers: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
@@ -129,9 +131,10 @@ class _Gradients:
         weights: Sequence[Tensor],
         biases: Sequence[Tensor],
     ) -> None:
+        weights, biases = ([one.to(pixels) for one in layers] for layers in (weights, biases))
         self.inputs = pixels, shifts.to(pixels), weights, biases
         self.pixels = torch.empty_like(pixels)
-        self.shifts = torch.zeros_like(shifts)
+        self.shifts = torch.zeros_like(self.inputs[1])
         self.weights = [torch.zeros_like(weight) for weight in weights]
         self.biases = [torch.zeros_like(bias) for bias in biases]
 

@@ -59,8 +59,8 @@ class AnnotatorMixture(Distribution):
     @property
     def variance(self) -> Tensor:
         """The variance (B, L): the mean of the annotators' and the spread of their means."""
-        spread = self.components.mean.square() + self.components.variance
-        return self._average(spread) - self.mean.square()
+        apart = self.components.mean.unflatten(0, self.present.shape) - self.mean
+        return self._average(self.components.variance + apart.square().flatten(0, 1))
 
     def _average(self, values: Tensor) -> Tensor:
         weights = (self.present / self.present.sum(0))[..., None]

@@ -22,7 +22,7 @@ class CrossEntropy:
 
     Args:
         reduction: Over pixels, ``"pixel-sum"`` or ``"pixel-mean"``.
-        top_k: The share of an image's pixels that count, in (0, 1]: a random draw without
+        top_k: The share of an image's labelled pixels that count, in (0, 1]: a random draw without
             replacement in which a pixel's chance is its cross-entropy, so that the hard ones are
             drawn (Kohl et al., 2019, use .02). None counts all.
 
@@ -41,9 +41,12 @@ class CrossEntropy:
         """Whether a call draws random numbers."""
         return self.top_k is not None
 
-    def pixels(self, height: int, width: int) -> int:
-        """Return how many pixels of an image the result adds up: the unit of its scale."""
-        return 1 if self.reduction == "pixel-mean" else self._counted(height * width)
+    def pixels(self, height: int, width: int, labelled: Tensor | float = 1.0) -> Tensor | float:
+        """Return how many pixels of an image the result adds up: the unit of its scale.
+
+        ``labelled`` is the share of pixels that somebody labelled.
+        """
+        return 1 if self.reduction == "pixel-mean" else self._counted(height * width) * labelled
 
     def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the scalar of logits (B, K, H, W) and a label (B, H, W), as `cross_entropies`."""
@@ -61,21 +64,36 @@ class CrossEntropy:
         """Return what counts of each image's pixels, (B, P); the mean is over labelled ones."""
         per_pixel = cross_entropies(logits, label)
         if self.top_k is not None:
-            return _hardest(per_pixel.flatten(1), self._counted(per_pixel[0].numel()))
+            return self._hard_pixels(per_pixel.flatten(1), _labelled(label).flatten(1))
         if self.reduction == "pixel-mean":
             share = _labelled(label).float().mean((1, 2), keepdim=True)
             per_pixel = per_pixel / torch.where(share > 0, share, 1)
         return per_pixel.flatten(1)
+
+    def _hard_pixels(self, per_pixel: Tensor, labelled: Tensor) -> Tensor:
+        """Return a draw (B, k) of pixels (B, P), zero beyond the share of an image's labelled ones.
+
+        Its mean over k is that over the ones that count.
+        """
+        assert self.top_k is not None
+        most = self._counted(per_pixel.shape[1])
+        count = (self.top_k * labelled.sum(1, keepdim=True)).ceil().clamp(1, most)
+        ranks = torch.arange(most, device=per_pixel.device)
+        hard = torch.where(ranks < count, _hardest(per_pixel, most), 0)
+        return hard * (most / count) if self.reduction == "pixel-mean" else hard
 
     def _counted(self, pixels: int) -> int:
         return pixels if self.top_k is None else math.ceil(self.top_k * pixels)
 
 
 def _hardest(values: Tensor, count: int) -> Tensor:
-    """Return values (B, count) drawn from (B, P), each with a chance proportional to itself."""
+    """Return values (B, count) drawn from (B, P), each with a chance proportional to itself.
+
+    They stand in the order of the draw, so that the first of them are a smaller draw.
+    """
     with torch.no_grad():  # the largest of log x + Gumbel noise are such a draw
         gumbel = -torch.empty_like(values).exponential_().log()
-        chosen = (values.log() + gumbel).topk(count, dim=1, sorted=False).indices
+        chosen = (values.log() + gumbel).topk(count, dim=1).indices
     return values.gather(1, chosen)
 
 

@@ -33,7 +33,7 @@ class EnergyModel(PriorModel):
         encoder: Of the prior.
         decoder: Turns features and a latent sample into logits.
         set_loss: How far samples are from annotations; ``"energy"`` is a proper scoring rule.
-        samples: S, in training.
+        samples: S, in training; at least two, whose distance is what the spread is estimated from.
 
     Raises:
         UnknownNameError: No part has that name.
@@ -56,7 +56,7 @@ class EnergyModel(PriorModel):
     ) -> None:
         numbers = {"in_channels": in_channels, "latent_dim": latent_dim, "samples": samples}
         for option, value in numbers.items():
-            check_integer(option, value)
+            check_integer(option, value, low=2 if option == "samples" else 1)
         image, latent = {"in_channels": in_channels}, {"latent_dim": latent_dim}
         network = build_part("backbones", backbone, Backbone, **image)
         prior = build_part("encoders", encoder, LatentEncoder, **image, **latent)

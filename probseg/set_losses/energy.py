@@ -31,8 +31,8 @@ class Energy:
         The masks are of the classes, -100 where an annotator did not label. ``weights`` (G, B) sum
         to one, of G experts that drew S / G samples each, one expert's after the other's.
         """
-        experts = expert_weights(weights, samples)
         distances, annotators = jaccard.to_annotations(samples, masks)
+        experts = expert_weights(weights, samples).to(distances.dtype)
         fit = torch.einsum(
             "bs,bsa,ba->b", sample_masses(experts, len(samples)), distances, annotators
         )

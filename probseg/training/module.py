@@ -116,13 +116,15 @@ class TrainingModule(LightningModule):
         factors = self.term_weights.weights(step, batch.terms)
         terms = batch.terms | {name: batch.terms[name] / one for name, one in factors.items()}
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        average([*gradients, *terms.values(), batch.loss], self.share)
+        labelled = weight * self._labelled(label)
+        average([*gradients, *terms.values(), batch.loss, labelled], self.share)
         norms = clip(optimizer.optimizer, self.settings.clip)
         optimizer.step()
         schedule: Any = self.lr_schedulers()
         if schedule is not None:
             schedule.step()
-        chosen = self.term_weights.update(step, terms, (image.shape[-2], image.shape[-1]))
+        size = (image.shape[-2], image.shape[-1])
+        chosen = self.term_weights.update(step, terms, size, labelled)
         return {**terms, "loss": batch.loss, **chosen}, norms
 
     @property
@@ -196,6 +198,15 @@ class TrainingModule(LightningModule):
             return masks[:, 0]
         assert self.ignore_index is not None  # which fit gives to such a model
         return all_annotations(masks, present, self.ignore_index)
+
+    def _labelled(self, label: Tensor) -> Tensor:
+        """Return the mean share of pixels that are labelled, by the annotators who are present."""
+        if self.ignore_index is None:
+            return torch.ones((), device=label.device)
+        share = (label != self.ignore_index).flatten(-2).float().mean(-1)  # (B,) or (B, A)
+        if share.ndim == 2:
+            share = share.sum(1) / (share > 0).sum(1).clamp_min(1)
+        return share.mean().clamp_min(1e-6)
 
     @property
     def _outside(self) -> int:

@@ -14,8 +14,8 @@ from probseg.training.geco import RECONSTRUCTION, Geco, check_reconstruction
 from probseg.training.settings import TrainingSettings
 
 
-def _of_a_mean(height: int, width: int) -> int:  # a function of a module, which can be pickled
-    return 1
+def _of_a_mean(height: int, width: int, labelled: Tensor | float = 1.0) -> float:
+    return 1  # not a lambda, which cannot be pickled
 
 
 class TermWeights(nn.Module):
@@ -24,14 +24,15 @@ class TermWeights(nn.Module):
     Args:
         annealed: Name of a term to its schedule.
         geco: The multiplier.
-        pixels: Returns for a height and a width how many pixels the reconstruction adds up.
+        pixels: Returns for a height, a width and the share of pixels that are labelled how many
+            pixels the reconstruction adds up.
     """
 
     def __init__(
         self,
         annealed: Mapping[str, Annealing],
         geco: Geco | None = None,
-        pixels: Callable[[int, int], int] = _of_a_mean,
+        pixels: Callable[[int, int, Tensor | float], Tensor | float] = _of_a_mean,
     ) -> None:
         super().__init__()
         self.annealed, self.geco, self.pixels = dict(annealed), geco, pixels
@@ -67,7 +68,11 @@ class TermWeights(nn.Module):
         return weights
 
     def update(
-        self, step: int, terms: Mapping[str, Tensor], size: tuple[int, int]
+        self,
+        step: int,
+        terms: Mapping[str, Tensor],
+        size: tuple[int, int],
+        labelled: Tensor | float = 1.0,
     ) -> dict[str, Tensor]:
         """Learn from a step what the next one's weights are.
 
@@ -75,6 +80,7 @@ class TermWeights(nn.Module):
             step: The step that was taken.
             terms: Means over its whole batch, without weights, scalars.
             size: Height and width of its images.
+            labelled: The share of their pixels that somebody labelled, a scalar.
 
         Returns:
             What is told of the step: its multiplier, and the constraint's moving average.
@@ -82,7 +88,7 @@ class TermWeights(nn.Module):
         if self.geco is None:
             return {}
         used = self.geco.multiplier
-        constraint = self.geco.update(step, terms[RECONSTRUCTION] / self.pixels(*size))
+        constraint = self.geco.update(step, terms[RECONSTRUCTION] / self.pixels(*size, labelled))
         return {"geco_multiplier": used, "geco_constraint": constraint}
 
 

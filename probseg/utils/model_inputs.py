@@ -182,6 +182,7 @@ def checked_masks(
             f"this model learns from all annotators at once: give the masks (B, A, H, W) of "
             f"{len(image)} images of {size[1]} x {size[2]}, not {shape}{hint}"
         )
+    check_not_empty(masks, "the set of masks")
     each = masks.flatten(0, 1)
     like = image[:1, :1, :1, :1].expand(len(each), 1, *size[1:])
     checked = checked_label(each, like, classes, values=values, ignore_index=ignore_index)

@@ -111,3 +111,10 @@ def test_gradients_of_many_samples_by_finite_differences():
     features = torch.randn(2, 3, 4, 5, dtype=torch.double, requires_grad=True)
     z = torch.randn(5, 2, 2, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(decoder, (features, z))
+
+
+def test_gradients_of_a_bf16_decoder_are_of_its_type():
+    decoder = FComb(5, 3, 2).bfloat16()
+    features = torch.randn(2, 5, 6, 8).bfloat16().requires_grad_()
+    decoder(features, torch.randn(3, 2, 3).bfloat16()).float().square().mean().backward()
+    assert all(p.grad.dtype == torch.bfloat16 for p in (features, *decoder.parameters()))

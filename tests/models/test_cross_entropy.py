@@ -51,10 +51,24 @@ def test_top_k_leaves_out_pixels_that_nobody_labelled() -> None:
     logits, label = torch.randn(2, 2, 4, 4), torch.full((2, 4, 4), IGNORED)
     label[:, 0] = 1
     labelled = CrossEntropy("pixel-sum")(logits, label).item()
-    assert CrossEntropy("pixel-sum", top_k=0.25)(logits, label).item() == pytest.approx(labelled)
+    assert CrossEntropy("pixel-sum", top_k=1.0)(logits, label).item() == pytest.approx(labelled)
+    some = CrossEntropy("pixel-sum", top_k=0.5)(logits, label).item()
+    assert 0 < some < labelled
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.5])
 def test_top_k_is_a_share(share: float) -> None:
     with pytest.raises(OptionError, match="top_k"):
         CrossEntropy("pixel-sum", top_k=share)
+
+
+@pytest.mark.parametrize("reduction", ["pixel-sum", "pixel-mean"])
+def test_top_k_is_a_share_of_the_labelled_pixels(reduction: str) -> None:
+    logits, label = torch.randn(2, 2, 4, 8), torch.randint(2, (2, 4, 8))
+    label[0, :, :4], label[1, 0] = IGNORED, IGNORED
+    whole = CrossEntropy(reduction)(logits, label).item()
+    assert CrossEntropy(reduction, top_k=1.0)(logits, label).item() == pytest.approx(whole)
+    known = torch.where(label == IGNORED, IGNORED, 0)
+    even = CrossEntropy(reduction, top_k=0.25)(torch.zeros(2, 2, 4, 8), known).item()
+    pixels = 1 if reduction == "pixel-mean" else (4 + 6) / 2  # a quarter of 16 and of 24
+    assert even == pytest.approx(pixels * math.log(2))

@@ -276,3 +276,23 @@ def test_what_the_refusal_advises_helps(train, validation):
     model = make_model()
     model.cross_entropy = CrossEntropy("pixel-sum")
     assert fit(model, train, validation, quick(geco=0.05, max_steps=3)).steps == 3
+
+
+@pytest.mark.parametrize("all_annotators", [False, True])
+def test_pixels_that_nobody_labelled_do_not_loosen_the_constraint(all_annotators):
+    """Of a sum and of a mean over pixels it is the same, also where annotators are absent."""
+    data = Discs(8)
+    data.ignore_index = 255
+    data.masks[:, :, 4:] = 255
+    if all_annotators:
+        data.masks[:4, 1] = 255  # absent
+    told = []
+    for reduction in ("pixel-sum", "pixel-mean"):
+        torch.manual_seed(0)
+        options = {"all_annotators": all_annotators, "reduction": reduction, "beta": 1e-6}
+        model = small("punet", **options)
+        run = quick(max_steps=1, validate_every=1, geco=0.5, learning_rate=1e-9, augment=False)
+        told.append(fit(model, data, data, run, progress=False).history[0])
+    summed, mean = (record["train/geco_constraint"] for record in told)
+    assert summed == pytest.approx(mean, abs=1e-4)
+    assert mean == pytest.approx(min(told[1]["train/cross_entropy"] / 0.5 - 1, 1), abs=1e-4)
