@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 USUAL_SIZE = 128  # pixels
 _SMALL = {"channels": [16, 32, 64], "convolutions": 2, "norm": "batch"}
 _LARGE = {"channels": [32, 64, 128, 192], "convolutions": 3, "norm": "batch"}
+# of a hierarchical model on a CPU: its default has 17.6 million parameters
+_SMALL_PYRAMID = {
+    "pyramid": {"name": "unet", **_SMALL, "channels": [16, 32, 64, 64, 64, 64]},
+    "norm": "batch",
+    "depth": 2,
+}
 _STEPS = {"cpu": 300, "cuda": 3000}
 _FEWEST_AT_ONCE = 2  # images, for batch normalisation
 _COUNTED = 256  # training images whose pixels give the class prior
@@ -56,6 +62,8 @@ def choose_model(
         "encoder": {"name": "axis-aligned", **network},
         "beta": 1.0,
     }
+    if "pyramid" in takes and network is _SMALL:
+        chosen |= _SMALL_PYRAMID
     chosen |= {"decoder": {"name": "fcomb", "class_prior": prior}} if "decoder" in takes else {}
     chosen |= {"class_prior": prior}
     if given.get("penalties") is not None or ("beta" in takes and not takes["beta"].default):

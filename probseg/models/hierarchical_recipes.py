@@ -213,7 +213,7 @@ def _freeze_unused(pyramid: Any, c: HierarchicalChoices) -> None:
     """Freeze what the posterior does not read: it goes up to its last latent only."""
     stride: int = pyramid.stride
     if isinstance(pyramid, nn.Module):
-        side = math.ceil(_PROBE / stride) * stride
+        side = max(math.ceil(_PROBE / stride), 2) * stride  # a normalisation needs two pixels
         image = torch.zeros(1, c.in_channels + c.classes, side, side)
         freeze_unused(pyramid, image, last=c.scales)
 

@@ -11,6 +11,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import probseg
+from probseg.cli.train_defaults import choose_model
+from probseg.training.settings import TrainingSettings
 
 TINY = ["data.samples=30", "data.size=16", "training.max_steps=2", "training.batch_size=4"]
 NETS = ["model.backbone.name=unet", "model.backbone.channels=[4, 8]", "model.latent_dim=2"]
@@ -232,3 +234,11 @@ def test_interrupted_anywhere_the_same_command_ends_as_if_it_never_was(
         assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes()
     one, other = (load_file(run / "best.safetensors") for run in (tmp_path / "run", whole))
     assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_the_networks_of_a_hierarchical_model_are_small_on_a_cpu():
+    data = probseg.datasets.create("ambiguous-shapes", size=32, samples=4)
+    chosen = choose_model("hierarchical", {"beta": 2.0}, data, TrainingSettings(device="cpu"))
+    model = probseg.build("hierarchical", like=data, **chosen)
+    assert sum(p.numel() for p in model.parameters()) < 2e6
+    assert (model.spec["norm"], model.spec["beta"]) == ("batch", 2.0)

@@ -318,3 +318,10 @@ def test_the_default_has_few_latents_at_the_coarse_scales():
     image = torch.randn(1, 1, 64, 64)
     pairs = model.latents(image, torch.zeros(1, 64, 64).long())
     assert [pair.q.event_shape.numel() for pair in pairs] == [1, 4, 16, 64]
+
+
+def test_a_pyramid_with_normalisation_may_end_in_one_pixel_of_small_images():
+    pyramid = {"name": "unet", "channels": [4] * 7, "convolutions": 1, "norm": "instance"}
+    model = probseg.build("hierarchical", pyramid=pyramid, depth=1)
+    terms = model.loss(torch.rand(1, 1, 128, 128), torch.zeros(1, 128, 128, dtype=torch.long))
+    assert all(term.isfinite() for term in terms.values())
