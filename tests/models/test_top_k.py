@@ -34,8 +34,8 @@ def test_a_share_of_the_pixels_counts_and_the_hardest_first():
 
 @pytest.mark.parametrize("reduction", ["pixel-sum", "pixel-mean"])
 def test_soft_labels_and_pixels_that_nobody_labelled(reduction):
-    """Of a share that takes in all labelled pixels, the draw leaves out the others."""
-    whole, some = (small("csae", top_k=share, reduction=reduction) for share in (None, 0.5))
+    """The share is of labelled pixels, so that all of them are drawn and none of the others."""
+    whole, some = (small("csae", top_k=share, reduction=reduction) for share in (None, 1.0))
     some.load_state_dict(whole.state_dict())
     image, label = batch()
     label[:, 8:] = 255
