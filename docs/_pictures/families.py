@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
@@ -127,9 +128,9 @@ FLOW_MATCHING = Diagram(
         "backbone": Box("backbone\n(once an image)", 1, 1, "network"),
         "base": Box("base\nN(μ(x), σ(x))", 2, 1.5, "density"),
         "path": Box("state s_t between\nbase and y", 2, 0, "data"),
-        "velocity": Box("velocity network\n(t, s_t, features)", 3, 0.75, "network"),
+        "velocity": Box("light network\n(t, s_t, features)", 3, 0.75, "network"),
         "samples": Box("segmentations\nafter 1 to 50 steps", 4.2, 1.5, "data"),
-        "loss": Box("squared error of\nthe velocity", 4.2, 0, "loss"),
+        "loss": Box("cross-entropy of\nthe end", 4.2, 0, "loss"),
     },
     ("x backbone", "backbone base", "backbone velocity", "base velocity", "velocity samples"),
     ("y path", "base path", "path velocity", "velocity loss"),
@@ -161,7 +162,7 @@ def draw(diagram: Diagram) -> Figure:
     return figure
 
 
-def _box(axes, box: Box) -> FancyBboxPatch:  # noqa: ANN001  # matplotlib's Axes
+def _box(axes: Axes, box: Box) -> FancyBboxPatch:
     x, y = 1.75 * box.x, 0.95 * box.y
     patch = FancyBboxPatch(
         (x - WIDTH / 2 + 0.08, y - HEIGHT / 2 + 0.04),
@@ -177,7 +178,7 @@ def _box(axes, box: Box) -> FancyBboxPatch:  # noqa: ANN001  # matplotlib's Axes
     return patch
 
 
-def _arrow(axes, start: FancyBboxPatch, end: FancyBboxPatch, style: str) -> None:  # noqa: ANN001  # as above
+def _arrow(axes: Axes, start: FancyBboxPatch, end: FancyBboxPatch, style: str) -> None:
     middles = [
         (p.get_x() + p.get_width() / 2, p.get_y() + p.get_height() / 2) for p in (start, end)
     ]

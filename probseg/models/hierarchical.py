@@ -101,7 +101,7 @@ class HierarchicalModel(ProbabilisticModel):
         self.posterior_pyramid = parts.posterior_pyramid
         self.decoder = parts.prior_decoder
         self.posterior_decoder = parts.posterior_decoder
-        self.projectors: Any = nn.ModuleList(parts.projectors)  # type: ignore[arg-type]
+        self.projectors: Any = nn.ModuleList(parts.projectors)  # type: ignore[arg-type]  # a protocol
         self.logits = parts.logits
         self.penalties = dict(penalties)
         self.image_size = image_size

@@ -24,6 +24,7 @@ class Sampled:
 
     def __init__(self, decoder: TopDown, features: list[Tensor]) -> None:
         self.decoder, self.coarsest = decoder, features[-1]
+        # torch types what a ModuleList holds as Module
         self.rises: list[Rise] = list(decoder.rises)  # type: ignore[arg-type]
         skips = features[-2::-1]
         self.shared = [rise.of_skip(skip) for rise, skip in zip(self.rises, skips, strict=True)]

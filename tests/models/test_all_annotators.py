@@ -205,11 +205,14 @@ def test_other_methods_take_one_label(name):
         ("punet", {"penalties": {"x": {"divergence": "kl", **ON_ALL}}}, "the penalty 'x' compares"),
         ("csae", {"divergence_on": "anotators"}, "did you mean 'annotators'"),
         ("spu-net", {"all_annotators": False}, "pass all_annotators=True"),
-        ("spu-net", {"projector": "planar", "flow_context": "posterior"},
-         "pass flow_context='image', or compare on 'projected'"),
+        (
+            "spu-net",
+            {"projector": "planar", "flow_context": "posterior"},
+            "pass flow_context='image', or compare on 'projected'",
+        ),
         ("spu-net", {"penalties": {}, "divergence_on": "base"}, "penalties or divergence_on"),
     ],
-)  # fmt: skip
+)
 def test_what_needs_all_annotators_says_so(name, options, message):
     with pytest.raises(OptionError, match=message):
         small(name, **options)

@@ -22,11 +22,17 @@ def by_hand(samples, masks, reduction):
             labels = [k for k in masks[b, :, y, x].tolist() if k != IGNORED]
             if len(labels) < 2:
                 continue
-            pixels.append(0.5 * sum(
-                (samples[:, b, k, y, x].double().numpy().var(ddof=1)
-                 - np.var([label == k for label in labels], ddof=1)) ** 2
-                for k in range(classes)
-            ))  # fmt: skip
+            pixels.append(
+                0.5
+                * sum(
+                    (
+                        samples[:, b, k, y, x].double().numpy().var(ddof=1)
+                        - np.var([label == k for label in labels], ddof=1)
+                    )
+                    ** 2
+                    for k in range(classes)
+                )
+            )
         total = sum(pixels)
         terms.append(total / max(len(pixels), 1) if reduction == "pixel-mean" else total)
     return float(np.mean(terms))

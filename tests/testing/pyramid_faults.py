@@ -64,7 +64,7 @@ class WithoutChannels(Pyramid):
 
 
 class ChannelsInAList(Pyramid):
-    channels = [4, 5]  # noqa: RUF012
+    channels = [4, 5]  # noqa: RUF012  # a list is the fault
 
 
 class NoLevels(Pyramid):
