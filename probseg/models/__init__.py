@@ -13,6 +13,7 @@ Registry.adopt(
         "energy": "probseg.models.energy:EnergyModel",
         "hierarchical": "probseg.models.hierarchical_recipes:hierarchical",
         "hierarchical-csae": "probseg.models.hierarchical_recipes:hierarchical_csae",
+        "hierarchical-energy": "probseg.models.hierarchical_energy:HierarchicalEnergyModel",
         "deterministic": "probseg.models.deterministic:DeterministicModel",
     },
 )

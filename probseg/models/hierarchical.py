@@ -13,13 +13,11 @@ from torch.distributions import Distribution
 
 from probseg.errors import InputError
 from probseg.interfaces import Divergence, Projector, Pyramid
-from probseg.models.base import ProbabilisticModel, checked_count
 from probseg.models.cross_entropy import CrossEntropy
 from probseg.models.hierarchical_decoder import TopDown, as_map
-from probseg.models.hierarchical_sampling import Sampled
+from probseg.models.hierarchical_prior import HierarchicalPrior
 from probseg.models.penalties import DensityPair, Space
 from probseg.models.prior import sample_density
-from probseg.models.tiling import assembled, sample_tiles
 from probseg.utils.contexts import kept_buffers
 from probseg.utils.seeding import seeded
 from probseg.utils.tensors import cropped, in_single_precision, one_hot, padded, probabilities
@@ -58,7 +56,7 @@ class Ascent(NamedTuple):
     """The prior's features above the last latent."""
 
 
-class HierarchicalModel(ProbabilisticModel):
+class HierarchicalModel(HierarchicalPrior):
     r"""A prior of latents at several scales, each given the coarser ones.
 
     .. math:: p(z | x) = \prod_s p(z_s | z_{<s}, x), \quad
@@ -95,14 +93,13 @@ class HierarchicalModel(ProbabilisticModel):
         image_size: tuple[int, int] | None,
         spec: dict[str, Any],
     ) -> None:
-        super().__init__(spec)
+        super().__init__(
+            spec, pyramid=parts.prior_pyramid, decoder=parts.prior_decoder, logits=parts.logits
+        )
         self.cross_entropy = CrossEntropy(spec["reduction"], top_k=spec["top_k"])
-        self.pyramid = parts.prior_pyramid
         self.posterior_pyramid = parts.posterior_pyramid
-        self.decoder = parts.prior_decoder
         self.posterior_decoder = parts.posterior_decoder
         self.projectors: Any = nn.ModuleList(parts.projectors)  # type: ignore[arg-type]  # a protocol
-        self.logits = parts.logits
         self.penalties = dict(penalties)
         self.image_size = image_size
         self.stride = math.lcm(self.pyramid.stride, self.posterior_pyramid.stride)
@@ -134,35 +131,6 @@ class HierarchicalModel(ProbabilisticModel):
             with seeded(generator, image.device):
                 terms = {"cross_entropy": self.cross_entropy(cropped(logits, image), label)}
                 return terms | self._penalties(up)
-
-    @torch.no_grad()
-    def sample(
-        self,
-        image: Tensor,
-        n: int,
-        *,
-        generator: Generator | None = None,
-        tile: int | None = None,
-    ) -> Tensor:
-        """Return probabilities (n, B, K, H, W) decoded from samples of the base priors.
-
-        Args:
-            image: (B, C, H, W) floating, of any H and W.
-            n: Samples of each image.
-            generator: Makes the samples reproducible.
-            tile: Not None is refused: the latents are maps of the whole image.
-        """
-        if tile is not None:
-            tiles = sample_tiles(self, image, n, tile=tile, generator=generator)
-            return assembled(tiles, (image.shape[2], image.shape[3]))
-        image, count = self._image(image, values=True), checked_count(n)
-        with kept_buffers(self), self._networks_seeded(generator, image):
-            up = Sampled(self.decoder, self.pyramid(padded(image, self.stride)))
-            with seeded(generator, image.device):
-                noise = up.draw(count)
-            parts = (cropped(self.logits(up(some)), image) for some in up.split(noise))
-            drawn = torch.cat([probabilities(logits) for logits in parts])
-        return drawn.view(count, len(image), *drawn.shape[1:])
 
     @torch.no_grad()
     def reconstruct(

@@ -15,7 +15,9 @@ from probseg.backbones.blocks import (
     he_initialised,
     normalisation,
     residual_blocks,
+    set_class_prior,
 )
+from probseg.errors import OptionError
 from probseg.options import check_choice, check_integer, check_number
 from probseg.utils.tensors import in_single_precision
 
@@ -163,6 +165,37 @@ class TopDown(nn.Module):
         """Go up by one level, given those features of a pyramid, the finest first."""
         risen: Tensor = self.rises[level](features[-2 - level], below, latent)
         return risen
+
+
+def check_scales(scales: int, levels: int) -> None:
+    """Check that a pyramid has a level above those with a latent.
+
+    Raises:
+        OptionError: It has not.
+    """
+    if scales >= levels:
+        raise OptionError(
+            f"scales={scales} latents need a pyramid of {scales + 1} levels, one more, and this "
+            f"one has {levels}; pass scales={max(1, levels - 1)}"
+            + (", or more channels" if levels > 1 else " and more channels")
+        )
+
+
+def output_layer(features: int, classes: int, class_prior: Sequence[float] | None) -> nn.Module:
+    """Return the 1x1 convolution that gives logits (B, K, H, W) of features (B, F, H, W).
+
+    Args:
+        features: F.
+        classes: K.
+        class_prior: K frequencies whose logarithm is the initial bias.
+
+    Raises:
+        OptionError: The frequencies are not K positive numbers.
+    """
+    logits = he_initialised(nn.Conv2d(features, classes, 1))
+    if class_prior is not None:
+        set_class_prior(logits, class_prior)
+    return logits
 
 
 def as_map(latent: Tensor, like: Tensor) -> Tensor:

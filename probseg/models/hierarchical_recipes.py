@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from probseg.backbones.blocks import freeze_unused, he_initialised, set_class_prior
+from probseg.backbones.blocks import freeze_unused
 from probseg.errors import OptionError
 from probseg.interfaces import Divergence, Projector, Pyramid
 from probseg.models.hierarchical import (
@@ -21,7 +21,7 @@ from probseg.models.hierarchical import (
     ScalePenalty,
     rounded,
 )
-from probseg.models.hierarchical_decoder import TopDown
+from probseg.models.hierarchical_decoder import TopDown, check_scales, output_layer
 from probseg.models.part_pairs import PartPair, build_pair
 from probseg.options import check_integer, check_number
 from probseg.projectors.flow import Identity
@@ -175,9 +175,7 @@ def _networks(c: HierarchicalChoices) -> tuple[HierarchicalParts, Spec]:
     prior = TopDown(of_prior, levels=len(of_prior) - 1, **latents)
     posterior = TopDown(of_posterior, levels=c.scales - 1, **latents)
     projectors, described = _projectors(c, pyramids)
-    logits = he_initialised(nn.Conv2d(of_prior[0], c.classes, 1))
-    if c.class_prior is not None:
-        set_class_prior(logits, c.class_prior)
+    logits = output_layer(of_prior[0], c.classes, c.class_prior)
     parts = HierarchicalParts(
         prior_pyramid=pyramids.prior.part,
         posterior_pyramid=pyramids.posterior.part,
@@ -201,12 +199,7 @@ def _check_levels(scales: int, pyramids: PartPair) -> None:
             f"the prior's pyramid has {levels} levels and the posterior's {of_posterior}; give "
             "both as many"
         )
-    if scales >= levels:
-        raise OptionError(
-            f"scales={scales} latents need a pyramid of {scales + 1} levels, one more, and this "
-            f"one has {levels}; pass scales={max(1, levels - 1)}"
-            + (", or more channels" if levels > 1 else " and more channels")
-        )
+    check_scales(scales, levels)
 
 
 def _freeze_unused(pyramid: Any, c: HierarchicalChoices) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from hierarchical_models import HIERARCHICAL, options_of
+from hierarchical_models import WITH_PYRAMID, options_of
 from small_models import ENCODER, UNET, asked, batch, generator
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -27,7 +27,7 @@ MODELS = list(registry("models"))
 LATENT = [
     name
     for name in MODELS
-    if "projector" in named_parameters(registry("models")[name]) and name not in HIERARCHICAL
+    if "projector" in named_parameters(registry("models")[name]) and name not in WITH_PYRAMID
 ]
 PROJECTORS = list(registry("projectors"))
 # A divergence that is solved in several ways is tried in each.
@@ -51,7 +51,7 @@ def tiny(name: str, **options: Any) -> Any:
     """Build any registered model, of few weights where it says which parts it has."""
     known = named_parameters(registry("models")[name])
     parts = {"backbone": UNET, "encoder": ENCODER}
-    if name in HIERARCHICAL:
+    if name in WITH_PYRAMID:
         parts = options_of(name)
     chosen = {option: part for option, part in parts.items() if option in known}
     return registry("models").create(name, **{**chosen, **options})

@@ -8,7 +8,8 @@ from probseg import build
 
 NET = {"channels": [4, 6, 8, 8], "convolutions": 1}
 PYRAMID = {"name": "unet", **NET}
-HIERARCHICAL = ("hierarchical", "hierarchical-csae")
+HIERARCHICAL = ("hierarchical", "hierarchical-csae")  # with a posterior
+WITH_PYRAMID = (*HIERARCHICAL, "hierarchical-energy")
 
 
 def options_of(name: str, size: int = 16) -> dict[str, Any]:

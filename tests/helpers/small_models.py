@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from hierarchical_models import HIERARCHICAL, small_hierarchical
+from hierarchical_models import WITH_PYRAMID, small_hierarchical
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
@@ -19,7 +19,7 @@ RECIPES = ("punet", "2p-planar", "csae")
 
 def small(name: str, **options: Any) -> Any:
     """Build a model of few weights."""
-    if name in HIERARCHICAL:
+    if name in WITH_PYRAMID:
         return small_hierarchical(name, **options)
     if name == "deterministic":
         return build(name, **{"backbone": UNET, **options})

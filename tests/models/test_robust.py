@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from hierarchical_models import HIERARCHICAL, PYRAMID
+from hierarchical_models import PYRAMID, WITH_PYRAMID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import ENCODER, UNET, batch, generator, small, total
@@ -144,7 +144,7 @@ NORMALISED = {"norm": "batch"}
 @cache
 def normalised(name):
     """A registered model whose networks keep statistics of batches."""
-    if name in HIERARCHICAL:
+    if name in WITH_PYRAMID:
         return small(name, pyramid={**PYRAMID, **NORMALISED}, scales=2)
     encoder = {} if name == "deterministic" else {"encoder": {**ENCODER, **NORMALISED}}
     return small(name, backbone={**UNET, **NORMALISED}, **encoder)

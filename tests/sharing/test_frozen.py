@@ -18,7 +18,8 @@ from probseg.sharing import config as descriptions
 from probseg.sharing.checkpoint import read_description
 
 FROZEN = Path(__file__).parent / "frozen"
-LATER = ("energy", "hierarchical", "hierarchical-csae", "spu-net")  # models since format 2
+# models since format 2
+LATER = ("energy", "hierarchical", "hierarchical-csae", "hierarchical-energy", "spu-net")
 FIRST_FORMAT = dict.fromkeys(LATER, 2)
 FILES = sorted(p.name for p in FROZEN.glob("*.safetensors") if "answer" not in p.name)
 

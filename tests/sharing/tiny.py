@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hierarchical_models import HIERARCHICAL, options_of
+from hierarchical_models import WITH_PYRAMID, options_of
 from safetensors.torch import save_file
 
 from probseg import build
@@ -24,7 +24,7 @@ PARTS: dict[str, Any] = {
 def tiny(name: str = "csae", **options: Any) -> Any:
     """Build a model whose weights are all away from where they start."""
     fixed = {"backbone": PARTS["backbone"]} if name == "deterministic" else PARTS
-    if name in HIERARCHICAL:
+    if name in WITH_PYRAMID:
         fixed = options_of(name)
     model = build(name, **{**fixed, **options})
     with torch.no_grad():

@@ -7,7 +7,7 @@ from contextlib import closing
 import nibabel
 import numpy as np
 import pytest
-from hierarchical_models import HIERARCHICAL, options_of
+from hierarchical_models import WITH_PYRAMID, options_of
 from PIL import Image
 
 import probseg
@@ -33,13 +33,13 @@ WIDER = {"channels": [8, 12, 16, 16], "convolutions": 1}
 MODELS = {
     name: {"name": name, "backbone": UNET, "encoder": ENCODER}
     for name in probseg.models
-    if name not in ("deterministic", *HIERARCHICAL)
+    if name not in ("deterministic", *WITH_PYRAMID)
 } | {
     "deterministic": {"name": "deterministic", "backbone": UNET},
     # wide enough to learn one batch from whatever weights they start
     **{
         name: {"name": name, **options_of(name, 32), "pyramid": {"name": "unet", **WIDER}}
-        for name in HIERARCHICAL
+        for name in WITH_PYRAMID
     },
 }
 PYRAMIDS = {

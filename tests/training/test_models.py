@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hierarchical_models import HIERARCHICAL, options_of
+from hierarchical_models import HIERARCHICAL, WITH_PYRAMID, options_of
 from training_toys import Discs, quick
 
 import probseg
@@ -16,7 +16,7 @@ from probseg.training import fit
 def make(name: str, norm: str | None = "batch") -> Any:
     small = {"channels": (4, 8), "convolutions": 1, "norm": norm}
     torch.manual_seed(0)
-    if name in HIERARCHICAL:
+    if name in WITH_PYRAMID:
         options = {**options_of(name), "pyramid": {"name": "unet", **small}, "scales": 1}
         return probseg.build(name, **{**options, "norm": norm})
     parts = {"backbone": {"name": "unet", **small}}
@@ -51,7 +51,7 @@ def test_bf16_starts_from_the_same_loss(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["energy", *HIERARCHICAL])
+@pytest.mark.parametrize("name", ["energy", *WITH_PYRAMID])
 def test_two_processes_train_as_one(name, tmp_path):
     data = Discs(22), Discs(7, seed=1)
     plain = {"precision": "fp32", "channels_last": False, "batch_size": 5, "micro_batch": 2}

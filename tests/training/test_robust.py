@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from hierarchical_models import HIERARCHICAL, small_hierarchical
+from hierarchical_models import WITH_PYRAMID, small_hierarchical
 from small_models import asked
 from torch import Tensor
 from torch.nn import functional
@@ -194,7 +194,7 @@ OF_ANY = [
 
 @pytest.mark.filterwarnings("ignore::probseg.utils.model_inputs.ScaleWarning")
 @pytest.mark.parametrize("case", OF_ANY)
-@pytest.mark.parametrize("name", HIERARCHICAL)
+@pytest.mark.parametrize("name", WITH_PYRAMID)
 def test_hierarchical_models_stay_finite(name, case):
     model, given = small_hierarchical(name), ANY[case]
     optimizer = Adam(model.parameters(), lr=1e-3, fused=True)

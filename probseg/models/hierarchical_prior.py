@@ -1,0 +1,69 @@
+"""A prior of latents at several scales, and the samples that it gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from probseg.interfaces import Pyramid
+from probseg.models.base import ProbabilisticModel, checked_count
+from probseg.models.hierarchical_decoder import TopDown
+from probseg.models.hierarchical_sampling import Sampled
+from probseg.models.tiling import assembled, sample_tiles
+from probseg.utils.contexts import kept_buffers
+from probseg.utils.seeding import seeded
+from probseg.utils.tensors import cropped, padded, probabilities
+
+
+class HierarchicalPrior(ProbabilisticModel):
+    r"""A model with a prior of latents at several scales, each given the coarser ones.
+
+    .. math:: p(z | x) = \prod_s p(z_s | z_{<s}, x)
+
+    A subclass has the networks and defines :meth:`loss`. A latent has c numbers at each position of
+    one of the coarsest levels of a pyramid; scale 0 is the coarsest.
+
+    Args:
+        spec: Plain data such that ``build(**spec)`` gives the same architecture.
+        pyramid: Turns the image into features of several levels.
+        decoder: Goes up to full resolution, with the latents.
+        logits: (B, F, H, W) to (B, K, H, W).
+    """
+
+    def __init__(
+        self, spec: dict[str, Any], *, pyramid: Pyramid, decoder: TopDown, logits: nn.Module
+    ) -> None:
+        super().__init__(spec)
+        self.pyramid, self.decoder, self.logits = pyramid, decoder, logits
+        self.stride: int = pyramid.stride
+
+    @torch.no_grad()
+    def sample(
+        self,
+        image: Tensor,
+        n: int,
+        *,
+        generator: Generator | None = None,
+        tile: int | None = None,
+    ) -> Tensor:
+        """Return probabilities (n, B, K, H, W) decoded from samples of the base priors.
+
+        Args:
+            image: (B, C, H, W) floating, of any H and W.
+            n: Samples of each image.
+            generator: Makes the samples reproducible.
+            tile: Not None is refused: the latents are maps of the whole image.
+        """
+        if tile is not None:
+            tiles = sample_tiles(self, image, n, tile=tile, generator=generator)
+            return assembled(tiles, (image.shape[2], image.shape[3]))
+        image, count = self._image(image, values=True), checked_count(n)
+        with kept_buffers(self), self._networks_seeded(generator, image):
+            up = Sampled(self.decoder, self.pyramid(padded(image, self.stride)))
+            with seeded(generator, image.device):
+                noise = up.draw(count)
+            parts = (cropped(self.logits(up(some)), image) for some in up.split(noise))
+            drawn = torch.cat([probabilities(logits) for logits in parts])
+        return drawn.view(count, len(image), *drawn.shape[1:])

@@ -1,0 +1,91 @@
+"""A hierarchical prior that learns from all annotators at once."""
+
+import pytest
+import torch
+from hierarchical_models import PYRAMID
+from small_models import batch, generator, shaken, small, total
+
+import probseg
+from probseg.errors import OptionError
+from probseg.set_losses.energy import Energy
+
+NAME = "hierarchical-energy"
+
+
+def masks(count=2, annotators=3):
+    return torch.randint(2, (count, annotators, 16, 16))
+
+
+@pytest.mark.parametrize("samples", [2, 5])
+def test_the_loss_compares_samples_of_the_prior(samples):
+    model, image, labels = shaken(small(NAME, samples=samples), 0.1).eval(), batch()[0], masks()
+    labels[0, 1] = 255
+    terms = model.loss(image, labels, generator=generator(), ignore_index=255)
+    drawn = model.sample(image, samples, generator=generator())
+    wanted = Energy()(drawn, labels.where(labels != 255, -100)).mean()
+    assert terms.keys() == {"set_loss"}
+    torch.testing.assert_close(terms["set_loss"], wanted)
+
+
+def test_every_scale_gets_a_gradient():
+    model = shaken(small(NAME), 0.1)
+    total(model.loss(batch()[0], masks())).backward()
+    for head in model.decoder.heads:
+        assert all(p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in head.parameters())
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_the_gradient_is_that_of_finite_differences():
+    model, image, labels = shaken(small(NAME), 0.1).double().eval(), batch()[0].double(), masks()
+    weight = model.decoder.heads[0].convolution.weight
+
+    def loss():
+        return model.loss(image, labels, generator=generator())["set_loss"]
+
+    loss().backward()
+    place = weight.grad.abs().flatten().argmax()
+    step, flat = 1e-5, weight.data.view(-1)
+    values = []
+    for sign in (1, -1):
+        flat[place] += sign * step
+        values.append(loss().item())
+        flat[place] -= sign * step
+    slope = (values[0] - values[1]) / (2 * step)
+    assert weight.grad.flatten()[place].item() == pytest.approx(slope, rel=1e-3)
+
+
+@pytest.mark.parametrize("set_loss", sorted(probseg.set_losses))
+def test_it_learns_with_every_set_loss(set_loss):
+    model, image = small(NAME, set_loss=set_loss), batch()[0]
+    labels = torch.zeros(2, 2, 16, 16, dtype=torch.long)
+    labels[:, :, 4:12, 4:12] = 1
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    values = []
+    for _ in range(40):
+        optimizer.zero_grad()
+        values.append(total(model.loss(image, labels, generator=generator())))
+        values[-1].backward()
+        optimizer.step()
+    assert values[-1] < 0.3 * values[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"samples": 1}, "samples"),
+        ({"scales": 4}, "scales=4 latents need a pyramid of 5 levels.*pass scales=3"),
+        ({"latent_channels": 0}, "latent_channels"),
+        ({"class_prior": [0.5, 0.3, 0.2]}, "class_prior"),
+    ],
+)
+def test_what_cannot_be_is_refused(options, message):
+    with pytest.raises(OptionError, match=message):
+        small(NAME, **options)
+
+
+def test_its_description_builds_it_again():
+    model = small(NAME, class_prior=(0.9, 0.1), norm="batch", latent_channels=2)
+    again = probseg.build(**model.spec)
+    assert again.spec == model.spec and again.spec["pyramid"]["name"] == PYRAMID["name"]
+    assert again.all_annotators and not again.soft_labels
+    again.load_state_dict(model.state_dict())
