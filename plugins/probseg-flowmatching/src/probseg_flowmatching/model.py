@@ -59,8 +59,8 @@ class FlowMatching(ProbabilisticModel):
     References:
         Ribeiro et al., "Flow Stochastic Segmentation Networks", ICCV 2025 (the learned base and the
         small network after it); Lipman et al., "Flow Matching for Generative Modeling", ICLR 2023
-        (the path); Eijkelboom et al., "Variational Flow Matching for Graph Generation", NeurIPS 2024
-        (the cross-entropy of the end).
+        (the path); Eijkelboom et al., "Variational Flow Matching for Graph Generation", NeurIPS
+        2024 (the cross-entropy of the end).
     """
 
     def __init__(
