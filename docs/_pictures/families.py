@@ -126,14 +126,15 @@ FLOW_MATCHING = Diagram(
         "x": Box("image x", 0, 1, "data"),
         "y": Box("annotation y\ncoded ±1", 0, 0, "data"),
         "backbone": Box("backbone\n(once an image)", 1, 1, "network"),
-        "base": Box("base\nN(μ(x), σ(x))", 2, 1.5, "density"),
+        "base": Box("base\nN(μ(x), σ(x)²)", 2, 1.5, "density"),
         "path": Box("state s_t between\nbase and y", 2, 0, "data"),
-        "velocity": Box("light network\n(t, s_t, features)", 3, 0.75, "network"),
+        "velocity": Box("velocity network\n(t, s_t, features)", 3, 0.75, "network"),
         "samples": Box("segmentations\nafter 1 to 50 steps", 4.2, 1.5, "data"),
         "loss": Box("cross-entropy of\nthe end", 4.2, 0, "loss"),
+        "base_loss": Box("cross-entropy of\nthe base", 3, 2, "loss"),
     },
     ("x backbone", "backbone base", "backbone velocity", "base velocity", "velocity samples"),
-    ("y path", "base path", "path velocity", "velocity loss"),
+    ("y path", "base path", "base base_loss", "path velocity", "velocity loss"),
 )
 DIAGRAMS = {
     "latent": LATENT,

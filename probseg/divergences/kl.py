@@ -18,17 +18,17 @@ class KL:
 
     which for a flow evaluates the base density at z_0 and p at z_K.
 
-    Free bits :math:`\lambda` are a floor under the divergence of each latent dimension of each
-    image, :math:`\sum_i \max(\lambda, \mathrm{KL}_i)`: below it there is no gradient, so that no
-    dimension is pulled onto the prior for less. They need independent Normals on both sides: other
-    densities, as a flow's, have no divergence of each dimension, and are refused.
+    With free bits b it is :math:`\sum_i \max(b, \mathrm{KL}_i)` over the latent dimensions i of an
+    image: a divergence of a dimension below b is not penalised, as it has no gradient. They need
+    independent Normals on both sides: other densities, as a flow's, have no divergence of each
+    dimension, and are refused.
 
     Args:
         samples: n of the Monte Carlo estimate.
-        free_bits: The floor, in nats a dimension.
+        free_bits: b, in nats a dimension.
 
     Raises:
-        OptionError: There is no sample, or the floor is negative.
+        OptionError: There is no sample, or ``free_bits`` is negative.
 
     References:
         Kingma et al., "Improved Variational Inference with Inverse Autoregressive Flow", NeurIPS

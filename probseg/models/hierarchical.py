@@ -29,8 +29,8 @@ class HierarchicalParts:
 
     prior_pyramid: Pyramid  # sees the image
     posterior_pyramid: Pyramid  # sees the image and the one-hot label
-    prior_decoder: TopDown  # goes up to full resolution
-    posterior_decoder: TopDown  # goes up to the last scale that has a latent
+    prior_decoder: TopDown  # to full resolution
+    posterior_decoder: TopDown  # to the finest scale that has a latent
     projectors: list[Projector]  # of each scale, for both densities
     logits: nn.Module  # (B, F, H, W) to (B, K, H, W)
 
@@ -46,14 +46,14 @@ class ScalePenalty:
 
 
 class Ascent(NamedTuple):
-    """What the way up gives with a posterior sample at each scale, the coarsest first."""
+    """What the decoders give with a posterior sample at each scale, the coarsest first."""
 
     base: list[DensityPair]
     projected: list[DensityPair]
     features: list[Tensor]
     """Of the prior's pyramid."""
     top: Tensor
-    """The prior's features above the last latent."""
+    """The features of the prior's decoder after the finest latent."""
 
 
 class HierarchicalModel(HierarchicalPrior):
@@ -65,7 +65,7 @@ class HierarchicalModel(HierarchicalPrior):
 
     A latent has c numbers at each position of one of the coarsest levels of a pyramid; scale 0 is
     the coarsest. In training the densities of a scale, those of the prior too, are given the
-    posterior's samples of the scales below. With projectors these are samples of the projected
+    posterior's samples of the coarser scales. With projectors these are samples of the projected
     posterior; sampling takes base priors and needs no projector. Every method takes images
     (B, C, H, W) and labels (B, H, W) of integer classes, or soft ones (B, K, H, W), and raises an
     ``InputError`` for others. Pixels of the label that are ``ignore_index`` count for nothing, and
@@ -204,7 +204,7 @@ class HierarchicalModel(HierarchicalPrior):
         return DensityPair(projector(pair.q, context), projector(pair.p, context))
 
     def _decoded(self, up: Ascent) -> Tensor:
-        """Return the logits, given the prior's features above the last latent."""
+        """Return the logits, given the features of the prior's decoder after the finest latent."""
         top = up.top
         for level in range(self.decoder.scales, len(self.decoder.rises)):
             top = self.decoder.rise(level, up.features, top)

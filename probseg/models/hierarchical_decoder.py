@@ -1,4 +1,4 @@
-"""The way up of a hierarchical model, with latents at its coarsest levels."""
+"""The decoder of a hierarchical model, with latents at its coarsest levels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BLOCKS = ("plain", "residual")
 
 
 class Rise(nn.Module):
-    r"""One level of the way up: a 3x3 convolution of a concatenation, and a block.
+    r"""One level of the decoder: a 3x3 convolution of a concatenation, and a block.
 
     .. math:: h = \mathrm{block}(W * [s;\ \mathrm{up}(d);\ \mathrm{up}(z)] + b)
 
@@ -108,7 +108,7 @@ class LatentHead(nn.Module):
 
 
 class TopDown(nn.Module):
-    """The way up from the coarsest features, with a latent at each of the lowest levels.
+    """The decoder from the coarsest features on, with a latent at each of the coarsest levels.
 
     Scales and levels are counted from the coarsest, which is 0.
 
@@ -116,7 +116,7 @@ class TopDown(nn.Module):
         channels: Widths of the pyramid, the finest first.
         scales: How many levels have a latent.
         latent_channels: c, numbers of a latent at each position.
-        levels: How many times it goes up.
+        levels: How many times it doubles the resolution.
         block: ``"plain"`` or ``"residual"``, see :class:`Rise`.
         depth: Convolutions or residual blocks a level.
         norm: ``None``, ``"batch"``, ``"group"`` or ``"instance"``.
@@ -162,7 +162,7 @@ class TopDown(nn.Module):
     def rise(
         self, level: int, features: list[Tensor], below: Tensor, latent: Tensor | None = None
     ) -> Tensor:
-        """Go up by one level, given those features of a pyramid, the finest first."""
+        """Double the resolution once, given those features of a pyramid, the finest first."""
         risen: Tensor = self.rises[level](features[-2 - level], below, latent)
         return risen
 

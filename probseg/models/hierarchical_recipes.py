@@ -44,9 +44,9 @@ class HierarchicalChoices:
         pyramid: Turns the image, and for the posterior the image and the label, into features.
         scales: How many of its levels have a latent, from the coarsest on; fewer than its levels.
         latent_channels: c, the numbers of a latent at each position.
-        block: Of the way up, ``"plain"`` (convolutions and ReLUs) or ``"residual"``.
-        depth: Convolutions of a plain level of the way up, or residual blocks after the first one.
-        norm: Of the way up: ``None``, ``"batch"``, ``"group"`` or ``"instance"``.
+        block: Of the decoder, ``"plain"`` (convolutions and ReLUs) or ``"residual"``.
+        depth: Convolutions of a plain level of the decoder, or residual blocks of a residual one.
+        norm: Of the decoder: ``None``, ``"batch"``, ``"group"`` or ``"instance"``.
         log_scale_bound: Largest absolute value of the latents' log sigma.
         projector: Pushes both densities of a scale forward, given the prior's features, pooled.
         image_size: Of images in training, a number or [H, W]; a projector needs it, since it has a
@@ -170,8 +170,8 @@ def _networks(c: HierarchicalChoices) -> tuple[HierarchicalParts, Spec]:
     _check_levels(c.scales, pyramids)
     of_prior, of_posterior = (pyramid.part.channels for pyramid in pyramids)
     _freeze_unused(pyramids.posterior.part, c)
-    way_up = {name: getattr(c, name) for name in ("block", "depth", "norm", "log_scale_bound")}
-    latents: Any = {"scales": c.scales, "latent_channels": c.latent_channels, **way_up}
+    of_decoder = {name: getattr(c, name) for name in ("block", "depth", "norm", "log_scale_bound")}
+    latents: Any = {"scales": c.scales, "latent_channels": c.latent_channels, **of_decoder}
     prior = TopDown(of_prior, levels=len(of_prior) - 1, **latents)
     posterior = TopDown(of_posterior, levels=c.scales - 1, **latents)
     projectors, described = _projectors(c, pyramids)
@@ -188,7 +188,7 @@ def _networks(c: HierarchicalChoices) -> tuple[HierarchicalParts, Spec]:
 
 
 def _check_levels(scales: int, pyramids: PartPair) -> None:
-    """Check that both pyramids have the same levels, and one above the last latent.
+    """Check that both pyramids have the same levels, and one finer than the last latent.
 
     Raises:
         OptionError: They have not.

@@ -15,7 +15,7 @@ ON_A_GPU = 64 << 20
 
 
 class Sampled:
-    """The way up from noise, for the features of some images.
+    """The decoder as a function of noise, for the features of some images.
 
     Args:
         decoder: Of the prior.
@@ -45,7 +45,7 @@ class Sampled:
         return parts
 
     def __call__(self, noise: Tensor) -> Tensor:
-        """Return the features at the top (n·B, F, H, W) of samples that noise (n, B, D) makes."""
+        """Return the decoder's features (n·B, F, H, W) of the samples of noise (n, B, D)."""
         each = noise.split(self.sizes, dim=-1)
         first, *others = self.rises
         latent = _sample(self.decoder.heads[0](self.coarsest), each[0]).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""The way down of the hierarchical Probabilistic U-Net (Kohl et al., 2019): residual blocks."""
+"""The encoder of the hierarchical Probabilistic U-Net (Kohl et al., 2019): residual blocks."""
 
 from __future__ import annotations
 

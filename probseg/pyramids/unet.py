@@ -1,4 +1,4 @@
-"""The way down of a U-Net (Ronneberger et al., 2015), with average pooling."""
+"""The encoder of a U-Net (Ronneberger et al., 2015), with average pooling."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class DoesNotHalve(Pyramid):
 
 
 class CoarsestFirst(Pyramid):
-    """Gives the levels in the order of the way up."""
+    """Gives the levels in the order of a decoder."""
 
     def forward(self, image):
         return super().forward(image)[::-1]

@@ -23,7 +23,7 @@ def _small(**options):
 
 
 def _perturbed(model):
-    """Return it with a light network that is not zero at its end, as after training."""
+    """Return it with a velocity network that is not zero at its end, as after training."""
     nn.init.normal_(model.velocity.logits.weight)
     return model
 

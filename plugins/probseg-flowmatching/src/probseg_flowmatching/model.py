@@ -20,27 +20,27 @@ from probseg_flowmatching.states import as_probabilities, coded, coded_label
 from probseg_flowmatching.velocity import EndpointNetwork
 
 _LIGHT = {"name": "unet", "channels": [16, 32, 64], "convolutions": 1, "norm": "group"}
-_PIXELS = 2**17  # of the states that go through the light network together
+_PIXELS = 2**17  # of the states that go through the velocity network together
 
 
 class FlowMatching(ProbabilisticModel):
     r"""A flow from a Normal that the image gives to segmentations.
 
-    .. math:: x_0 \sim N(\mu(x), \sigma(x)^2), \quad
-        \frac{dx_t}{dt} = \frac{E[x_1 | x_t, x] - x_t}{1 - t}, \quad
-        E[x_1 | x_t, x] = 2 \, \mathrm{softmax}(f(x_t, t, x)) - 1
+    .. math:: s_0 \sim N(\mu(x), \sigma(x)^2), \quad
+        \frac{ds_t}{dt} = \frac{E[s_1 | s_t, x] - s_t}{1 - t}, \quad
+        E[s_1 | s_t, x] = 2 \, \mathrm{softmax}(f(s_t, t, x)) - 1
 
-    States are segmentations whose classes are coded as ±1. The heavy network, the backbone, sees an
-    image once and gives the base and the features for the light one, f, which sees each state at
-    each step.
+    A state s has a number for each pixel and class; at t = 1 it is a segmentation, whose classes
+    are coded as ±1. The backbone sees an image x once and gives the base, which is the Normal of
+    :math:`s_0`, and features for the velocity network f, which sees each state at each step.
 
     Args:
         in_channels: C.
         classes: K.
-        backbone: The heavy network.
-        velocity: The light network, a backbone as well; it needs to look at the whole of what is
-            ambiguous.
-        condition: How many channels the light network gets of the backbone's features.
+        backbone: The network that sees an image once; most of the parameters.
+        velocity: The velocity network f, a backbone as well, and small; it needs to look at the
+            whole of what is ambiguous.
+        condition: How many channels the velocity network gets of the backbone's features.
         noise: The base's scale in units of the standard deviation of the classes that it predicts.
             The larger it is, the later a sample decides what it is to be.
         steps: Of :meth:`sample`.
@@ -58,9 +58,9 @@ class FlowMatching(ProbabilisticModel):
 
     References:
         Ribeiro et al., "Flow Stochastic Segmentation Networks", ICCV 2025 (the learned base and the
-        light network); Lipman et al., "Flow Matching for Generative Modeling", ICLR 2023 (the
-        path); Eijkelboom et al., "Variational Flow Matching for Graph Generation", NeurIPS 2024
-        (the cross-entropy of the end).
+        small network after it); Lipman et al., "Flow Matching for Generative Modeling", ICLR 2023
+        (the path); Eijkelboom et al., "Variational Flow Matching for Graph Generation", NeurIPS
+        2024 (the cross-entropy of the end).
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class FlowMatching(ProbabilisticModel):
     def terms(self, features: Tensor, label: Tensor) -> dict[str, Tensor]:
         r"""Return two cross-entropies with the label, on the scale of the other models' terms.
 
-        .. math:: -\log p(y | x_t, x), \; x_t = (1 - t) x_0 + t (2 y - 1); \quad -\log \pi(y | x)
+        .. math:: -\log p(y | s_t, x), \; s_t = (1 - t) s_0 + t (2 y - 1); \quad -\log \pi(y | x)
 
         The first, of the flow, has the same minimiser as the squared error of its velocity; t is
         uniform, and evenly spread over the batch. The second alone trains the base: the first is
@@ -143,7 +143,8 @@ class FlowMatching(ProbabilisticModel):
     ) -> Tensor:
         """Return probabilities (n, B, K, H, W) of n segmentations of each image.
 
-        The cost is that of the backbone, and of n times ``steps`` evaluations of the light network.
+        The cost is that of the backbone, and of n times ``steps`` evaluations of the velocity
+        network.
         One step gives the mean of the annotations, n times. The memory besides the samples does not
         grow with n.
 

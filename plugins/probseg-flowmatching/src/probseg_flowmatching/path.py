@@ -22,7 +22,7 @@ def between(start: Tensor, end: Tensor, time: Tensor) -> Tensor:
 def transported(endpoint: Endpoint, start: Tensor, *, steps: int, method: str = "euler") -> Tensor:
     r"""Return where states (B, K, H, W) come to from time zero to time one.
 
-    .. math:: \frac{dx}{dt} = \frac{E[x_1 | x_t = x] - x}{1 - t}
+    .. math:: \frac{ds_t}{dt} = \frac{E[s_1 | s_t] - s_t}{1 - t}
 
     With Euler's method the result is the expected end of the last step's state.
 

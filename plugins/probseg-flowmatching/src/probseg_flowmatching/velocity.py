@@ -1,4 +1,4 @@
-"""The light network of a flow: from a state, its time and the image's features to the end."""
+"""The velocity network of a flow: from a state, its time and the image's features to the end."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def basic_unet(
     Args:
         in_channels: C of the image.
         features: F.
-        channels: Widths of the five levels, and of the last one on the way up.
+        channels: Widths of the encoder's five levels, and of the decoder's last one.
         **options: Of ``monai.networks.nets.BasicUNet``, such as ``norm`` or ``upsample``.
 
     References:
@@ -112,8 +112,8 @@ def segresnet(
         in_channels: C of the image.
         features: F.
         channels: Width of the first level; it doubles from level to level.
-        blocks_down: Residual blocks of each level on the way down.
-        blocks_up: Those on the way up, one fewer.
+        blocks_down: Residual blocks of each level of the encoder.
+        blocks_up: Those of the decoder, which has one level fewer.
         **options: Of ``monai.networks.nets.SegResNet``, such as ``dropout_prob`` or ``norm``.
 
     References:
@@ -175,8 +175,8 @@ def mednext(
         in_channels: C of the image.
         features: F.
         channels: Width of the first level; it doubles from level to level.
-        blocks_down: Blocks of each level on the way down.
-        blocks_up: Those on the way up.
+        blocks_down: Blocks of each level of the encoder.
+        blocks_up: Those of the decoder.
         **options: Of ``monai.networks.nets.MedNeXt``, such as ``kernel_size``.
 
     References:
