@@ -104,20 +104,23 @@ def complete(action: argparse.Action, completer: Callable[..., list[str]]) -> No
     action.completer = completer  # type: ignore[attr-defined]  # read by argcomplete
 
 
-_TRUTH = {"True": "true", "False": "false"}  # TOML's words for Python's
+_PYTHONS = {"None": None, "True": True, "False": False}  # words that TOML lacks
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """Return names and values from ``KEY=VALUE``: TOML, None, True, False or else a plain word.
+    """Return names and values from ``KEY=VALUE``: TOML, Python, JSON or else a plain word.
 
     A key with dots sets a value within a mapping; of a key given twice the last value counts.
 
     Raises:
-        OptionError: One is no assignment, or two contradict each other.
+        OptionError: One is no assignment, has braces around what is no mapping, or two contradict
+            each other.
 
     >>> parse_assignments(["size=64", "root=my/data", "layout=None", "size=32", "invert=True"])
-    {'size': 32, 'root': 'my/data', 'invert': True, 'layout': None}
+    {'size': 32, 'root': 'my/data', 'layout': None, 'invert': True}
     >>> parse_assignments(["backbone.name=unet", "backbone.channels=[8, 16]"])
+    {'backbone': {'name': 'unet', 'channels': [8, 16]}}
+    >>> parse_assignments(['backbone={"name": "unet", "channels": [8, 16]}'])
     {'backbone': {'name': 'unet', 'channels': [8, 16]}}
     """
     import tomllib  # here and below, since --help must answer at once
@@ -130,27 +133,57 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
                 f"--set takes KEY=VALUE, not {key!r}; put other arguments before --set"
             )
         texts[key.strip()] = text
-    none = {key: None for key, text in texts.items() if text == "None"}  # TOML has no such word
-    lines = (
-        f"{key} = {_TRUTH.get(text) or _toml(text)}"
-        for key, text in texts.items()
-        if key not in none
-    )
+    values = [_value(key, text) for key, text in texts.items()]
+    numbered = "\n".join(f"{key} = {number}" for number, key in enumerate(texts))
     try:
-        return tomllib.loads("\n".join(lines)) | none
+        return _numbers_replaced(tomllib.loads(numbered), values)
     except tomllib.TOMLDecodeError as error:
         raise OptionError(f"--set {' '.join(assignments)}: {error}") from error
 
 
-def _toml(text: str) -> str:
+def _numbers_replaced(tree: dict[str, Any], values: Sequence[Any]) -> dict[str, Any]:
+    return {
+        key: _numbers_replaced(one, values) if isinstance(one, dict) else values[one]
+        for key, one in tree.items()
+    }
+
+
+def _value(key: str, text: str) -> Any:
+    """Return what a text means.
+
+    Raises:
+        OptionError: It has braces around what is no mapping.
+    """
+    import ast
     import json
+
+    if text in _PYTHONS:
+        return _PYTHONS[text]
+    brackets = text[:1] + text[-1:]
+    for parse in (_toml, ast.literal_eval, json.loads):
+        if parse is not _toml and brackets not in ("{}", "[]"):
+            break
+        try:
+            value = parse(text)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+        if isinstance(value, dict) or brackets != "{}":
+            return value
+    if brackets == "{}":
+        raise OptionError(
+            f"--set {key}={text} is no mapping; write {key}.name=NAME {key}.OPTION=VALUE, or the "
+            f"mapping in single quotes: '{key}={{\"name\": \"NAME\"}}'"
+        )
+    return text
+
+
+def _toml(text: str) -> Any:
     import tomllib
 
-    try:
-        tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return json.dumps(text)
-    return text
+    parsed = tomllib.loads(f"value = {text}")
+    if parsed.keys() != {"value"}:
+        raise ValueError("several lines")
+    return parsed["value"]
 
 
 def _names(*, parsed_args: argparse.Namespace, **_: object) -> list[str]:
