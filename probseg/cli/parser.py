@@ -7,13 +7,13 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from probseg.errors import OptionError, ProbsegError, UnknownNameError
-from probseg.options import did_you_mean, unknown
-from probseg.registry import KINDS, registry, singular
+from probseg.options import an, did_you_mean, unknown
+from probseg.registry import KINDS, in_words, registry, singular
 from probseg.testing import CONTRACTS
 
 
@@ -92,11 +92,47 @@ def add_set(parser: Parser, meaning: str) -> None:
 
 
 def add_part(parser: Parser, *, kinds: Iterable[str] = KINDS) -> None:
-    """Add ``KIND NAME``; shells complete both."""
-    kind = parser.add_argument("kind", metavar="KIND", help="such as projector")
+    """Add ``KIND NAME``, to be read by :func:`chosen_part`; shells complete both."""
+    alone = "such as projector; or the name alone, where parts of one kind have it"
+    kind = parser.add_argument("kind", metavar="KIND|NAME", help=alone)
     complete(kind, lambda **_: list(kinds))
-    name = parser.add_argument("name", metavar="NAME", help="such as planar")
+    name = parser.add_argument("name", metavar="NAME", nargs="?", help="such as planar")
     complete(name, _names)
+
+
+def chosen_part(
+    options: argparse.Namespace, *, kinds: Mapping[str, str] = KINDS
+) -> tuple[str, str]:
+    """Return the kind, in the singular, and the name that were given.
+
+    Args:
+        options: The arguments of :func:`add_part`.
+        kinds: Singular to registry; a name without its kind is looked up in those of parts.
+
+    Raises:
+        UnknownNameError: There is no such kind, or no part of the name alone.
+        OptionError: Several kinds have the name, or a kind stands there without a name.
+    """
+    if options.name is not None:
+        return singular(options.kind, kinds), options.name
+    name = options.kind
+    owners = [one for one in kinds if one in KINDS and name in registry(kinds[one])]
+    if len(owners) == 1:
+        return owners[0], name
+    if owners:
+        several = " and ".join(an(in_words(one)) for one in owners)
+        calls = " or ".join(f"{one.replace('_', '-')} {name}" for one in owners)
+        raise OptionError(f"{name!r} is {several}; say which, {calls}")
+    try:
+        kind = singular(name, kinds)
+    except UnknownNameError:
+        known = [part for one in KINDS.values() for part in registry(one)]
+        hint = did_you_mean(name, [*known, *kinds]) or ";"
+        raise UnknownNameError(
+            f"no part or kind is called {name!r}{hint} probseg list shows all of them"
+        ) from None
+    plural = kinds[kind].replace("_", "-")
+    raise OptionError(f"give a name after {name}: probseg list {plural} shows them")
 
 
 def complete(action: argparse.Action, completer: Callable[..., list[str]]) -> None:
@@ -172,7 +208,7 @@ def _value(key: str, text: str) -> Any:
     if brackets == "{}":
         raise OptionError(
             f"--set {key}={text} is no mapping; write {key}.name=NAME {key}.OPTION=VALUE, or the "
-            f"mapping in single quotes: '{key}={{\"name\": \"NAME\"}}'"
+            f'mapping in single quotes: \'{key}={{"name": "NAME"}}\''
         )
     return text
 
