@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution, MixtureSameFamily
 
+from probseg.encoders.mixture import Mixture
 from probseg.errors import OptionError
 from probseg.interfaces import Backbone, Decoder, LatentEncoder, SetLoss
 from probseg.models.prior import PriorModel
@@ -61,7 +62,8 @@ class EnergyModel(PriorModel):
         image, latent = {"in_channels": in_channels}, {"latent_dim": latent_dim}
         network = build_part("backbones", backbone, Backbone, **image)
         prior = build_part("encoders", encoder, LatentEncoder, **image, **latent)
-        _check_experts(getattr(prior.part, "experts", 1), samples)
+        if isinstance(prior.part, Mixture):
+            _check_experts(prior.part.experts, samples)
         of_features = {"in_channels": network.part.out_channels, "classes": classes}
         logits = build_part("decoders", decoder, Decoder, **of_features, **latent)
         compared = build_part("set_losses", set_loss, SetLoss)

@@ -86,8 +86,11 @@ def check_no_training(
     Raises:
         OptionError: One is, and the model has no option of that name.
     """
+    takes = named_parameters(constructor)
+    if any(one.kind is one.VAR_KEYWORD for one in takes.values()):  # it may take anything
+        return
     for option in options:
-        if option in TRAINING and option not in named_parameters(constructor):
+        if option in TRAINING and option not in takes:
             raise OptionError(
                 f"{owner} has no option {option!r}, which is a setting of training: give it to "
                 f"{place.format(option=option)}"

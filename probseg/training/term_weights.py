@@ -116,5 +116,5 @@ def _check_weighable(terms: Collection[str]) -> None:
     if len(terms) == 1:
         raise OptionError(
             f"geco weighs {RECONSTRUCTION!r} against penalties, and the loss has none; train "
-            "without geco, or build the model with a penalty, such as beta=1"
+            "without geco, or build a latent model with a penalty (beta above 0)"
         )

@@ -101,8 +101,9 @@ def test_its_texts_call_the_kind_as_people_do(packages, kind):
     assert test.startswith(f'"""The {words} keeps the contract') and f'checks["{kind}"]' in test
 
 
-def test_what_it_prints_calls_a_set_loss_one(command, tmp_path):
-    _, output, _ = command("new-plugin", "mine", "--kind", "set-loss", "--out", tmp_path / "mine")
+def test_what_it_prints_calls_a_set_loss_one(command, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    _, output, _ = command("new-plugin", "mine", "--kind", "set-loss")
     assert "a package with the set loss 'mine'" in output
     assert "probseg check set-loss mine" in output and "set_loss" not in output
 

@@ -89,7 +89,6 @@ def test_evaluate_gives_the_scores_of_the_run(trained, command, tmp_path):
             2,
             "write model.encoder.name=NAME",
         ),
-        (["train", "ssn?", "--data", "contours"], 2, "no model is called"),
         (["evaluate", "nowhere", "--data", "contours"], 1, "nowhere"),
         (["evaluate", ".", "--data", "contours"], 1, "holds no model.safetensors or best"),
         (["evaluate", "x", "--data", "contours", "--out", "."], 2, "such as scores.csv"),

@@ -11,6 +11,7 @@ import pytest
 
 import probseg
 from probseg.errors import MissingPluginError, OptionError, PluginError, UnknownNameError
+from probseg.registry import KINDS as ALL_KINDS
 from probseg.registry import Registry, elsewhere, registry, singular
 
 KINDS = (
@@ -210,12 +211,14 @@ def test_the_known_plugins_are_those_of_the_repository():
 
 @pytest.mark.parametrize(
     ("kind", "name", "package"),
-    [(kind, *one) for kind, parts in sorted(elsewhere.PLUGINS.items()) for one in parts.items()],
+    [(kind, *one) for kind in sorted(elsewhere.PLUGINS) for one in elsewhere.PLUGINS[kind].items()],
 )
 def test_a_part_of_a_known_plugin_says_what_to_install(monkeypatch, kind, name, package):
-    parts = registry(probseg.registry.KINDS[kind])
-    monkeypatch.setattr("probseg.registry._plugins", lambda *_: ())  # installed or not
-    wanted = f"the {kind} '{name}' is of the plugin {package}, .*run: pip install {package}$"
+    parts = registry(ALL_KINDS[kind])
+    monkeypatch.setattr(
+        sys.modules["probseg.registry"], "_plugins", lambda *_: ()
+    )  # installed or not
+    wanted = f"the {kind} '{name}' is of the plugin {package}, .*run: pip install {package}"
     with pytest.raises(MissingPluginError, match=wanted):
         parts[name]
     assert name not in parts and parts.get(name) is None
@@ -247,15 +250,21 @@ def test_a_model_may_have_an_option_that_training_has_too():
     def seeded(*, seed: int = 0):
         return seed
 
+    @probseg.models.register("open")
+    def anything(**options):
+        return options
+
     try:
         assert probseg.build("seeded", seed=3) == 3
+        assert probseg.build("open", device="cpu") == {"device": "cpu"}
     finally:
         probseg.models.unregister("seeded")
+        probseg.models.unregister("open")
 
 
-@pytest.mark.parametrize("kind", sorted(probseg.registry.KINDS))
+@pytest.mark.parametrize("kind", sorted(ALL_KINDS))
 def test_messages_write_a_kind_as_people_do(kind):
-    parts = registry(probseg.registry.KINDS[kind])
+    parts = registry(ALL_KINDS[kind])
     words = {"encoder": "an encoder", "set_loss": "a set loss"}.get(kind, f"a {kind}")
     with pytest.raises(OptionError, match=rf"^register {words} by name: @"):
         parts.register(print)
@@ -268,6 +277,6 @@ def test_messages_write_a_kind_as_people_do(kind):
 
 def test_a_part_that_is_none_is_refused_with_its_article():
     with pytest.raises(OptionError, match=r"^an encoder is a name, a mapping or a ready object"):
-        probseg.build("punet", encoder=None)
+        probseg.build("energy", encoder=None)
     with pytest.raises(OptionError, match=r"^an encoder given as a mapping needs a"):
-        probseg.build("punet", encoder={"norm": None})
+        probseg.build("energy", encoder={"norm": None})

@@ -107,8 +107,8 @@ def test_annealing_that_ends_in_time_is_not(caplog, settings):
 
 
 def test_fit_tells_of_annealing_that_outlasts_it(train, validation, caplog):
-    fit(make_model(), train, validation, quick(annealing=9, max_steps=2))
-    assert "annealing takes 9 steps to its full weight" in caplog.text
+    fit(make_model(), train, validation, quick(annealing={"kl": 9}, max_steps=2))
+    assert "annealing of 'kl' takes 9 steps to its full weight" in caplog.text
 
 
 @given(steps=st.integers(0, 7), cycles=st.integers(1, 4))
@@ -313,7 +313,7 @@ class Named(type(make_model())):
         (Named, "the loss has error; train without geco"),
         (
             lambda: small("deterministic"),
-            "penalties, and the loss has none; .* or build the model with a penalty",
+            "penalties, and the loss has none; .* or build a latent model with a penalty",
         ),
     ],
 )
