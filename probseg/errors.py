@@ -23,6 +23,10 @@ class InputError(ProbsegError, ValueError):
     """A tensor of the wrong rank, size, type or content."""
 
 
+class MissingDensityError(InputError):
+    """Samples without the prior or the posterior that something needs."""
+
+
 class DataError(ProbsegError, ValueError):
     """A file or a data set that cannot be read as what it should be."""
 

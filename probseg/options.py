@@ -54,6 +54,15 @@ def listing(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
+def an(noun: str) -> str:
+    """Return a noun after its article; a class such as ``UNet`` begins as "you" does.
+
+    >>> an("encoder"), an("projector"), an("UNet")
+    ('an encoder', 'a projector', 'a UNet')
+    """
+    return f"{'an' if noun[:1].lower() in ('a', 'e', 'i', 'o') else 'a'} {noun}"
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """Return the message for a name that is not among the known ones.
 

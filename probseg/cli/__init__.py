@@ -7,6 +7,7 @@ add one, write a file as ``check.py`` is one, with ``SUMMARY``, ``EXAMPLES``, ``
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from probseg._version import __version__
@@ -24,6 +25,7 @@ from probseg.cli import (
 )
 from probseg.cli.command import Group, command_of, run_program
 from probseg.cli.data import DATA
+from probseg.registry import KINDS
 
 EXAMPLES = """
 examples:
@@ -39,13 +41,20 @@ examples:
   probseg new-plugin radial --kind projector    a package of your own, with tests that pass
   probseg check projector radial                whether it does what every projector must do
 
-A kind is a model, backbone, encoder, projector, divergence, decoder, dataset or metric, in the
-singular or in the plural. probseg COMMAND --help explains each command. Completion of commands,
-kinds and names: eval "$(register-python-argcomplete probseg)" in bash and zsh.
+{kinds}
+probseg COMMAND --help explains each command. Completion of commands, kinds and names:
+eval "$(register-python-argcomplete probseg)" in bash and zsh.
 
 Exit status: 0 done, 1 something does not hold or cannot be read, 2 the arguments are wrong,
 130 interrupted.
 """
+
+
+def _kinds() -> str:
+    *kinds, last = (kind.replace("_", "-") for kind in KINDS)
+    sentence = f"A kind is a {', '.join(kinds)} or {last}, in the singular or in the plural."
+    return textwrap.fill(sentence, 100)
+
 
 _OF_MODELS = (train, evaluate, predict, score, share)
 _OF_PARTS = (list, show, describe, new_plugin, check)
@@ -53,7 +62,7 @@ PROBSEG = Group(
     name="probseg",
     summary="probabilistic segmentation models, and the parts that they are composed of",
     commands=(DATA, *map(command_of, (*_OF_MODELS, *_OF_PARTS))),
-    examples=EXAMPLES,
+    examples=EXAMPLES.format(kinds=_kinds()),
     version=f"probseg {__version__}",
 )
 

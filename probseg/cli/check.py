@@ -6,9 +6,16 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from probseg.cli.output import plain, print_json, print_line
-from probseg.cli.parser import Parser, add_json, add_part, add_set, parse_assignments
+from probseg.cli.parser import (
+    Parser,
+    add_json,
+    add_part,
+    add_set,
+    chosen_part,
+    parse_assignments,
+)
 from probseg.options import check_given
-from probseg.registry import registry, singular
+from probseg.registry import in_words, registry
 from probseg.testing import CONTRACTS, checks
 
 if TYPE_CHECKING:
@@ -18,6 +25,7 @@ SUMMARY = "check that a part keeps the contract of its kind"
 EXAMPLES = """
 examples:
   %(prog)s projector radial
+  %(prog)s radial            the same, as nothing else has the name
   %(prog)s backbone unet --set channels=[8,16]
   %(prog)s dataset folder --set root=my/data
   %(prog)s agreement ged       what a metric may claim besides: agreement, matching
@@ -34,10 +42,10 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the outcome of each check, and return exit status 1 if one does not hold."""
-    kind, name = singular(options.kind, CONTRACTS), options.name
+    kind, name = chosen_part(options, kinds=CONTRACTS)
     part_options = parse_assignments(options.set)
     # a wrong option is the user's mistake, and breaks no contract
-    check_given(registry(CONTRACTS[kind])[name], part_options, owner=f"{kind} {name!r}")
+    check_given(registry(CONTRACTS[kind])[name], part_options, owner=f"{in_words(kind)} {name!r}")
     outcomes = []
     for check in checks[kind]:
         outcome = _outcome(check, {"name": name, **part_options})
@@ -49,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"kind": kind, "name": name, "holds": holds, "checks": outcomes})
     else:
-        print(f"{kind} {name}: {holding} of {len(outcomes)} checks hold")
+        print(f"{in_words(kind)} {name}: {holding} of {len(outcomes)} checks hold")
     return 0 if holds else 1
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from probseg.cli.output import print_json, print_rows
 from probseg.cli.parser import Parser, add_json, add_set, complete, parse_assignments
+from probseg.cli.train_defaults import USUAL_SIZE
 from probseg.errors import OptionError
 from probseg.options import check_integer
 from probseg.registry import registry
@@ -35,19 +36,23 @@ def add_arguments(parser: Parser) -> None:
     )
     complete(model, lambda **_: list(registry("models")))
     add_set(parser, "choices of the model")
-    parser.add_argument("--size", type=int, default=128, metavar="PIXELS", help="an edge (128)")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="an edge (the model's, or 128)")
     parser.add_argument("-n", type=int, default=16, metavar="N", help="samples of an image (16)")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the summary of a model and return exit status 0."""
-    size, samples = check_integer("--size", options.size), check_integer("-n", options.n)
+    samples = check_integer("-n", options.n)
+    if options.size is not None:
+        check_integer("--size", options.size)
     spec = {**_read_spec(options.model), **parse_assignments(options.set)}
     from probseg.cli.model_summary import summarise
     from probseg.registry.specs import build
 
-    summary = summarise(build(**spec), size=size, samples=samples)
+    model = build(**spec)
+    size = options.size or getattr(model, "image_size", None) or USUAL_SIZE
+    summary = summarise(model, size=size, samples=samples)
     if options.json:
         parts, total = [part._asdict() for part in summary.parts], summary.total._asdict()
         print_json({**summary._asdict(), "parts": parts, "total": total})

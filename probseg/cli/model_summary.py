@@ -33,20 +33,21 @@ class ModelSummary(NamedTuple):
     gradient_flops: int
 
 
-def summarise(model: Any, *, size: int, samples: int) -> ModelSummary:
+def summarise(model: Any, *, size: int | tuple[int, int], samples: int) -> ModelSummary:
     """Compute the loss, its gradients and samples once; count parameters and FLOPs meanwhile.
 
     Args:
         model: A ``probseg.interfaces.Model`` on the CPU.
-        size: Edge of the image in pixels.
+        size: Edge of the image in pixels, or its height and width.
         samples: Of the image.
     """
     model = model.eval()
+    height, width = (size, size) if isinstance(size, int) else size
     weights = [one for one in model.parameters() if one.requires_grad]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        image = torch.rand(1, model.in_channels, size, size)
-        label = torch.randint(model.classes, (1, size, size))
+        image = torch.rand(1, model.in_channels, height, width)
+        label = torch.randint(model.classes, (1, height, width))
         if getattr(model, "all_annotators", False):
             label = label[:, None]  # everybody's masks, of one annotator
         training = _Counted(model)

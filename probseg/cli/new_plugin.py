@@ -10,7 +10,8 @@ from string import Template
 from probseg._version import __version__
 from probseg.cli.parser import Parser, complete
 from probseg.errors import OptionError
-from probseg.registry import KINDS, registry, singular
+from probseg.options import an
+from probseg.registry import KINDS, in_words, registry, singular
 
 SUMMARY = "write a package with a part of your own"
 EXAMPLES = """
@@ -61,10 +62,10 @@ def run(options: argparse.Namespace) -> int:
         for file, text in package(kind, name).items():
             (temporary / file).parent.mkdir(parents=True, exist_ok=True)
             (temporary / file).write_text(text, encoding="utf-8")
-    print(f"{folder}: a package with the {kind} {name!r}; its part is yours to change")
+    print(f"{folder}: a package with the {in_words(kind)} {name!r}; its part is yours to change")
     print(f"\n  pip install --editable {folder}")
     print(f"  python -m pytest {folder}")
-    print(f"  probseg check {kind} {name}")
+    print(f"  probseg check {kind.replace('_', '-')} {name}")
     return 0
 
 
@@ -80,6 +81,8 @@ def package(kind: str, name: str) -> dict[str, str]:
         "name": name,
         "kind": kind,
         "kinds": KINDS[kind],
+        "word": in_words(kind),
+        "option": kind.replace("_", "-"),
         "title": " ".join(name_parts).capitalize(),
         "Class": "".join(one.capitalize() for one in name_parts),
         "package": "probseg_" + "_".join(name_parts),
@@ -106,5 +109,5 @@ def _check(kind: str, name: str) -> None:
     if name in parts:
         offers = " and ".join(offer.source for offer in parts.offers()[name])
         raise OptionError(
-            f"a {kind} called {name!r} exists already, of {offers}; choose another name"
+            f"{an(in_words(kind))} called {name!r} exists already, of {offers}; choose another name"
         )

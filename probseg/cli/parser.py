@@ -7,13 +7,13 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from probseg.errors import OptionError, ProbsegError, UnknownNameError
-from probseg.options import did_you_mean, unknown
-from probseg.registry import KINDS, registry, singular
+from probseg.options import an, did_you_mean, unknown
+from probseg.registry import KINDS, in_words, registry, singular
 from probseg.testing import CONTRACTS
 
 
@@ -92,11 +92,47 @@ def add_set(parser: Parser, meaning: str) -> None:
 
 
 def add_part(parser: Parser, *, kinds: Iterable[str] = KINDS) -> None:
-    """Add ``KIND NAME``; shells complete both."""
-    kind = parser.add_argument("kind", metavar="KIND", help="such as projector")
+    """Add ``KIND NAME``, to be read by :func:`chosen_part`; shells complete both."""
+    alone = "such as projector; or the name alone, where parts of one kind have it"
+    kind = parser.add_argument("kind", metavar="KIND|NAME", help=alone)
     complete(kind, lambda **_: list(kinds))
-    name = parser.add_argument("name", metavar="NAME", help="such as planar")
+    name = parser.add_argument("name", metavar="NAME", nargs="?", help="such as planar")
     complete(name, _names)
+
+
+def chosen_part(
+    options: argparse.Namespace, *, kinds: Mapping[str, str] = KINDS
+) -> tuple[str, str]:
+    """Return the kind, in the singular, and the name that were given.
+
+    Args:
+        options: The arguments of :func:`add_part`.
+        kinds: Singular to registry; a name without its kind is looked up in those of parts.
+
+    Raises:
+        UnknownNameError: There is no such kind, or no part of the name alone.
+        OptionError: Several kinds have the name, or a kind stands there without a name.
+    """
+    if options.name is not None:
+        return singular(options.kind, kinds), options.name
+    name = options.kind
+    owners = [one for one in kinds if one in KINDS and name in registry(kinds[one])]
+    if len(owners) == 1:
+        return owners[0], name
+    if owners:
+        several = " and ".join(an(in_words(one)) for one in owners)
+        calls = " or ".join(f"{one.replace('_', '-')} {name}" for one in owners)
+        raise OptionError(f"{name!r} is {several}; say which, {calls}")
+    try:
+        kind = singular(name, kinds)
+    except UnknownNameError:
+        known = [part for one in KINDS.values() for part in registry(one)]
+        hint = did_you_mean(name, [*known, *kinds]) or ";"
+        raise UnknownNameError(
+            f"no part or kind is called {name!r}{hint} probseg list shows all of them"
+        ) from None
+    plural = kinds[kind].replace("_", "-")
+    raise OptionError(f"give a name after {name}: probseg list {plural} shows them")
 
 
 def complete(action: argparse.Action, completer: Callable[..., list[str]]) -> None:
@@ -104,20 +140,23 @@ def complete(action: argparse.Action, completer: Callable[..., list[str]]) -> No
     action.completer = completer  # type: ignore[attr-defined]  # read by argcomplete
 
 
-_TRUTH = {"True": "true", "False": "false"}  # TOML's words for Python's
+_PYTHONS = {"None": None, "True": True, "False": False}  # words that TOML lacks
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """Return names and values from ``KEY=VALUE``: TOML, None, True, False or else a plain word.
+    """Return names and values from ``KEY=VALUE``: TOML, Python, JSON or else a plain word.
 
     A key with dots sets a value within a mapping; of a key given twice the last value counts.
 
     Raises:
-        OptionError: One is no assignment, or two contradict each other.
+        OptionError: One is no assignment, has braces around what is no mapping, or two contradict
+            each other.
 
     >>> parse_assignments(["size=64", "root=my/data", "layout=None", "size=32", "invert=True"])
-    {'size': 32, 'root': 'my/data', 'invert': True, 'layout': None}
+    {'size': 32, 'root': 'my/data', 'layout': None, 'invert': True}
     >>> parse_assignments(["backbone.name=unet", "backbone.channels=[8, 16]"])
+    {'backbone': {'name': 'unet', 'channels': [8, 16]}}
+    >>> parse_assignments(['backbone={"name": "unet", "channels": [8, 16]}'])
     {'backbone': {'name': 'unet', 'channels': [8, 16]}}
     """
     import tomllib  # here and below, since --help must answer at once
@@ -130,27 +169,57 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
                 f"--set takes KEY=VALUE, not {key!r}; put other arguments before --set"
             )
         texts[key.strip()] = text
-    none = {key: None for key, text in texts.items() if text == "None"}  # TOML has no such word
-    lines = (
-        f"{key} = {_TRUTH.get(text) or _toml(text)}"
-        for key, text in texts.items()
-        if key not in none
-    )
+    values = [_value(key, text) for key, text in texts.items()]
+    numbered = "\n".join(f"{key} = {number}" for number, key in enumerate(texts))
     try:
-        return tomllib.loads("\n".join(lines)) | none
+        return _numbers_replaced(tomllib.loads(numbered), values)
     except tomllib.TOMLDecodeError as error:
         raise OptionError(f"--set {' '.join(assignments)}: {error}") from error
 
 
-def _toml(text: str) -> str:
+def _numbers_replaced(tree: dict[str, Any], values: Sequence[Any]) -> dict[str, Any]:
+    return {
+        key: _numbers_replaced(one, values) if isinstance(one, dict) else values[one]
+        for key, one in tree.items()
+    }
+
+
+def _value(key: str, text: str) -> Any:
+    """Return what a text means.
+
+    Raises:
+        OptionError: It has braces around what is no mapping.
+    """
+    import ast
     import json
+
+    if text in _PYTHONS:
+        return _PYTHONS[text]
+    brackets = text[:1] + text[-1:]
+    for parse in (_toml, ast.literal_eval, json.loads):
+        if parse is not _toml and brackets not in ("{}", "[]"):
+            break
+        try:
+            value = parse(text)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+        if isinstance(value, dict) or brackets != "{}":
+            return value
+    if brackets == "{}":
+        raise OptionError(
+            f"--set {key}={text} is no mapping; write {key}.name=NAME {key}.OPTION=VALUE, or the "
+            f'mapping in single quotes: \'{key}={{"name": "NAME"}}\''
+        )
+    return text
+
+
+def _toml(text: str) -> Any:
     import tomllib
 
-    try:
-        tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return json.dumps(text)
-    return text
+    parsed = tomllib.loads(f"value = {text}")
+    if parsed.keys() != {"value"}:
+        raise ValueError("several lines")
+    return parsed["value"]
 
 
 def _names(*, parsed_args: argparse.Namespace, **_: object) -> list[str]:

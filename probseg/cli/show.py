@@ -8,14 +8,15 @@ from functools import partial
 from typing import Any
 
 from probseg.cli.output import plain, print_json, print_line, print_rows
-from probseg.cli.parser import Parser, add_json, add_part
+from probseg.cli.parser import Parser, add_json, add_part, chosen_part
 from probseg.options import annotation_of, named_parameters
-from probseg.registry import KINDS, registry, singular
+from probseg.registry import KINDS, in_words, registry
 
 SUMMARY = "show a part's options, shapes, reference and source"
 EXAMPLES = """
 examples:
   %(prog)s projector planar
+  %(prog)s planar            the same, as nothing else has the name
   %(prog)s model csae
   %(prog)s dataset folder --json
 """
@@ -34,6 +35,14 @@ PROTOCOLS: dict[str, tuple[str, tuple[str, ...]]] = {
     "metric": ("Metric", ()),
 }
 
+# The call of a model that learns from all annotators, in place of the protocol's.
+LOSS_OF_ALL = {
+    "part.loss(…)": "Return weighted scalar terms, whose sum is minimised. The image is "
+    "(B, C, H, W), floating; in place of a label the masks (B, A, H, W) of all annotators, integer "
+    "classes. The mask of an annotator who is absent is `ignore_index` everywhere, a value that "
+    "`fit` gives as `ignore_index=`."
+}
+
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of ``show``."""
@@ -43,7 +52,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the part and return exit status 0."""
-    part = describe_part(singular(options.kind), options.name)
+    part = describe_part(*chosen_part(options))
     if options.json:
         print_json(part)
     else:
@@ -79,8 +88,18 @@ def describe_part(kind: str, name: str) -> dict[str, Any]:
             for option, one in named_parameters(constructor).items()
         ],
         "protocol": f"probseg.interfaces.{protocol}",
-        "calls": _calls(getattr(interfaces, protocol)),
+        "calls": _calls(getattr(interfaces, protocol))
+        | (LOSS_OF_ALL if kind == "model" and _learns_from_all(constructor) else {}),
     }
+
+
+def _learns_from_all(constructor: Any) -> bool:
+    """Return whether a model takes everybody's masks unless an option says otherwise."""
+    if option := named_parameters(constructor).get("all_annotators"):
+        return option.default is True
+    while isinstance(constructor, partial):
+        constructor = constructor.func
+    return getattr(constructor, "all_annotators", False) is True
 
 
 def _file(thing: Any) -> str:
@@ -111,7 +130,7 @@ def _calls(protocol: type) -> dict[str, str]:
 
 
 def _print(part: dict[str, Any]) -> None:
-    print_line("{kind} {name} · {source}".format_map(part), "bold")
+    print_line(f"{in_words(part['kind'])} {part['name']} · {part['source']}", "bold")
     print_line(part["docstring"])
     print_line("\noptions", "bold")
     if part["options"]:

@@ -28,6 +28,7 @@ from probseg.cli.train_defaults import USUAL_SIZE, choose_model, choose_training
 from probseg.errors import OptionError
 from probseg.options import check_given, check_integer, check_options
 from probseg.registry import registry
+from probseg.registry.elsewhere import check_no_training
 from probseg.utils.imports import require
 
 if TYPE_CHECKING:
@@ -136,7 +137,9 @@ def _check_model(name: str, given: Mapping[str, Any]) -> None:
     constructor = registry("models")[name]
     if given.keys() & {"name", "like"}:
         raise OptionError(f"the model is the first argument, {name}; leave model.name out of --set")
-    check_given(constructor, given, owner=f"model {name!r}")
+    owner = f"model {name!r}"
+    check_no_training(constructor, given, owner=owner, place="--set training.{option}=…")
+    check_given(constructor, given, owner=owner)
 
 
 def _check_folder(out: Path) -> None:

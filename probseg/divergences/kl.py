@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
 from probseg.errors import OptionError
-from probseg.options import check_integer, check_number
+from probseg.options import an, check_integer, check_number
 
 
 class KL:
@@ -39,6 +39,16 @@ class KL:
         self.samples = check_integer("samples", samples)
         self.free_bits = check_number("free_bits", free_bits, positive=False)
 
+    def check_densities(self, q: Distribution, p: Distribution) -> None:
+        """Check that densities can be compared; a model does when it is built.
+
+        Raises:
+            OptionError: There are free bits, and a density is not of independent Normals.
+        """
+        if self.free_bits:
+            for density in (q, p):
+                _independent(density)
+
     def __call__(self, q: Distribution, p: Distribution) -> Tensor:
         """Return the divergence (B,) of two densities with batch (B,) and event (L,).
 
@@ -64,7 +74,7 @@ def _independent(density: Distribution) -> Normal:
     if isinstance(density, Independent) and isinstance(density.base_dist, Normal):
         return density.base_dist
     raise OptionError(
-        f"free_bits needs independent Normals on both sides, and one of these is a "
-        f"{type(density).__name__}; compare them on the base space (kl_on='base', or on='base' of "
-        "a penalty) with an axis-aligned encoder, or leave free_bits out"
+        f"free_bits needs independent Normals on both sides, and one of these is "
+        f"{an(type(density).__name__)}; compare them on the base space (kl_on='base', or on='base' "
+        "of a penalty) with an axis-aligned encoder, or leave free_bits out"
     )

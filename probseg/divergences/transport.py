@@ -79,6 +79,14 @@ class Sinkhorn:
         if solver != "stacked":
             samples_loss()  # imported when the model is built, not in its first step
 
+    def check_densities(self, q: Distribution, p: Distribution) -> None:
+        """Check that densities can be compared; a model does when it is built.
+
+        Raises:
+            OptionError: The samples follow the annotators, and q is not of all of them.
+        """
+        sample_count(self.samples, q)
+
     def __call__(self, q: Distribution, p: Distribution) -> Tensor:
         """Return the divergence (B,) of two densities with batch (B,) and event (L,).
 
@@ -122,6 +130,14 @@ class ExactOT:
         check_sampling(samples, weights)
         self.samples, self.weights = samples, weights
         self._solve = importlib.import_module("ot").emd2  # takes a second, so only here
+
+    def check_densities(self, q: Distribution, p: Distribution) -> None:
+        """Check that densities can be compared; a model does when it is built.
+
+        Raises:
+            OptionError: The samples follow the annotators, and q is not of all of them.
+        """
+        sample_count(self.samples, q)
 
     def __call__(self, q: Distribution, p: Distribution) -> Tensor:
         """Return the divergence (B,) of two densities with batch (B,) and event (L,).

@@ -77,7 +77,7 @@ class Mixture(AxisAligned):
             norm=norm,
             log_scale_bound=log_scale_bound,
         )
-        self.shape = (experts, latent_dim)
+        self.experts, self.shape = experts, (experts, latent_dim)
         self.weights = nn.Linear(self.context_features, experts)
 
     def density(self, context: Tensor) -> tuple[Distribution, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
-from probseg.errors import InputError
+from probseg.errors import InputError, MissingDensityError
 from probseg.interfaces import Evaluation
 from probseg.options import check_choice
 from probseg.utils.devices import to_float64
@@ -188,7 +188,7 @@ def _spectrum(evaluation: Evaluation, of: Spectrum) -> Tensor:
 
 def _density(density: Distribution | None, name: str) -> Distribution:
     if density is None:
-        raise InputError(
+        raise MissingDensityError(
             f"the evaluation has no {name}; give Evaluation(..., {name}=...), or leave this metric "
             "out for a model that has none"
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import torch
 
+from probseg.errors import MissingDensityError, ProbsegError
 from probseg.interfaces import Evaluation, Metric
 from probseg.metrics.evaluation import SharedEvaluation, checked_annotations, shared
 from probseg.metrics.intervals import Values
@@ -66,7 +67,7 @@ class ScoreCollector:
             except (MemoryError, torch.OutOfMemoryError):
                 raise  # fewer images at a time would do
             except Exception as error:  # one metric, perhaps a plugin's, must not cost the others
-                self.problems.setdefault(name, f"{type(error).__name__}: {error}")
+                self.problems.setdefault(name, _reason(error, checked[0]))
                 self._values[name] += [math.nan] * images
 
     def leave_out(self, images: int) -> None:
@@ -94,3 +95,11 @@ class ScoreCollector:
     def values(self) -> dict[str, Values]:
         """Return each metric's value on each image (N,)."""
         return {name: np.array(values) for name, values in self._values.items()}
+
+
+def _reason(error: Exception, evaluation: Evaluation) -> str:
+    """Return why a metric has no value: what was not foreseen is told with its type."""
+    if isinstance(error, MissingDensityError):
+        lacking = "prior" if evaluation.prior is None else "posterior"
+        return f"it needs a {lacking}, and this model has none"
+    return str(error) if isinstance(error, ProbsegError) else f"{type(error).__name__}: {error}"

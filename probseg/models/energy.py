@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution, MixtureSameFamily
 
+from probseg.encoders.mixture import Mixture
 from probseg.errors import OptionError
 from probseg.interfaces import Backbone, Decoder, LatentEncoder, SetLoss
 from probseg.models.prior import PriorModel
@@ -37,7 +38,8 @@ class EnergyModel(PriorModel):
 
     Raises:
         UnknownNameError: No part has that name.
-        OptionError: An option is unknown, of the wrong type or out of range.
+        OptionError: An option is unknown, of the wrong type or out of range, or the experts of the
+            prior do not divide S.
     """
 
     all_annotators = True
@@ -60,6 +62,8 @@ class EnergyModel(PriorModel):
         image, latent = {"in_channels": in_channels}, {"latent_dim": latent_dim}
         network = build_part("backbones", backbone, Backbone, **image)
         prior = build_part("encoders", encoder, LatentEncoder, **image, **latent)
+        if isinstance(prior.part, Mixture):
+            _check_experts(prior.part.experts, samples)
         of_features = {"in_channels": network.part.out_channels, "classes": classes}
         logits = build_part("decoders", decoder, Decoder, **of_features, **latent)
         compared = build_part("set_losses", set_loss, SetLoss)
@@ -123,10 +127,19 @@ def even_sample(density: Distribution, samples: int) -> tuple[Tensor, Tensor | N
         return density.rsample(torch.Size([samples])), None
     weights: Tensor = density.mixture_distribution.probs.mT
     experts = len(weights)
+    _check_experts(experts, samples)
+    each = density.component_distribution.rsample(torch.Size([samples // experts]))
+    return each.movedim(2, 0).flatten(0, 1), weights  # from (S / G, B, G, L)
+
+
+def _check_experts(experts: int, samples: int) -> None:
+    """Check that each of a mixture's experts can draw as many samples.
+
+    Raises:
+        OptionError: It cannot.
+    """
     if samples % experts:
         raise OptionError(
             f"samples must be a multiple of the prior's {experts} experts, such as "
             f"samples={-(-samples // experts) * experts}, not {samples}"
         )
-    each = density.component_distribution.rsample(torch.Size([samples // experts]))
-    return each.movedim(2, 0).flatten(0, 1), weights  # from (S / G, B, G, L)

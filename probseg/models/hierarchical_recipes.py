@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributions import Distribution, Independent, Normal
 
 from probseg.backbones.blocks import freeze_unused
 from probseg.errors import OptionError
@@ -23,6 +24,7 @@ from probseg.models.hierarchical import (
 )
 from probseg.models.hierarchical_decoder import TopDown, check_scales, output_layer
 from probseg.models.part_pairs import PartPair, build_pair
+from probseg.models.penalties import DensityPair, check_comparable
 from probseg.options import check_integer, check_number
 from probseg.projectors.flow import Identity
 from probseg.registry.specs import BuiltPart, Part, Spec, build_part, plain
@@ -146,6 +148,7 @@ class HierarchicalRecipe:
         choices = replace(self.defaults, **options)
         parts, networks = _networks(choices)
         penalties, compared = _penalties(choices)
+        _check_densities(choices, parts, penalties)
         flows = any(not isinstance(one, Identity) for one in parts.projectors)
         chosen = {name: plain(value) for name, value in vars(choices).items()}
         return HierarchicalModel(
@@ -258,6 +261,27 @@ def _penalties(c: HierarchicalChoices) -> tuple[dict[str, ScalePenalty], Spec]:
     }
     penalties = {name: penalty for name, penalty in each.items() if penalty.weight}
     return penalties, {"kl": kl.spec, "divergence": divergence.spec}
+
+
+@torch.no_grad()
+def _check_densities(
+    c: HierarchicalChoices, parts: HierarchicalParts, penalties: Mapping[str, ScalePenalty]
+) -> None:
+    """Check that each divergence compares densities as it will get them, before any step.
+
+    Raises:
+        OptionError: It does not.
+    """
+    pyramids = PartPair(
+        BuiltPart(parts.prior_pyramid, None), BuiltPart(parts.posterior_pyramid, None)
+    )
+    sizes, widths = _dimensions(c, pyramids), _contexts(c, pyramids)
+    for penalty in penalties.values():
+        base: Distribution = Independent(Normal(torch.zeros(1, sizes[penalty.scale]), 1.0), 1)
+        if penalty.on == "projected":
+            projector = parts.projectors[penalty.scale]
+            base = projector(base, torch.zeros(1, widths[penalty.scale]))
+        check_comparable(penalty.divergence, DensityPair(base, base))
 
 
 hierarchical = HierarchicalRecipe(

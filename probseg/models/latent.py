@@ -10,12 +10,13 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
+from probseg.encoders.axis_aligned import AxisAligned
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Backbone, Decoder, LatentEncoder, Projector
 from probseg.models.annotations import Annotations
 from probseg.models.annotator_mixture import AnnotatorMixture, repeated
 from probseg.models.cross_entropy import CrossEntropy
-from probseg.models.penalties import DensityPair, Penalty, Space
+from probseg.models.penalties import DensityPair, Penalty, Space, check_comparable
 from probseg.models.prior import PriorModel, sample_density
 from probseg.models.variability import Variability
 from probseg.options import check_number
@@ -78,8 +79,9 @@ class LatentVariableModel(PriorModel):
             ``variability_samples`` if it has them.
 
     Raises:
-        OptionError: A penalty or the variability needs all annotators and the model has one, or
-            the prior's flow reads a label where a penalty compares it with all of them.
+        OptionError: A penalty or the variability needs all annotators and the model has one, the
+            prior's flow reads a label where a penalty compares it with all of them, or a divergence
+            does not compare such densities.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class LatentVariableModel(PriorModel):
         self.divergences = nn.ModuleDict(
             {n: p.divergence for n, p in penalties.items() if isinstance(p.divergence, nn.Module)}
         )
+        self._check_densities()
 
     def loss(
         self,
@@ -267,6 +270,33 @@ class LatentVariableModel(PriorModel):
                     "the prior's flow reads a label; pass flow_context='image', or compare on "
                     "'projected'"
                 )
+
+    @torch.no_grad()
+    def _check_densities(self) -> None:
+        """Check that each divergence compares densities as it will get them, before any step.
+
+        It is known which these are of the encoders that probseg ships, and left to the first step
+        of others.
+
+        Raises:
+            OptionError: It does not.
+        """
+        both = (self.posterior_encoder, self.prior_encoder)
+        encoders = [encoder for encoder in both if isinstance(encoder, AxisAligned)]
+        if not self.penalties or len(encoders) < len(both):
+            return
+        weight = next(self.parameters())
+        with kept_buffers(self), torch.random.fork_rng(devices=[]):
+            contexts = (weight.new_zeros(1, encoder.context_features) for encoder in encoders)
+            posterior, prior = (
+                encoder.density(context)
+                for encoder, context in zip(encoders, contexts, strict=True)
+            )
+            one = weight.new_ones(1, 1, dtype=torch.bool)
+            present = one if self.all_annotators else None
+            spaces = self._spaces(Encoded(*posterior, *prior), Annotations(one, present))
+        for penalty in self.penalties.values():
+            check_comparable(penalty.divergence, spaces[penalty.on])
 
     @property
     def _prior_reads_label(self) -> bool:

@@ -31,3 +31,16 @@ class DensityPair(NamedTuple):
 
     q: Distribution
     p: Distribution
+
+
+def check_comparable(divergence: Divergence, pair: DensityPair) -> None:
+    """Check that a divergence compares densities of such classes, if it can say so.
+
+    A divergence may define ``check_densities(q, p)`` for it.
+
+    Raises:
+        OptionError: It does not.
+    """
+    check = getattr(divergence, "check_densities", None)
+    if check is not None:
+        check(*pair)

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import entrypoints
 
-from probseg.errors import OptionError, PluginError, UnknownNameError
-from probseg.options import check_options, unknown
+from probseg.errors import MissingPluginError, OptionError, PluginError, UnknownNameError
+from probseg.options import an, check_options, unknown
+from probseg.registry.elsewhere import check_no_training, package_of
 
 Constructor = Callable[..., Any]
 C = TypeVar("C", bound=Constructor)
@@ -73,6 +74,11 @@ class Registry(ModuleType, Mapping[str, Constructor]):
     _builtin: dict[str, Offer]
     _local: dict[str, Constructor]
 
+    @property
+    def noun(self) -> str:
+        """The kind as messages write it."""
+        return in_words(self.kind)
+
     @classmethod
     def adopt(cls, module: str, *, kind: str, builtin: Mapping[str, str]) -> None:
         """Make the package called ``module`` the registry of ``kind``.
@@ -97,12 +103,14 @@ class Registry(ModuleType, Mapping[str, Constructor]):
             OptionError: The name is taken or no string, as in a decorator without its brackets.
         """
         if not isinstance(name, str):
-            raise OptionError(f"register a {self.kind} by name: @{self.__name__}.register('name')")
+            raise OptionError(
+                f"register {an(self.noun)} by name: @{self.__name__}.register('name')"
+            )
 
         def decorator(constructor: C) -> C:
             if name in self:
                 raise OptionError(
-                    f"a {self.kind} called {name!r} exists already; choose another name "
+                    f"{an(self.noun)} called {name!r} exists already; choose another name "
                     f"or remove it first with {self.__name__}.unregister({name!r})"
                 )
             self._local[name] = constructor
@@ -117,7 +125,7 @@ class Registry(ModuleType, Mapping[str, Constructor]):
             UnknownNameError: Nothing was registered under that name in this process.
         """
         if name not in self._local:
-            raise UnknownNameError(f"no {self.kind} was registered here as {name!r}")
+            raise UnknownNameError(f"no {self.noun} was registered here as {name!r}")
         del self._local[name]
 
     def create(self, name: str, /, **options: Any) -> Any:
@@ -129,28 +137,36 @@ class Registry(ModuleType, Mapping[str, Constructor]):
                 is not of the type that its annotation says.
             PluginError: The plugin that offers the name is broken.
         """
-        constructor = self[name]
-        return constructor(**check_options(constructor, options, owner=f"{self.kind} {name!r}"))
+        constructor, owner = self[name], f"{self.noun} {name!r}"
+        if self.kind == "model":
+            check_no_training(constructor, options, owner=owner)
+        return constructor(**check_options(constructor, options, owner=owner))
 
     def __getitem__(self, name: str) -> Constructor:
         """Import and return the constructor called ``name``.
 
         Raises:
             UnknownNameError: There is no such name.
+            MissingPluginError: The name is of a plugin of this repository that is not installed.
             PluginError: Several distributions offer it, or the one that does cannot be imported.
         """
         if isinstance(name, str) and name in self._local:
             return self._local[name]
         offers = self.offers().get(name) if isinstance(name, str) else None
         if not offers:
-            raise UnknownNameError(unknown(self.kind, name, self))
+            if package := package_of(self.kind, name):
+                raise MissingPluginError(
+                    f"the {self.noun} {name!r} is of the plugin {package}, which is not "
+                    f"installed; run: pip install {package}"
+                )
+            raise UnknownNameError(unknown(self.noun, name, self))
         if len(offers) > 1:
             packages = " and ".join(map(str, offers))
-            raise PluginError(f"{self.kind} {name!r} is offered by {packages}; uninstall one")
+            raise PluginError(f"{self.noun} {name!r} is offered by {packages}; uninstall one")
         return self._import(name, offers[0])
 
     def _import(self, name: str, offer: Offer) -> Constructor:
-        part = f"{self.kind} {name!r} of {offer}"
+        part = f"{self.noun} {name!r} of {offer}"
         try:
             constructor = offer.entry.load()
         except (Exception, SystemExit) as error:  # a plugin's import may raise anything
@@ -253,6 +269,15 @@ def singular(kind: str, kinds: Mapping[str, str] = KINDS) -> str:
         if wanted in (_letters(one), _letters(registry_name)):
             return one
     raise UnknownNameError(unknown("kind of part", kind, kinds))
+
+
+def in_words(kind: str) -> str:
+    """Return a kind as messages write it.
+
+    >>> in_words("set_loss")
+    'set loss'
+    """
+    return kind.replace("_", " ")
 
 
 def _letters(kind: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from probseg.errors import OptionError, ProbsegError
-from probseg.options import is_numpy, listing, named_parameters
+from probseg.options import an, is_numpy, listing, named_parameters
 from probseg.registry import Constructor, Registry, registry
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def build(name: str, *, like: Dataset | None = None, **options: Any) -> Any:
     Raises:
         UnknownNameError: No model or part has that name.
         OptionError: An option is unknown, of the wrong type or out of range.
-        PluginError: A plugin that is asked for is broken.
+        PluginError: A plugin that is asked for is broken, or not installed.
 
     Examples:
         >>> model = build("csae", backbone="unet", in_channels=3)
@@ -110,12 +110,12 @@ def build_part(kinds: str, part: Part, interface: type, **fixed: Any) -> BuiltPa
         built = _create(parts, {"name": part} if isinstance(part, str) else dict(part), fixed)
     elif isinstance(part, type) or part is None:
         raise OptionError(
-            f"a {parts.kind} is a name, a mapping or a ready object, not {part!r}; "
+            f"{an(parts.noun)} is a name, a mapping or a ready object, not {part!r}; "
             f"known names: {', '.join(parts)}"
         )
     else:
         built = BuiltPart(part, {"object": _type_name(part)})
-    _check_interface(built.part, interface, parts.kind)
+    _check_interface(built.part, interface, parts.noun)
     return built
 
 
@@ -136,23 +136,23 @@ def plain(value: Any) -> Any:
 def _create(parts: Registry, part: Spec, fixed: Mapping[str, Any]) -> BuiltPart:
     if "object" in part:
         raise OptionError(
-            f"the {parts.kind} was a ready object ({part['object']}) that no description can "
+            f"the {parts.noun} was a ready object ({part['object']}) that no description can "
             f"rebuild; pass it again, or register it with a name in {parts.__name__}"
         )
     name = part.pop("name", None)
     if not isinstance(name, str):
-        raise OptionError(f'a {parts.kind} given as a mapping needs a "name" among its keys')
+        raise OptionError(f'{an(parts.noun)} given as a mapping needs a "name" among its keys')
     for option in part:
         if option in fixed:
             raise OptionError(
-                f"option {option!r} of {parts.kind} {name!r} is set by the model; leave it out"
+                f"option {option!r} of {parts.noun} {name!r} is set by the model; leave it out"
             )
     try:
         built = parts.create(name, **fixed, **part)
     except (TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, ProbsegError):
             raise
-        raise OptionError(f"{parts.kind} {name!r} cannot be made from {part}: {error}") from error
+        raise OptionError(f"{parts.noun} {name!r} cannot be made from {part}: {error}") from error
     return BuiltPart(built, {"name": name, **_full_options(parts[name], part, fixed)})
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from probseg.datasets.preprocessing import Preprocessing
 from probseg.errors import CheckpointError, DataError, MissingPluginError, OptionError
-from probseg.registry import KINDS, PARTS, registry
+from probseg.registry import KINDS, PARTS, in_words, registry
 from probseg.registry.specs import Spec
 
 VERSION = 2  # raise it with a line in _MIGRATIONS, and freeze a file of the old one in the tests
@@ -152,7 +152,7 @@ def check_installed(requires: Iterable[Requirement], file: Path) -> None:
     for kind, name, distribution, version in requires:
         if name in registry(KINDS[kind]):
             continue
-        needs = f"the model in {file} needs the {kind} {name!r}"
+        needs = f"the model in {file} needs the {in_words(kind)} {name!r}"
         if distribution is None:
             raise MissingPluginError(
                 f"{needs}, which its author's program registered; register it before loading, "

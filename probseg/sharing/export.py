@@ -29,6 +29,7 @@ from torch.export import Dim, ExportedProgram
 from probseg.datasets.preprocessing import preprocessing_of
 from probseg.errors import ExportError
 from probseg.interfaces import Backbone, Decoder, Model
+from probseg.options import an
 from probseg.registry.specs import lacking
 from probseg.sharing.config import PREPROCESSING
 from probseg.utils.atomic_files import atomic_file
@@ -69,7 +70,7 @@ class Sampler(nn.Module):
         if missing := lacking(model, LatentSampler):
             raise ExportError(
                 f"only latent-variable models have a sampler from noise, and "
-                f"{model.spec['name']!r} is a {type(model).__name__} without "
+                f"{model.spec['name']!r} is {an(type(model).__name__)} without "
                 f"{', '.join(missing)}; 'punet', '2p-planar' and 'csae' are such models"
             )
         self.model = cast("LatentSampler", model)
@@ -122,7 +123,7 @@ def from_noise(density: Distribution, noise: Tensor) -> Tensor:
             sample = transform(sample)
         return sample
     raise ExportError(
-        f"a {type(density).__name__} cannot be sampled from normal noise; the density must be a "
+        f"{an(type(density).__name__)} cannot be sampled from normal noise; the density must be a "
         "Normal, Independent, MultivariateNormal or a TransformedDistribution of them"
     )
 

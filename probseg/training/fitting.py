@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,7 +22,8 @@ from probseg.datasets.preprocessing import Preprocessing, preprocessing_of
 from probseg.datasets.views import Annotated, as_dataset
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Dataset
-from probseg.options import check_options, listing
+from probseg.options import check_options, listing, named_parameters
+from probseg.training.annealing import tell_long_annealing
 from probseg.training.checkpoints import (
     CODE,
     Run,
@@ -137,6 +138,7 @@ def fit(
         CheckpointError: ``out`` holds another run, or a corrupt checkpoint.
         WriteError: ``out`` cannot be written.
     """
+    _check_place(options, model)
     settings = _settings(settings, options)
     monitor = Monitor.of(settings)
     model = _trainable(model)
@@ -148,6 +150,9 @@ def fit(
         measure = MetricMonitor(monitor, validation, seed=settings.seed)
         callbacks = [measure, *callbacks]
     tell_one_annotator(model, train)
+    tell_long_annealing(
+        settings.annealing, cycles=settings.annealing_cycles, max_steps=settings.max_steps
+    )
     if settings.annotator != "random":
         train, validation = (Annotated(side, settings.annotator) for side in (train, validation))
     everybody = getattr(model, "all_annotators", False)
@@ -172,6 +177,21 @@ def fit(
             run = read_run(folder, identity, monitor)
         best = load_best(model.eval(), folder)
         return _result(run, settings, best if out else None)
+
+
+def _check_place(options: Iterable[str], model: Any) -> None:
+    """Check that no option is one of the model, which is built already.
+
+    Raises:
+        OptionError: One is.
+    """
+    spec = getattr(model, "spec", {})
+    for option in options:
+        if option not in named_parameters(TrainingSettings) and option in spec:
+            raise OptionError(
+                f"fit has no option {option!r}, which is one of the model: give it to "
+                f"probseg.build({spec['name']!r}, {option}=…)"
+            )
 
 
 def _settings(settings: TrainingSettings | None, options: dict[str, Any]) -> TrainingSettings:

@@ -90,8 +90,9 @@ def check_reconstruction(model: Any) -> None:
     """
     if not callable(getattr(getattr(model, RECONSTRUCTION, None), "pixels", None)):
         raise OptionError(
-            f"geco bounds the term {RECONSTRUCTION!r} of a loss, and {type(model).__name__} does "
-            "not say over how many pixels it has one; train it without geco, or, if it has that "
-            "term, make it by self.cross_entropy = CrossEntropy(reduction), of "
-            "probseg.models.cross_entropy"
+            f"geco chooses the weight of a loss's term {RECONSTRUCTION!r}, and "
+            f"{type(model).__name__} does not say over how many pixels it has one; train it "
+            "without geco, or a model whose loss is a cross-entropy and penalties, such as 'punet' "
+            "or 'csae'. If the model is your own and has that term, make it by "
+            "self.cross_entropy = CrossEntropy(reduction), of probseg.models.cross_entropy"
         )

@@ -40,7 +40,8 @@ class TrainingSettings:
             zero in training; or those of some terms of the loss, ``{"kl": 1000}``. The validation
             loss has the full weights throughout.
         annealing_cycles: How often they rise: each time over the steps of ``annealing``, after
-            which they stay as long before they start again; after the last time, for good.
+            which they stay as long before they start again; after the last time, for good. ``fit``
+            warns where training ends before that.
         geco: What the cross-entropy is to cost, in nats a pixel that counts; Kohl et al. (2019) use
             0.05. The cross-entropy's weight then grows in training while it costs more, and shrinks
             while it costs less, which saves a search for beta; see

@@ -110,11 +110,11 @@ def _annealed(settings: TrainingSettings, model: Any) -> dict[str, Annealing]:
 def _check_weighable(terms: Collection[str]) -> None:
     if RECONSTRUCTION not in terms:
         raise OptionError(
-            f"geco bounds the term {RECONSTRUCTION!r}, and the loss has {', '.join(terms)}; train "
-            "without geco"
+            f"geco chooses the weight of the term {RECONSTRUCTION!r}, and the loss has "
+            f"{', '.join(terms)}; train without geco"
         )
     if len(terms) == 1:
         raise OptionError(
             f"geco weighs {RECONSTRUCTION!r} against penalties, and the loss has none; train "
-            "without geco"
+            "without geco, or build a latent model with a penalty (beta above 0)"
         )

@@ -1,6 +1,7 @@
 """The command as a whole: it explains itself at once, and names the nearest right argument."""
 
 import io
+import re
 
 import pytest
 
@@ -8,6 +9,7 @@ import probseg
 from probseg.cli import PROBSEG, main
 from probseg.cli.command import Command, Group, run_program
 from probseg.errors import DataError, OptionError
+from probseg.registry import KINDS, singular
 
 NAMES = [command.name for command in PROBSEG.commands]
 
@@ -22,6 +24,13 @@ def test_it_explains_itself_with_examples_and_without_torch(python, arguments):
     )
     output = python("-c", code)
     assert "usage: probseg" in output and "examples:\n  " in output
+
+
+def test_the_help_names_every_kind(python):
+    words = " ".join(python("-m", "probseg", "--help").split())
+    (sentence,) = re.findall(r"A kind is a (.*?), in the singular", words)
+    assert re.split(", | or ", sentence) == [kind.replace("_", "-") for kind in KINDS]
+    assert all(singular(kind) in KINDS for kind in re.split(", | or ", sentence))
 
 
 def test_a_list_imports_no_torch(python):

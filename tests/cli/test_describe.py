@@ -134,6 +134,25 @@ def test_a_name_and_a_checkpoint_are_the_same_model(command, csae, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("size", "chosen", "shape"),
+    [
+        ([], ["image_size=[16, 24]"], [1, 16, 24]),
+        (["--size", "20"], ["image_size=20"], [1, 20, 20]),
+        ([], ["projector=identity", "gamma=0", "divergence=None"], [1, 128, 128]),
+    ],
+)
+def test_the_image_is_of_the_models_own_size_unless_one_is_given(command, size, chosen, shape):
+    model = ("describe", "hierarchical-csae", *size, "--set", *SMALL_PYRAMID, "scales=1", *chosen)
+    status, output, _ = command(*model[:2], "--json", *model[2:])
+    assert status == 0 and json.loads(output)["image"] == shape
+
+
+def test_the_projectors_of_the_default_fit_the_image_that_describes_it():
+    default = probseg.models["hierarchical-csae"].defaults
+    assert default.image_size is not None  # the size that describe takes
+
+
+@pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
         (["csea"], 2, "did you mean 'csae'?"),

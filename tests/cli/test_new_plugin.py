@@ -90,6 +90,24 @@ def test_it_is_written_in_the_projects_style(packages, verb):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_its_texts_call_the_kind_as_people_do(packages, kind):
+    words = kind.replace("_", " ")
+    texts = {file: (packages / kind / file).read_text() for file in ("README.md", "pyproject.toml")}
+    assert f"The {words} `{_named(kind)}` for probseg." in texts["README.md"]
+    assert f"check {kind.replace('_', '-')} {_named(kind)} " in texts["README.md"]
+    assert f'description = "The {words} {_named(kind)} for probseg"' in texts["pyproject.toml"]
+    test = (packages / kind / "tests/test_contract.py").read_text()
+    assert test.startswith(f'"""The {words} keeps the contract') and f'checks["{kind}"]' in test
+
+
+def test_what_it_prints_calls_a_set_loss_one(command, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    _, output, _ = command("new-plugin", "mine", "--kind", "set-loss")
+    assert "a package with the set loss 'mine'" in output
+    assert "probseg check set-loss mine" in output and "set_loss" not in output
+
+
 def test_the_range_of_versions_takes_this_one():
     from packaging.requirements import Requirement
 

@@ -43,6 +43,42 @@ def test_a_line_of_the_source_is_where_the_part_is(command):
         assert source.readlines()[int(line) - 1].startswith("class KL")
 
 
+ALL = ["energy", "spu-net"]
+
+
+@pytest.mark.parametrize("name", sorted(probseg.models))
+def test_a_model_of_all_annotators_is_shown_with_the_call_that_it_takes(command, name):
+    _, output, _ = command("show", "model", name, "--json")
+    calls = json.loads(output)["calls"]
+    of_all = "masks (B, A, H, W) of all annotators" in calls["part.loss(…)"]
+    assert of_all == ("the label (B, H, W)" not in calls["part.loss(…)"])
+    assert of_all == ("an annotator who is absent is `ignore_index`" in calls["part.loss(…)"])
+    if probseg.models.offers()[name][0].source == "probseg":
+        assert of_all == (name in ALL)
+
+
+@pytest.mark.parametrize("verb", ["show", "check"])
+def test_a_name_needs_no_kind_where_one_kind_has_it(command, verb):
+    alone = command(verb, "kl", "--json")
+    assert alone[0] == 0 and alone == command(verb, "divergence", "kl", "--json")
+
+
+@pytest.mark.parametrize("verb", ["show", "check"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["energy"], "'energy' is a model and a set loss; say which, model energy or set-loss en"),
+        (["plannar"], "no part or kind is called 'plannar'; did you mean 'planar'?"),
+        (["no such part"], "no part or kind is called 'no such part'; probseg list shows"),
+        (["projectors"], "give a name after projectors: probseg list projectors"),
+        (["set-loss"], "give a name after set-loss: probseg list set-losses"),
+    ],
+)
+def test_what_is_no_name_alone_is_refused_with_the_kinds(command, verb, words, message):
+    status, output, stderr = command(verb, *words)
+    assert (status, output) == (2, "") and message in stderr and stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("verb", ["show", "check"])
 @pytest.mark.parametrize(
     ("part", "meant"),

@@ -79,6 +79,16 @@ def test_evaluate_gives_the_scores_of_the_run(trained, command, tmp_path):
         (["train", "csae", "--data", "contours", "--set", "training.max_steps=-5"], 2, "not -5"),
         (["train", "csae", "--data", "contours", "--set", "training.batchsize=4"], 2, "batch_size"),
         (["train", "csae", "--data", "contours", "--set", "training.device=gpu"], 2, "not 'gpu'"),
+        (
+            ["train", "punet", "--data", "contours", "--set", "model.geco=0.05"],
+            2,
+            "a setting of training: give it to --set training.geco=…",
+        ),
+        (
+            ["train", "csae", "--data", "contours", "--set", "model.encoder={name: mixture}"],
+            2,
+            "write model.encoder.name=NAME",
+        ),
         (["evaluate", "nowhere", "--data", "contours"], 1, "nowhere"),
         (["evaluate", ".", "--data", "contours"], 1, "holds no model.safetensors or best"),
         (["evaluate", "x", "--data", "contours", "--out", "."], 2, "such as scores.csv"),

@@ -177,7 +177,7 @@ def test_no_free_bits_change_nothing_to_the_bit():
 def test_free_bits_of_a_flow_are_refused_with_the_remedy():
     floor = {"name": "kl", "free_bits": 0.5}
     with pytest.raises(OptionError, match=r"TransformedDistribution; .*kl_on='base'.*leave free"):
-        small("2p-planar", kl=floor).loss(*batch())
+        small("2p-planar", kl=floor)  # before any step
     terms = small("2p-planar", kl=floor, kl_on="base").loss(*batch())
     assert terms["kl"] >= 10 * 6 * 0.5 - 1e-4
 

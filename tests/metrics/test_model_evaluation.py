@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from small_models import small
 
 import probseg
 from probseg.datasets.views import Annotated, subset
@@ -94,6 +95,28 @@ def test_each_image_is_compared_with_those_who_annotated_it():
         for name, value in compute_metrics(Evaluation(one_hot, masks), list(scores)).items():
             np.testing.assert_array_equal(scores[name][index], value.item())
     assert np.isnan(scores["annotator-diversity"]).tolist() == [False, False, True, False]
+
+
+def test_a_model_without_a_posterior_is_told_as_one_and_not_as_a_fault(shapes):
+    scores = evaluate(small("energy"), shapes, 2, metrics=["latent-kl", "gini"], progress=False)
+    assert scores.problems == {"latent-kl": "it needs a posterior, and this model has none"}
+    scores = evaluate(small("deterministic"), shapes, 2, metrics=["gini"], progress=False)
+    assert scores.problems == {"gini": "it needs a prior, and this model has none"}
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(scores)
+    text = " ".join(console.export_text().split())
+    assert "– gini: it needs a prior, and this model has none" in text and "Error" not in text
+
+
+def test_a_reason_that_is_meant_for_people_stands_alone(shapes, punet):
+    class Picky:
+        higher_is_better = True
+
+        def __call__(self, evaluation):
+            raise InputError("give three annotators")
+
+    scores = evaluate(punet, shapes, 2, metrics={"picky": Picky()}, progress=False)
+    assert scores.problems == {"picky": "give three annotators"}
 
 
 def test_a_metric_that_fails_says_why_and_costs_no_other(shapes, punet):

@@ -24,6 +24,7 @@ import probseg
 from benchmarks.suite.definition import read_suite
 from probseg.cli import PROBSEG, main
 from probseg.cli.command import Command, Group, make_parser
+from probseg.registry import KINDS, singular
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
@@ -311,3 +312,10 @@ def _forget_what_examples_register():
         registry = getattr(probseg, kind)
         if "mine" in registry:
             registry.unregister("mine")
+
+
+def test_the_table_of_extension_points_has_every_kind():
+    page = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([a-z ]+) \| `probseg\.(\w+)` \|", page, re.M)
+    assert len(rows) == len(KINDS)
+    assert {singular(kind): group for kind, group in rows} == KINDS

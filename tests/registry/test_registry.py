@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import probseg
-from probseg.errors import OptionError, PluginError, UnknownNameError
-from probseg.registry import Registry, registry
+from probseg.errors import MissingPluginError, OptionError, PluginError, UnknownNameError
+from probseg.registry import KINDS as ALL_KINDS
+from probseg.registry import Registry, elsewhere, registry, singular
 
 KINDS = (
     *("backbones", "encoders", "projectors", "divergences"),
@@ -191,3 +194,89 @@ def test_create_checks_options_by_name():
     with pytest.raises(OptionError, match="backbone 'unet' needs in_channels"):
         probseg.backbones.create("unet")
     assert probseg.divergences.create("kl", samples=7).samples == 7
+
+
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+
+
+def test_the_known_plugins_are_those_of_the_repository():
+    found: dict[str, dict[str, str]] = {}
+    for file in PLUGINS.glob("*/pyproject.toml"):
+        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+        for group, entries in project["entry-points"].items():
+            kind = singular(group.removeprefix("probseg."))
+            found.setdefault(kind, {}).update(dict.fromkeys(entries, project["name"]))
+    assert found == elsewhere.PLUGINS and len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "package"),
+    [(kind, *one) for kind in sorted(elsewhere.PLUGINS) for one in elsewhere.PLUGINS[kind].items()],
+)
+def test_a_part_of_a_known_plugin_says_what_to_install(monkeypatch, kind, name, package):
+    parts = registry(ALL_KINDS[kind])
+    monkeypatch.setattr(
+        sys.modules["probseg.registry"], "_plugins", lambda *_: ()
+    )  # installed or not
+    wanted = f"the {kind} '{name}' is of the plugin {package}, .*run: pip install {package}"
+    with pytest.raises(MissingPluginError, match=wanted):
+        parts[name]
+    assert name not in parts and parts.get(name) is None
+
+
+def test_a_known_plugin_that_is_installed_is_found(install):
+    install("acme", "[probseg.projectors]\nradial = acme_module:R\n", module="class R: pass")
+    sys.modules.pop("acme_module", None)
+    assert probseg.projectors["radial"].__name__ == "R"
+
+
+def test_the_settings_of_training_are_those_of_fit():
+    from probseg.training import TrainingSettings
+
+    assert [*elsewhere.TRAINING] == [field.name for field in fields(TrainingSettings)]
+
+
+@pytest.mark.parametrize("option", ["geco", "max_steps"])
+def test_a_setting_of_training_that_a_model_is_given_is_sent_to_training(option):
+    wanted = rf"model 'punet' has no option '{option}', .*probseg\.fit\(.*, {option}=…\)"
+    with pytest.raises(OptionError, match=wanted):
+        probseg.build("punet", **{option: 1})
+    with pytest.raises(OptionError, match="takes: "):  # as before
+        probseg.divergences.create("kl", geco=1)
+
+
+def test_a_model_may_have_an_option_that_training_has_too():
+    @probseg.models.register("seeded")
+    def seeded(*, seed: int = 0):
+        return seed
+
+    @probseg.models.register("open")
+    def anything(**options):
+        return options
+
+    try:
+        assert probseg.build("seeded", seed=3) == 3
+        assert probseg.build("open", device="cpu") == {"device": "cpu"}
+    finally:
+        probseg.models.unregister("seeded")
+        probseg.models.unregister("open")
+
+
+@pytest.mark.parametrize("kind", sorted(ALL_KINDS))
+def test_messages_write_a_kind_as_people_do(kind):
+    parts = registry(ALL_KINDS[kind])
+    words = {"encoder": "an encoder", "set_loss": "a set loss"}.get(kind, f"a {kind}")
+    with pytest.raises(OptionError, match=rf"^register {words} by name: @"):
+        parts.register(print)
+    name = next(iter(parts))
+    with pytest.raises(OptionError, match=f"^{words} called {name!r} exists already"):
+        parts.register(name)(print)
+    with pytest.raises(UnknownNameError, match=f"^no {words.partition(' ')[2]} is called '…'"):
+        parts["…"]
+
+
+def test_a_part_that_is_none_is_refused_with_its_article():
+    with pytest.raises(OptionError, match=r"^an encoder is a name, a mapping or a ready object"):
+        probseg.build("energy", encoder=None)
+    with pytest.raises(OptionError, match=r"^an encoder given as a mapping needs a"):
+        probseg.build("energy", encoder={"norm": None})

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import tomllib
 from dataclasses import FrozenInstanceError
+from types import SimpleNamespace
 
 import pytest
 
 from probseg.errors import OptionError
-from probseg.training import TrainingSettings
+from probseg.training import TrainingSettings, fit
 
 
 def test_defaults_are_table_4():
@@ -26,6 +27,14 @@ def test_a_table_of_toml_becomes_settings():
     assert settings == TrainingSettings(
         batch_size=8, learning_rate=1e-3, channels_last=True, clip=100
     )
+
+
+def test_an_option_of_the_model_is_sent_to_build():
+    spec = SimpleNamespace(spec={"name": "punet", "beta": 10.0})
+    with pytest.raises(OptionError, match=r"fit has no option 'beta', .*build\('punet', beta=…\)"):
+        fit(spec, [], [], beta=1)
+    with pytest.raises(OptionError, match=r"fit has no option 'bat'; .*it takes"):
+        fit(spec, [], [], bat=1)
 
 
 @pytest.mark.parametrize(

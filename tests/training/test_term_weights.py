@@ -18,7 +18,7 @@ from training_toys import Discs, make_model, quick
 from probseg.errors import CheckpointError, OptionError
 from probseg.models.cross_entropy import CrossEntropy
 from probseg.training import TrainingSettings, fit
-from probseg.training.annealing import Annealing
+from probseg.training.annealing import Annealing, tell_long_annealing
 from probseg.training.geco import Geco
 from probseg.training.term_weights import TermWeights
 
@@ -71,6 +71,52 @@ def test_a_term_can_be_annealed_by_name(train, validation, tmp_path):
     fit(make_model(), train, validation, quick(max_steps=3, annealing={"kl": 6}), out=tmp_path)
     again = fit(make_model(), train, validation, settings, out=tmp_path)
     assert [r["train/kl"] for r in again.history] == [r["train/kl"] for r in whole.history]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"annealing": 5},
+            "annealing takes 5 steps to its full weight (annealing=5, annealing_cycles=1), and "
+            "training ends after max_steps=4",
+        ),
+        ({"annealing": 5}, "set annealing to 4 or less, or max_steps to 5 or more"),
+        ({"annealing": {"kl": 9, "no": 3}}, "annealing of 'kl' takes 9 steps"),
+        ({"annealing": 2, "annealing_cycles": 2}, "annealing takes 6 steps"),
+        ({"annealing": 2, "annealing_cycles": 2}, "annealing to 1 or less, or max_steps to 6 or"),
+        ({"annealing": 1, "annealing_cycles": 3}, "to the end; set max_steps to 5 or more"),
+    ],
+)
+def test_annealing_that_outlasts_the_training_is_told_with_the_remedy(caplog, settings, message):
+    chosen = quick(max_steps=4, **settings)
+    tell_long_annealing(
+        chosen.annealing, cycles=chosen.annealing_cycles, max_steps=chosen.max_steps
+    )
+    assert message in caplog.text and caplog.text.count("WARNING") == 1
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"annealing": 4}, {"annealing": 1, "annealing_cycles": 2}]
+)
+def test_annealing_that_ends_in_time_is_not(caplog, settings):
+    tell_long_annealing(
+        settings.get("annealing", 0), cycles=settings.get("annealing_cycles", 1), max_steps=4
+    )
+    assert not caplog.records
+
+
+def test_fit_tells_of_annealing_that_outlasts_it(train, validation, caplog):
+    fit(make_model(), train, validation, quick(annealing={"kl": 9}, max_steps=2))
+    assert "annealing of 'kl' takes 9 steps to its full weight" in caplog.text
+
+
+@given(steps=st.integers(0, 7), cycles=st.integers(1, 4))
+def test_the_weight_is_one_for_good_after_the_rise_and_not_before(steps, cycles):
+    annealing = Annealing(steps, cycles)
+    assert all(annealing.weight(annealing.rise + more) == 1 for more in range(-1, 20))
+    if steps > 1:
+        assert annealing.weight(annealing.rise - 2) < 1
 
 
 # The multiplier
@@ -263,8 +309,12 @@ class Named(type(make_model())):
     ("make", "message"),
     [
         (make_model, "ToyModel does not say .* make it by self.cross_entropy = CrossEntropy"),
+        (lambda: small("energy"), "EnergyModel does not say .* train it without geco, or a model "),
         (Named, "the loss has error; train without geco"),
-        (lambda: small("deterministic"), "against penalties, and the loss has none"),
+        (
+            lambda: small("deterministic"),
+            "penalties, and the loss has none; .* or build a latent model with a penalty",
+        ),
     ],
 )
 def test_a_model_that_has_nothing_to_weigh_is_refused(make, message, train, validation):

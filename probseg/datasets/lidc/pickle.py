@@ -25,6 +25,7 @@ from probseg.datasets.lidc.nodules import (
 from probseg.datasets.preprocessing import Preprocessing
 from probseg.datasets.splits import natural
 from probseg.errors import DataError, MissingDataError
+from probseg.options import an
 
 SIZE = (128, 128)
 
@@ -101,13 +102,13 @@ class LidcPickle(Source):
     def _contents(self) -> dict[str, Any]:
         contents = read_pickle(self._path)
         if not isinstance(contents, dict) or not contents:
-            kind = "no entries" if isinstance(contents, dict) else f"a {type(contents).__name__}"
+            kind = "no entries" if isinstance(contents, dict) else an(type(contents).__name__)
             raise MissingDataError(
                 f"{self._path} is no LIDC: it has {kind}, and is not {self.description}"
             )
         if odd := [key for key in contents if not isinstance(key, str)]:
             raise DataError(
-                f"{self._path} is no LIDC: it has a key that is a {type(odd[0]).__name__}"
+                f"{self._path} is no LIDC: it has a key that is {an(type(odd[0]).__name__)}"
             )
         named = {printable(key): content for key, content in contents.items()}
         if len(named) < len(contents):
@@ -123,7 +124,7 @@ def _check_entry(entry: Entry) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """
     content = entry.content
     if not isinstance(content, dict):
-        raise DataError(f"is a {type(content).__name__}, not a dictionary")
+        raise DataError(f"is {an(type(content).__name__)}, not a dictionary")
     if lacking := [part for part in ("image", "masks") if part not in content]:
         raise DataError(f"lacks {', '.join(lacking)}")
     if not entry.patient:
@@ -148,7 +149,7 @@ def _binary(mask: Any, reader: int) -> NDArray[np.uint8]:
 
 def _check_array(value: Any, what: str, kinds: str) -> None:
     if not isinstance(value, np.ndarray):
-        raise DataError(f"{what} is a {type(value).__name__}, not an array")
+        raise DataError(f"{what} is {an(type(value).__name__)}, not an array")
     if value.dtype.kind not in kinds:
         raise DataError(f"{what} has pixels of {value.dtype}, not floating-point ones in [0, 1]")
     if value.shape != SIZE:
