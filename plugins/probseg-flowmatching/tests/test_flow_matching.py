@@ -186,6 +186,30 @@ def test_it_is_saved_and_loaded(tmp_path):
     assert torch.equal(*samples)
 
 
+def test_steps_and_method_that_are_set_later_are_saved(tmp_path):
+    model, image = _perturbed(_small()).eval(), torch.rand(1, 1, 8, 8)
+    model.steps, model.method = 5, "midpoint"
+    assert (model.spec["steps"], model.spec["method"]) == (5, "midpoint")
+    model.save(tmp_path / "model.safetensors")
+    again = probseg.load(tmp_path / "model.safetensors")
+    assert (again.steps, again.method) == (5, "midpoint")
+    samples = [m.sample(image, 2, generator=_generator()) for m in (model, again)]
+    assert torch.equal(*samples)
+
+
+@pytest.mark.parametrize(("name", "value"), [("steps", 0), ("steps", 2.5), ("method", "rk4")])
+def test_steps_and_method_are_checked_when_they_are_set(name, value):
+    model = _small()
+    with pytest.raises(OptionError, match=f"{name} must be"):
+        setattr(model, name, value)
+    assert (model.steps, model.method) == (3, "euler")
+
+
+def test_noise_is_that_of_the_training():
+    with pytest.raises(AttributeError, match="noise"):
+        _small().noise = 1.0
+
+
 def test_training_is_resumed_to_the_bit(tmp_path):
     from probseg.training import TrainingSettings, fit
 
