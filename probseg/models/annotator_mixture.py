@@ -137,7 +137,10 @@ def repeated(density: Distribution, times: int) -> Distribution:
         base = repeated(density.base_dist, times)
         if type(base) is type(density.base_dist):
             return Independent(base, density.reinterpreted_batch_ndims, validate_args=False)
-    if names := _PARAMETERS.get(type(density)):
-        each = {name: torch.cat([getattr(density, name)] * times) for name in names}
-        return type(density)(**each, validate_args=False)
-    return Repeated(density, times)
+    family: Any = type(density)
+    if family not in _PARAMETERS:
+        return Repeated(density, times)
+    names = _PARAMETERS[family]
+    each = {name: torch.cat([getattr(density, name)] * times) for name in names}
+    again: Distribution = family(**each, validate_args=False)
+    return again
