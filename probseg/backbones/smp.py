@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -55,7 +57,7 @@ class SegmentationModel(nn.Module):
         if arch == "dpt":  # its transformer otherwise takes images of one size only
             options.setdefault("dynamic_img_size", True)
         self.out_channels = features
-        try:
+        with refusals(f"{arch!r} with encoder {encoder!r} and {options}"):
             self.network = smp.create_model(
                 arch,
                 encoder,
@@ -64,11 +66,6 @@ class SegmentationModel(nn.Module):
                 classes=features,
                 **options,
             )
-        except (TypeError, ValueError, KeyError, NotImplementedError) as error:
-            raise OptionError(
-                f"segmentation-models-pytorch cannot build {arch!r} with encoder {encoder!r} "
-                f"and {options}: {error}"
-            ) from error
         # PAN halves the encoder's smallest map three times more
         deepest = 128 if arch == "pan" else 32
         self.stride = max(deepest, int(getattr(self.network.encoder, "output_stride", 32)))
@@ -85,6 +82,19 @@ class SegmentationModel(nn.Module):
         with normalisation_errors():
             features: Tensor = self.network(image)
         return features
+
+
+@contextmanager
+def refusals(what: str) -> Iterator[None]:
+    """Let what segmentation-models-pytorch cannot build be an :class:`OptionError` that names it.
+
+    Raises:
+        OptionError: The library refuses the options.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, NotImplementedError) as error:
+        raise OptionError(f"segmentation-models-pytorch cannot build {what}: {error}") from error
 
 
 def to_fetch(weights: str | None) -> str | None:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,18 @@ from probseg.datasets.formats.preprocessing import (
     resize_masks,
     stretch,
 )
+from probseg.datasets.geometry import (
+    RESIZE,
+    Placement,
+    crop_offset,
+    fitting,
+    middle,
+    moved,
+    placed,
+)
 from probseg.errors import DataError, InputError, OptionError
 from probseg.options import check_choice
 
-RESIZE = ("pad", "stretch", "crop")
 NORMALISE = ("stretch", "window", "percentiles", "none")
 PERCENTILES = (0.5, 99.5)
 _RANGES = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}  # of images in [0, 1]
@@ -197,14 +205,7 @@ class Preprocessing:
 
     def placement(self, native: Size) -> Placement:
         """Return where an image of a size goes in the frame that it is resized into."""
-        if self.resize is None or self.size is None:
-            return Placement(native, native, (0, 0))
-        inner = self.size
-        if self.resize != "stretch":
-            scales = [new / old for new, old in zip(self.size, native, strict=True)]
-            scale = min(scales) if self.resize == "pad" else max(scales)
-            inner = (max(1, round(native[0] * scale)), max(1, round(native[1] * scale)))
-        return Placement(inner, self.size, _middle(self.size, inner))
+        return placed(native, self.size, self.resize)
 
     def images(self, pixels: NDArray[Any], remedy: str = _OTHERWISE) -> NDArray[Any]:
         """Return images (n, C, H, W) of files as they are packed: uint8 for [0, 1], or float16.
@@ -268,7 +269,7 @@ class Preprocessing:
             )
         if self.faint(pixels[None])[0]:
             _warn_of_window(pixels, self._values())
-        images = self._cropped(self.images(pixels[None], _AS_TRAINED)[0])
+        images = middle(self.images(pixels[None], _AS_TRAINED)[0], self.crop)
         unit = np.float32(1 / 255 if images.dtype == np.uint8 else 1)
         seen: NDArray[np.float32] = np.multiply(images, unit, dtype=np.float32)
         return seen
@@ -280,8 +281,7 @@ class Preprocessing:
         Padding is cut off. Outside of a crop, which a model does not see, everything is 0.
         """
         inner, size, offset = self.placement(native)
-        crop = self._crop(size)
-        framed = moved(pixels, size, crop_offset(size, crop))
+        framed = moved(pixels, size, crop_offset(size, fitting(self.crop, size)))
         own = moved(framed, inner, (-offset[0], -offset[1]))
         resize: Any = resize_masks if pixels.dtype.kind in "bui" else resize_images
         resized: NDArray[Any] = resize(own.reshape(1, -1, *inner), native)
@@ -297,16 +297,6 @@ class Preprocessing:
                 f"has values {values}, where 0 to {self.window[1]:g} became 0 to 1; "
                 f"convert it to integers of {bits} bits without sign"
             )
-
-    def _crop(self, size: Size) -> Size:
-        crop = self.crop or size
-        return min(crop[0], size[0]), min(crop[1], size[1])
-
-    def _cropped(self, images: NDArray[Any]) -> NDArray[Any]:
-        size = (images.shape[-2], images.shape[-1])
-        crop = self._crop(size)
-        top, left = crop_offset(size, crop)
-        return images[..., top : top + crop[0], left : left + crop[1]]
 
     def _scaled(self, pixels: NDArray[Any], normalise: str, remedy: str) -> NDArray[np.float64]:
         values = pixels.astype(np.float64)
@@ -343,14 +333,6 @@ class Preprocessing:
         if self.shape == other.shape or not (self.crop or other.crop):
             return whole
         return f"{_by(self.size)}{how}, {f'cropped to {_by(self.crop)}' if self.crop else 'whole'}"
-
-
-class Placement(NamedTuple):
-    """Where an image goes in a frame."""
-
-    inner: Size  # that the image is resized to
-    size: Size  # of the frame
-    offset: tuple[int, int]  # of the image in the frame; negative where it stands out
 
 
 def wanted(
@@ -418,41 +400,6 @@ def common_spacing(spacing: NDArray[np.floating[Any]]) -> tuple[float, float] | 
         return None
     rows, columns = np.median(spacing, 0).tolist()
     return round(rows, 6), round(columns, 6)
-
-
-def moved(
-    pixels: NDArray[Any], size: Size, offset: tuple[int, int], *, fill: int = 0
-) -> NDArray[Any]:
-    """Return pixels (..., H, W) at an offset in a filled frame; what stands out is cut off."""
-    if pixels.shape[-2:] == size and offset == (0, 0):
-        return pixels
-    frame: NDArray[Any] = np.full((*pixels.shape[:-2], *size), fill, pixels.dtype)
-    there, here = zip(
-        *(_overlap(*axis) for axis in zip(offset, pixels.shape[-2:], size, strict=True)),
-        strict=True,
-    )
-    frame[(..., *there)] = pixels[(..., *here)]
-    return frame
-
-
-def _overlap(offset: int, length: int, frame: int) -> tuple[slice, slice]:
-    start, stop = max(offset, 0), min(offset + length, frame)
-    return slice(start, stop), slice(start - offset, stop - offset)
-
-
-def _middle(size: Size, inner: Size) -> tuple[int, int]:
-    return (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-
-
-def crop_offset(size: Size, crop: Size) -> tuple[int, int]:
-    """Return where the middle of an image begins; that of a middle is the middle itself.
-
-    >>> crop_offset((96, 64), (20, 20))
-    (38, 22)
-    >>> crop_offset((96, 64), (41, 33)), crop_offset((41, 33), (20, 20))
-    ((28, 16), (10, 6))
-    """
-    return size[0] // 2 - crop[0] // 2, size[1] // 2 - crop[1] // 2
 
 
 def _warn_of_window(pixels: NDArray[Any], window: str) -> None:

@@ -14,8 +14,9 @@ from probseg.datasets import splits
 from probseg.datasets.annotators import Annotator, annotation, check_annotator, presence
 from probseg.datasets.batches import check_masks, data_title
 from probseg.datasets.cache.source import chunked
+from probseg.datasets.geometry import crop_offset
 from probseg.datasets.mask_kinds import ignore_index_of, is_soft
-from probseg.datasets.preprocessing import crop_offset, cropped, preprocessing_of
+from probseg.datasets.preprocessing import cropped, preprocessing_of
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Sample
 from probseg.options import check_options, listing, to_plain

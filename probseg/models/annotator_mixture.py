@@ -7,7 +7,22 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import (
+    Distribution,
+    Independent,
+    Laplace,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    Normal,
+)
+
+# What is repeated of densities whose divergence torch knows in closed form.
+_PARAMETERS = {
+    Laplace: ("loc", "scale"),
+    LowRankMultivariateNormal: ("loc", "cov_factor", "cov_diag"),
+    MultivariateNormal: ("loc", "scale_tril"),
+    Normal: ("loc", "scale"),
+}
 
 
 class AnnotatorMixture(Distribution):
@@ -80,7 +95,8 @@ class AnnotatorMixture(Distribution):
 class Repeated(Distribution):
     """A density of each of B images, once for each of A annotators: batch (A * B,).
 
-    It has the ``rsample`` and ``log_prob`` of any density; see :func:`repeated` for Normals.
+    It has the ``rsample`` and ``log_prob`` of any density, but no closed form of its divergence;
+    see :func:`repeated`.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -111,11 +127,20 @@ class Repeated(Distribution):
 
 
 def repeated(density: Distribution, times: int) -> Distribution:
-    """Return a density (B,) once for each annotator, (A * B,); Normals keep closed forms."""
+    """Return a density (B,) once for each annotator, (A * B,); Normals and the like stay such.
+
+    Others, subclasses of these among them, become :class:`Repeated`.
+    """
     if times == 1:
         return density
-    base = density.base_dist if isinstance(density, Independent) else None
-    if isinstance(base, Normal):
-        loc, scale = base.loc.repeat(times, 1), base.scale.repeat(times, 1)
-        return Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)
-    return Repeated(density, times)
+    if type(density) is Independent:
+        base = repeated(density.base_dist, times)
+        if type(base) is type(density.base_dist):
+            return Independent(base, density.reinterpreted_batch_ndims, validate_args=False)
+    family: Any = type(density)
+    if family not in _PARAMETERS:
+        return Repeated(density, times)
+    names = _PARAMETERS[family]
+    each = {name: torch.cat([getattr(density, name)] * times) for name in names}
+    again: Distribution = family(**each, validate_args=False)
+    return again

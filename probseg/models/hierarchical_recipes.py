@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ from torch.distributions import Distribution, Independent, Normal
 from probseg.backbones.blocks import freeze_unused
 from probseg.errors import OptionError
 from probseg.interfaces import Divergence, Projector, Pyramid
+from probseg.models.choices import help_of
 from probseg.models.hierarchical import (
     HierarchicalModel,
     HierarchicalParts,
@@ -126,10 +125,7 @@ class HierarchicalRecipe:
     def __init__(self, name: str, summary: str, defaults: HierarchicalChoices) -> None:
         self.name = name
         self.defaults = defaults
-        _, _, options = str(inspect.getdoc(HierarchicalChoices)).partition("Args:")
-        self.__doc__ = f"{summary}\n\nArgs:{options}"
-        signature = inspect.signature(partial(HierarchicalChoices, **vars(defaults)))
-        self.__signature__ = signature.replace(return_annotation=inspect.Signature.empty)
+        self.__doc__, self.__signature__ = help_of(defaults, summary)
 
     def __call__(self, **options: Any) -> HierarchicalModel:
         """Build the model with ``options`` in place of the recipe's defaults.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from probseg.errors import OptionError
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
+from probseg.models.choices import help_of
 from probseg.models.latent import FlowContext, LatentVariableModel, Parts
 from probseg.models.part_pairs import PartPair, build_pair, is_pair
 from probseg.models.penalties import Penalty, Space
@@ -119,10 +118,7 @@ class Recipe:
     def __init__(self, name: str, summary: str, defaults: Choices) -> None:
         self.name = name
         self.defaults = defaults
-        _, _, options = str(inspect.getdoc(Choices)).partition("Args:")
-        self.__doc__ = f"{summary}\n\nArgs:{options}"
-        signature = inspect.signature(partial(Choices, **vars(defaults)))
-        self.__signature__ = signature.replace(return_annotation=inspect.Signature.empty)
+        self.__doc__, self.__signature__ = help_of(defaults, summary)
 
     def __call__(self, **options: Any) -> LatentVariableModel:
         """Build the model with ``options`` in place of the recipe's defaults.

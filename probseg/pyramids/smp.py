@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from probseg.backbones.blocks import convolution_block, freeze_unused
-from probseg.backbones.smp import check_encoder, to_fetch
+from probseg.backbones.smp import check_encoder, refusals, to_fetch
 from probseg.errors import OptionError
 from probseg.options import check_integer
 from probseg.utils.contexts import normalisation_errors
@@ -51,13 +51,8 @@ class EncoderPyramid(nn.Module):
         check_integer("depth", depth)
         check_integer("features", features)
         weights = to_fetch(encoder_weights)
-        try:
+        with refusals(f"the encoder {encoder!r} with depth={depth}"):
             self.encoder = smp.encoders.get_encoder(encoder, in_channels, depth, weights)
-        except (TypeError, ValueError, KeyError, NotImplementedError) as error:
-            raise OptionError(
-                f"segmentation-models-pytorch cannot build the encoder {encoder!r} with "
-                f"depth={depth}: {error}"
-            ) from error
         self.stem = convolution_block(in_channels, features, convolutions=2)
         self.stride = 2**depth
         side = max(_PROBE, self.stride)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from probseg.set_losses.pairwise import l1_distances
 from probseg.utils.tensors import IGNORED, in_single_precision
 
 
@@ -46,6 +47,8 @@ def between_annotations(masks: Tensor, classes: int, dtype: torch.dtype) -> Tens
 def to_each_other(samples: Tensor, masks: Tensor) -> Tensor:
     """Return the distances (B, S, S) between samples, on the pixels that somebody labelled.
 
+    With its gradient it holds a few times the (K - 1) B S P numbers of the samples on P pixels.
+
     Args:
         samples: (S, B, K, H, W) probabilities.
         masks: (B, A, H, W) classes; ``IGNORED`` where an annotator did not label.
@@ -54,8 +57,7 @@ def to_each_other(samples: Tensor, masks: Tensor) -> Tensor:
     somebody = (masks != IGNORED).flatten(2).any(1)
     u = u * somebody[:, None].to(u.dtype)
     area = u.sum(-1)
-    apart = torch.cdist(u, u, p=1)  # in one pass, without the differences of all pairs
-    return _distance(area[..., None] + area[..., None, :], apart).mean(0)
+    return _distance(area[..., None] + area[..., None, :], l1_distances(u)).mean(0)
 
 
 def _foreground(samples: Tensor) -> Tensor:

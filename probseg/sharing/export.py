@@ -13,7 +13,7 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,8 @@ from torch.export import Dim, ExportedProgram
 from probseg.datasets.preprocessing import preprocessing_of
 from probseg.errors import ExportError
 from probseg.interfaces import Backbone, Decoder, Model
-from probseg.options import an
+from probseg.options import an, listing
+from probseg.registry import Constructor, registry
 from probseg.registry.specs import lacking
 from probseg.sharing.config import PREPROCESSING
 from probseg.utils.atomic_files import atomic_file
@@ -71,7 +72,7 @@ class Sampler(nn.Module):
             raise ExportError(
                 f"only latent-variable models have a sampler from noise, and "
                 f"{model.spec['name']!r} is {an(type(model).__name__)} without "
-                f"{', '.join(missing)}; 'punet', '2p-planar' and 'csae' are such models"
+                f"{', '.join(missing)}; {listing(_exportable())} are such models"
             )
         self.model = cast("LatentSampler", model)
         self.projected = projected
@@ -90,6 +91,20 @@ class Sampler(nn.Module):
         repeated = features.expand(samples, -1, -1, -1, -1).flatten(0, 1)
         logits = self.model.decoder(repeated, latent.flatten(0, 1))
         return probabilities(logits).reshape(samples, images, *logits.shape[1:])
+
+
+def _exportable() -> list[str]:
+    """Return probseg's own models that are latent-variable models; none is built."""
+    models = registry("models")
+    own = [name for name, offers in models.offers().items() if offers[-1].source == "probseg"]
+    return [name for name in own if hasattr(_class_of(models[name]), "sampled_density")]
+
+
+def _class_of(constructor: Constructor) -> Any:
+    """Return the class of what a constructor makes, which may be a class or say what it returns."""
+    if isinstance(constructor, type):
+        return constructor
+    return get_type_hints(type(constructor).__call__).get("return")
 
 
 def from_noise(density: Distribution, noise: Tensor) -> Tensor:

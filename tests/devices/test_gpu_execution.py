@@ -32,6 +32,7 @@ from torch.optim import Adam
 from training_toys import Discs, quick
 
 import probseg
+from probseg.set_losses.energy import Energy
 from probseg.training import fit
 from probseg.training.augmentation import apply, draw
 from probseg.training.gradients import accumulate, clip
@@ -265,3 +266,15 @@ def test_a_step_takes_no_more_than_its_activations(name):
     assert done.loss.isfinite()
     assert sum(kept.values()) > 2**27  # 128 MiB: there is something to bound
     assert taken < 2 * sum(kept.values()) + 4 * weights + 2**28
+
+
+@only_cuda
+def test_the_distances_of_all_pairs_are_not_held_as_differences():
+    """Which would be 1 GiB; the samples of one class are 32 MiB."""
+    samples = torch.rand(32, 4, 2, 256, 256, device=DEVICE, requires_grad=True)
+    masks = torch.randint(2, (4, 3, 256, 256), device=DEVICE)
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    Energy()(samples, masks).sum().backward()
+    assert samples.grad.isfinite().all()
+    assert torch.cuda.max_memory_allocated() - before < 512 << 20

@@ -10,6 +10,9 @@ from small_models import normal, shaken
 from torch.distributions import (
     Categorical,
     Independent,
+    Laplace,
+    LogNormal,
+    LowRankMultivariateNormal,
     MixtureSameFamily,
     MultivariateNormal,
     Normal,
@@ -125,27 +128,50 @@ def test_samples_follow_the_annotators(divergence):
         divergence(samples=None)(p, p)
 
 
-def test_repeated_normals_keep_the_closed_form():
-    p, q = normal(torch.randn(2, 3), 0.7), normal(torch.randn(6, 3), 0.4)
-    found = kl_divergence(q, repeated(p, 3)).view(3, 2)
+def _full(means):
+    root = torch.eye(3) + 0.3 * torch.arange(9.0).view(3, 3).tril()
+    return MultivariateNormal(means, scale_tril=(1 + means[:, :1, None].abs()) * root)
+
+
+CLOSED = {
+    "full covariance": _full,
+    "independent Laplace": lambda means: Independent(Laplace(means, means.exp()), 1),
+    "independent Normal": lambda means: Independent(Normal(means, means.exp()), 1),
+    "low rank": lambda means: LowRankMultivariateNormal(means, means[..., None], means.exp()),
+}
+
+
+@pytest.mark.parametrize("density", list(CLOSED.values()), ids=list(CLOSED))
+def test_repeated_densities_keep_the_closed_form(density):
+    torch.manual_seed(0)
+    p, means = density(torch.randn(2, 3)), torch.randn(6, 3)
+    found = repeated(p, 3)
+    assert repeated(p, 1) is p and (found.batch_shape, found.event_shape) == ((6,), (3,))
+    each = kl_divergence(density(means), found).view(3, 2)
     for annotator in range(3):
-        own = normal(q.base_dist.loc[2 * annotator :][:2], 0.4)
-        torch.testing.assert_close(found[annotator], kl_divergence(own, p))
-    assert repeated(p, 1) is p
+        own = density(means[2 * annotator :][:2])
+        torch.testing.assert_close(each[annotator], kl_divergence(own, p))
 
 
 def test_other_densities_are_repeated_by_their_samples_and_log_prob():
-    means = torch.randn(2, 3)
-    p = MultivariateNormal(means, torch.eye(3) + 0.2)
+    p = Independent(LogNormal(torch.randn(2, 3), 0.2), 1)
     found = repeated(p, 4)
     assert isinstance(found, Repeated) and (found.batch_shape, found.event_shape) == ((8,), (3,))
-    torch.testing.assert_close(found.mean, means.repeat(4, 1))
+    torch.testing.assert_close(found.mean, p.mean.repeat(4, 1))
     torch.testing.assert_close(found.variance, p.variance.repeat(4, 1))
     z = found.rsample((5,))
     assert z.shape == (5, 8, 3) and len(z.unique()) == z.numel()  # each for itself
     torch.testing.assert_close(found.log_prob(z).view(5, 4, 2), p.log_prob(z.view(5, 4, 2, 3)))
     many = found.rsample((4000,)).view(4000, 4, 2, 3).mean((0, 1))
-    torch.testing.assert_close(many, means, atol=0.05, rtol=0)
+    torch.testing.assert_close(many, p.mean, atol=0.05, rtol=0)
+
+
+def test_a_density_of_ones_own_is_not_taken_for_its_base_class():
+    class Shifted(MultivariateNormal):
+        """Which samples in its own way."""
+
+    found = repeated(Shifted(torch.zeros(2, 3), torch.eye(3)), 4)
+    assert isinstance(found, Repeated) and isinstance(found.density, Shifted)
 
 
 def test_annotations_show_another_label_where_one_is_missing():

@@ -15,6 +15,8 @@ from probseg.sharing import export
 from probseg.sharing.export import from_noise
 
 # Torch's exporters are a lot of Python: one model shows which lines of ours are reached.
+OFFERS = probseg.models.offers().items()
+BUILTIN = [name for name, offers in OFFERS if offers[0].source == "probseg"]
 UNTRACED = pytest.mark.untraced
 MODELS = (
     "punet",
@@ -192,6 +194,22 @@ def test_noise_has_the_models_distribution():
 def test_a_model_without_latents_says_so():
     with pytest.raises(ExportError, match="'deterministic' is a DeterministicModel"):
         export.to_program(tiny("deterministic"))
+
+
+def _has_a_sampler(name):
+    try:
+        export.Sampler(tiny(name))
+    except ExportError:
+        return False
+    return True
+
+
+def test_the_error_names_every_model_that_has_a_sampler():
+    with pytest.raises(ExportError) as refused:
+        export.Sampler(tiny("deterministic"))
+    able = ", ".join(name for name in sorted(BUILTIN) if _has_a_sampler(name))
+    assert str(refused.value).endswith(f"; {able} are such models")
+    assert able == "2p-planar, csae, energy, punet, spu-net"
 
 
 @pytest.mark.slow

@@ -1,12 +1,17 @@
 """Flow matching: the contract of every model, and the samples that it is to have."""
 
+import os
+from functools import partial
+from typing import Any, NamedTuple
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import probseg
 from probseg.errors import ExportError, InputError, OptionError
 from probseg.testing import checks
+from probseg.training.gradients import accumulate, clip
 from probseg_flowmatching import FlowMatching, PixelwiseNormal
 from probseg_flowmatching import model as module
 
@@ -151,17 +156,75 @@ def test_sampling_in_training_mode_changes_no_statistics():
     assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
 
 
+# --- hostile images, labels and options ---
+
+STEPS = int(os.environ.get("PROBSEG_STEPS", "10"))
+_BF16 = torch.bfloat16
+
+
+class _Hostile(NamedTuple):
+    image: Tensor
+    label: Tensor
+    options: dict[str, Any] = {}  # noqa: RUF012  # of the model; nobody writes to it
+    logits: float = 1.0  # factor on the base's logits
+    amp: torch.dtype | None = None  # of autocast
+
+
+def _noise(images=2):
+    return torch.rand(images, 1, 16, 16, generator=_generator())
+
+
+def _drawn(images=2):
+    return (_noise(images)[:, 0] > 0.6).long()
+
+
+_EMPTY = torch.zeros(2, 16, 16, dtype=torch.long)
+_HALF = torch.where(torch.arange(16) < 8, _drawn(), 255)
+_PIXEL = nn.functional.pad(torch.full((2, 1, 1, 1), 1e6), (8, 7, 8, 7))
+_NO_NORM = {**UNET, "norm": None}
+HOSTILE = {
+    "bf16": _Hostile(_noise(), _drawn(), amp=_BF16),
+    "bf16, one million": _Hostile(1e6 * _noise(), _drawn(), amp=_BF16),
+    "constant": _Hostile(torch.full_like(_noise(), 1e3), _drawn()),
+    "denormals": _Hostile(1e-40 * _noise(), _drawn()),
+    "empty labels": _Hostile(_noise(), _EMPTY),
+    "extreme logits": _Hostile(_noise(), _drawn(), logits=1e4),
+    "five classes": _Hostile(1e6 * _noise(), _drawn() * 4, {"classes": 5}),
+    "half unlabelled, one million": _Hostile(1e6 * _noise(), _HALF),
+    "little noise": _Hostile(1e6 * _noise(), _drawn(), {"noise": 1e-3}),
+    "midpoint, one step": _Hostile(_noise(), _drawn(), {"method": "midpoint", "steps": 1}),
+    "minus one million": _Hostile(-1e6 * _noise(), _drawn()),
+    "much noise": _Hostile(1e6 * _noise(), _drawn(), {"noise": 1e3}),
+    "no normalisation, one million": _Hostile(1e6 * _noise(), _drawn(), {"velocity": _NO_NORM}),
+    "nobody's labels": _Hostile(_noise(), _EMPTY + 255),
+    "one image": _Hostile(_noise(1), _drawn(1)),
+    "one million": _Hostile(1e6 * _noise(), _drawn()),
+    "one million, empty labels": _Hostile(1e6 * _noise(), _EMPTY),
+    "one pixel of a million": _Hostile(_PIXEL, _drawn()),
+    "zero": _Hostile(0 * _noise(), _drawn()),
+}
+
+
 # it warns of the very scales that are tried here
 @pytest.mark.filterwarnings("ignore::probseg.utils.model_inputs.ScaleWarning")
-def test_images_of_hostile_contrast_train_and_sample_without_nan():
-    model = _perturbed(_small(backbone={**UNET, "norm": None}))
-    label = torch.randint(2, (1, 8, 8))
-    for value in (0.0, 1e-38, 1.0, 1e6):
-        image = torch.full((1, 1, 8, 8), value)
-        model.zero_grad()
-        sum(model.loss(image, label).values()).backward()
-        assert all(p.grad.isfinite().all() for p in model.parameters()), value
-        assert model.sample(image, 2).isfinite().all(), value
+@pytest.mark.parametrize("case", list(HOSTILE.values()), ids=list(HOSTILE))
+def test_nothing_becomes_nan_or_infinite(case):
+    """Losses, gradients and weights of each step, as ``fit`` takes it; the samples in the end."""
+    model = _small(backbone=_NO_NORM, **case.options)
+    with torch.no_grad():
+        model.base_logits.weight.mul_(case.logits)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    loss = partial(model.loss, ignore_index=255)
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", case.amp or _BF16, enabled=case.amp is not None):
+            done = accumulate(loss, case.image, case.label, chunk=2, backward=Tensor.backward)
+        assert all(term.isfinite() for term in done.terms.values()), (step, done)
+        assert clip(optimizer, 1.0).total.isfinite(), step
+        optimizer.step()
+        assert all(weight.isfinite().all() for weight in model.parameters()), step
+    samples = model.eval().sample(case.image, 3)
+    torch.testing.assert_close(samples.sum(2), torch.ones_like(samples[:, :, 0]))
 
 
 def test_it_has_no_latent_space_and_is_not_exported(tmp_path):
@@ -184,6 +247,30 @@ def test_it_is_saved_and_loaded(tmp_path):
     assert again.spec == model.spec
     samples = [m.sample(image, 3, generator=_generator()) for m in (model, again)]
     assert torch.equal(*samples)
+
+
+def test_steps_and_method_that_are_set_later_are_saved(tmp_path):
+    model, image = _perturbed(_small()).eval(), torch.rand(1, 1, 8, 8)
+    model.steps, model.method = 5, "midpoint"
+    assert (model.spec["steps"], model.spec["method"]) == (5, "midpoint")
+    model.save(tmp_path / "model.safetensors")
+    again = probseg.load(tmp_path / "model.safetensors")
+    assert (again.steps, again.method) == (5, "midpoint")
+    samples = [m.sample(image, 2, generator=_generator()) for m in (model, again)]
+    assert torch.equal(*samples)
+
+
+@pytest.mark.parametrize(("name", "value"), [("steps", 0), ("steps", 2.5), ("method", "rk4")])
+def test_steps_and_method_are_checked_when_they_are_set(name, value):
+    model = _small()
+    with pytest.raises(OptionError, match=f"{name} must be"):
+        setattr(model, name, value)
+    assert (model.steps, model.method) == (3, "euler")
+
+
+def test_noise_is_that_of_the_training():
+    with pytest.raises(AttributeError, match="noise"):
+        _small().noise = 1.0
 
 
 def test_training_is_resumed_to_the_bit(tmp_path):

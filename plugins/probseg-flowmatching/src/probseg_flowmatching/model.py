@@ -48,10 +48,6 @@ class FlowMatching(ProbabilisticModel):
         class_prior: K frequencies whose logarithm is the initial bias of the base.
         reduction: Of the terms over pixels, ``"pixel-sum"`` or ``"pixel-mean"``.
 
-    Attributes:
-        steps: The default of :meth:`sample`, which may be set.
-        method: The same.
-
     Raises:
         UnknownNameError: No backbone has that name.
         OptionError: An option is of the wrong type or out of range.
@@ -98,7 +94,6 @@ class FlowMatching(ProbabilisticModel):
                 "reduction": reduction,
             }
         )
-        self.noise, self.steps, self.method = noise, steps, method
         self.cross_entropy = CrossEntropy(reduction)
         self.backbone = heavy.part
         self.base_logits = nn.Conv2d(heavy.part.out_channels, classes, 1)
@@ -106,6 +101,29 @@ class FlowMatching(ProbabilisticModel):
         self.velocity = EndpointNetwork(light.part, classes=classes, noise=noise)
         if class_prior is not None:
             set_class_prior(self.base_logits, class_prior)
+
+    @property
+    def noise(self) -> float:
+        """The base's scale, with which the networks were trained."""
+        return self.velocity.noise
+
+    @property
+    def steps(self) -> int:
+        """The steps of :meth:`sample`; it may be set, and files of the model hold what was set."""
+        return int(self.spec["steps"])
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self.spec["steps"] = check_integer("steps", steps)
+
+    @property
+    def method(self) -> str:
+        """The method of :meth:`sample`; it may be set, as the steps."""
+        return str(self.spec["method"])
+
+    @method.setter
+    def method(self, method: str) -> None:
+        self.spec["method"] = _checked_method(method)
 
     def terms(self, features: Tensor, label: Tensor) -> dict[str, Tensor]:
         r"""Return two cross-entropies with the label, on the scale of the other models' terms.
