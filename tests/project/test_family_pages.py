@@ -106,6 +106,7 @@ def test_a_table_gives_the_defaults_of_the_code(page, constructors):
         "energy",
         "hierarchical",
         "hierarchical-csae",
+        "hierarchical-energy",
         PLUGIN,
     ],
 )
