@@ -40,6 +40,11 @@ def test_the_command_takes_what_the_documentation_shows_in_python(command):
     assert outputs[0][0] == 0 and outputs[0] == outputs[1]
 
 
+def test_a_part_of_a_section_is_given_as_a_mapping_too():
+    given = parse_sections(['model.encoder={"name": "mixture"}', "model.beta=2"], ("data", "model"))
+    assert given == {"data": {}, "model": {"encoder": {"name": "mixture"}, "beta": 2}}
+
+
 def test_nothing_can_be_set_within_a_section():
     given = parse_sections(["model.norm=None", "data.window=None"], ("data", "model"))
     assert given == {"data": {"window": None}, "model": {"norm": None}}
