@@ -33,7 +33,7 @@ class HierarchicalEnergyModel(HierarchicalPrior):
         scales: How many of its levels have a latent, from the coarsest on; fewer than its levels.
         latent_channels: c, the numbers of a latent at each position.
         block: Of the decoder, ``"plain"`` (convolutions and ReLUs) or ``"residual"``.
-        depth: Convolutions of a plain level of the decoder, or residual blocks after the first one.
+        depth: Convolutions of a plain level of the decoder, or residual blocks of a residual one.
         norm: Of the decoder: ``None``, ``"batch"``, ``"group"`` or ``"instance"``.
         log_scale_bound: Largest absolute value of the latents' log sigma.
         class_prior: K frequencies whose logarithm is the initial bias of the logits.
