@@ -91,7 +91,8 @@ def test_the_loss_is_the_cross_entropy_of_the_end_of_a_straight_path(monkeypatch
     assert ((seen["time"] * 4).floor() == torch.arange(4)).all()  # spread over the batch
 
 
-def test_what_nobody_labelled_stays_at_its_start_and_counts_for_nothing():
+def test_what_nobody_labelled_moves_to_a_class_of_the_base_and_counts_for_nothing(monkeypatch):
+    monkeypatch.setattr(module, "_spread_times", lambda states: states.new_ones(len(states)))
     model = _small()
     states = []
     model.velocity.register_forward_pre_hook(lambda _, given: states.append(given[0]))
@@ -100,9 +101,15 @@ def test_what_nobody_labelled_stays_at_its_start_and_counts_for_nothing():
     assert all(term == 0 for term in terms.values())
     sum(terms.values()).backward()
     assert not any(p.grad.any() for p in model.parameters() if p.grad is not None)
-    torch.manual_seed(1)
-    start = PixelwiseNormal.of_logits(model.base_logits(model.features(image)), 4.0).sample(1)[0]
-    assert torch.equal(states[0], start)
+    assert torch.equal(states[0].abs(), torch.ones(1, 2, 8, 8)) and not states[0].sum(1).any()
+    assert 0 < (states[0][:, 1] > 0).sum() < 64
+
+
+def test_classes_of_the_base_are_drawn_with_their_probabilities():
+    logits = torch.tensor([0.5, -1.0, 2.0]).view(1, 3, 1, 1).expand(1, 3, 200, 200)
+    drawn = PixelwiseNormal.of_logits(logits, noise=1.0).classes()
+    found = torch.bincount(drawn.flatten(), minlength=3) / drawn.numel()
+    torch.testing.assert_close(found, logits[0, :, 0, 0].softmax(0), atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize(("n", "steps"), [(1, 1), (5, 2), (9, 3)])

@@ -40,6 +40,11 @@ class PixelwiseNormal(NamedTuple):
         variance = 4 * share * (1 - share) + _LEAST_VARIANCE
         return cls(log_share, 2 * share - 1, noise * variance.sqrt())
 
+    def classes(self) -> Tensor:
+        """Return a class (B, H, W) for each pixel, drawn from π on its own."""
+        waits = torch.empty_like(self.log_probabilities).exponential_()  # the first of them wins
+        return (self.log_probabilities - waits.log()).argmax(dim=1)
+
     def sample(self, n: int) -> Tensor:
         """Return n states (n, B, K, H, W) of each image."""
         states = torch.randn(n, *self.mean.shape, dtype=self.mean.dtype, device=self.mean.device)

@@ -132,14 +132,14 @@ class FlowMatching(ProbabilisticModel):
 
         The first, of the flow, has the same minimiser as the squared error of its velocity; t is
         uniform, and evenly spread over the batch. The second alone trains the base: the first is
-        least for a base without any scale. At pixels that nobody labelled a state stays at its
-        start.
+        least for a base without any scale. At pixels that nobody labelled a state goes to a class
+        that is drawn from π: in sampling it does not stay at its start there either.
         """
         logits = self.base_logits(features)
         base = PixelwiseNormal.of_logits(logits, self.noise)
         start = base.sample(1)[0]
-        unlabelled = (label == IGNORED)[:, None]
-        end = torch.where(unlabelled, start, coded_label(label, self.classes).to(start.dtype))
+        known = torch.where(label == IGNORED, base.classes(), label)
+        end = coded_label(known, self.classes).to(start.dtype)
         time = _spread_times(start)
         with normalisation_errors():
             state = between(start, end, time)
