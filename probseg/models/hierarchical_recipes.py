@@ -23,7 +23,7 @@ from probseg.models.hierarchical import (
 )
 from probseg.models.hierarchical_decoder import TopDown, check_scales, output_layer
 from probseg.models.part_pairs import PartPair, build_pair
-from probseg.models.penalties import DensityPair, check_comparable
+from probseg.models.penalties import DensityPair, check_comparable, is_shipped
 from probseg.options import check_integer, check_number
 from probseg.projectors.flow import Identity
 from probseg.registry.specs import BuiltPart, Part, Spec, build_part, plain
@@ -265,6 +265,8 @@ def _check_densities(
 ) -> None:
     """Check that each divergence compares densities as it will get them, before any step.
 
+    What somebody else's projector gives is left to the first step.
+
     Raises:
         OptionError: It does not.
     """
@@ -273,11 +275,13 @@ def _check_densities(
     )
     sizes, widths = _dimensions(c, pyramids), _contexts(c, pyramids)
     for penalty in penalties.values():
-        base: Distribution = Independent(Normal(torch.zeros(1, sizes[penalty.scale]), 1.0), 1)
+        density: Distribution = Independent(Normal(torch.zeros(1, sizes[penalty.scale]), 1.0), 1)
         if penalty.on == "projected":
             projector = parts.projectors[penalty.scale]
-            base = projector(base, torch.zeros(1, widths[penalty.scale]))
-        check_comparable(penalty.divergence, DensityPair(base, base))
+            if not is_shipped(projector):
+                continue
+            density = projector(density, torch.zeros(1, widths[penalty.scale]))
+        check_comparable(penalty.divergence, DensityPair(density, density))
 
 
 hierarchical = HierarchicalRecipe(

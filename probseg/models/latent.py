@@ -16,7 +16,7 @@ from probseg.interfaces import Backbone, Decoder, LatentEncoder, Projector
 from probseg.models.annotations import Annotations
 from probseg.models.annotator_mixture import AnnotatorMixture, repeated
 from probseg.models.cross_entropy import CrossEntropy
-from probseg.models.penalties import DensityPair, Penalty, Space, check_comparable
+from probseg.models.penalties import DensityPair, Penalty, Space, check_comparable, is_shipped
 from probseg.models.prior import PriorModel, sample_density
 from probseg.models.variability import Variability
 from probseg.options import check_number
@@ -275,15 +275,16 @@ class LatentVariableModel(PriorModel):
     def _check_densities(self) -> None:
         """Check that each divergence compares densities as it will get them, before any step.
 
-        It is known which these are of the encoders that probseg ships, and left to the first step
-        of others.
+        It is known which these are of the encoders and projectors that probseg ships, and left to
+        the first step of others.
 
         Raises:
             OptionError: It does not.
         """
         both = (self.posterior_encoder, self.prior_encoder)
         encoders = [encoder for encoder in both if isinstance(encoder, AxisAligned)]
-        if not self.penalties or len(encoders) < len(both):
+        parts = (*both, self.posterior_projector, self.prior_projector)
+        if len(encoders) < len(both) or not all(is_shipped(part) for part in parts):
             return
         weight = next(self.parameters())
         with kept_buffers(self), torch.random.fork_rng(devices=[]):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from torch import nn
 from torch.distributions import Distribution
 
 from probseg.interfaces import Divergence
+
+# probseg and the libraries that its flows and networks are made of
+_SHIPPED = {"nflows", "probseg", "torch"}
 
 Space = Literal["base", "projected", "annotators"]
 
@@ -31,6 +35,15 @@ class DensityPair(NamedTuple):
 
     q: Distribution
     p: Distribution
+
+
+def is_shipped(part: Any) -> bool:
+    """Return whether a part is made of probseg's networks, which can be tried when it is built.
+
+    What others do with an image that nobody gave is theirs to say, at the first step.
+    """
+    modules = part.modules() if isinstance(part, nn.Module) else [part]
+    return {type(module).__module__.partition(".")[0] for module in modules} <= _SHIPPED
 
 
 def check_comparable(divergence: Divergence, pair: DensityPair) -> None:

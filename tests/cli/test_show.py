@@ -43,7 +43,7 @@ def test_a_line_of_the_source_is_where_the_part_is(command):
         assert source.readlines()[int(line) - 1].startswith("class KL")
 
 
-ALL = ["energy", "spu-net"]
+ALL = ["energy", "hierarchical-energy", "spu-net"]
 
 
 @pytest.mark.parametrize("name", sorted(probseg.models))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from small_models import small
+from torch import nn
 
 import probseg
 from probseg.errors import OptionError
@@ -63,6 +64,27 @@ def test_what_can_be_compared_is_built_as_without_the_check(name, options, monke
     assert torch.equal(torch.rand(1), after) and model.penalties
     weights = unchecked.state_dict()
     assert all(torch.equal(one, weights[key]) for key, one in model.state_dict().items())
+
+
+class Somebodys(nn.Module):
+    """A flow that does not work with a single image, as one with batch normalisation."""
+
+    def __init__(self, **_):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(1)
+
+    def forward(self, density, context):
+        self.norm(context[:, :1])
+        return density
+
+
+@pytest.mark.parametrize("name", ["csae", "hierarchical-csae"])
+def test_a_flow_of_somebody_else_is_not_run_when_a_model_is_built(name):
+    probseg.projectors.register("somebodys")(Somebodys)
+    try:
+        small(name, projector="somebodys")
+    finally:
+        probseg.projectors.unregister("somebodys")
 
 
 @pytest.mark.parametrize(("samples", "experts"), [(7, 2), (2, 4), (3, 2)])
