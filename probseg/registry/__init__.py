@@ -157,7 +157,7 @@ class Registry(ModuleType, Mapping[str, Constructor]):
             if package := package_of(self.kind, name):
                 raise MissingPluginError(
                     f"the {self.noun} {name!r} is of the plugin {package}, which is not "
-                    f"installed; run: pip install {package}"
+                    f"installed; in a checkout of probseg run: pip install ./plugins/{package}"
                 )
             raise UnknownNameError(unknown(self.noun, name, self))
         if len(offers) > 1:

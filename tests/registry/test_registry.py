@@ -218,7 +218,9 @@ def test_a_part_of_a_known_plugin_says_what_to_install(monkeypatch, kind, name, 
     monkeypatch.setattr(
         sys.modules["probseg.registry"], "_plugins", lambda *_: ()
     )  # installed or not
-    wanted = f"the {kind} '{name}' is of the plugin {package}, .*run: pip install {package}"
+    wanted = (
+        f"the {kind} '{name}' is of the plugin {package}, .*run: pip install ./plugins/{package}"
+    )
     with pytest.raises(MissingPluginError, match=wanted):
         parts[name]
     assert name not in parts and parts.get(name) is None
