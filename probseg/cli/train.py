@@ -28,7 +28,7 @@ from probseg.cli.train_defaults import USUAL_SIZE, choose_model, choose_training
 from probseg.errors import OptionError
 from probseg.options import check_given, check_integer, check_options
 from probseg.registry import registry
-from probseg.registry.elsewhere import check_no_training
+from probseg.registry.training_options import check_no_training
 from probseg.utils.imports import require
 
 if TYPE_CHECKING:

@@ -10,13 +10,14 @@ from probseg.encoders.mixture import Mixture
 from probseg.errors import OptionError
 from probseg.interfaces import Backbone, Decoder, LatentEncoder, SetLoss
 from probseg.models.prior import PriorModel
+from probseg.models.set_training import SetTrained
 from probseg.options import check_integer
 from probseg.registry.specs import Part, build_part
 from probseg.utils.seeding import seeded
 from probseg.utils.tensors import cropped, padded, probabilities
 
 
-class EnergyModel(PriorModel):
+class EnergyModel(SetTrained, PriorModel):
     r"""A prior and a decoder, trained by a loss between sets of masks; no posterior is needed.
 
     .. math:: L = D(\{\hat y_1, \dots, \hat y_S\}, \{y_1, \dots, y_A\}), \quad
@@ -41,8 +42,6 @@ class EnergyModel(PriorModel):
         OptionError: An option is unknown, of the wrong type or out of range, or the experts of the
             prior do not divide S.
     """
-
-    all_annotators = True
 
     def __init__(
         self,
@@ -81,38 +80,16 @@ class EnergyModel(PriorModel):
         self.backbone, self.prior_encoder, self.decoder = network.part, prior.part, logits.part
         self.set_loss, self.samples = compared.part, samples
 
-    def loss(
-        self,
-        image: Tensor,
-        label: Tensor,
-        *,
-        generator: Generator | None = None,
-        ignore_index: int | None = None,
-    ) -> dict[str, Tensor]:
-        """Return the one term ``"set_loss"`` of images and everybody's masks.
-
-        Args:
-            image: (B, C, H, W) floating, of any H and W.
-            label: (B, A, H, W) integer classes of all annotators.
-            generator: Makes random numbers reproducible.
-            ignore_index: The value of pixels that an annotator did not label; of one who is absent
-                it is everywhere.
-
-        Raises:
-            InputError: The images or masks are not what the model was built for.
-            OptionError: The experts of the prior do not divide S.
-        """
-        image = self._image(image, values=False)
-        masks = self._label(label, image, values=False, ignore_index=ignore_index)
-        with self._networks_seeded(generator, image):
-            x = padded(image, self.backbone.stride)
-            prior, _ = self.prior_encoder(x)
-            features = self.backbone(x)
-            with seeded(generator, image.device):
-                latent, weights = even_sample(prior, self.samples)
-            samples = probabilities(cropped(self.decoder(features, latent), image))
-        with torch.autocast(image.device.type, enabled=False):
-            return {"set_loss": self.set_loss(samples, masks, weights).mean()}
+    def training_samples(
+        self, image: Tensor, generator: Generator | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return S decoded samples of the prior, and the weights of its experts or None."""
+        x = padded(image, self.backbone.stride)
+        prior, _ = self.prior_encoder(x)
+        features = self.backbone(x)
+        with seeded(generator, image.device):
+            latent, weights = even_sample(prior, self.samples)
+        return probabilities(cropped(self.decoder(features, latent), image)), weights
 
 
 def even_sample(density: Distribution, samples: int) -> tuple[Tensor, Tensor | None]:

@@ -45,7 +45,7 @@ class ScalePenalty:
     scale: int
 
 
-class Ascent(NamedTuple):
+class TopDownPass(NamedTuple):
     """What the decoders give with a posterior sample at each scale, the coarsest first."""
 
     base: list[DensityPair]
@@ -126,11 +126,11 @@ class HierarchicalModel(HierarchicalPrior):
         label = self._label(label, image, values=False, ignore_index=ignore_index)
         self._check_size(image)
         with self._networks_seeded(generator, image):
-            up = self._ascent(image, label, generator)
-            logits = self._decoded(up)
+            passed = self._top_down(image, label, generator)
+            logits = self._decoded(passed)
             with seeded(generator, image.device):
                 terms = {"cross_entropy": self.cross_entropy(cropped(logits, image), label)}
-                return terms | self._penalties(up)
+                return terms | self._penalties(passed)
 
     @torch.no_grad()
     def reconstruct(
@@ -146,8 +146,8 @@ class HierarchicalModel(HierarchicalPrior):
         label = self._label(label, image, values=True, ignore_index=ignore_index)
         self._check_size(image)
         with kept_buffers(self), self._networks_seeded(generator, image):
-            up = self._ascent(image, label, generator)
-            return probabilities(cropped(self._decoded(up), image))
+            passed = self._top_down(image, label, generator)
+            return probabilities(cropped(self._decoded(passed), image))
 
     def latents(
         self,
@@ -174,10 +174,10 @@ class HierarchicalModel(HierarchicalPrior):
         label = self._label(label, image, values=True, ignore_index=ignore_index)
         self._check_size(image)
         with kept_buffers(self), self._networks_seeded(generator, image):
-            up = self._ascent(image, label, generator)
-        return tuple(up.projected if projected else up.base)
+            passed = self._top_down(image, label, generator)
+        return tuple(passed.projected if projected else passed.base)
 
-    def _ascent(self, image: Tensor, label: Tensor, generator: Generator | None) -> Ascent:
+    def _top_down(self, image: Tensor, label: Tensor, generator: Generator | None) -> TopDownPass:
         x, y = self._padded(image, label)
         of_image, of_label = self.pyramid(x), self.posterior_pyramid(torch.cat([x, y], dim=1))
         top, top_q = of_image[-1], of_label[-1]
@@ -188,10 +188,10 @@ class HierarchicalModel(HierarchicalPrior):
             projected.append(self._projected(scale, pair, top))
             with seeded(generator, image.device):
                 latent = as_map(sample_density(projected[-1].q), top)
-            top = self.decoder.rise(scale, of_image, top, latent)
+            top = self.decoder.up(scale, of_image, top, latent)
             if scale + 1 < self.decoder.scales:
-                top_q = self.posterior_decoder.rise(scale, of_label, top_q, latent)
-        return Ascent(base, projected, of_image, top)
+                top_q = self.posterior_decoder.up(scale, of_label, top_q, latent)
+        return TopDownPass(base, projected, of_image, top)
 
     def _prior(self, scale: int, features: Tensor) -> Distribution:
         density: Distribution = self.decoder.heads[scale](features)
@@ -203,16 +203,16 @@ class HierarchicalModel(HierarchicalPrior):
         context = in_single_precision(features).mean(dim=(2, 3))
         return DensityPair(projector(pair.q, context), projector(pair.p, context))
 
-    def _decoded(self, up: Ascent) -> Tensor:
+    def _decoded(self, passed: TopDownPass) -> Tensor:
         """Return the logits, given the features of the prior's decoder after the finest latent."""
-        top = up.top
-        for level in range(self.decoder.scales, len(self.decoder.rises)):
-            top = self.decoder.rise(level, up.features, top)
+        top = passed.top
+        for level in range(self.decoder.scales, len(self.decoder.levels)):
+            top = self.decoder.up(level, passed.features, top)
         logits: Tensor = self.logits(top)
         return logits
 
-    def _penalties(self, up: Ascent) -> dict[str, Tensor]:
-        spaces = {"base": up.base, "projected": up.projected}
+    def _penalties(self, passed: TopDownPass) -> dict[str, Tensor]:
+        spaces = {"base": passed.base, "projected": passed.projected}
         with torch.autocast(next(self.parameters()).device.type, enabled=False):
             return {
                 name: penalty.weight * penalty.divergence(*spaces[penalty.on][penalty.scale]).mean()

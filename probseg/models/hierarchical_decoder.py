@@ -24,7 +24,7 @@ from probseg.utils.tensors import in_single_precision
 BLOCKS = ("plain", "residual")
 
 
-class Rise(nn.Module):
+class DecoderLevel(nn.Module):
     r"""One level of the decoder: a 3x3 convolution of a concatenation, and a block.
 
     .. math:: h = \mathrm{block}(W * [s;\ \mathrm{up}(d);\ \mathrm{up}(z)] + b)
@@ -62,8 +62,8 @@ class Rise(nn.Module):
 
     def finish(self, convolved: Tensor) -> Tensor:
         """Return h, given the sum of the three shares."""
-        risen: Tensor = self.block(convolved)
-        return risen
+        features: Tensor = self.block(convolved)
+        return features
 
     def of_skip(self, skip: Tensor) -> Tensor:
         """Return the share of s, with the bias."""
@@ -116,8 +116,8 @@ class TopDown(nn.Module):
         channels: Widths of the pyramid, the finest first.
         scales: How many levels have a latent.
         latent_channels: c, numbers of a latent at each position.
-        levels: How many times it doubles the resolution.
-        block: ``"plain"`` or ``"residual"``, see :class:`Rise`.
+        doublings: How many times it doubles the resolution.
+        block: ``"plain"`` or ``"residual"``, see :class:`DecoderLevel`.
         depth: Convolutions or residual blocks a level.
         norm: ``None``, ``"batch"``, ``"group"`` or ``"instance"``.
         log_scale_bound: Largest absolute value of log sigma.
@@ -132,7 +132,7 @@ class TopDown(nn.Module):
         *,
         scales: int,
         latent_channels: int,
-        levels: int,
+        doublings: int,
         block: str = "plain",
         depth: int = 3,
         norm: str | None = None,
@@ -147,8 +147,8 @@ class TopDown(nn.Module):
         self.heads = nn.ModuleList(
             LatentHead(width, latent_channels, log_scale_bound) for width in upwards[:scales]
         )
-        self.rises = nn.ModuleList(
-            Rise(
+        self.levels = nn.ModuleList(
+            DecoderLevel(
                 skip,
                 below,
                 latent_channels if level < scales else 0,
@@ -156,15 +156,15 @@ class TopDown(nn.Module):
                 depth=depth,
                 norm=norm,
             )
-            for level, (below, skip) in enumerate(pairwise(upwards[: levels + 1]))
+            for level, (below, skip) in enumerate(pairwise(upwards[: doublings + 1]))
         )
 
-    def rise(
+    def up(
         self, level: int, features: list[Tensor], below: Tensor, latent: Tensor | None = None
     ) -> Tensor:
         """Double the resolution once, given those features of a pyramid, the finest first."""
-        risen: Tensor = self.rises[level](features[-2 - level], below, latent)
-        return risen
+        above: Tensor = self.levels[level](features[-2 - level], below, latent)
+        return above
 
 
 def check_scales(scales: int, levels: int) -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Generator, Tensor, autocast
+from torch import Generator, Tensor
 
 from probseg.interfaces import Pyramid, SetLoss
 from probseg.models.hierarchical_decoder import TopDown, check_scales, output_layer
 from probseg.models.hierarchical_prior import HierarchicalPrior
 from probseg.models.hierarchical_sampling import Sampled
+from probseg.models.set_training import SetTrained
 from probseg.options import check_integer
 from probseg.registry.specs import Part, build_part
 from probseg.utils.seeding import seeded
 from probseg.utils.tensors import cropped, padded, probabilities
 
 
-class HierarchicalEnergyModel(HierarchicalPrior):
+class HierarchicalEnergyModel(SetTrained, HierarchicalPrior):
     r"""A hierarchical prior, trained by a loss between sets of masks; no posterior is needed.
 
     .. math:: L = D(\{\hat y_1, \dots, \hat y_S\}, \{y_1, \dots, y_A\}), \quad
@@ -44,8 +45,6 @@ class HierarchicalEnergyModel(HierarchicalPrior):
         UnknownNameError: No part has that name.
         OptionError: An option is unknown, of the wrong type or out of range.
     """
-
-    all_annotators = True
 
     def __init__(
         self,
@@ -90,7 +89,7 @@ class HierarchicalEnergyModel(HierarchicalPrior):
                 channels,
                 scales=scales,
                 latent_channels=latent_channels,
-                levels=len(channels) - 1,
+                doublings=len(channels) - 1,
                 block=block,
                 depth=depth,
                 norm=norm,
@@ -100,33 +99,12 @@ class HierarchicalEnergyModel(HierarchicalPrior):
         )
         self.set_loss, self.samples = compared.part, samples
 
-    def loss(
-        self,
-        image: Tensor,
-        label: Tensor,
-        *,
-        generator: Generator | None = None,
-        ignore_index: int | None = None,
-    ) -> dict[str, Tensor]:
-        """Return the one term ``"set_loss"`` of images and everybody's masks.
-
-        Args:
-            image: (B, C, H, W) floating, of any H and W.
-            label: (B, A, H, W) integer classes of all annotators.
-            generator: Makes random numbers reproducible.
-            ignore_index: The value of pixels that an annotator did not label; of one who is absent
-                it is everywhere.
-
-        Raises:
-            InputError: The images or masks are not what the model was built for.
-        """
-        image = self._image(image, values=False)
-        masks = self._label(label, image, values=False, ignore_index=ignore_index)
-        with self._networks_seeded(generator, image):
-            up = Sampled(self.decoder, self.pyramid(padded(image, self.stride)))
-            with seeded(generator, image.device):
-                noise = up.draw(self.samples)
-            drawn = probabilities(cropped(self.logits(up(noise)), image))
-        samples = drawn.unflatten(0, (self.samples, len(image)))
-        with autocast(image.device.type, enabled=False):
-            return {"set_loss": self.set_loss(samples, masks).mean()}
+    def training_samples(
+        self, image: Tensor, generator: Generator | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return S decoded samples of the prior, and None: all weigh alike."""
+        decoded = Sampled(self.decoder, self.pyramid(padded(image, self.stride)))
+        with seeded(generator, image.device):
+            noise = decoded.draw(self.samples)
+        drawn = probabilities(cropped(self.logits(decoded(noise)), image))
+        return drawn.unflatten(0, (self.samples, len(image))), None

@@ -61,9 +61,9 @@ class HierarchicalPrior(ProbabilisticModel):
             return assembled(tiles, (image.shape[2], image.shape[3]))
         image, count = self._image(image, values=True), checked_count(n)
         with kept_buffers(self), self._networks_seeded(generator, image):
-            up = Sampled(self.decoder, self.pyramid(padded(image, self.stride)))
+            decoded = Sampled(self.decoder, self.pyramid(padded(image, self.stride)))
             with seeded(generator, image.device):
-                noise = up.draw(count)
-            parts = (cropped(self.logits(up(some)), image) for some in up.split(noise))
+                noise = decoded.draw(count)
+            parts = (cropped(self.logits(decoded(some)), image) for some in decoded.split(noise))
             drawn = torch.cat([probabilities(logits) for logits in parts])
         return drawn.view(count, len(image), *drawn.shape[1:])

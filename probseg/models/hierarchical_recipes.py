@@ -171,8 +171,8 @@ def _networks(c: HierarchicalChoices) -> tuple[HierarchicalParts, Spec]:
     _freeze_unused(pyramids.posterior.part, c)
     of_decoder = {name: getattr(c, name) for name in ("block", "depth", "norm", "log_scale_bound")}
     latents: Any = {"scales": c.scales, "latent_channels": c.latent_channels, **of_decoder}
-    prior = TopDown(of_prior, levels=len(of_prior) - 1, **latents)
-    posterior = TopDown(of_posterior, levels=c.scales - 1, **latents)
+    prior = TopDown(of_prior, doublings=len(of_prior) - 1, **latents)
+    posterior = TopDown(of_posterior, doublings=c.scales - 1, **latents)
     projectors, described = _projectors(c, pyramids)
     logits = output_layer(of_prior[0], c.classes, c.class_prior)
     parts = HierarchicalParts(

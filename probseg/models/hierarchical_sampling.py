@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from probseg.models.hierarchical_decoder import Rise, TopDown, as_map
+from probseg.models.hierarchical_decoder import DecoderLevel, TopDown, as_map
 from probseg.utils.tensors import in_single_precision
 
 # Bytes of the finest level's activations for the samples that are decoded at once.
@@ -25,10 +25,10 @@ class Sampled:
     def __init__(self, decoder: TopDown, features: list[Tensor]) -> None:
         self.decoder, self.coarsest = decoder, features[-1]
         # torch types what a ModuleList holds as Module
-        self.rises: list[Rise] = list(decoder.rises)  # type: ignore[arg-type]
+        self.levels: list[DecoderLevel] = list(decoder.levels)  # type: ignore[arg-type]
         skips = features[-2::-1]
-        self.shared = [rise.of_skip(skip) for rise, skip in zip(self.rises, skips, strict=True)]
-        self.shared[0] = self.shared[0] + self.rises[0].of_coarse(self.coarsest)
+        self.shared = [level.of_skip(skip) for level, skip in zip(self.levels, skips, strict=True)]
+        self.shared[0] = self.shared[0] + self.levels[0].of_coarse(self.coarsest)
         positions = [features[-1 - scale][0, 0].numel() for scale in range(decoder.scales)]
         self.sizes = [decoder.latent_channels * count for count in positions]
 
@@ -47,22 +47,22 @@ class Sampled:
     def __call__(self, noise: Tensor) -> Tensor:
         """Return the decoder's features (n·B, F, H, W) of the samples of noise (n, B, D)."""
         each = noise.split(self.sizes, dim=-1)
-        first, *others = self.rises
+        first, *others = self.levels
         latent = _sample(self.decoder.heads[0](self.coarsest), each[0]).flatten(0, 1)
         top = self._finish(0, first.of_latent(as_map(latent, self.coarsest)))
-        for level, rise in enumerate(others, start=1):
+        for index, level in enumerate(others, start=1):
             coarse = top
-            if level < self.decoder.scales:
-                density = self.decoder.heads[level](top)
-                latent = _sample(density, each[level].flatten(0, 1))
+            if index < self.decoder.scales:
+                density = self.decoder.heads[index](top)
+                latent = _sample(density, each[index].flatten(0, 1))
                 coarse = torch.cat([top, as_map(latent, top).to(top.dtype)], dim=1)
-            top = self._finish(level, rise.of_coarse(coarse))
+            top = self._finish(index, level.of_coarse(coarse))
         return top
 
-    def _finish(self, level: int, share: Tensor) -> Tensor:
-        shared = self.shared[level]
+    def _finish(self, index: int, share: Tensor) -> Tensor:
+        shared = self.shared[index]
         share.unflatten(0, (-1, len(shared))).add_(shared)
-        return self.rises[level].finish(share)
+        return self.levels[index].finish(share)
 
 
 def _sample(density: Distribution, noise: Tensor) -> Tensor:

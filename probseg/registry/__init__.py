@@ -14,7 +14,8 @@ import entrypoints
 
 from probseg.errors import MissingPluginError, OptionError, PluginError, UnknownNameError
 from probseg.options import an, check_options, unknown
-from probseg.registry.elsewhere import check_no_training, package_of
+from probseg.registry.known_plugins import package_of
+from probseg.registry.training_options import check_no_training
 
 Constructor = Callable[..., Any]
 C = TypeVar("C", bound=Constructor)

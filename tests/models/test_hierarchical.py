@@ -18,7 +18,7 @@ import probseg
 from probseg.datasets.views import subset
 from probseg.errors import ExportError, InputError, OptionError
 from probseg.models import hierarchical_sampling
-from probseg.models.hierarchical_decoder import LatentHead, Rise, as_map
+from probseg.models.hierarchical_decoder import DecoderLevel, LatentHead, as_map
 from probseg.sharing.export import to_program
 from probseg.training.settings import TrainingSettings
 from probseg.training.term_weights import TermWeights
@@ -33,18 +33,18 @@ def model_of(name="hierarchical", **options):
 @pytest.mark.parametrize("latent", [0, 2])
 @pytest.mark.parametrize("norm", [None, "batch"])
 def test_a_level_is_a_convolution_of_the_concatenation_and_a_block(block, latent, norm):
-    rise = shaken(Rise(3, 5, latent, block=block, depth=2, norm=norm)).double().eval()
-    skip, below, z = (torch.randn(2, n, *size).double() for n, size in SIZES(latent))
+    level = shaken(DecoderLevel(3, 5, latent, block=block, depth=2, norm=norm)).double().eval()
+    skip, below, z = (torch.randn(2, n, *size).double() for n, size in level_sizes(latent))
     coarse = torch.cat([below, z], dim=1)
     upsampled = functional.interpolate(coarse, scale_factor=2, mode="nearest")
-    wanted = rise.block(rise.convolution(torch.cat([skip, upsampled], dim=1)))
-    torch.testing.assert_close(rise(skip, below, z if latent else None), wanted)
+    wanted = level.block(level.convolution(torch.cat([skip, upsampled], dim=1)))
+    torch.testing.assert_close(level(skip, below, z if latent else None), wanted)
     if latent:
-        shares = rise.of_skip(skip) + rise.of_coarse(below) + rise.of_latent(z)
-        torch.testing.assert_close(rise.finish(shares), wanted)
+        shares = level.of_skip(skip) + level.of_coarse(below) + level.of_latent(z)
+        torch.testing.assert_close(level.finish(shares), wanted)
 
 
-def SIZES(latent):
+def level_sizes(latent):
     return (3, (8, 12)), (5, (4, 6)), (latent, (4, 6))
 
 
@@ -74,11 +74,11 @@ def decoded(model, image, latents):
     """The logits of given latents, through plain concatenations."""
     features = model.pyramid(image)
     top = features[-1]
-    for level, (rise, skip) in enumerate(zip(model.decoder.rises, features[-2::-1], strict=True)):
-        given = [as_map(latents[level], top)] if level < len(latents) else []
+    for index, (level, skip) in enumerate(zip(model.decoder.levels, features[-2::-1], strict=True)):
+        given = [as_map(latents[index], top)] if index < len(latents) else []
         coarse = torch.cat([top, *given], dim=1)
         upsampled = functional.interpolate(coarse, scale_factor=2, mode="nearest")
-        top = rise.block(rise.convolution(torch.cat([skip, upsampled], dim=1)))
+        top = level.block(level.convolution(torch.cat([skip, upsampled], dim=1)))
     return model.logits(top)
 
 
@@ -95,7 +95,7 @@ def test_samples_are_those_of_single_passes_with_the_same_noise(name, latent_cha
         for scale, given in enumerate(one.split(sizes, dim=-1)):
             prior = model.decoder.heads[scale](top)
             latents.append(prior.mean + prior.stddev * given)
-            top = model.decoder.rise(scale, features, top, as_map(latents[-1], top))
+            top = model.decoder.up(scale, features, top, as_map(latents[-1], top))
         wanted = decoded(model, image, latents).softmax(1)
         torch.testing.assert_close(sample, wanted, atol=1e-5, rtol=1e-4)
 
@@ -132,7 +132,7 @@ def test_fine_latents_are_conditioned_on_coarse_ones_of_the_posterior():
     noise = torch.randn(2, 4, generator=generator(1))
     coarse = first[0].q.mean + first[0].q.stddev * noise
     features = model.pyramid(image)
-    top = model.decoder.rise(0, features, features[-1], as_map(coarse, features[-1]))
+    top = model.decoder.up(0, features, features[-1], as_map(coarse, features[-1]))
     torch.testing.assert_close(first[1].p.mean, model.decoder.heads[1](top).mean)
 
 
@@ -212,7 +212,7 @@ def test_projected_densities_of_each_scale_are_compared_with_their_own_weight():
     z = base[0].q.mean + base[0].q.stddev * torch.randn(2, 4, generator=generator())
     wanted, _ = model.projectors[0].transform(z, context)
     assert (wanted - z).abs().max() > 1e-3
-    top = model.decoder.rise(0, features, features[-1], as_map(wanted, features[-1]))
+    top = model.decoder.up(0, features, features[-1], as_map(wanted, features[-1]))
     torch.testing.assert_close(base[1].p.mean, model.decoder.heads[1](top).mean)
 
 

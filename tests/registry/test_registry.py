@@ -12,7 +12,7 @@ import pytest
 import probseg
 from probseg.errors import MissingPluginError, OptionError, PluginError, UnknownNameError
 from probseg.registry import KINDS as ALL_KINDS
-from probseg.registry import Registry, elsewhere, registry, singular
+from probseg.registry import Registry, known_plugins, registry, singular, training_options
 
 KINDS = (
     *("backbones", "encoders", "projectors", "divergences"),
@@ -28,7 +28,8 @@ def run_python(code: str) -> str:
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Put a distribution with entry points on the path, as pip would."""
+    """Put a distribution with entry points on the path, as pip would; forget its modules after."""
+    before = set(sys.modules)
 
     def put(name: str, entries: str, *, version: str = "1.2", module: str = "") -> Path:
         site = tmp_path / name
@@ -40,7 +41,10 @@ def install(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(str(site))
         return site
 
-    return put
+    yield put
+    for module in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[module], "__file__", "")):
+            del sys.modules[module]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -177,7 +181,6 @@ def test_a_broken_plugin_breaks_only_itself(install, monkeypatch, module, reason
     assert callable(probseg.projectors["planar"])
     with pytest.raises(PluginError, match=r"projector 'radial' of ruin 1\.2 .*" + reason):
         probseg.projectors["radial"]
-    sys.modules.pop("ruin_module", None)
 
 
 def test_a_plugin_that_is_found_twice_is_one(install, monkeypatch):
@@ -206,12 +209,16 @@ def test_the_known_plugins_are_those_of_the_repository():
         for group, entries in project["entry-points"].items():
             kind = singular(group.removeprefix("probseg."))
             found.setdefault(kind, {}).update(dict.fromkeys(entries, project["name"]))
-    assert found == elsewhere.PLUGINS and len(found) == 3
+    assert found == known_plugins.PLUGINS and len(found) == 3
 
 
 @pytest.mark.parametrize(
     ("kind", "name", "package"),
-    [(kind, *one) for kind in sorted(elsewhere.PLUGINS) for one in elsewhere.PLUGINS[kind].items()],
+    [
+        (kind, *one)
+        for kind in sorted(known_plugins.PLUGINS)
+        for one in known_plugins.PLUGINS[kind].items()
+    ],
 )
 def test_a_part_of_a_known_plugin_says_what_to_install(monkeypatch, kind, name, package):
     parts = registry(ALL_KINDS[kind])
@@ -228,14 +235,13 @@ def test_a_part_of_a_known_plugin_says_what_to_install(monkeypatch, kind, name, 
 
 def test_a_known_plugin_that_is_installed_is_found(install):
     install("acme", "[probseg.projectors]\nradial = acme_module:R\n", module="class R: pass")
-    sys.modules.pop("acme_module", None)
     assert probseg.projectors["radial"].__name__ == "R"
 
 
 def test_the_settings_of_training_are_those_of_fit():
     from probseg.training import TrainingSettings
 
-    assert [*elsewhere.TRAINING] == [field.name for field in fields(TrainingSettings)]
+    assert [*training_options.TRAINING] == [field.name for field in fields(TrainingSettings)]
 
 
 @pytest.mark.parametrize("option", ["geco", "max_steps"])

@@ -1,4 +1,4 @@
-"""What users ask a registry for and find elsewhere: in a plugin, or in the training."""
+"""The options of training, which users give to a model by mistake."""
 
 from __future__ import annotations
 
@@ -8,29 +8,6 @@ from typing import Any
 from probseg.errors import OptionError
 from probseg.options import named_parameters
 
-# The parts of the packages in plugins/, by kind, and the package; a test holds it to them.
-PLUGINS = {
-    "model": {"flow-matching": "probseg-flowmatching", "ssn": "probseg-ssn"},
-    "backbone": dict.fromkeys(
-        (
-            "monai-attention-unet",
-            "monai-basic-unet",
-            "monai-dynunet",
-            "monai-highresnet",
-            "monai-mednext",
-            "monai-segresnet",
-            "monai-swin-unetr",
-            "monai-unet",
-        ),
-        "probseg-monai",
-    ),
-    "projector": {
-        "radial": "probseg-radial",
-        **dict.fromkeys(
-            ("zuko-bpf", "zuko-maf", "zuko-nsf", "zuko-realnvp", "zuko-sospf"), "probseg-zuko"
-        ),
-    },
-}
 # The options of probseg.fit, which this folder does not import; a test holds it to them.
 TRAINING = (
     "learning_rate",
@@ -57,15 +34,6 @@ TRAINING = (
     "device",
     "devices",
 )
-
-
-def package_of(kind: str, name: object) -> str | None:
-    """Return which known plugin has the part of a kind and name, or None.
-
-    >>> package_of("model", "ssn"), package_of("model", "csae")
-    ('probseg-ssn', None)
-    """
-    return PLUGINS.get(kind, {}).get(name) if isinstance(name, str) else None
 
 
 def check_no_training(
