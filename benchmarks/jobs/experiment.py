@@ -142,6 +142,7 @@ def make_predictor(experiment: Experiment, data: Data, trained: Trained | None) 
     return ModelPredictor(
         replace(sampler, ignore_index=ignore_index_of(data.source)),
         projected=settings.projected,
+        stratified=settings.stratified,
         latents=settings.latents,
         others=data.validation,
     )

@@ -133,7 +133,8 @@ def make_experiment(
     The data set is a name with its options. A baseline's experiment has no fold, seed or training.
     """
     settings = {**settings, **row.settings}
-    latents = {"latents": list(row.latents)} if row.latents else {}
+    asked = {"stratified": row.stratified, "latents": list(row.latents)}
+    variants = {name: value for name, value in asked.items() if value}  # keys of old results
     evaluation = {key: settings[key] for key in EVALUATION if key in settings}
     others = {k: v for k, v in settings.items() if k not in (*MODEL, *DATA, *EVALUATION)}
     trained = row.build is not None
@@ -145,7 +146,7 @@ def make_experiment(
             "fold": fold if trained else None,
             "seed": seed if trained else None,
             "data": {key: settings[key] for key in DATA if key in settings},
-            "evaluation": {**evaluation, "projected": row.projected, **latents},
+            "evaluation": {**evaluation, "projected": row.projected, **variants},
             "baseline": row.baseline,
             "model": row.model(settings),
             "training": others if trained else None,

@@ -16,7 +16,12 @@ from torch.distributions import Distribution, Independent, Normal
 
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Evaluation
-from probseg.metrics.model_evaluation import Predictions, Predictor, Sampler
+from probseg.metrics.model_evaluation import (
+    Predictions,
+    Predictor,
+    Sampler,
+    check_stratified,
+)
 from probseg.training.execution import Execution
 from probseg.utils.seeding import seeded
 from probseg.utils.tensors import certain
@@ -35,10 +40,12 @@ class ModelPredictor:
 
     Raises:
         OptionError: Latents are to be replaced, and the model decodes none that it is given.
+        InputError: Samples are to be stratified, and the model has no such ones.
     """
 
     sampler: Sampler
     projected: bool = False  # whether to sample the projected prior as well
+    stratified: bool = False  # whether to draw stratified samples as well
     # What else to decode in place of the prior's samples, to see whether the model uses them:
     # "noise" of N(0, I), "swapped" for those of another image's prior.
     latents: Collection[str] = ()
@@ -48,6 +55,8 @@ class ModelPredictor:
         model = self.sampler.model
         if self.latents and not hasattr(model, "decode"):
             raise OptionError(f"{model.spec['name']} decodes no latents, so none can be replaced")
+        if self.stratified:
+            check_stratified(model)
 
     @torch.no_grad()
     def __call__(self, batch: Batch, start: int) -> Predictions:
@@ -59,7 +68,10 @@ class ModelPredictor:
             if self.projected:
                 samples = self.sampler.sample(batch.image, start, projected=True)
                 predictions["projected"] = [replace(base, probabilities=samples)]
-            alone = replace(base, prior=None, posterior=None)  # they did not draw other latents
+            alone = replace(base, prior=None, posterior=None)  # whose scores "base" has
+            if self.stratified:
+                samples = self.sampler.sample(batch.image, start, stratified=True)
+                predictions["stratified"] = [replace(alone, probabilities=samples)]
             for name in self.latents:
                 samples = self._decode(name, batch.image, start)
                 predictions[name] = [replace(alone, probabilities=samples)]

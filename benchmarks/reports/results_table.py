@@ -83,6 +83,7 @@ ONE_ANNOTATOR = "An image has one annotator, which says nothing of how annotator
 # What is added to a row's name where other samples than those of the model's own prior are scored.
 VARIANTS = {
     "projected": " (projected prior)",
+    "stratified": " (stratified samples)",
     "noise": " (latents: N(0, 1))",
     "swapped": " (latents: another image's)",
 }

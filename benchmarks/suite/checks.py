@@ -195,6 +195,7 @@ _ROW = {
     "settings": SETTINGS,
     "options": {_anything: _model_option},
     "projected": BOOLEAN,
+    "stratified": BOOLEAN,
     "latents": [partial(check_choice, choices=("noise", "swapped"))],
 }
 _PROFILE = {

@@ -31,6 +31,7 @@ class SuiteRow:
     takes: Sequence[str] = ()  # the settings that are options of this model
     plugin: str | None = None  # the distribution that offers the model
     projected: bool = False  # whether to score samples of the projected prior as well
+    stratified: bool = False  # whether to score stratified samples of the prior as well
     latents: Sequence[str] = ()  # other latents to score too: noise, swapped
     settings: Mapping[str, Any] = field(default_factory=dict)  # make the row, so nothing wins
     options: Mapping[str, Any] = field(default_factory=dict)  # of the model, beside the settings

@@ -45,6 +45,7 @@ class EvaluationSettings:
     n_eval: int = 16  # samples an image
     evaluation_batch: int = 16  # images at a time; samples are seeded by batch
     projected: bool = False  # whether to score samples of the projected prior as well
+    stratified: bool = False  # whether to score stratified samples of the prior as well
     latents: Sequence[str] = ()  # decoded in place of the prior's too: "noise", "swapped"
 
 

@@ -18,7 +18,7 @@ from probseg.cli.opening import (
     parse_sections,
     split_data,
 )
-from probseg.cli.parser import Parser
+from probseg.cli.parser import Parser, add_stratified
 from probseg.cli.preprocessing import MASK_OPTIONS, OPTIONS, add_as_is, check_agreement, check_same
 from probseg.options import check_integer
 
@@ -61,6 +61,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of split and samples (0)")
     parser.add_argument("-n", type=int, default=16, metavar="N", help="samples an image (16)")
+    add_stratified(parser)
     parser.add_argument(
         "--metrics", nargs="+", metavar="NAME", help="see probseg list metrics (default: the usual)"
     )
@@ -105,6 +106,7 @@ def run(options: argparse.Namespace) -> int:
         model,
         data,
         n=options.n,
+        stratified=options.stratified,
         metrics=options.metrics,
         device=options.device,
         seed=options.seed,

@@ -91,6 +91,15 @@ def add_set(parser: Parser, meaning: str) -> None:
     )
 
 
+def add_stratified(parser: Parser) -> None:
+    """Add ``--stratified``."""
+    parser.add_argument(
+        "--stratified",
+        action="store_true",
+        help="draw the samples of an image such that they share out what the model expects",
+    )
+
+
 def add_part(parser: Parser, *, kinds: Iterable[str] = KINDS) -> None:
     """Add ``KIND NAME``, to be read by :func:`chosen_part`; shells complete both."""
     alone = "such as projector; or the name alone, where parts of one kind have it"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from probseg._version import __version__
 from probseg.cli.opening import checkpoint_of
-from probseg.cli.parser import Parser
+from probseg.cli.parser import Parser, add_stratified
 from probseg.cli.preprocessing import add_as_is, check_agreement, parse_size, parse_window
 from probseg.errors import DataError, InputError, OptionError, ProbsegError
 from probseg.options import check_integer
@@ -53,6 +53,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("-n", type=int, default=16, metavar="N", help="samples an image (16)")
+    add_stratified(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of every image (0)")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1")
     parser.add_argument(
@@ -95,6 +96,10 @@ def run(options: argparse.Namespace) -> int:
     }
     folders = _folders(options.images, options.out, existing=options.existing)
     model = _load_model(options.model, options.device)
+    if options.stratified:
+        from probseg.metrics.model_evaluation import check_stratified
+
+        check_stratified(model)
     todo = _preprocessing(model, asked, as_is=options.as_is)
     samples = f"{model.spec['name']}, {options.n} samples an image"
     print(f"{samples}; {_told(model, todo)}", file=sys.stderr)
@@ -256,7 +261,11 @@ def _predict(
         )
     try:
         prediction = predict_at(
-            *(model, image.pixels, options.n), seed=options.seed, done=todo, tile=options.tile
+            *(model, image.pixels, options.n),
+            seed=options.seed,
+            done=todo,
+            stratified=options.stratified,
+            tile=options.tile,
         )
     except InputError as error:
         raise DataError(f"{file}: {error}") from error
@@ -266,6 +275,7 @@ def _predict(
         "spec": model.spec,
         "samples": options.n,
         "seed": options.seed,
+        "stratified": options.stratified,
         "images": str(todo),
         "preprocessing": todo.to_plain(),
         "unseen": prediction.unseen,

@@ -76,6 +76,7 @@ def predict_at(
     *,
     seed: int,
     done: Preprocessing,
+    stratified: bool = False,
     tile: int | None = None,
 ) -> Prediction:
     """Sample an image as those were that a model learnt from, and return it at its own size.
@@ -88,6 +89,7 @@ def predict_at(
         n: Samples.
         seed: Of the samples.
         done: What is done to them first, and undone in what is returned.
+        stratified: As in :func:`predict`.
         tile: Edge in pixels of the parts that are sampled one after another; None takes the image
             as a whole.
 
@@ -97,7 +99,7 @@ def predict_at(
     """
     native = (pixels.shape[1], pixels.shape[2])
     seen = done.apply(pixels)
-    labels, mean, sd, _ = predict(model, seen, n, seed=seed, tile=tile)
+    labels, mean, sd, _ = predict(model, seen, n, seed=seed, stratified=stratified, tile=tile)
     labels, mean, sd = (done.undo(one, native) for one in (labels, mean, sd))
     outside = done.undo(np.ones(seen.shape[1:], np.uint8), native) == 0
     mean[0][outside] = 1
@@ -111,6 +113,7 @@ def predict(
     *,
     seed: int,
     at_once: int = 16,
+    stratified: bool = False,
     tile: int | None = None,
 ) -> Prediction:
     """Sample an image (C, H, W); the result does not depend on any other image.
@@ -121,6 +124,7 @@ def predict(
         n: Samples.
         seed: Of the samples.
         at_once: Samples at a time, which bounds the memory; another number gives other samples.
+        stratified: Let the samples that are drawn at a time share out the model's density.
         tile: Edge in pixels of the parts that are sampled one after another.
 
     Raises:
@@ -131,9 +135,11 @@ def predict(
     generator = torch.Generator(device).manual_seed(seed)
     labels = torch.empty(n, *image.shape[1:], dtype=torch.uint8)
     total, squares = torch.zeros(2, model.classes, *image.shape[1:], dtype=torch.float64)
+    options = {"stratified": True} if stratified else {}
     for start in range(0, n, at_once):
         some = labels[start : start + at_once]
-        for rows, columns, samples in _tiles(model, batch, len(some), generator, tile):
+        drawn = _tiles(model, batch, len(some), generator, tile, **options)
+        for rows, columns, samples in drawn:
             some[:, rows, columns] = samples[:, 0].argmax(dim=1).to("cpu", torch.uint8)
             exact = samples[:, 0].to("cpu", torch.float64)
             total[:, rows, columns] += exact.sum(0)
@@ -144,13 +150,19 @@ def predict(
 
 
 def _tiles(
-    model: Any, image: torch.Tensor, n: int, generator: torch.Generator, tile: int | None
+    model: Any,
+    image: torch.Tensor,
+    n: int,
+    generator: torch.Generator,
+    tile: int | None,
+    **options: bool,
 ) -> Iterator[Tile]:
     """Yield the samples of an image tile by tile, or of the whole image as one."""
     if tile is None:
-        yield Tile(slice(None), slice(None), model.sample(image, n, generator=generator))
+        samples = model.sample(image, n, generator=generator, **options)
+        yield Tile(slice(None), slice(None), samples)
     else:
-        yield from sample_tiles(model, image, n, tile=tile, generator=generator)
+        yield from sample_tiles(model, image, n, tile=tile, generator=generator, **options)
 
 
 def write_prediction(

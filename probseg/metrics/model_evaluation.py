@@ -20,7 +20,7 @@ from probseg.errors import DataError, InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
 from probseg.metrics.scores import Scores
-from probseg.options import check_integer
+from probseg.options import check_integer, named_parameters
 from probseg.utils.devices import choose_device
 from probseg.utils.progress import progress_bar
 from probseg.utils.tensors import as_classes, certain, ignoring
@@ -38,6 +38,7 @@ def evaluate(
     data: Dataset,
     n: int = 16,
     *,
+    stratified: bool = False,
     metrics: Mapping[str, Metric] | Iterable[str] | None = None,
     device: str = "auto",
     batch_size: int | None = None,
@@ -57,6 +58,9 @@ def evaluate(
             mode that it was in.
         data: The images and their annotations.
         n: Samples of each image.
+        stratified: Draw the samples of an image such that they share out the model's density, as
+            ``model.sample(..., stratified=True)`` does; the result says so, for a distance of
+            distributions such as GED is smaller then.
         metrics: Names of registered metrics, or metrics by any name; by default those of the
             benchmark, with those of the latent space if the model has one.
         device: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1" or "mps".
@@ -68,7 +72,8 @@ def evaluate(
     Raises:
         DataError: There is no image.
         InputError: The model was built for other channels or classes, or learnt from images that
-            were preprocessed in another way, or returns no segmentations.
+            were preprocessed in another way, or returns no segmentations, or has no stratified
+            samples.
         OptionError: A number is out of range, or the device is not on this machine.
         UnknownNameError: No metric has that name.
     """
@@ -82,7 +87,14 @@ def evaluate(
     chosen = choose_metrics(metrics, latent=hasattr(model, "prior"))
     size = check_integer("batch_size", batch_size or _batch_size(data, n))
     with _evaluating(model, choose_device(device)) as where:
-        sampler = Sampler(model, n, device=where, seed=seed, ignore_index=ignore_index_of(data))
+        sampler = Sampler(
+            model,
+            n,
+            device=where,
+            seed=seed,
+            stratified=stratified,
+            ignore_index=ignore_index_of(data),
+        )
         collected = collect_scores(
             lambda batch, start: {"base": [sampler(batch, start)]},
             data,
@@ -95,10 +107,15 @@ def evaluate(
         per_image=collected.values(),
         groups=list(data.groups),
         ids=getattr(data, "ids", None) or [str(index) for index in range(len(data))],
-        samples=str(n),
+        samples=f"{n} stratified" if stratified else str(n),
         subject=getattr(model, "spec", {}).get("name", type(model).__name__),
         data=title if title != data.name else f"{title}: {data.provenance}",
-        about={"seed": seed, "batch_size": size, "fingerprint": data.fingerprint},
+        about={
+            "seed": seed,
+            "stratified": stratified,
+            "batch_size": size,
+            "fingerprint": data.fingerprint,
+        },
         higher_is_better={name: metric.higher_is_better for name, metric in chosen.items()},
         problems=collected.problems,
         remarks=[*remarks, *_soft_remark(data), *collected.remarks()],
@@ -169,9 +186,14 @@ class Sampler:
     n: int  # samples of each image
     device: torch.device
     seed: int = 0
+    stratified: bool = False  # see ``PriorModel.sample``
     bf16: bool = False  # under autocast
     channels_last: bool = False  # in memory
     ignore_index: int | None = None  # of the masks
+
+    def __post_init__(self) -> None:
+        if self.stratified:
+            check_stratified(self.model)
 
     @torch.no_grad()
     def __call__(self, batch: Batch, start: int) -> Evaluation:
@@ -191,6 +213,8 @@ class Sampler:
 
     def sample(self, image: Tensor, start: int, **options: Any) -> Tensor:
         """Return samples (B, n, K, H, W) of images on the device."""
+        if self.stratified:
+            options["stratified"] = True
         samples = self.model.sample(image, self.n, generator=self.generator(start), **options)
         return _probabilities(samples, image, self.n, self.model)
 
@@ -201,6 +225,20 @@ class Sampler:
     def autocast(self) -> AbstractContextManager[object]:
         """Let networks compute in the precision."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+
+def check_stratified(model: Any) -> None:
+    """Check that a model's ``sample`` takes ``stratified``.
+
+    Raises:
+        InputError: It does not.
+    """
+    if "stratified" not in named_parameters(model.sample):
+        name = getattr(model, "spec", {}).get("name", type(model).__name__)
+        raise InputError(
+            f"{name!r} has no stratified samples, which models with a prior of latents have; leave "
+            "stratified out"
+        )
 
 
 def _soft_remark(data: Dataset) -> list[str]:

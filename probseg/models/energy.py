@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution, MixtureSameFamily
 
 from probseg.encoders.mixture import Mixture
 from probseg.errors import OptionError
-from probseg.interfaces import Backbone, Decoder, LatentEncoder, SetLoss
-from probseg.models.prior import PriorModel
-from probseg.models.set_training import SetTrained
-from probseg.options import check_integer
+from probseg.interfaces import Backbone, Decoder, LatentEncoder
+from probseg.models.prior import PriorModel, draw_latents
+from probseg.models.set_training import SetTrained, build_set_loss
+from probseg.options import check_choice, check_integer
 from probseg.registry.specs import Part, build_part
 from probseg.utils.seeding import seeded
 from probseg.utils.tensors import cropped, padded, probabilities
@@ -36,6 +35,8 @@ class EnergyModel(SetTrained, PriorModel):
         decoder: Turns features and a latent sample into logits.
         set_loss: How far samples are from annotations; ``"energy"`` is a proper scoring rule.
         samples: S, in training; at least two, whose distance is what the spread is estimated from.
+        stratified: Whether the latents of training share out the prior, see
+            :mod:`probseg.models.stratified`, or are independent.
 
     Raises:
         UnknownNameError: No part has that name.
@@ -54,10 +55,12 @@ class EnergyModel(SetTrained, PriorModel):
         decoder: Part = "fcomb",
         set_loss: Part = "energy",
         samples: int = 8,
+        stratified: bool = True,
     ) -> None:
         numbers = {"in_channels": in_channels, "latent_dim": latent_dim, "samples": samples}
         for option, value in numbers.items():
             check_integer(option, value, low=2 if option == "samples" else 1)
+        check_choice("stratified", stratified, (True, False))
         image, latent = {"in_channels": in_channels}, {"latent_dim": latent_dim}
         network = build_part("backbones", backbone, Backbone, **image)
         prior = build_part("encoders", encoder, LatentEncoder, **image, **latent)
@@ -65,7 +68,7 @@ class EnergyModel(SetTrained, PriorModel):
             _check_experts(prior.part.experts, samples)
         of_features = {"in_channels": network.part.out_channels, "classes": classes}
         logits = build_part("decoders", decoder, Decoder, **of_features, **latent)
-        compared = build_part("set_losses", set_loss, SetLoss)
+        compared = build_set_loss(set_loss, stratified=stratified)
         super().__init__(
             {
                 "name": "energy",
@@ -75,10 +78,11 @@ class EnergyModel(SetTrained, PriorModel):
                 "encoder": prior.spec,
                 "decoder": logits.spec,
                 "set_loss": compared.spec,
+                "stratified": stratified,
             }
         )
         self.backbone, self.prior_encoder, self.decoder = network.part, prior.part, logits.part
-        self.set_loss, self.samples = compared.part, samples
+        self.set_loss, self.samples, self.stratified = compared.part, samples, stratified
 
     def training_samples(
         self, image: Tensor, generator: Generator | None
@@ -88,11 +92,13 @@ class EnergyModel(SetTrained, PriorModel):
         prior, _ = self.prior_encoder(x)
         features = self.backbone(x)
         with seeded(generator, image.device):
-            latent, weights = even_sample(prior, self.samples)
+            latent, weights = even_sample(prior, self.samples, stratified=self.stratified)
         return probabilities(cropped(self.decoder(features, latent), image)), weights
 
 
-def even_sample(density: Distribution, samples: int) -> tuple[Tensor, Tensor | None]:
+def even_sample(
+    density: Distribution, samples: int, *, stratified: bool = False
+) -> tuple[Tensor, Tensor | None]:
     """Return samples (S, B, L) of a density, and the weights (G, B) of a mixture's experts.
 
     Of a mixture, as many samples come from each expert, one expert's after the other's.
@@ -101,11 +107,12 @@ def even_sample(density: Distribution, samples: int) -> tuple[Tensor, Tensor | N
         OptionError: The number of experts does not divide S.
     """
     if not isinstance(density, MixtureSameFamily):
-        return density.rsample(torch.Size([samples])), None
+        return draw_latents(density, samples, stratified=stratified), None
     weights: Tensor = density.mixture_distribution.probs.mT
     experts = len(weights)
     _check_experts(experts, samples)
-    each = density.component_distribution.rsample(torch.Size([samples // experts]))
+    components = density.component_distribution
+    each = draw_latents(components, samples // experts, stratified=stratified)
     return each.movedim(2, 0).flatten(0, 1), weights  # from (S / G, B, G, L)
 
 

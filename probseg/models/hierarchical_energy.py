@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from torch import Generator, Tensor
 
-from probseg.interfaces import Pyramid, SetLoss
+from probseg.interfaces import Pyramid
 from probseg.models.hierarchical_decoder import TopDown, check_scales, output_layer
 from probseg.models.hierarchical_prior import HierarchicalPrior
 from probseg.models.hierarchical_sampling import Sampled
-from probseg.models.set_training import SetTrained
-from probseg.options import check_integer
+from probseg.models.set_training import SetTrained, build_set_loss
+from probseg.options import check_choice, check_integer
 from probseg.registry.specs import Part, build_part
 from probseg.utils.seeding import seeded
 from probseg.utils.tensors import cropped, padded, probabilities
@@ -40,6 +40,8 @@ class HierarchicalEnergyModel(SetTrained, HierarchicalPrior):
         class_prior: K frequencies whose logarithm is the initial bias of the logits.
         set_loss: How far samples are from annotations; ``"energy"`` is a proper scoring rule.
         samples: S, in training; at least two, whose distance is what the spread is estimated from.
+        stratified: Whether the latents of training share out the prior, see
+            :mod:`probseg.models.stratified`, or are independent.
 
     Raises:
         UnknownNameError: No part has that name.
@@ -61,17 +63,19 @@ class HierarchicalEnergyModel(SetTrained, HierarchicalPrior):
         class_prior: Sequence[float] | None = None,
         set_loss: Part = "energy",
         samples: int = 4,
+        stratified: bool = False,
     ) -> None:
         sizes = {"in_channels": in_channels, "scales": scales, "latent_channels": latent_channels}
         for option, value in sizes.items():
             check_integer(option, value)
         check_integer("classes", classes, low=2)
         check_integer("samples", samples, low=2)
+        check_choice("stratified", stratified, (True, False))
         features = build_part("pyramids", pyramid, Pyramid, in_channels=in_channels)
         channels = features.part.channels
         check_scales(scales, len(channels))
         of_decoder = {"block": block, "depth": depth, "norm": norm}
-        compared = build_part("set_losses", set_loss, SetLoss)
+        compared = build_set_loss(set_loss, stratified=stratified)
         super().__init__(
             {
                 "name": "hierarchical-energy",
@@ -83,6 +87,7 @@ class HierarchicalEnergyModel(SetTrained, HierarchicalPrior):
                 "class_prior": None if class_prior is None else list(class_prior),
                 "set_loss": compared.spec,
                 "samples": samples,
+                "stratified": stratified,
             },
             pyramid=features.part,
             decoder=TopDown(
@@ -97,7 +102,7 @@ class HierarchicalEnergyModel(SetTrained, HierarchicalPrior):
             ),
             logits=output_layer(channels[0], classes, class_prior),
         )
-        self.set_loss, self.samples = compared.part, samples
+        self.set_loss, self.samples, self.stratified = compared.part, samples, stratified
 
     def training_samples(
         self, image: Tensor, generator: Generator | None
@@ -105,6 +110,6 @@ class HierarchicalEnergyModel(SetTrained, HierarchicalPrior):
         """Return S decoded samples of the prior, and None: all weigh alike."""
         decoded = Sampled(self.decoder, self.pyramid(padded(image, self.stride)))
         with seeded(generator, image.device):
-            noise = decoded.draw(self.samples)
+            noise = decoded.draw(self.samples, stratified=self.stratified)
         drawn = probabilities(cropped(self.logits(decoded(noise)), image))
         return drawn.unflatten(0, (self.samples, len(image))), None

@@ -46,6 +46,7 @@ class HierarchicalPrior(ProbabilisticModel):
         n: int,
         *,
         generator: Generator | None = None,
+        stratified: bool = False,
         tile: int | None = None,
     ) -> Tensor:
         """Return probabilities (n, B, K, H, W) decoded from samples of the base priors.
@@ -54,6 +55,8 @@ class HierarchicalPrior(ProbabilisticModel):
             image: (B, C, H, W) floating, of any H and W.
             n: Samples of each image.
             generator: Makes the samples reproducible.
+            stratified: Draw the latents such that the n samples share out their densities, see
+                :meth:`probseg.models.prior.PriorModel.sample`.
             tile: Not None is refused: the latents are maps of the whole image.
         """
         if tile is not None:
@@ -63,7 +66,7 @@ class HierarchicalPrior(ProbabilisticModel):
         with kept_buffers(self), self._networks_seeded(generator, image):
             decoded = Sampled(self.decoder, self.pyramid(padded(image, self.stride)))
             with seeded(generator, image.device):
-                noise = decoded.draw(count)
+                noise = decoded.draw(count, stratified=stratified)
             parts = (cropped(self.logits(decoded(some)), image) for some in decoded.split(noise))
             drawn = torch.cat([probabilities(logits) for logits in parts])
         return drawn.view(count, len(image), *drawn.shape[1:])

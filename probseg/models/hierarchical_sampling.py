@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from probseg.models.hierarchical_decoder import DecoderLevel, TopDown, as_map
+from probseg.models.stratified import stratified_normal
 from probseg.utils.tensors import in_single_precision
 
 # Bytes of the finest level's activations for the samples that are decoded at once.
@@ -32,10 +33,12 @@ class Sampled:
         positions = [features[-1 - scale][0, 0].numel() for scale in range(decoder.scales)]
         self.sizes = [decoder.latent_channels * count for count in positions]
 
-    def draw(self, n: int) -> Tensor:
+    def draw(self, n: int, *, stratified: bool = False) -> Tensor:
         """Return standard normal noise (n, B, D), D numbers for the latents of all scales."""
-        size = (n, len(self.coarsest), sum(self.sizes))
-        return torch.randn(size, device=self.coarsest.device)
+        size = (len(self.coarsest), sum(self.sizes))
+        if stratified:
+            return stratified_normal(n, size, self.coarsest.device)
+        return torch.randn((n, *size), device=self.coarsest.device)
 
     def split(self, noise: Tensor) -> tuple[Tensor, ...]:
         """Return the noise of samples that are decoded at once, for bounded memory."""

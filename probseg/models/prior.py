@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 from probseg.errors import InputError
 from probseg.interfaces import Backbone, Decoder, LatentEncoder
 from probseg.models.base import ProbabilisticModel, checked_count
+from probseg.models.stratified import stratified_sample
 from probseg.models.tiling import assembled, encode_in_tiles, sample_tiles
 from probseg.utils.contexts import kept_buffers, normalisation_errors
 from probseg.utils.model_inputs import checked_latent
@@ -45,6 +46,7 @@ class PriorModel(ProbabilisticModel):
         *,
         generator: Generator | None = None,
         projected: bool = False,
+        stratified: bool = False,
         tile: int | None = None,
     ) -> Tensor:
         """Return probabilities (n, B, K, H, W) decoded from samples of the prior.
@@ -54,18 +56,22 @@ class PriorModel(ProbabilisticModel):
             n: Samples of each image.
             generator: Makes the samples reproducible.
             projected: Sample the projected prior in place of the base prior.
+            stratified: Draw the n latents such that they share out the density
+                (:func:`probseg.models.stratified.stratified_normal`). Each sample alone is
+                distributed as otherwise; together they stand for the density better than
+                independent ones do.
             tile: Edge in pixels of the parts that go through the networks one after another, for
                 an image that does not fit; see :func:`probseg.models.tiling.sample_tiles`, which
                 does not hold the samples of the whole image either.
 
         Raises:
             InputError: The projected prior is asked for where its flow reads the posterior's
-                context; or a part of an image is not what the whole image has there.
+                context; a density has no stratified samples; or a part of an image is not what the
+                whole image has there.
         """
+        drawn = {"projected": projected, "stratified": stratified}
         if tile is not None:
-            tiles = sample_tiles(
-                self, image, n, tile=tile, generator=generator, projected=projected
-            )
+            tiles = sample_tiles(self, image, n, tile=tile, generator=generator, **drawn)
             return assembled(tiles, (image.shape[2], image.shape[3]))
         image = self._image(image, values=True)
         count = checked_count(n)
@@ -74,7 +80,7 @@ class PriorModel(ProbabilisticModel):
             prior = self._sampled(*self.prior_encoder(x), projected=projected)
             features = self.backbone(x)
             with seeded(generator, image.device):
-                latent = sample_density(prior, (count,))
+                latent = draw_latents(prior, count, stratified=stratified)
             return probabilities(cropped(self.decoder(features, latent), image))
 
     def tile_decoder(
@@ -85,6 +91,7 @@ class PriorModel(ProbabilisticModel):
         tile: int,
         generator: Generator | None,
         projected: bool = False,
+        stratified: bool = False,
     ) -> tuple[Tensor, Callable[[Tensor, int], Tensor]]:
         """Return the checked image, and the decoder of n latents drawn for the whole of it."""
         self._check_evaluating()
@@ -95,7 +102,7 @@ class PriorModel(ProbabilisticModel):
             encoded = encode_in_tiles(self.prior_encoder, whole, tile)
             prior = self._sampled(*encoded, projected=projected)
             with seeded(generator, image.device):
-                latent = sample_density(prior, (count,))
+                latent = draw_latents(prior, count, stratified=stratified)
         return image, lambda features, samples: self.decoder(features, latent[:samples])
 
     @torch.no_grad()
@@ -137,6 +144,11 @@ class PriorModel(ProbabilisticModel):
             InputError: The model has none.
         """
         raise InputError(f"{self.spec['name']!r} projects no density; leave projected out")
+
+
+def draw_latents(density: Distribution, n: int, *, stratified: bool) -> Tensor:
+    """Return n latents (n, B, L), independent or stratified."""
+    return stratified_sample(density, n) if stratified else sample_density(density, (n,))
 
 
 def sample_density(density: Distribution, shape: tuple[int, ...] = ()) -> Tensor:

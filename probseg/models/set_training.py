@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Generator, Tensor
 
 from probseg.interfaces import SetLoss
 from probseg.models.base import ProbabilisticModel
+from probseg.options import named_parameters
+from probseg.registry import registry
+from probseg.registry.specs import BuiltPart, Part, build_part
 
 
 class SetTrained(ProbabilisticModel):
@@ -23,6 +28,8 @@ class SetTrained(ProbabilisticModel):
     """D."""
     samples: int
     """S, in training."""
+    stratified: bool
+    """Whether the latents of training share out the prior."""
 
     def training_samples(
         self, image: Tensor, generator: Generator | None
@@ -66,3 +73,17 @@ class SetTrained(ProbabilisticModel):
             samples, weights = self.training_samples(image, generator)
         with torch.autocast(image.device.type, enabled=False):
             return {"set_loss": self.set_loss(samples, masks, weights).mean()}
+
+
+def build_set_loss(set_loss: Part, *, stratified: bool) -> BuiltPart:
+    """Build a set loss; one that has the option ``stratified`` gets it from the model.
+
+    Raises:
+        UnknownNameError: No set loss has that name.
+        OptionError: An option of it is unknown, of the wrong type or out of range.
+    """
+    losses = registry("set_losses")
+    name = set_loss.get("name") if isinstance(set_loss, Mapping) else set_loss
+    takes = named_parameters(losses[name]) if isinstance(name, str) and name in losses else ()
+    fixed = {"stratified": stratified} if "stratified" in takes else {}
+    return build_part("set_losses", set_loss, SetLoss, **fixed)

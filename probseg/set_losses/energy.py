@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from probseg.set_losses import jaccard
 from probseg.set_losses.experts import expert_weights, sample_masses
 
 
+@dataclass(frozen=True)
 class Energy:
     r"""The energy score of a set of samples, a proper rule, under the soft Jaccard distance.
 
@@ -16,14 +19,23 @@ class Energy:
         - \frac{1}{2 S (S - 1)} \sum_{s \ne s'} d(\hat y_s, \hat y_{s'})
 
     Twice this, less the annotators' distances from each other, is the generalised energy distance
-    of soft masks. Of a mixture's experts each mean over pairs is that of the pairs of two experts,
-    times both weights, so that the score is unbiased if an expert drew two samples or more. A
-    single sample is taken for all that its expert draws.
+    of soft masks. The S - 1 is for independent samples. Stratified ones share out the density, and
+    the mean is taken over all S^2 pairs, as the metric GED takes it.
+
+    Of a mixture's experts each mean over pairs is that of the pairs of two experts, times both
+    weights, so that the score is unbiased if an expert drew two independent samples or more. A
+    single sample is taken for all that its expert draws. Experts draw few samples each, so the
+    S - 1 stays where these are stratified.
+
+    Args:
+        stratified: Whether the samples are stratified; a model that draws them gives this.
 
     References:
         Gneiting and Raftery, "Strictly proper scoring rules, prediction, and estimation", Journal
         of the American Statistical Association 102(477), 2007, eq. (22).
     """
+
+    stratified: bool = False
 
     def __call__(self, samples: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the score (B,) of probabilities (S, B, K, H, W) and masks (B, A, H, W).
@@ -36,16 +48,17 @@ class Energy:
         fit = torch.einsum(
             "bs,bsa,ba->b", sample_masses(experts, len(samples)), distances, annotators
         )
-        apart = _between_experts(jaccard.to_each_other(samples, masks), len(experts))
+        apart = self._between_experts(jaccard.to_each_other(samples, masks), len(experts))
         spread = torch.einsum("gb,bgh,hb->b", experts, apart, experts)
         score: Tensor = fit - spread * annotators.sum(1).sign() / 2
         return score
 
-
-def _between_experts(apart: Tensor, experts: int) -> Tensor:
-    """Return the mean distances (B, G, G) of pairs of different samples (B, S, S) of G experts."""
-    each = apart.shape[1] // experts
-    total = apart.unflatten(2, (experts, each)).unflatten(1, (experts, each)).sum((2, 4))
-    pairs = each**2 - each * torch.eye(experts, device=apart.device, dtype=apart.dtype)
-    mean: Tensor = total / pairs.clamp_min(1)
-    return mean
+    def _between_experts(self, apart: Tensor, experts: int) -> Tensor:
+        """Return the mean distances (B, G, G) of pairs of samples (B, S, S) of G experts."""
+        each = apart.shape[1] // experts
+        total = apart.unflatten(2, (experts, each)).unflatten(1, (experts, each)).sum((2, 4))
+        if self.stratified and experts == 1:
+            return total / each**2
+        pairs = each**2 - each * torch.eye(experts, device=apart.device, dtype=apart.dtype)
+        mean: Tensor = total / pairs.clamp_min(1)
+        return mean

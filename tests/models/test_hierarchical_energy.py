@@ -16,13 +16,16 @@ def masks(count=2, annotators=3):
     return torch.randint(2, (count, annotators, 16, 16))
 
 
+@pytest.mark.parametrize("name", [NAME, "energy"])
+@pytest.mark.parametrize("stratified", [False, True])
 @pytest.mark.parametrize("samples", [2, 5])
-def test_the_loss_compares_samples_of_the_prior(samples):
-    model, image, labels = shaken(small(NAME, samples=samples), 0.1).eval(), batch()[0], masks()
+def test_the_loss_compares_samples_of_the_prior(name, stratified, samples):
+    options = {"samples": samples, "stratified": stratified}
+    model, image, labels = shaken(small(name, **options), 0.1).eval(), batch()[0], masks()
     labels[0, 1] = 255
     terms = model.loss(image, labels, generator=generator(), ignore_index=255)
-    drawn = model.sample(image, samples, generator=generator())
-    wanted = Energy()(drawn, labels.where(labels != 255, -100)).mean()
+    drawn = model.sample(image, samples, generator=generator(), stratified=stratified)
+    wanted = Energy(stratified=stratified)(drawn, labels.where(labels != 255, -100)).mean()
     assert terms.keys() == {"set_loss"}
     torch.testing.assert_close(terms["set_loss"], wanted)
 

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment, linprog
 
 from probseg.errors import InputError
+from probseg.interfaces import Evaluation
+from probseg.metrics.ged import GED
 from probseg.set_losses import jaccard
 from probseg.set_losses.energy import Energy
 from probseg.set_losses.sinkhorn import Sinkhorn
 from probseg.set_losses.transport import ExactOT
-from probseg.utils.tensors import IGNORED
+from probseg.utils.tensors import IGNORED, one_hot
 
 H, W = 5, 7
 
@@ -63,6 +65,26 @@ def _energy(samples, masks):
 def test_the_energy_score_equals_a_loop_over_pairs(ignored, samples, images, annotators, k, seed):
     drawn, masks = _random(samples, images, annotators, k, seed, ignored=ignored)
     torch.testing.assert_close(Energy()(drawn, masks), _energy(drawn, masks).to(drawn.dtype))
+
+
+def test_of_stratified_samples_the_spread_is_the_mean_over_all_pairs_as_of_ged():
+    drawn, masks = _random(4, 2, 3, 2, 0)
+    crisp = one_hot(drawn.argmax(2).flatten(0, 1), 2).view_as(drawn).to(drawn.dtype)
+    annotators = jaccard.between_annotations(masks, 2, drawn.dtype).mean((1, 2))
+    found = 2 * Energy(stratified=True)(crisp, masks) - annotators
+    loop = _energy(crisp, masks)
+    apart = jaccard.to_each_other(crisp, masks).sum((1, 2))
+    torch.testing.assert_close(found, 2 * (loop + apart / 24 - apart / 32) - annotators)
+    # GED itself, whose distances lack the 1 in the denominator
+    ged = GED()(Evaluation(crisp.transpose(0, 1), masks))
+    torch.testing.assert_close(found, ged.to(found.dtype), atol=0.05, rtol=0)
+
+
+def test_experts_that_draw_stratified_samples_keep_the_unbiased_spread():
+    drawn, masks = _random(4, 2, 3, 2, 0)
+    weights = _weights(2, 2, 0)
+    expected = Energy()(drawn, masks, weights)
+    torch.testing.assert_close(Energy(stratified=True)(drawn, masks, weights), expected)
 
 
 def _weights(experts, images, seed):

@@ -13,7 +13,7 @@ from scipy import stats
 from benchmarks.reports.analysis.paper import ROWS as PAPER_ROWS
 from benchmarks.reports.analysis.paper import metric_name
 from benchmarks.reports.dataset_results import DatasetResults, Groups, Values
-from benchmarks.reports.results_table import COLUMNS
+from benchmarks.reports.results_table import COLUMNS, VARIANTS
 from benchmarks.tables import Best, Column, TableCell, interval, number
 from probseg.metrics.intervals import mean_interval
 
@@ -164,7 +164,8 @@ def paired_tests(results: DatasetResults) -> list[PairedTest]:
     """Compare every two trained rows in every metric in which one can be better.
 
     The comparisons among the paper's three models are one family of Holm's correction, and those
-    with other rows another, so that an ablation beside them does not change their p values.
+    with other rows another, so that an ablation beside them does not change their p values; and
+    those between stratified samples of rows that have such a third one.
     """
     rows = sorted(results.trained, key=_paper_first)
     papers = [r for r in rows if r in PAPER_ROWS]
@@ -173,16 +174,21 @@ def paired_tests(results: DatasetResults) -> list[PairedTest]:
         [pair for pair in pairs if set(pair) <= set(papers)],
         [pair for pair in pairs if not set(pair) <= set(papers)],
     )
-    return [test for family in families for test in _family(results, family)]
+    tests = [test for family in families for test in _family(results, family)]
+    return tests + _family(results, pairs, variant="stratified")
 
 
 def _paper_first(row: str) -> int:
     return PAPER_ROWS.index(row) if row in PAPER_ROWS else len(PAPER_ROWS)
 
 
-def _family(results: DatasetResults, pairs: Iterable[tuple[str, str]]) -> list[PairedTest]:
-    tests = (paired_test(results, *pair, metric) for pair in pairs for metric in TESTED)
-    return adjust([test for test in tests if test is not None])
+def _family(
+    results: DatasetResults, pairs: Iterable[tuple[str, str]], variant: str = "base"
+) -> list[PairedTest]:
+    tests = (paired_test(results, *pair, metric, variant) for pair in pairs for metric in TESTED)
+    name = VARIANTS.get(variant, "")
+    named = [replace(t, first=t.first + name, second=t.second + name) for t in tests if t]
+    return adjust(named)
 
 
 def paired_test(
