@@ -21,6 +21,7 @@ samples = 30
 [models.punet]
 build = "punet"
 takes = ["backbone", "encoder", "decoder", "latent_dim", "beta"]
+stratified = true
 
 [models.csae]
 build = "csae"

@@ -72,7 +72,10 @@ def test_a_run_leaves_results_tables_and_pictures(finished_run: Path) -> None:
         *sheets,
     }
     text = (finished_run / "table.md").read_text()
-    rows = ("punet", "csae (projected prior)", "always-empty", "one-annotator", "annotators")
+    rows = (
+        *("punet", "punet (stratified samples)", "csae (projected prior)"),
+        *("always-empty", "one-annotator", "annotators"),
+    )
     assert all(f"| {row} |" in text for row in rows)
     assert "synthetic shapes" in text
     assert "Folds 0, 1" in text
@@ -88,6 +91,10 @@ def test_a_result_says_everything_about_its_experiment(finished_run: Path) -> No
     assert set(result.scores) == {"base", "projected"}
     assert {len(v) for v in result.scores["base"].values()} == {5}
     assert len(set(result.images.group)) == 5
+    (punet,) = (r for r in results(finished_run).values() if which(r) == ("punet", 1))
+    assert set(punet.scores) == {"base", "stratified"}
+    entropies = [punet.scores[variant]["w-cross-entropy"] for variant in ("base", "stratified")]
+    assert entropies[0] != entropies[1]
     assert result.provenance.machine["device"] == "cpu"
 
 
@@ -126,7 +133,7 @@ def test_changed_settings_make_another_experiment_and_the_old_one_stays(
     assert after[new].training.spec["beta"] == 3
     # the table is of what was asked for last
     lines = (ran / "table.csv").read_text().splitlines()
-    (ged,) = (line for line in lines if ",ged," in line)
+    ged, _ = (line for line in lines if ",ged," in line)  # of independent and stratified samples
     assert float(ged.split(",")[3]) == after[new].means["base"]["ged"]
 
 

@@ -83,6 +83,31 @@ def test_tiles_are_the_whole_image(command, checkpoint, tmp_path):
     assert json.loads((tmp_path / "tiles/scan/about.json").read_text())["tile"] == 16
 
 
+@pytest.mark.parametrize("tile", [(), ("--tile", 16)])
+def test_stratified_samples_are_those_of_the_model(
+    command, model, checkpoint, pixels, tmp_path, tile
+):
+    image, out = _png(tmp_path / "scan.png", pixels), tmp_path / "out"
+    asked = ("--out", out, "-n", 4, "--stratified", *tile)
+    assert command("predict", checkpoint, image, *asked)[0] == 0
+    tensor = torch.from_numpy(pixels / 255.0).float()[None, None]
+    seed = torch.Generator().manual_seed(0)
+    wanted = model.sample(tensor, 4, stratified=True, generator=seed)[:, 0].mean(0)[1]
+    found = _read(out / "scan" / "mean.png") / 65535
+    np.testing.assert_allclose(found, wanted, atol=2e-4)
+    assert json.loads((out / "scan" / "about.json").read_text())["stratified"] is True
+
+
+def test_a_model_without_stratified_samples_is_told(command, pixels, tmp_path):
+    deterministic = probseg.build("deterministic", backbone=OPTIONS["backbone"])
+    deterministic.save(tmp_path / "model.safetensors")
+    image = _png(tmp_path / "scan.png", pixels)
+    options = (tmp_path / "model.safetensors", image, "--out", tmp_path / "out", "--stratified")
+    status, _, said = command("predict", *options)
+    assert status and "'deterministic' has no stratified samples" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_fewer_samples_at_a_time_have_the_same_statistics(model, pixels):
     image = pixels[None].astype(np.float32) / 255
     one = predict(model, image, 400, seed=1, at_once=400)

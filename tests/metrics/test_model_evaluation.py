@@ -85,6 +85,22 @@ def test_values_are_those_of_a_loop_written_out(shapes, punet):
         assert scores.mean()[name] == pytest.approx(np.mean(values))
 
 
+def test_stratified_samples_are_those_of_the_model_and_the_table_says_so(shapes, punet):
+    scores = evaluate(punet, shapes, n=4, stratified=True, metrics=["ged"], batch_size=10)
+    batch = shapes.batch(range(10))
+    drawn = punet.sample(
+        batch.image, 4, stratified=True, generator=torch.Generator().manual_seed(0)
+    )
+    wanted = compute_metrics(Evaluation(drawn.transpose(0, 1), batch.masks), ["ged"])["ged"]
+    np.testing.assert_allclose(scores["ged"], wanted.numpy(), rtol=1e-6)
+    assert scores.samples == "4 stratified"
+
+
+def test_a_model_without_stratified_samples_says_so(shapes):
+    with pytest.raises(InputError, match="'deterministic' has no stratified samples"):
+        evaluate(small("deterministic"), shapes, n=2, stratified=True)
+
+
 def test_each_image_is_compared_with_those_who_annotated_it():
     data = _Absent()
     scores = evaluate(_Threshold(), data, 4, metrics=["ged", "annotator-diversity"], progress=False)

@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from small_models import batch, generator, shaken, small
 from torch.distributions import (
     Categorical,
     Gamma,
@@ -20,11 +21,13 @@ from torch.distributions import (
 from torch.distributions.transforms import AffineTransform, ExpTransform
 
 from probseg.errors import InputError
+from probseg.models.hierarchical_sampling import Sampled
 from probseg.models.stratified import stratified_choice, stratified_normal, stratified_sample
 
 CPU = torch.device("cpu")
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 40), images=st.integers(1, 4), numbers=st.integers(1, 5))
 def test_each_interval_of_equal_probability_has_one_value(n, images, numbers):
     drawn = stratified_normal(n, (images, numbers), CPU)
@@ -68,6 +71,7 @@ def test_a_mean_over_them_varies_less_than_over_independent_ones():
 
 
 @pytest.mark.parametrize("n", [1, 7, 16])
+@settings(deadline=None)
 @given(logits=st.lists(st.floats(-3, 3), min_size=1, max_size=6))
 def test_a_choice_is_made_as_often_as_its_probability_says(n, logits):
     p = torch.tensor(logits).softmax(0)
@@ -132,3 +136,76 @@ def test_gradients_reach_the_parameters_of_a_density():
 def test_a_density_of_another_class_is_refused():
     with pytest.raises(InputError, match="of class Gamma has no stratified samples"):
         stratified_sample(Independent(Gamma(torch.ones(2, 3), 1.0), 1), 4)
+
+
+WITH_LATENTS = ["punet", "2p-planar", "csae", "spu-net", "energy"]
+
+
+@pytest.mark.parametrize("name", WITH_LATENTS)
+def test_a_model_decodes_stratified_latents_of_its_prior(name):
+    model, image = shaken(small(name), 0.1).eval(), batch()[0]
+    found = model.sample(image, 6, stratified=True, generator=generator())
+    torch.testing.assert_close(found, decoded(model, image, model.prior(image)))
+
+
+def decoded(model, image, prior):
+    with torch.random.fork_rng():
+        torch.manual_seed(3)  # that of generator()
+        return model.decode(image, stratified_sample(prior, 6))
+
+
+@pytest.mark.parametrize("projector", ["planar", "rational-quadratic", "affine-autoregressive"])
+def test_the_projected_prior_is_stratified_before_its_flow(projector):
+    model, image = shaken(small("csae", projector=projector), 0.1).eval(), batch()[0]
+    found = model.sample(image, 6, stratified=True, projected=True, generator=generator())
+    prior = model.sampled_density(image, projected=True)
+    torch.testing.assert_close(found, decoded(model, image, prior))
+
+
+def test_a_mixture_gives_each_expert_its_share():
+    mixture = {"name": "mixture", "experts": 3, "channels": [4, 8], "convolutions": 1}
+    model = shaken(small("energy", encoder=mixture, samples=6), 0.1).eval()
+    image = batch()[0]
+    found = model.sample(image, 6, stratified=True, generator=generator())
+    torch.testing.assert_close(found, decoded(model, image, model.prior(image)))
+
+
+@pytest.mark.parametrize("name", ["hierarchical", "hierarchical-csae", "hierarchical-energy"])
+def test_the_noise_of_all_scales_is_stratified(name):
+    model, image = shaken(small(name), 0.1).eval(), batch()[0]
+    drawn = model.sample(image, 16, stratified=True, generator=generator())
+    again = model.sample(image, 16, stratified=True, generator=generator())
+    other = model.sample(image, 16, generator=generator())
+    torch.testing.assert_close(drawn, again)
+    assert not torch.allclose(drawn, other)
+    features = model.pyramid(image)
+    noise = Sampled(model.decoder, features).draw(16, stratified=True)
+    torch.testing.assert_close(noise.sum(0), torch.zeros_like(noise[0]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["punet", "csae", "energy"])
+def test_tiles_are_those_of_the_whole_image(name):
+    model, image = shaken(small(name), 0.1).eval(), torch.rand(1, 1, 24, 40)
+    options = {"stratified": True}
+    whole = model.sample(image, 4, generator=generator(), **options)
+    tiled = model.sample(image, 4, generator=generator(), tile=16, **options)
+    torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=1e-4)
+
+
+def test_stratified_samples_are_nearer_to_the_distribution_of_the_model():
+    """The mean over 8 samples is nearer to that over very many, image by image."""
+    model, image = shaken(small("punet"), 0.05).eval(), batch(8)[0]
+    truth = model.sample(image, 4000, generator=generator()).mean(0)
+    far = {
+        stratified: torch.stack(
+            [
+                model.sample(image, 8, stratified=stratified, generator=generator(seed)).mean(0)
+                for seed in range(20)
+            ]
+        )
+        .sub(truth)
+        .square()
+        .mean()
+        for stratified in (False, True)
+    }
+    assert far[True] < 0.5 * far[False]

@@ -30,6 +30,7 @@ def make() -> Make:
         groups: Sequence[str] | None = None,
         curve: Sequence[float] = (),
         projected: Scores | None = None,
+        stratified: Scores | None = None,
         **settings: object,
     ) -> Result:
         resolved = {**suite.profiles[profile].resolve(row, dataset), **settings}
@@ -41,7 +42,8 @@ def make() -> Make:
             fold=fold,
             seed=seed,
         )
-        variants = {"base": scores} | ({"projected": projected} if projected else {})
+        others = {"projected": projected, "stratified": stratified}
+        variants = {"base": scores} | {name: one for name, one in others.items() if one}
         kept = {v: {m: [float(x) for x in s] for m, s in c.items()} for v, c in variants.items()}
         gini = {float(step): value for step, value in enumerate(curve, start=1)}
         return made_result(cell, kept, groups=groups, gini=gini)

@@ -180,6 +180,22 @@ def test_an_ablation_does_not_change_the_papers_p_values(make, rng) -> None:
     assert len(beside) == 10
 
 
+def test_stratified_samples_are_compared_with_stratified_ones_as_a_family_of_their_own(
+    make, rng
+) -> None:
+    base, third = rng.random(40), make("2p-planar", {"ged": rng.random(40)})
+    rows = {"csae": base - 0.3, "punet": base}
+    results = [make(r, {"ged": rng.random(40)}, stratified={"ged": v}) for r, v in rows.items()]
+    *others, test = paired_tests(*by_dataset([*results, third]))
+    assert (test.first, test.second) == ("csae (stratified samples)", "punet (stratified samples)")
+    assert test.better == test.first and test.adjusted == test.p
+    assert others == paired_tests(*by_dataset([*unstratified(results), third]))
+
+
+def unstratified(results):
+    return [replace(r, scores={"base": r.scores["base"]}) for r in results]
+
+
 def test_a_lower_gini_index_is_told_and_not_called_better(make, rng) -> None:
     base = rng.random(40)
     results = [make(row, {"gini": base + step}) for row, step in (("csae", 0.0), ("punet", 0.1))]
