@@ -65,13 +65,14 @@ def stratified_sample(density: Distribution, n: int) -> Tensor:
             component = stratified_choice(density.mixture_distribution.probs, n)
             return torch.take_along_dim(each, component[..., None, None], dim=2).squeeze(2)
         case Normal():
-            return density.loc + density.scale * _noise(n, density.loc)
+            normal: Tensor = _noise(n, density.loc) * density.scale + density.loc
+            return normal
         case MultivariateNormal():
-            return density.loc + _times(density.scale_tril, _noise(n, density.loc))
+            return _times(density.scale_tril, _noise(n, density.loc)) + density.loc
         case LowRankMultivariateNormal():
             shared = _noise(n, density.cov_factor[..., 0, :])
-            own = density.cov_diag.sqrt() * _noise(n, density.loc)
-            return density.loc + _times(density.cov_factor, shared) + own
+            own = _noise(n, density.loc) * density.cov_diag.sqrt()
+            return _times(density.cov_factor, shared) + own + density.loc
     raise InputError(
         f"a density of class {type(density).__name__} has no stratified samples; leave stratified "
         "out"

@@ -57,8 +57,7 @@ class Energy:
         """Return the mean distances (B, G, G) of pairs of samples (B, S, S) of G experts."""
         each = apart.shape[1] // experts
         total = apart.unflatten(2, (experts, each)).unflatten(1, (experts, each)).sum((2, 4))
-        if self.stratified and experts == 1:
-            return total / each**2
-        pairs = each**2 - each * torch.eye(experts, device=apart.device, dtype=apart.dtype)
+        same = 0 if self.stratified and experts == 1 else each
+        pairs = each**2 - same * torch.eye(experts, device=apart.device, dtype=apart.dtype)
         mean: Tensor = total / pairs.clamp_min(1)
         return mean
