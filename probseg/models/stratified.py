@@ -65,10 +65,10 @@ def stratified_sample(density: Distribution, n: int) -> Tensor:
             component = stratified_choice(density.mixture_distribution.probs, n)
             return torch.take_along_dim(each, component[..., None, None], dim=2).squeeze(2)
         case Normal():
-            normal: Tensor = _noise(n, density.loc) * density.scale + density.loc
-            return normal
+            return _noise(n, density.loc) * density.scale + density.loc
         case MultivariateNormal():
-            return _times(density.scale_tril, _noise(n, density.loc)) + density.loc
+            dependent: Tensor = _times(density.scale_tril, _noise(n, density.loc)) + density.loc
+            return dependent
         case LowRankMultivariateNormal():
             shared = _noise(n, density.cov_factor[..., 0, :])
             own = _noise(n, density.loc) * density.cov_diag.sqrt()
