@@ -64,15 +64,14 @@ def stratified_sample(density: Distribution, n: int) -> Tensor:
             each = stratified_sample(density.component_distribution, n)  # (n, B, G, L)
             component = stratified_choice(density.mixture_distribution.probs, n)
             return torch.take_along_dim(each, component[..., None, None], dim=2).squeeze(2)
-        case Normal():
-            return _noise(n, density.loc) * density.scale + density.loc
-        case MultivariateNormal():
-            dependent: Tensor = _times(density.scale_tril, _noise(n, density.loc)) + density.loc
-            return dependent
-        case LowRankMultivariateNormal():
+        case Normal(loc=Tensor() as mean):
+            return _noise(n, mean) * density.scale + mean
+        case MultivariateNormal(loc=Tensor() as mean):
+            return _times(density.scale_tril, _noise(n, mean)) + mean
+        case LowRankMultivariateNormal(loc=Tensor() as mean):
             shared = _noise(n, density.cov_factor[..., 0, :])
-            own = _noise(n, density.loc) * density.cov_diag.sqrt()
-            return _times(density.cov_factor, shared) + own + density.loc
+            own: Tensor = _noise(n, mean) * density.cov_diag.sqrt()
+            return _times(density.cov_factor, shared) + own + mean
     raise InputError(
         f"a density of class {type(density).__name__} has no stratified samples; leave stratified "
         "out"
