@@ -120,7 +120,10 @@ class Model(Protocol):
         """
 
     def sample(self, image: Tensor, n: int, *, generator: Generator | None = None) -> Tensor:
-        """Return probabilities (n, B, K, H, W) of an image (B, C, H, W)."""
+        """Return probabilities (n, B, K, H, W) of an image (B, C, H, W).
+
+        A model may take ``stratified=True`` as well, for samples that share out its density.
+        """
 
 
 @runtime_checkable
