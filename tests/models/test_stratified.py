@@ -31,9 +31,10 @@ CPU = torch.device("cpu")
 @given(n=st.integers(1, 40), images=st.integers(1, 4), numbers=st.integers(1, 5))
 def test_each_interval_of_equal_probability_has_one_value(n, images, numbers):
     drawn = stratified_normal(n, (images, numbers), CPU)
-    interval = (torch.from_numpy(stats.norm.cdf(drawn.double())) * n).floor()
-    wanted = torch.arange(n).double()[:, None, None].expand_as(interval)
-    torch.testing.assert_close(interval.sort(0).values, wanted)
+    place = (torch.from_numpy(stats.norm.cdf(drawn.double())) * n).sort(0).values
+    low = torch.arange(n)[:, None, None]
+    rounding = 1e-5 * n  # of single precision, at the ends of an interval
+    assert (place > low - rounding).all() and (place < low + 1 + rounding).all()
 
 
 @pytest.mark.parametrize("n", [2, 8, 16])
