@@ -18,7 +18,7 @@ from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import shared
 from probseg.metrics.hausdorff import Hausdorff, OneEmpty
 from probseg.metrics.kernels import EPSILON, CrossEntropyCost, OverlapCost, PairCost, iou_cost
-from probseg.metrics.overlap import dice, iou
+from probseg.metrics.overlap import Score, dice, iou
 from probseg.options import check_choice
 from probseg.utils.devices import float64_device, to_float64
 
@@ -123,10 +123,65 @@ class HungarianIoU:
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return the mean matched IoU of each image, (B,)."""
-        if self.matching == "repeated":
-            return 1 - _wasserstein(evaluation, OverlapCost(iou))
-        matched = _rectangular(shared(evaluation, OverlapCost(iou)))
+        if self.matching == "rectangular":
+            return BestPairs(iou)(evaluation)
+        return 1 - _wasserstein(evaluation, OverlapCost(iou))
+
+
+@dataclass(frozen=True)
+class BestPairs:
+    """The mean score of the best pairs: each mask of the smaller set has one of its own.
+
+    The rest of the larger set is left out, so it grows with the number of samples.
+
+    Args:
+        score: :func:`~probseg.metrics.overlap.iou` or :func:`~probseg.metrics.overlap.dice`.
+    """
+
+    score: Score
+    higher_is_better = True
+
+    def __call__(self, evaluation: Evaluation, /) -> Tensor:
+        """Return the mean score of each image, (B,)."""
+        matched = _rectangular(shared(evaluation, OverlapCost(self.score)))
         return 1 - matched.to(float64_device(evaluation.annotations.device))
+
+
+@dataclass(frozen=True)
+class NearestSample:
+    """The score of each annotation's nearest sample, the mean over annotations.
+
+    One sample may serve several annotations. It grows with the number of samples.
+
+    Args:
+        score: :func:`~probseg.metrics.overlap.iou` or :func:`~probseg.metrics.overlap.dice`.
+    """
+
+    score: Score
+    higher_is_better = True
+
+    def __call__(self, evaluation: Evaluation, /) -> Tensor:
+        """Return the mean score of each image, (B,)."""
+        nearest = 1 - shared(evaluation, OverlapCost(self.score)).amin(1).mean(1)
+        return nearest.to(float64_device(evaluation.annotations.device))
+
+
+def rectangular_iou() -> BestPairs:
+    """Return the IoU of the best pairs, which some programs call Hungarian-matched IoU."""
+    return BestPairs(iou)
+
+
+def dice_match() -> BestPairs:
+    """Return the Dice score of the best pairs, D_match of Wu et al. (D-Persona), 2024."""
+    return BestPairs(dice)
+
+
+def dice_max() -> NearestSample:
+    """Return the Dice score of the nearest samples: D_max of Rahman et al., 2023, and of D-Persona.
+
+    Others call it maximum Dice matching, MDM.
+    """
+    return NearestSample(dice)
 
 
 def w_iou() -> Wasserstein:

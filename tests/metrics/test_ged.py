@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from probseg.errors import OptionError
 from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import compute_metrics
 from probseg.metrics.ged import (
@@ -137,3 +138,30 @@ def test_one_annotation_says_nothing_of_the_annotators_diversity():
     values = compute_metrics(evaluation, ["annotator-diversity", "ged", "diversity"])
     assert values["annotator-diversity"].isnan().all()
     assert values["ged"].item() == 2 * 0.5 - values["diversity"].item()  # E d(Y, Y) is zero
+
+
+@quick
+@given(label_sets(), label_sets(), st.integers(1, 4))
+def test_the_expected_ged_of_fewer_samples_is_the_mean_over_all_choices_of_them(
+    samples, annotations, count
+):
+    samples = samples.repeat(1, 4, 1, 1)[:, : max(2, samples.shape[1])]
+    count = min(count, samples.shape[1])
+    choices = itertools.combinations(range(samples.shape[1]), count)
+    every = [
+        GED()(Evaluation(certain(samples[:, list(one)], 3), annotations)).item() for one in choices
+    ]
+    found = GED(samples=count)(Evaluation(certain(samples, 3), annotations)).item()
+    assert found == pytest.approx(sum(every) / len(every), abs=1e-9)
+
+
+def test_one_sample_does_not_tell_the_ged_of_several():
+    one = Evaluation(disjoint(1, 0), disjoint(1, 3))
+    assert GED(samples=16)(one).isnan().all()
+    assert GED(samples=1)(one).item() == GED()(one).item()
+    assert GED(samples=4)(Evaluation(disjoint(1, 3), disjoint(1, 3))).item() == 0
+
+
+def test_the_number_of_samples_is_positive():
+    with pytest.raises(OptionError, match="samples"):
+        GED(samples=0)

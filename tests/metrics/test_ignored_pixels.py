@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from partly_labelled import partly_labelled, prepared
 from scipy.spatial.distance import directed_hausdorff
 
 from probseg.errors import InputError
@@ -23,29 +24,12 @@ from probseg.metrics.streaming import StreamingMetric
 
 NAMES = (
     *("ged", "ged-cross", "diversity", "annotator-diversity", "w-iou", "w-dice", "w-hausdorff"),
-    *("w-cross-entropy", "hungarian-iou", "ncc"),
+    *("w-cross-entropy", "hungarian-iou", "hungarian-iou-rectangular", "ncc"),
+    *("ged16", "dice-match", "dice-max", "collective-insight", "threshold-dice"),
+    *("brier", "ece", "ace", "volume-crps", "empty-share", "annotator-empty-share"),
+    *("nestedness", "annotator-nestedness"),
 )
 unhurried = settings(deadline=None, max_examples=25)  # the first call compiles
-
-
-@st.composite
-def partly_labelled(draw):
-    """Probabilities, annotations, a value to ignore that some of them have, and K."""
-    classes = draw(st.sampled_from([2, 3]))
-    images, samples, annotators = (draw(st.integers(1, 3)) for _ in range(3))
-    height, width = (draw(st.integers(2, 12)) for _ in range(2))
-    ignore = draw(st.sampled_from([255, -1, -100, 7]))
-    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    probabilities = random.dirichlet([0.3] * classes, (images, samples, height, width))
-    shape = (images, annotators, height, width)
-    labels = random.integers(0, classes, shape) * (random.random(shape) < 0.5)
-    hidden = random.random(shape) < draw(st.sampled_from([0.02, 0.5]))
-    if draw(st.booleans()):  # the same pixels for everybody
-        hidden[:] = hidden[:, :1]
-    hidden[..., 0, 0] = False  # everybody labelled something
-    labels[hidden] = ignore
-    probabilities = torch.from_numpy(probabilities).movedim(-1, 2).contiguous()
-    return probabilities, torch.from_numpy(labels), ignore, classes
 
 
 def pairs(left, right):
@@ -70,15 +54,6 @@ def iou(x, y):
 
 def dice(x, y):
     return 2 * (x & y).sum() / (x.sum() + y.sum()) if (x | y).any() else 1.0
-
-
-def prepared(case):
-    """Return samples' and annotations' label maps as NumPy arrays in which -1 is ignored."""
-    probabilities, annotations, ignore, _ = case
-    drawn = np.where(annotations == ignore, -1, annotations)
-    labels = probabilities.argmax(2).numpy()
-    seen = (drawn >= 0).any(1, keepdims=True)  # by one annotator at least
-    return labels, drawn, np.where(seen, labels, -1)
 
 
 @unhurried
@@ -210,8 +185,8 @@ def test_metrics_by_name_are_the_functions():
             cross_entropy_cost(probabilities, annotations, ignore_index=255)
         ),
     }
-    for name in NAMES:
-        torch.testing.assert_close(found[name], wanted[name], msg=name)
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, msg=name)
         alone = compute_metrics(Evaluation(probabilities[2:], annotations[2:]), [name])[name]
         torch.testing.assert_close(found[name][2:], alone, msg=f"{name} without such pixels")
         streaming = StreamingMetric(name)

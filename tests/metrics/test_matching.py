@@ -188,6 +188,27 @@ def test_both_readings_of_hungarian_iou_are_those_of_scipy(samples, annotators):
     assert hungarian_iou(s, a).tolist() == pytest.approx(repeated)
 
 
+@pytest.mark.parametrize(("samples", "annotators"), [(5, 3), (3, 5), (4, 1)])
+def test_best_pairs_and_nearest_samples_are_brute_force(samples, annotators):
+    generator = torch.Generator().manual_seed(1)
+    drawn = torch.rand(3, samples + annotators, 4, 4, generator=generator) > 0.6
+    s, a = drawn.byte().split((samples, annotators), dim=1)
+    names = ("hungarian-iou-rectangular", "dice-match", "dice-max")
+    found = compute_metrics(Evaluation(s, a), names)
+    for name, cost in zip(names[:2], (iou_cost(s, a), dice_cost(s, a)), strict=True):
+        wanted = [1 - cheapest_choice(one if samples <= annotators else one.T) for one in cost]
+        assert found[name].tolist() == pytest.approx(wanted)
+    nearest = [np.mean([1 - min(column) for column in one.T]) for one in dice_cost(s, a)]
+    assert found["dice-max"].tolist() == pytest.approx(nearest)
+
+
+def cheapest_choice(cost: Tensor) -> float:
+    """Return the least mean cost of rows with a column each, no column twice."""
+    rows, columns = cost.shape
+    choices = itertools.permutations(range(columns), rows)
+    return min(float(np.mean([cost[i, j] for i, j in enumerate(one)])) for one in choices)
+
+
 def test_another_reading_is_refused():
     masks = torch.zeros(1, 1, 2, 2).byte()
     with pytest.raises(OptionError, match="rectangular"):

@@ -49,8 +49,13 @@ PYRAMIDS = {
 }
 
 MATCHING = ("hungarian-iou", "w-cross-entropy", "w-dice", "w-hausdorff", "w-iou")
-AGREEMENT = (*MATCHING, "ged")
+AGREEMENT = (
+    *(*MATCHING, "ged", "hungarian-iou-rectangular", "dice-match", "dice-max"),
+    *("threshold-dice", "brier", "ece", "ace"),
+)
 NEITHER = (
+    *("ged16", "ged32", "ged100", "collective-insight", "volume-crps"),
+    *("empty-share", "annotator-empty-share", "nestedness", "annotator-nestedness"),
     *("annotator-diversity", "diversity", "ged-cross", "ncc"),
     *("effective-rank", "gini", "latent-kl"),
 )
