@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
     from benchmarks.reports import run_comparison
     from benchmarks.reports.runs import load
-    from benchmarks.tables import to_markdown, to_terminal
+    from probseg.reports.tables import to_markdown, to_terminal
     from probseg.utils.atomic_files import atomic_file
 
     runs = load(options.first), load(options.second)

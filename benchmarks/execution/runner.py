@@ -152,7 +152,7 @@ def ready(experiments: Sequence[Experiment], options: RunOptions) -> RunOptions:
 def _report(plan: Plan, options: RunOptions, results: Sequence[Result], console: Console) -> None:
     from benchmarks.reports.runs import RunResults
     from benchmarks.reports.writer import write
-    from benchmarks.tables import to_terminal
+    from probseg.reports.tables import to_terminal
 
     baselines = plan.suite.all.baselines
     competing = {c.row for c in plan.experiments if c.trained and c.row not in baselines}

@@ -14,7 +14,7 @@ from benchmarks.reports.dataset_results import (
     by_dataset,
     scored_as,
 )
-from benchmarks.tables import MISSING, Best, Column, Table, TableCell, to_csv
+from probseg.reports.tables import MISSING, Best, Column, Table, TableCell, to_csv
 
 Record = TypeVar("Record")
 

@@ -8,12 +8,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.jobs.results import Result
-from benchmarks.reports.analysis.paired import PairedTest, adjust, paired_test
+from benchmarks.reports.analysis.paired import RowTest, paired_test
 from benchmarks.reports.dataset_results import DatasetResults
 from benchmarks.reports.results_table import COLUMNS, VARIANTS, MetricColumn, Summary, summaries
 from benchmarks.reports.runs import RunResults
-from benchmarks.tables import MISSING, Column, Mark, Table, TableCell, interval, number, with_arrow
 from probseg.errors import OptionError
+from probseg.metrics.paired import adjust
+from probseg.reports.tables import (
+    MISSING,
+    Column,
+    Mark,
+    Table,
+    TableCell,
+    interval,
+    number,
+    with_arrow,
+)
 
 RowKey = tuple[str, str, str]  # profile, data set and row
 Rows = Mapping[RowKey, Sequence[Result]]  # the results of each row, one a fold and seed
@@ -30,7 +40,7 @@ class Line:
     column: MetricColumn
     first: Summary | None
     second: Summary | None
-    test: PairedTest | None  # B − A, over the test images that both scored
+    test: RowTest | None  # B − A, over the test images that both scored
 
     @property
     def change(self) -> float | None:

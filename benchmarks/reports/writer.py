@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.reports.analysis import Analysis, analyse
 from benchmarks.reports.analysis.claims import Verdict, verdicts_markdown
 from benchmarks.reports.analysis.correlation import CORRELATION_COLUMNS
-from benchmarks.reports.analysis.paired import TEST_COLUMNS, Comparison, PairedTest
+from benchmarks.reports.analysis.paired import TEST_COLUMNS, RowTest
 from benchmarks.reports.analysis.paper import dataset_name
 from benchmarks.reports.analysis.paper_tables import paper_csv, paper_table
 from benchmarks.reports.analysis.rules import Evidence
@@ -19,7 +19,8 @@ from benchmarks.reports.figures import write_figures
 from benchmarks.reports.html.report_page import write_report
 from benchmarks.reports.results_table import results_table, summarise, values_csv
 from benchmarks.reports.runs import RunResults, write_record
-from benchmarks.tables import Table, to_csv, to_latex, to_markdown
+from probseg.metrics.paired import Comparison
+from probseg.reports.tables import Table, to_csv, to_latex, to_markdown
 from probseg.utils.atomic_files import atomic_file
 
 TESTS_CAPTION = (
@@ -77,7 +78,7 @@ def _analysis_texts(analysis: Analysis) -> dict[str, str]:
     return texts
 
 
-def _csv(names: Sequence[str], records: Iterable[Verdict | PairedTest]) -> str:
+def _csv(names: Sequence[str], records: Iterable[Verdict | RowTest]) -> str:
     return to_csv(names, map(attrgetter(*names), records))
 
 

@@ -111,7 +111,7 @@ def _measure(topic: str, settings: Settings, report: Report, out: Path) -> None:
     from rich.console import Console
 
     from benchmarks.speed.report import to_table, write_report
-    from benchmarks.tables import to_terminal
+    from probseg.reports.tables import to_terminal
 
     for comparison in import_module(f"benchmarks.speed.{topic}").comparisons(settings):
         report.topics.setdefault(topic, []).append(comparison)

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.speed.comparison import Comparison, Row
 from benchmarks.speed.timing import Machine
-from benchmarks.tables import Column, Table, to_markdown
+from probseg.reports.tables import Column, Table, to_markdown
 from probseg.utils.atomic_files import atomic_file, write_json
 
 SCHEMA_VERSION = 1

@@ -143,14 +143,14 @@ def counted(data: Dataset) -> str:
     return " of ".join(f"{n} {one}{'' if n == 1 else 's'}" for one, n in counts.items())
 
 
-def check_file(out: Path | None) -> None:
+def check_file(out: Path | None, option: str = "--out", example: str = "scores.csv") -> None:
     """Check, before any work is done, that a file can be written.
 
     Raises:
         OptionError: It is a folder.
     """
     if out is not None and out.is_dir():
-        raise OptionError(f"--out {out} is a folder; give a file, such as {out / 'scores.csv'}")
+        raise OptionError(f"{option} {out} is a folder; give a file, such as {out / example}")
 
 
 def checkpoint_of(path: Path) -> Path:

@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from probseg.cli.opening import as_typed, check_file
 from probseg.cli.parser import Parser, parse_assignments
 from probseg.errors import OptionError
+from probseg.utils.imports import require
 
-SUMMARY = "score masks of any program against annotations, without a model"
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from probseg.metrics.score_comparison import ScoreComparison
+    from probseg.metrics.scores import Scores
+
+SUMMARY = "score masks of any program against annotations, and compare programs"
 EXAMPLES = """
 examples:
   %(prog)s --samples predicted --annotations my-data/masks
   %(prog)s --samples predicted --annotations my-data/masks --metrics ged hungarian-iou
   %(prog)s --samples predicted --annotations my-data/masks --groups patients.csv --out scores.csv
+  %(prog)s --samples ours theirs=other/masks --annotations my-data/masks --report scores.html
 
 Each folder has a folder of masks for each image, DIR/ID/*.png (or .tif, .npy, .npz, .nii.gz);
 folders of one name belong together. A mask has the classes 0, 1, …; of two classes, 255 may stand
 for 1, unless --values 255=ignore leaves such pixels of the annotations out. What probseg predict
-wrote can be scored as it is.
+wrote can be scored as it is. Several folders of samples are compared on the same images, with
+paired tests.
 """
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of ``score``."""
     parser.add_argument(
-        "--samples", type=Path, required=True, metavar="DIR", help="masks that a model predicted"
+        "--samples",
+        nargs="+",
+        required=True,
+        metavar="[NAME=]DIR",
+        help="masks that a model predicted; several are compared (name: the folder's)",
     )
     parser.add_argument(
         "--annotations", type=Path, required=True, metavar="DIR", help="masks that people drew"
@@ -52,10 +68,16 @@ def add_arguments(parser: Parser) -> None:
         "--groups", type=Path, metavar="FILE", help="CSV of id,group: intervals are over groups"
     )
     parser.add_argument(
-        "--common", action="store_true", help="score the images that both folders have"
+        "--common", action="store_true", help="score the images that all folders have"
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="write each image's values to a CSV file"
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write a page of HTML, with pictures"
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="ID.png … that the report draws masks on"
     )
 
 
@@ -64,30 +86,110 @@ def run(options: argparse.Namespace) -> int:
     if not 2 <= options.classes <= 256:
         raise OptionError(f"--classes must be 2 to 256 with the background, not {options.classes}")
     check_file(options.out)
+    check_file(options.report, "--report", "scores.html")
+    folders = named_folders(options.samples)
+    if options.report:
+        for package in ("jinja2", "matplotlib"):
+            require(package, extra="plot", for_="probseg score --report")
+    elif options.images:
+        raise OptionError("--images is for the pictures of --report; give --report FILE as well")
     from rich.console import Console
 
     from probseg.datasets.folder import read_groups
+    from probseg.datasets.image_folder import ImageFolder
     from probseg.datasets.mask_folders import MaskFolders
-    from probseg.metrics.mask_evaluation import evaluate_masks
+    from probseg.metrics.mask_evaluation import compare_masks, evaluate_masks
 
+    images = ImageFolder(options.images) if options.images else None
     typed = {"classes": "--classes", "values": "--values", "threshold": "--threshold "}
     with as_typed("data", **typed):
-        scores = evaluate_masks(
-            MaskFolders(options.samples, classes=options.classes, threshold=options.threshold),
-            MaskFolders(
-                options.annotations,
-                classes=options.classes,
-                values=parse_assignments(options.values),
-                threshold=options.threshold,
-            ),
-            metrics=options.metrics,
-            groups=read_groups(options.groups) if options.groups else None,
-            common=options.common,
+        systems = {
+            name: MaskFolders(folder, classes=options.classes, threshold=options.threshold)
+            for name, folder in folders.items()
+        }
+        annotations = MaskFolders(
+            options.annotations,
+            classes=options.classes,
+            values=parse_assignments(options.values),
+            threshold=options.threshold,
         )
+        how: dict[str, Any] = {
+            "metrics": options.metrics,
+            "groups": read_groups(options.groups) if options.groups else None,
+            "common": options.common,
+        }
+        scores: dict[str, Scores]
+        result: Scores | ScoreComparison
+        if len(systems) == 1:
+            ((name, samples),) = systems.items()
+            result = evaluate_masks(samples, annotations, **how)
+            scores = {name: result}
+        else:
+            result = compare_masks(systems, annotations, **how)
+            scores = dict(result.scores)
     if options.out:  # before anything is printed, as whoever reads that may go away
-        scores.to_csv(options.out)
+        result.to_csv(options.out)
+    if options.report:
+        from probseg.reports.score_report import Masks, write_score_report
+
+        write_score_report(scores, Masks(systems, annotations, images), options.report)
     console = Console()
-    console.print(scores)
+    _print(result, console)
     if options.out:
         console.print(f"every image's values are in {options.out}", highlight=False, markup=False)
+    if options.report:
+        console.print(f"pictures and tables are in {options.report}", highlight=False, markup=False)
     return 0
+
+
+def named_folders(given: Sequence[str]) -> dict[str, Path]:
+    """Return the folders of ``[NAME=]DIR`` by name.
+
+    A folder without a name has its own; of two with the same, both have the whole path.
+
+    Raises:
+        OptionError: Two have the same name.
+
+    >>> list(named_folders(["ours", "theirs=other/masks"]))
+    ['ours', 'theirs']
+    >>> list(named_folders(["a/masks", "b/masks"]))
+    ['a/masks', 'b/masks']
+    """
+    split = [_split(one) for one in given]
+    short = Counter(name or folder.resolve().name for name, folder in split)
+    names = [
+        name or (folder.name if short[folder.name] == 1 and folder.name else str(folder))
+        for name, folder in split
+    ]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise OptionError(
+            f"--samples has {twice[0]} twice; give each folder once, with a name of its own: "
+            "NAME=DIR"
+        )
+    return dict(zip(names, (folder for _, folder in split), strict=True))
+
+
+def _split(given: str) -> tuple[str, Path]:
+    name, sign, folder = given.partition("=")
+    named = sign and name and "/" not in name and not Path(given).exists()
+    return (name, Path(folder)) if named else ("", Path(given))
+
+
+def _print(result: Scores | ScoreComparison, console: Console) -> None:
+    from probseg.metrics.scores import Scores
+    from probseg.reports.score_tables import means_table, tests_table
+    from probseg.reports.tables import to_terminal
+
+    if isinstance(result, Scores):
+        console.print(result)
+        return
+    console.print(to_terminal(means_table(result.scores)))
+    console.print(to_terminal(tests_table(result.tests)))
+    for name, scores in result.scores.items():
+        for remark in (*_problems(scores), *scores.remarks):
+            console.print(f"{name}: {remark}", highlight=False, markup=False)
+
+
+def _problems(scores: Scores) -> list[str]:
+    return [f"{metric} has no value: {reason}" for metric, reason in scores.problems.items()]

@@ -1,4 +1,4 @@
-"""Score masks that any program wrote: two folders, and no model."""
+"""Score masks that any program wrote, in folders, and no model."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from probseg.datasets.mask_folders import MaskFolders
 from probseg.errors import DataError
 from probseg.interfaces import Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
+from probseg.metrics.score_comparison import ScoreComparison
 from probseg.metrics.scores import Scores
 from probseg.utils.progress import progress_bar
 
@@ -50,7 +51,51 @@ def evaluate_masks(
             differ.
         UnknownNameError: No metric has that name.
     """
-    ids = _common_ids(samples, annotations, common=common)
+    ids = _common_ids({"samples": samples}, annotations, common=common)
+    return _evaluate(samples, annotations, ids, metrics, groups, progress)
+
+
+def compare_masks(
+    systems: Mapping[str, MaskFolders],
+    annotations: MaskFolders,
+    *,
+    metrics: Mapping[str, Metric] | Iterable[str] | None = None,
+    groups: Mapping[str, str] | None = None,
+    common: bool = False,
+    progress: bool = True,
+) -> ScoreComparison:
+    """Score the masks of several systems against the annotations of the same images.
+
+    Args:
+        systems: Name to the masks that it predicted.
+        annotations: Masks that people drew.
+        metrics: As of :func:`evaluate_masks`.
+        groups: As of :func:`evaluate_masks`.
+        common: Whether to score the images that all systems and the annotations have.
+        progress: Whether to show progress bars where the output is a terminal.
+
+    Raises:
+        OptionError: There is one system only.
+        DataError: As of :func:`evaluate_masks`.
+        UnknownNameError: No metric has that name.
+    """
+    ids = _common_ids(systems, annotations, common=common)
+    return ScoreComparison(
+        {
+            name: _evaluate(samples, annotations, ids, metrics, groups, progress)
+            for name, samples in systems.items()
+        }
+    )
+
+
+def _evaluate(
+    samples: MaskFolders,
+    annotations: MaskFolders,
+    ids: Sequence[str],
+    metrics: Mapping[str, Metric] | Iterable[str] | None,
+    groups: Mapping[str, str] | None,
+    progress: bool,
+) -> Scores:
     chosen = choose_metrics(metrics, latent=False)
     collector = ScoreCollector(chosen)
     counts = set()
@@ -66,7 +111,7 @@ def evaluate_masks(
             advance(len(batch))
     return Scores(
         per_image=collector.values(),
-        ids=ids,
+        ids=list(ids),
         groups=[(groups or {}).get(name, name) for name in ids],
         samples=f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts),
         subject=str(samples.root),
@@ -77,23 +122,28 @@ def evaluate_masks(
     )
 
 
-def _common_ids(samples: MaskFolders, annotations: MaskFolders, *, common: bool) -> list[str]:
-    """Return the images that both folders have, in natural order.
+def _common_ids(
+    systems: Mapping[str, MaskFolders], annotations: MaskFolders, *, common: bool
+) -> list[str]:
+    """Return the images that annotations and all systems have, in natural order.
 
     Raises:
         DataError: There is none, or one has more than the other and ``common`` is not set.
     """
-    sides = (samples, annotations, "samples"), (annotations, samples, "annotations")
-    both = [name for name in annotations.ids if name in set(samples.ids)]
-    for has, lacks, what in (sides[1], sides[0]):
-        missing = [name for name in lacks.ids if name not in set(has.ids)]
-        if missing and (not common or not both):
-            raise DataError(
-                f"{len(missing)} images of {lacks.root} have no {what} in {has.root}: "
-                f"{', '.join(missing[:_LISTED])}{' …' if len(missing) > _LISTED else ''}; "
-                "folders of the same name belong together (--common scores those that both have)"
-            )
-    return both
+    everywhere = set(annotations.ids).intersection(*(samples.ids for samples in systems.values()))
+    for samples in systems.values():
+        sides = (samples, annotations, "annotations"), (annotations, samples, "samples")
+        for lacks, has, what in sides:
+            there = set(has.ids)
+            missing = [name for name in lacks.ids if name not in there]
+            if missing and (not common or not everywhere):
+                raise DataError(
+                    f"{len(missing)} images of {lacks.root} have no {what} in {has.root}: "
+                    f"{', '.join(missing[:_LISTED])}{' …' if len(missing) > _LISTED else ''}; "
+                    "folders of the same name belong together (--common scores those that both "
+                    "have)"
+                )
+    return [name for name in annotations.ids if name in everywhere]
 
 
 def _batches(

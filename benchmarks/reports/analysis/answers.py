@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from benchmarks.reports.analysis.paired import BEST, TESTED, PairedTest
+from benchmarks.reports.analysis.paired import BEST, TESTED, RowTest
 from benchmarks.reports.analysis.paper import metric_name
 from benchmarks.reports.analysis.rules import Evidence, chance, interval, signed
 from benchmarks.reports.dataset_results import DatasetResults, shared_trainings, training_of
@@ -135,7 +135,7 @@ def _shown(value: float, metric: str) -> str:
     return signed(value, _DIGITS[metric])
 
 
-def _lead(test: PairedTest, best: str) -> str:
+def _lead(test: RowTest, best: str) -> str:
     """Return by how much the best row is better than the other, with the interval."""
     sign = _sign(test.metric) * (1 if test.first == best else -1)
     digits = _DIGITS[test.metric]

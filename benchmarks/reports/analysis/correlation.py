@@ -13,8 +13,8 @@ from scipy import stats
 from benchmarks.reports.analysis.paper import ROWS as PAPER_ROWS
 from benchmarks.reports.analysis.paper import metric_name
 from benchmarks.reports.dataset_results import DatasetResults, Groups, Paired, Values
-from benchmarks.tables import Column, TableCell, interval, number
 from probseg.metrics.intervals import RESAMPLES, draws, members
+from probseg.reports.tables import Column, TableCell, interval, number
 
 KERNELS = ("w-iou", "w-dice", "w-hausdorff", "w-cross-entropy")
 INTERVAL = (0.025, 0.975)

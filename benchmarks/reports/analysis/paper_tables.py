@@ -11,7 +11,7 @@ from benchmarks.reports.analysis import paper
 from benchmarks.reports.analysis.paper import Published, published
 from benchmarks.reports.dataset_results import DatasetResults
 from benchmarks.reports.results_table import COLUMNS, MetricColumn, Summary, summaries
-from benchmarks.tables import Column, Table, TableCell, to_csv
+from probseg.reports.tables import Column, Table, TableCell, to_csv
 
 # The columns of the paper's tables, all with three digits.
 PAPER_COLUMNS = {c.name: replace(c, digits=3) for c in COLUMNS if c.name in paper.PRINTED}

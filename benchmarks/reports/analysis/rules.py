@@ -9,18 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from benchmarks import tables
 from benchmarks.reports.analysis import paper
 from benchmarks.reports.analysis.correlation import Correlation, correlations
-from benchmarks.reports.analysis.paired import (
-    LEVEL,
-    Comparison,
-    PairedTest,
-    compare,
-    paired_tests,
-)
+from benchmarks.reports.analysis.paired import RowTest, paired_tests
 from benchmarks.reports.dataset_results import DatasetResults, Values
+from probseg.metrics.paired import LEVEL, Comparison, compare
 from probseg.plots import Curve, resample
+from probseg.reports import tables
 
 MARGIN = 0.05  # of the mean: priors that differ by less score alike
 EARLY = 25  # of 100 parts of the training
@@ -33,7 +28,7 @@ class Evidence:
     """The results on one data set with all their tests and correlations."""
 
     results: DatasetResults
-    tests: Sequence[PairedTest]
+    tests: Sequence[RowTest]
     correlations: Sequence[Correlation]
 
     @classmethod
@@ -46,7 +41,7 @@ class Evidence:
         """The correlations that a report lists."""
         return [one for one in self.correlations if one.shown]
 
-    def test(self, row: str, rival: str, metric: str) -> PairedTest | None:
+    def test(self, row: str, rival: str, metric: str) -> RowTest | None:
         """Return the test of two rows in a metric, whichever of them is its first."""
         tests = (
             t for t in self.tests if t.metric == metric and {t.first, t.second} == {row, rival}
@@ -74,11 +69,11 @@ def is_best(evidence: Evidence, row: str, *, rivals: Sequence[str], metric: str)
     return Judgement(holds, " ".join(map(_describe, defined)))
 
 
-def _ahead(test: PairedTest) -> str | None:
+def _ahead(test: RowTest) -> str | None:
     return test.lower if test.metric == "gini" else test.better
 
 
-def _describe(test: PairedTest) -> str:
+def _describe(test: RowTest) -> str:
     one, other = paper.model_name(test.first), paper.model_name(test.second)
     name = paper.metric_name(test.metric)
     scores = f"{one} has {signed(test.first_mean)}, {other} {signed(test.second_mean)}"

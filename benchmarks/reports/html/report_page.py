@@ -1,21 +1,12 @@
-"""``report.html``: everything of a run that a person may want to see, in one file.
-
-Style sheet and scripts are inlined, and nothing is asked of a network.
-"""
+"""``report.html``: everything of a run that a person may want to see, in one file."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from benchmarks.jobs.results import Result
 from benchmarks.reports.analysis import Analysis
@@ -28,13 +19,13 @@ from benchmarks.reports.analysis.rules import Evidence
 from benchmarks.reports.html.sample_browser import browser_images
 from benchmarks.reports.html.training_charts import training_charts
 from benchmarks.reports.runs import RunResults
-from benchmarks.tables import Table
+from probseg.reports.page import render
+from probseg.reports.tables import Table
 from probseg.utils.atomic_files import atomic_file
 
 FILE = "report.html"
-SCRIPTS = ("theme.js", "tables.js", "browser.js", "print.js")
 Facts = dict[str, list[str]]
-_HERE = Path(__file__).parent
+_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(
@@ -52,6 +43,8 @@ def write_report(
     verdicts = [verdict for verdict in analysis.verdicts if verdict.dataset in datasets]
     outcomes = Counter(verdict.outcome for verdict in verdicts)
     text = render(
+        "report.html.j2",
+        templates=_TEMPLATES,
         title=f"Benchmark of {named}",
         tables=tables,
         columns={c.heading: c.hint for t in tables for c in t.columns if c.number},
@@ -75,36 +68,6 @@ def write_report(
     with atomic_file(out / FILE) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return out / FILE
-
-
-def render(**context: Any) -> str:
-    """Return the page as self-contained HTML, in which the text of ``context`` is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    script = "\n".join(f"{{\n{_asset(name)}}}" for name in SCRIPTS)
-    return environment.get_template("report.html.j2").render(
-        **context,
-        style=Markup(_asset("report.css")),
-        script=Markup(script),
-        policy=_policy(script),
-    )
-
-
-def _policy(script: str) -> str:
-    """Return the content security policy: this script and no other, and nothing from elsewhere."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    allowed = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return f"{allowed}; script-src 'sha256-{digest}'"
-
-
-def _asset(name: str) -> str:
-    return (_HERE / "assets" / name).read_text(encoding="utf-8")
 
 
 def _title(evidence: Evidence) -> str:

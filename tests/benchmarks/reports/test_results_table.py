@@ -11,7 +11,7 @@ from rich.console import Console
 from benchmarks.jobs.plan import Experiment
 from benchmarks.jobs.results import Result
 from benchmarks.reports.results_table import results_table, summarise, values_csv
-from benchmarks.tables import to_markdown, to_terminal
+from probseg.reports.tables import to_markdown, to_terminal
 
 GED = {"punet": [0.31, 0.27, 0.35], "csae": [0.25, 0.29, 0.24], "always-empty": [0.1]}
 

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.reports.analysis.paper import published
 from benchmarks.reports.analysis.paper_tables import paper_csv, paper_table, paper_tables
 from benchmarks.reports.dataset_results import by_dataset
-from benchmarks.tables import to_latex, to_markdown
+from probseg.reports.tables import to_latex, to_markdown
 
 
 @pytest.fixture

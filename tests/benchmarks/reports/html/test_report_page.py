@@ -2,32 +2,20 @@
 
 import base64
 import hashlib
-import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import html5lib
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from PIL import Image
-from scipy import ndimage
 
-from benchmarks.jobs.pictures import compact
 from benchmarks.reports.dataset_results import GINI, LOSS
 from benchmarks.reports.figures import COLOURS
-from benchmarks.reports.html import sample_browser, training_charts
-from benchmarks.tables import number
-from probseg.plots import CLASSES
+from benchmarks.reports.html import training_charts
+from probseg.reports.tables import number
 
 EVIL = '<script>alert("1")</script>'
-masks = arrays(
-    np.uint8, st.tuples(st.integers(2, 9), st.integers(2, 9)), elements=st.integers(0, 3)
-)
 
 
 class Elements(HTMLParser):
@@ -67,11 +55,6 @@ def renamed(run, row: str):
     return [
         replace(result, experiment=replace(result.experiment, row=row)) for result in run.results
     ]
-
-
-def pixels(uri: str) -> np.ndarray:
-    data = base64.b64decode(uri.removeprefix("data:image/webp;base64,"))
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA")).astype(int)
 
 
 def test_the_page_is_valid_html(text) -> None:
@@ -165,62 +148,6 @@ def test_a_chart_tells_where_the_mean_over_the_cells_begins_and_ends() -> None:
     assert ">−0.2</text>" in chart.svg  # a loss may be negative
     assert all(f">{name}</text>" in chart.svg for name in ("csae", "punet"))  # the legend
     assert COLOURS["csae"].lower() in chart.svg
-
-
-@given(masks)
-@settings(max_examples=30, deadline=None)
-def test_a_segmentation_is_filled_and_bordered_and_clear_elsewhere(labels) -> None:
-    shown = pixels(sample_browser._outlined(labels, "#0072B2"))
-    cross = ndimage.generate_binary_structure(2, 1)
-    inner = np.zeros(labels.shape, dtype=bool)
-    for name in (1, 2, 3):
-        inner |= ndimage.binary_erosion(labels == name, cross)
-    opacity = np.where(labels == 0, 0, np.where(inner, 90, 255))
-    assert np.array_equal(shown[..., 3], opacity)
-    assert (shown[labels == 1][:, :3] == [0x00, 0x72, 0xB2]).all()
-
-
-def test_maps_and_images_are_shown_on_their_scales() -> None:
-    ramp = np.linspace(0, 1, 64).reshape(8, 8)
-    lightness = pixels(sample_browser._map(ramp, 1.0))[..., :3].sum(-1).ravel()
-    assert (np.diff(lightness) > 0).all()
-    assert np.array_equal(
-        pixels(sample_browser._map(ramp / 2, 0.5)), pixels(sample_browser._map(ramp, 1.0))
-    )
-    grey = pixels(sample_browser._grey(np.stack([ramp, 1 - ramp])))[..., 0].ravel()
-    assert grey[0] == 0 and grey[-1] == 255 and (np.diff(grey) >= 0).all()
-
-
-@pytest.mark.parametrize("kept", [lambda picture: picture, compact])
-def test_several_classes_and_colour_images_are_shown_in_colour(kept) -> None:
-    masks = np.array([[[0, 1, 2, 4]], [[0, 1, 3, 4]]], dtype=np.uint8)
-    image = np.linspace(0, 1, 12).reshape(3, 1, 4)[::-1].astype(np.float16)
-    flat = np.zeros((1, 4), dtype=np.float16)
-    picture = {"image": image, "masks": masks, "labels": masks, "mean": flat, "sd": flat}
-    shown = sample_browser.encode({"csae": kept(picture)}, classes=5)
-    row = pixels(shown["models"]["csae"]["samples"][1])[0, 1:]
-    colours = [f"#{r:02X}{g:02X}{b:02X}" for r, g, b, _ in row]
-    assert colours == [CLASSES[k] for k in (0, 2, 3)]
-    assert colours == [shown["classes"][f"class {k}"] for k in (1, 3, 4)]
-    assert shown["annotators"]["samples"] == shown["models"]["csae"]["samples"]
-    assert list(shown["classes"]) == ["class 1", "class 2", "class 3", "class 4"]
-    seen = np.moveaxis(pixels(shown["image"])[..., :3], -1, 0) / 255
-    assert seen == pytest.approx(image.astype(float), abs=0.01)
-
-
-@pytest.mark.parametrize("kept", [lambda picture: picture, compact])
-def test_what_nobody_labelled_is_hatched_and_told(kept) -> None:
-    masks = np.ma.masked_equal(np.array([[[1, 0, 255]], [[1, 255, 255]]], dtype=np.uint8), 255)
-    flat = np.zeros((1, 3), dtype=np.float16)
-    picture = {"image": flat[None], "masks": masks, "labels": masks.data % 2}
-    shown = sample_browser.encode({"csae": kept({**picture, "mean": flat, "sd": flat})})
-    greys = {(150, 150, 150, 255), (90, 90, 90, 255)}
-    annotators = shown["annotators"]
-    tiles = [*annotators["samples"], annotators["mean"], annotators["sd"]]
-    hatched = [[tuple(pixel) in greys for pixel in pixels(tile)[0].tolist()] for tile in tiles]
-    assert hatched == [[False, False, True], [False, True, True], *[[False, False, True]] * 2]
-    assert shown["unlabelled"] and annotators["areas"] == [0.3333] * 2
-    assert not greys & set(map(tuple, pixels(shown["models"]["csae"]["mean"])[0].tolist()))
 
 
 def words(text: str) -> str:

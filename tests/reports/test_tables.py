@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from benchmarks.tables import (
+from probseg.reports.tables import (
     Column,
     Table,
     TableCell,

@@ -1,0 +1,1 @@
+"""Reports: tables for a terminal, Markdown, LaTeX and CSV, and pages of HTML."""

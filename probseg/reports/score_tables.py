@@ -1,0 +1,76 @@
+"""Tables of the scores of one system or several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from math import isnan
+
+from probseg.metrics.paired import PairedTest
+from probseg.metrics.scores import Scores, Summary
+from probseg.reports.tables import Best, Column, Table, TableCell, interval, number, with_arrow
+
+_BEST: dict[bool | None, Best] = {True: "high", False: "low", None: ""}
+TESTS = (
+    "Mean of first − second over the images, its 95 % bootstrap interval over groups, the "
+    "matched-pairs rank-biserial correlation, p of Wilcoxon's signed-rank test, and p adjusted by "
+    "Holm's procedure. A system is marked where interval and adjusted p agree that it is better."
+)
+
+
+def means_table(scores: Mapping[str, Scores]) -> Table:
+    """Return each system's mean of each metric; the best is marked, if one is."""
+    summaries = {name: one.summary() for name, one in scores.items()}
+    first = next(iter(scores.values()))
+    columns: list[Column[str]] = [
+        Column("metric", partial(_titled, first), number=False),
+        *(Column(name, partial(_mean, name, summaries, first)) for name in summaries),
+    ]
+    groups = len(set(first.groups))
+    caption = f"{len(first.ids)} images of {groups} groups; 95 % intervals over groups"
+    return Table.of(columns, list(first), title="Means", caption=caption)
+
+
+def _titled(scores: Scores, metric: str) -> TableCell:
+    return TableCell(with_arrow(metric, _BEST[scores.higher_is_better.get(metric)]), metric)
+
+
+def _mean(
+    name: str, summaries: Mapping[str, Mapping[str, Summary]], scores: Scores, metric: str
+) -> TableCell:
+    own = summaries[name][metric]
+    mean, ends = number(own.mean), interval(own.low, own.high)
+    text = mean.text if ends.value is None else f"{mean.text} ({ends.text})"
+    others = [s[metric].mean for other, s in summaries.items() if other != name]
+    best = _is_best(own.mean, others, scores.higher_is_better.get(metric))
+    return TableCell(text, mean.value, "best" if best else "")
+
+
+def _is_best(value: float, others: Sequence[float], higher_is_better: bool | None) -> bool:
+    """Return whether a value is better than all others, of which there is one at least."""
+    if higher_is_better is None or isnan(value) or not others:
+        return False
+    sign = 1 if higher_is_better else -1
+    return all(isnan(other) or sign * value > sign * other for other in others)
+
+
+def tests_table(tests: Sequence[PairedTest]) -> Table:
+    """Return the paired tests of a comparison."""
+    return Table.of(TEST_COLUMNS, tests, title="Paired tests", caption=TESTS)
+
+
+def _side(test: PairedTest, name: str) -> TableCell:
+    system = str(getattr(test, name))
+    return TableCell(system, system, "better" if test.better == system else "")
+
+
+TEST_COLUMNS: Sequence[Column[PairedTest]] = (
+    Column("metric", lambda test: test.metric, number=False),
+    Column("first", partial(_side, name="first"), number=False),
+    Column("second", partial(_side, name="second"), number=False),
+    Column("difference", lambda test: number(test.difference)),
+    Column("95 % interval", lambda test: interval(test.low, test.high)),
+    Column("effect", lambda test: number(test.rank_biserial, ".2f")),
+    Column("p", lambda test: TableCell(f"{test.p:.2g}", test.p)),
+    Column("p, Holm", lambda test: TableCell(f"{test.adjusted:.2g}", test.adjusted)),
+)
