@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from probseg.metrics.score_comparison import ScoreComparison
     from probseg.metrics.scores import Scores
 
+_WIDE = 100  # characters of a terminal
 SUMMARY = "score masks of any program against annotations, and compare programs"
 EXAMPLES = """
 examples:
@@ -184,8 +185,11 @@ def _print(result: Scores | ScoreComparison, console: Console) -> None:
     if isinstance(result, Scores):
         console.print(result)
         return
+    narrow = console.width < _WIDE
     console.print(to_terminal(means_table(result.scores)))
-    console.print(to_terminal(tests_table(result.tests)))
+    console.print(to_terminal(tests_table(result.tests), narrow=narrow))
+    for remark in result.remarks:
+        console.print(remark, highlight=False, markup=False)
     for name, scores in result.scores.items():
         for remark in (*_problems(scores), *scores.remarks):
             console.print(f"{name}: {remark}", highlight=False, markup=False)

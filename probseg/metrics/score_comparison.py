@@ -79,6 +79,19 @@ class ScoreComparison:
         ]
         return adjust([test for test in tests if test])
 
+    @property
+    def remarks(self) -> list[str]:
+        """What to know before the systems are compared."""
+        counts = {name: scores.samples for name, scores in self.scores.items()}
+        if len(set(counts.values())) == 1:
+            return []
+        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        return [
+            f"the numbers of samples an image differ ({told}), on which GED, diversity and the "
+            "scores of matched sets depend: more samples alone make them better; compare equally "
+            "many, or the metrics ged16, ged32 and ged100, which allow for it"
+        ]
+
     def _test(
         self, first: str, second: str, metric: str, higher_is_better: bool | None
     ) -> PairedTest | None:

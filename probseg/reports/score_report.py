@@ -74,6 +74,7 @@ def write_score_report(scores: Mapping[str, Scores], masks: Masks, path: Path) -
         ),
         most=_SHOWN,
         tables=[*_tables(scores, comparison)],
+        remarks=comparison.remarks if comparison else [],
         facts=_facts(scores, masks),
     )
     with atomic_file(path) as temporary:
