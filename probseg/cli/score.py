@@ -16,6 +16,7 @@ from probseg.utils.imports import require
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from probseg.datasets.mask_folders import MaskFolders
     from probseg.metrics.score_comparison import ScoreComparison
     from probseg.metrics.scores import Scores
 
@@ -48,6 +49,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--annotations", type=Path, required=True, metavar="DIR", help="masks that people drew"
     )
+    parser.add_argument(
+        "--probabilities",
+        action="store_true",
+        help="samples are probabilities from 0 to 1 (or grey, 0 to 255), not masks",
+    )
     parser.add_argument("--classes", type=int, default=2, metavar="K", help="with background (2)")
     parser.add_argument(
         "--values",
@@ -60,7 +66,7 @@ def add_arguments(parser: Parser) -> None:
         "--threshold",
         type=float,
         metavar="T",
-        help="masks are grey or soft: what is above this value is foreground",
+        help="masks are grey or soft: what is above this value is foreground (not --probabilities)",
     )
     parser.add_argument(
         "--metrics", nargs="+", metavar="NAME", help="see probseg list metrics (default: the usual)"
@@ -104,10 +110,7 @@ def run(options: argparse.Namespace) -> int:
     images = ImageFolder(options.images) if options.images else None
     typed = {"classes": "--classes", "values": "--values", "threshold": "--threshold "}
     with as_typed("data", **typed):
-        systems = {
-            name: MaskFolders(folder, classes=options.classes, threshold=options.threshold)
-            for name, folder in folders.items()
-        }
+        systems = {name: _samples(folder, options) for name, folder in folders.items()}
         annotations = MaskFolders(
             options.annotations,
             classes=options.classes,
@@ -141,6 +144,15 @@ def run(options: argparse.Namespace) -> int:
     if options.report:
         console.print(f"pictures and tables are in {options.report}", highlight=False, markup=False)
     return 0
+
+
+def _samples(folder: Path, options: argparse.Namespace) -> MaskFolders:
+    from probseg.datasets.mask_folders import MaskFolders
+    from probseg.datasets.probability_folders import ProbabilityFolders
+
+    if options.probabilities:
+        return ProbabilityFolders(folder, classes=options.classes)
+    return MaskFolders(folder, classes=options.classes, threshold=options.threshold)
 
 
 def named_folders(given: Sequence[str]) -> dict[str, Path]:

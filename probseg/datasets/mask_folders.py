@@ -99,7 +99,7 @@ class MaskFolders:
                     return read_picture(self._tree.read(file, _LARGEST), suffix)
         return None
 
-    def read(self, name: str, place: Picture | None = None) -> NDArray[np.uint8]:
+    def read(self, name: str, place: Picture | None = None) -> NDArray[Any]:
         """Return the masks of an image, (N, H, W) classes, in natural order of the files.
 
         Args:
@@ -116,7 +116,7 @@ class MaskFolders:
         if len(sizes) > 1:
             (one, first), (other, second), *_ = sizes.items()
             raise DataError(f"{self.root / second} is {other}, {self.root / first} is {one}")
-        together: NDArray[np.uint8] = np.concatenate(masks)
+        together: NDArray[Any] = np.concatenate(masks)
         if self.ignore_index is None:
             return together
         together = together[(together != self.ignore_index).any((1, 2))]
@@ -130,12 +130,15 @@ class MaskFolders:
             if place and suffix not in VOLUMES:
                 raise DataError(f"tells no place, beside masks that do ({', '.join(VOLUMES)})")
             if suffix in _ARRAYS:
-                array = _ARRAYS[suffix](data)
-                return self._values.read(_stack(array), self.classes)
+                return self._interpret(_ARRAYS[suffix](data))
             pixels = _read_as(place or _A_PICTURE, data, suffix)
             if len(pixels) > 1 and not place:
                 raise DataError(f"has {len(pixels)} channels; a mask has one; {A_VOLUME}")
-            return self._values.read(pixels, self.classes)
+            return self._interpret(pixels)
+
+    def _interpret(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return what a file's numbers mean: masks (N, H, W)."""
+        return self._values.read(_stack(array), self.classes)
 
     def _find(self) -> dict[str, list[str]]:
         files: dict[str, list[str]] = {}

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ from probseg.metrics.score_comparison import ScoreComparison
 from probseg.metrics.scores import Scores
 from probseg.utils.progress import progress_bar
 
-Masks = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # (N, H, W) samples, (A, H, W) annotations
+# samples (N, H, W), or probabilities (N, K, H, W); annotations (A, H, W)
+Masks = tuple[NDArray[Any], NDArray[np.uint8]]
 _READERS = 4
 _AHEAD = 32  # images that are read ahead
 _BATCH = 8  # images that are scored together
@@ -38,7 +40,8 @@ def evaluate_masks(
     """Score the sampled masks of every image against its annotations.
 
     Args:
-        samples: Masks that a model predicted.
+        samples: Masks that a model predicted, or their probabilities
+            (:class:`~probseg.datasets.probability_folders.ProbabilityFolders`).
         annotations: Masks that people drew.
         metrics: Names of registered metrics, or metrics by any name; by default those that
             :func:`probseg.evaluate` takes for a model without a latent space.
@@ -67,7 +70,7 @@ def compare_masks(
     """Score the masks of several systems against the annotations of the same images.
 
     Args:
-        systems: Name to the masks that it predicted.
+        systems: Name to the masks that it predicted, or their probabilities.
         annotations: Masks that people drew.
         metrics: As of :func:`evaluate_masks`.
         groups: As of :func:`evaluate_masks`.
@@ -173,9 +176,9 @@ def _read(samples: MaskFolders, annotations: MaskFolders, ids: Sequence[str]) ->
             )
         place = annotations.place(name)
         predicted, drawn = samples.read(name, place), annotations.read(name, place)
-        if predicted.shape[1:] != drawn.shape[1:]:
+        if predicted.shape[-2:] != drawn.shape[1:]:
             raise DataError(
-                f"{name}: the samples are {predicted.shape[1:]} pixels, the annotations "
+                f"{name}: the samples are {predicted.shape[-2:]} pixels, the annotations "
                 f"{drawn.shape[1:]}; write the samples at the annotations' size"
             )
         return predicted, drawn

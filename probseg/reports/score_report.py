@@ -132,10 +132,12 @@ def _case(index: int, scores: Mapping[str, Scores], masks: Masks) -> dict[str, A
     return {"dataset": masks.annotations.root.name, "title": title, **content}
 
 
-def _block(labels: NDArray[np.uint8], classes: int) -> Block:
-    """Return the first samples (N, H, W), and mean and spread of them all."""
-    everything = Block.of_probabilities(np.stack([labels == k for k in range(classes)], axis=1))
-    return Block(labels[:_SHOWN], everything.mean, everything.sd)
+def _block(samples: NDArray[Any], classes: int) -> Block:
+    """Return the first samples, masks (N, H, W) or probabilities, and mean and spread of all."""
+    if samples.ndim == 3:
+        samples = np.stack([samples == k for k in range(classes)], axis=1)
+    everything = Block.of_probabilities(samples)
+    return Block(everything.labels[:_SHOWN], everything.mean, everything.sd)
 
 
 def _facts(scores: Mapping[str, Scores], masks: Masks) -> dict[str, list[str]]:

@@ -68,3 +68,25 @@ def test_pixels_that_nobody_labelled_and_soft_masks(command, folders, tmp_path):
     assert command("score", *folders, *metrics, *options)[0] == 0
     status, _, error = command("score", *folders, *metrics, "--values", "255=ignored")
     assert status == 2 and "or to 'ignore'" in error
+
+
+def test_probabilities_and_several_programs(command, tmp_path):
+    random = np.random.default_rng(1)
+    p, drawn = random.random((2, 5, 8, 8)), random.integers(2, size=(5, 3, 8, 8), dtype=np.uint8)
+    for case in range(5):
+        for side, array in (("a", p[0, case]), ("b", p[1, case]), ("masks", drawn[case])):
+            (tmp_path / side / f"case{case}").mkdir(parents=True)
+            np.save(tmp_path / side / f"case{case}" / "0.npy", array)
+    status, output, error = command(
+        *("score", "--samples", tmp_path / "a", f"other={tmp_path / 'b'}", "--probabilities"),
+        *("--annotations", tmp_path / "masks", "--metrics", "brier", "ged"),
+        *("--out", tmp_path / "scores.csv", "--report", tmp_path / "r.html"),
+    )
+    assert status == 0, error
+    brier = ((p - drawn.mean(1)) ** 2).mean((1, 2, 3))
+    for value in (*brier, brier[0] - brier[1]):
+        assert f"{abs(value):.3f}" in output
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["system"] for row in rows] == ["a"] * 5 + ["other"] * 5
+    assert (tmp_path / "r.html").exists()
