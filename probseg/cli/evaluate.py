@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from probseg.cli.opening import (
     add_data,
+    add_metrics,
     add_sections,
     check_file,
     checkpoint_of,
+    chosen_metrics,
     open_data,
     parse_sections,
     split_data,
@@ -62,9 +64,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of split and samples (0)")
     parser.add_argument("-n", type=int, default=16, metavar="N", help="samples an image (16)")
     add_stratified(parser)
-    parser.add_argument(
-        "--metrics", nargs="+", metavar="NAME", help="see probseg list metrics (default: the usual)"
-    )
+    add_metrics(parser)
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="write each image's values to a CSV file"
@@ -107,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
         data,
         n=options.n,
         stratified=options.stratified,
-        metrics=options.metrics,
+        metrics=chosen_metrics(options),
         device=options.device,
         seed=options.seed,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,7 @@ from probseg.registry import registry
 
 if TYPE_CHECKING:
     from probseg.datasets.views import Parts
-    from probseg.interfaces import Dataset
+    from probseg.interfaces import Dataset, Metric
 
 CHECKPOINTS = ("model.safetensors", "best.safetensors")
 FEWEST_GROUPS = 4  # three folds and a test set
@@ -141,6 +142,29 @@ def counted(data: Dataset) -> str:
     """Return how many images and groups there are: ``"12 images of 1 group"``."""
     counts = {"image": len(data), "group": len(set(data.groups))}
     return " of ".join(f"{n} {one}{'' if n == 1 else 's'}" for one, n in counts.items())
+
+
+def add_metrics(parser: Parser) -> None:
+    """Add ``--metrics`` and ``--conventions``, to be read by :func:`chosen_metrics`."""
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(
+        "--metrics", nargs="+", metavar="NAME", help="see probseg list metrics (default: the usual)"
+    )
+    either.add_argument(
+        "--conventions",
+        action="store_true",
+        help="GED, HM-IoU and Dice by each of the conventions that papers use",
+    )
+
+
+def chosen_metrics(options: argparse.Namespace) -> Mapping[str, Metric] | list[str] | None:
+    """Return the metrics that a user asks for."""
+    if not options.conventions:
+        given: list[str] | None = options.metrics
+        return given
+    from probseg.metrics.conventions import CONVENTIONS
+
+    return CONVENTIONS
 
 
 def check_file(out: Path | None, option: str = "--out", example: str = "scores.csv") -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probseg.cli.opening import as_typed, check_file
+from probseg.cli.opening import add_metrics, as_typed, check_file, chosen_metrics
 from probseg.cli.parser import Parser, parse_assignments
 from probseg.errors import OptionError
 from probseg.utils.imports import require
@@ -68,9 +68,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="T",
         help="masks are grey or soft: what is above this value is foreground (not --probabilities)",
     )
-    parser.add_argument(
-        "--metrics", nargs="+", metavar="NAME", help="see probseg list metrics (default: the usual)"
-    )
+    add_metrics(parser)
     parser.add_argument(
         "--groups", type=Path, metavar="FILE", help="CSV of id,group: intervals are over groups"
     )
@@ -118,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
             threshold=options.threshold,
         )
         how: dict[str, Any] = {
-            "metrics": options.metrics,
+            "metrics": chosen_metrics(options),
             "groups": read_groups(options.groups) if options.groups else None,
             "common": options.common,
         }

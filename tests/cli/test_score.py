@@ -90,3 +90,11 @@ def test_probabilities_and_several_programs(command, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["system"] for row in rows] == ["a"] * 5 + ["other"] * 5
     assert (tmp_path / "r.html").exists()
+
+
+def test_the_conventions_of_papers(command, folders):
+    status, output, error = command("score", *folders, "--conventions")
+    assert status == 0, error
+    assert "HM-IoU, rectangular" in output and "GED, no mask with itself" in output
+    status, _, error = command("score", *folders, "--conventions", "--metrics", "ged")
+    assert status == 2 and "--metrics" in error
