@@ -128,7 +128,7 @@ TRAINING: dict[str, Check] = {
     "max_steps": check_integer,
     "validate_every": check_integer,
     "patience": check_integer,
-    "augment": partial(check_choice, choices=(True, False, "ignore-outside")),
+    "augment": partial(check_choice, choices=(True, False, "flips", "ignore-outside")),
     "annotator": partial(_check_integer_or, words=("random", "majority", "staple"), low=0),
     "precision": partial(check_choice, choices=("auto", "bf16", "fp32")),
     "channels_last": partial(check_choice, choices=("auto", True, False)),

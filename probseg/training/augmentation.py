@@ -1,4 +1,4 @@
-"""Random transformations of image and masks together: Table 5 in docs/reproduce.md."""
+"""Random transformations of image and masks together: Table 5 in docs/reproduce.md, and flips."""
 
 from __future__ import annotations
 
@@ -77,6 +77,39 @@ def apply(
     shifted = masks.to(image.dtype) - outside if outside else masks.to(image.dtype)
     moved = _warp(shifted, matrix, mode="nearest")  # which is zero outside
     return warped, (moved + outside if outside else moved).to(masks.dtype)
+
+
+def draw_flips(count: int, generator: Generator) -> Tensor:
+    """Draw one of the eight symmetries of a square for each of ``count`` images, on the CPU.
+
+    Returns:
+        (count,) 0 to 7: quarter turns to the left, and 4 more for a mirror image before them.
+    """
+    return torch.randint(8, (count,), generator=generator)
+
+
+def flip(image: Tensor, masks: Tensor, symmetries: Tensor) -> tuple[Tensor, Tensor]:
+    """Mirror and turn images and their masks, which changes no value and needs no interpolation.
+
+    Images that are not square are turned by half a turn where a square would be by a quarter.
+
+    Args:
+        image: (B, C, H, W).
+        masks: (B, A, H, W).
+        symmetries: (B,) of :func:`draw_flips`.
+
+    >>> flip(torch.tensor([[[[1, 2], [3, 4]]]]), torch.zeros(1, 1, 2, 2), torch.tensor([5]))[0]
+    tensor([[[[1, 3],
+              [2, 4]]]])
+    """
+    square = image.shape[-2] == image.shape[-1]
+    flipped, turned = torch.empty_like(image), torch.empty_like(masks)
+    for index, symmetry in enumerate(symmetries.tolist()):
+        for source, target in ((image, flipped), (masks, turned)):
+            one = source[index].flip(-1) if symmetry & 4 else source[index]
+            turns = symmetry & 3 if square else symmetry & 2
+            target[index] = torch.rot90(one, turns, (-2, -1))
+    return flipped, turned
 
 
 def affine_matrix(parameters: Draw, *, height: int, width: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from probseg.datasets.annotators import all_annotations, annotation
 from probseg.interfaces import Batch
 from probseg.metrics.latent import gini, scale_of
-from probseg.training.augmentation import Draw, apply, draw
+from probseg.training.augmentation import Draw, apply, draw, draw_flips, flip
 from probseg.training.distributed import Share, average, broadcast_buffers
 from probseg.training.execution import Purpose, derive_seed, make_generator
 from probseg.training.finite import FiniteWatch
@@ -71,7 +71,9 @@ class TrainingModule(LightningModule):
         masks = self._drawn(batch, generator)
         mine = self.share.of_batch(len(masks))
         image, masks = batch.image[mine], masks[mine]
-        if self.settings.augment:
+        if self.settings.augment == "flips":
+            image, masks = flip(image, masks, draw_flips(len(batch.image), generator)[mine])
+        elif self.settings.augment:
             drawn = draw(len(batch.image), generator)
             drawn = Draw(*(values[mine] for values in drawn))
             image, masks = apply(image, masks, drawn, outside=self._outside)
