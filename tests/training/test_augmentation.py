@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
-from probseg.training.augmentation import TABLE_5, Draw, affine_matrix, apply, draw
+from probseg.training.augmentation import (
+    TABLE_5,
+    Draw,
+    affine_matrix,
+    apply,
+    draw,
+    draw_flips,
+    flip,
+)
 
 
 def augment(image, masks, *, generator):
@@ -210,3 +218,40 @@ def test_masks_of_a_batch_follow_their_own_image():
     areas = masks.sum((1, 2, 3)).double()
     scale = draw(8, seeded(3)).scale.double()
     torch.testing.assert_close(areas / areas[0], (scale / scale[0]) ** 2, rtol=0.1, atol=0)
+
+
+def test_flips_are_the_eight_symmetries_of_a_square():
+    image = torch.arange(9.0).view(1, 1, 3, 3).expand(8, -1, -1, -1)
+    masks = image.long().expand(-1, 2, -1, -1)
+    flipped, moved = flip(image, masks, torch.arange(8))
+    plain = image[0, 0].numpy()
+    wanted = [np.rot90(one, turns) for one in (plain, np.fliplr(plain)) for turns in range(4)]
+    np.testing.assert_array_equal(flipped[:, 0], np.stack(wanted))
+    assert len({tuple(one.flatten().tolist()) for one in flipped}) == 8
+    for annotator in range(2):  # masks move with their image
+        torch.testing.assert_close(moved[:, annotator].float(), flipped[:, 0])
+
+
+def test_images_that_are_not_square_keep_their_shape():
+    image = torch.arange(6.0).view(1, 1, 2, 3).expand(8, -1, -1, -1)
+    flipped, _ = flip(image, image.long(), torch.arange(8))
+    assert flipped.shape == image.shape
+    rows = {tuple(one.flatten().tolist()) for one in flipped}
+    assert rows == {
+        tuple(one.ravel())
+        for one in (np.arange(6.0).reshape(2, 3)[::v, ::h] for v in (1, -1) for h in (1, -1))
+    }
+
+
+def test_flips_are_drawn_uniformly_and_follow_the_seed():
+    drawn = draw_flips(8000, seeded(0))
+    counts = np.bincount(drawn, minlength=8)
+    assert stats.chisquare(counts).pvalue > 1e-3
+    assert torch.equal(drawn, draw_flips(8000, seeded(0)))
+
+
+def test_the_arguments_of_a_flip_stay_as_they_are():
+    image, masks = torch.rand(3, 1, 4, 4), torch.randint(2, (3, 2, 4, 4))
+    before = image.clone(), masks.clone()
+    flip(image, masks, torch.tensor([5, 2, 7]))
+    assert torch.equal(image, before[0]) and torch.equal(masks, before[1])

@@ -110,6 +110,15 @@ def test_each_step_draws_anew_and_each_round_validates_the_same(augment):
         assert all(torch.equal(label, first_label) for _, label in image_and_label)
 
 
+def test_flips_show_the_model_its_image_mirrored_and_turned():
+    model = Recorder()
+    fit(model, Discs(1), Discs(1), quick(batch_size=1, validate_every=3, augment="flips"))
+    images = [image for image, _ in model.seen[True]]
+    values = {tuple(image.flatten().sort().values.tolist()) for image in images}
+    assert len(values) == 1  # no value is interpolated
+    assert 1 < len({tuple(image.flatten().tolist()) for image in images}) <= 8
+
+
 def test_a_cosine_falls_from_the_step_size_to_zero():
     made = TrainingModule(
         make_model(), quick(max_steps=8, schedule="cosine")
