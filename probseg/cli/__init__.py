@@ -18,6 +18,7 @@ from probseg.cli import (
     list,
     new_plugin,
     predict,
+    protocols,
     score,
     share,
     show,
@@ -34,6 +35,7 @@ examples:
   probseg evaluate run --data my-data           scores of a model
   probseg predict run scan.png --out predicted  samples, mean, deviation and contours
   probseg score --samples predicted --annotations my-data/masks
+  probseg protocols lidc-v1                     data, split and metrics that results can name
   probseg share run shared --licence mit        the model with its card, in a folder
   probseg list                                  every part that is installed
   probseg show projector planar                 its options, its call, its source
@@ -56,7 +58,7 @@ def _kinds() -> str:
     return textwrap.fill(sentence, 100)
 
 
-_OF_MODELS = (train, evaluate, predict, score, share)
+_OF_MODELS = (train, evaluate, predict, score, protocols, share)
 _OF_PARTS = (list, show, describe, new_plugin, check)
 PROBSEG = Group(
     name="probseg",

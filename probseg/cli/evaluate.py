@@ -12,21 +12,26 @@ from typing import TYPE_CHECKING, Any
 from probseg.cli.opening import (
     add_data,
     add_metrics,
+    add_protocol,
     add_sections,
     check_file,
     checkpoint_of,
     chosen_metrics,
     open_data,
     parse_sections,
+    prepare_data,
     split_data,
 )
 from probseg.cli.parser import Parser, add_stratified
 from probseg.cli.preprocessing import MASK_OPTIONS, OPTIONS, add_as_is, check_agreement, check_same
+from probseg.errors import OptionError
 from probseg.options import check_integer
 
 if TYPE_CHECKING:
     from probseg.datasets.formats.preprocessing import Size
     from probseg.interfaces import Dataset
+    from probseg.metrics.scores import Scores
+    from probseg.protocols import Protocol
 
 SUMMARY = "score a trained model on data that several people annotated"
 EXAMPLES = """
@@ -54,6 +59,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--part", choices=PARTS, default="test", help="of the split of probseg train (test)"
     )
+    add_protocol(parser)
     parser.add_argument("--images", type=int, metavar="N", help="at most so many, drawn at random")
     parser.add_argument(
         "--crop",
@@ -62,7 +68,9 @@ def add_arguments(parser: Parser) -> None:
         help="the middle only (default: as the images that the model learnt from)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of split and samples (0)")
-    parser.add_argument("-n", type=int, default=16, metavar="N", help="samples an image (16)")
+    parser.add_argument(
+        "-n", type=int, metavar="N", help="samples an image (16, or the most that --protocol names)"
+    )
     add_stratified(parser)
     add_metrics(parser)
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1")
@@ -76,7 +84,9 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the scores, and write them if there is a file to write to."""
     check_integer("--seed", options.seed, low=0)
-    check_integer("-n", options.n)
+    if options.n is not None:
+        check_integer("-n", options.n)
+    protocol = _protocol(options)
     check_file(options.out)
     for name in ("images", "crop"):
         if (value := getattr(options, name)) is not None:
@@ -94,10 +104,16 @@ def run(options: argparse.Namespace) -> int:
     alike = replace(learnt, mask_values=None) if learnt and told else learnt
     packed = is_packed(options.root or Path(options.data))  # and cannot be opened otherwise
     defaults = alike.options if alike and not packed else {}
+    if protocol:
+        defaults = {**defaults, **protocol.options}
     data = open_data(options.data, options.root, given["data"], **defaults)
-    if options.part != "all":
-        data = getattr(split_data(data, options.seed), options.part)
-    data = _view(data, options.images, options.crop or (learnt and learnt.crop))
+    if protocol:
+        data = getattr(prepare_data(data, protocol), options.part)
+        data = _view(data, options.images, None)
+    else:
+        if options.part != "all":
+            data = getattr(split_data(data, options.seed), options.part)
+        data = _view(data, options.images, options.crop or (learnt and learnt.crop))
     check_same(alike, data)
     if model.preprocessing is None:
         print(_UNKNOWN, file=sys.stderr)
@@ -105,12 +121,14 @@ def run(options: argparse.Namespace) -> int:
     scores = probseg.evaluate(
         model,
         data,
-        n=options.n,
+        n=options.n or (max(protocol.samples) if protocol else 16),
         stratified=options.stratified,
-        metrics=chosen_metrics(options),
+        metrics=chosen_metrics(options) or (protocol.metrics if protocol else None),
         device=options.device,
         seed=options.seed,
     )
+    if protocol:
+        scores = stated(scores, protocol)
     if options.out:  # before anything is printed, as whoever reads that may go away
         scores.to_csv(options.out)
     console = Console()
@@ -118,6 +136,34 @@ def run(options: argparse.Namespace) -> int:
     if options.out:
         console.print(f"every image's values are in {options.out}", highlight=False, markup=False)
     return 0
+
+
+def _protocol(options: argparse.Namespace) -> Protocol | None:
+    """Return the protocol, if one is named.
+
+    Raises:
+        OptionError: Other options contradict it.
+        UnknownNameError: There is none of that name.
+    """
+    if not options.protocol:
+        return None
+    from probseg import protocols
+
+    protocol = protocols.get(options.protocol)
+    if options.crop:
+        raise OptionError(
+            f"--protocol {protocol.name} says how images are cropped; leave --crop out"
+        )
+    if options.part == "all":
+        raise OptionError("a protocol has the parts train, validation and test; choose one")
+    return protocol
+
+
+def stated(scores: Scores, protocol: Protocol) -> Scores:
+    """Return scores that say by which protocol they came about."""
+    told = {"protocol": protocol.name, "protocol_fingerprint": protocol.fingerprint}
+    data = f"protocol {protocol.name} ({protocol.fingerprint}); {scores.data}"
+    return replace(scores, data=data, about={**scores.about, **told})
 
 
 def _asked(options: Mapping[str, Any], crop: int | None) -> dict[str, tuple[str, Any]]:

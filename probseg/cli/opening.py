@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from probseg.registry import registry
 if TYPE_CHECKING:
     from probseg.datasets.views import Parts
     from probseg.interfaces import Dataset, Metric
+    from probseg.protocols import Protocol
 
 CHECKPOINTS = ("model.safetensors", "best.safetensors")
 FEWEST_GROUPS = 4  # three folds and a test set
@@ -136,6 +138,27 @@ def split_data(data: Dataset, seed: int) -> Parts:
             "(groups.csv of a folder says which images are of one group)"
         )
     return split(data, seed=seed)
+
+
+def add_protocol(parser: Parser) -> None:
+    """Add ``--protocol``."""
+    parser.add_argument(
+        "--protocol",
+        metavar="NAME",
+        help="part and crop the data as it says (probseg protocols)",
+    )
+
+
+def prepare_data(data: Dataset, protocol: Protocol) -> Parts:
+    """Part and crop data by a protocol, and tell where they are not its complete data.
+
+    Raises:
+        DataError: The protocol is for other data.
+    """
+    prepared = protocol.prepare(data)
+    for remark in prepared.remarks:
+        print(f"{protocol.name}: {remark}", file=sys.stderr)
+    return prepared.parts
 
 
 def counted(data: Dataset) -> str:

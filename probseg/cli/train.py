@@ -12,14 +12,17 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from probseg.cli.evaluate import stated
 from probseg.cli.opening import (
     add_data,
+    add_protocol,
     add_sections,
     as_typed,
     checkpoint_of,
     counted,
     open_data,
     parse_sections,
+    prepare_data,
     split_data,
 )
 from probseg.cli.parser import Parser
@@ -58,6 +61,7 @@ def add_arguments(parser: Parser) -> None:
     """Add the arguments of ``train``."""
     parser.add_argument("model", metavar="MODEL", help="a name: probseg list models")
     add_data(parser)
+    add_protocol(parser)
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
     add("--seed", type=int, default=0, metavar="N", help="of split and training (0)")
@@ -84,17 +88,21 @@ def _run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     import probseg
+    from probseg import protocols
     from probseg.sharing.cards import FACTS
 
     _settings({"seed": options.seed, **given["training"]})  # mistakes show before data are read
-    data = open_data(options.data, options.root, given["data"])
+    protocol = protocols.get(options.protocol) if options.protocol else None
+    defaults = dict(protocol.options) if protocol else {}
+    data = open_data(options.data, options.root, given["data"], **defaults)
     annotator = given["training"].get("annotator", "random")
-    parts = _of_annotator(split_data(data, options.seed), annotator)
+    whole = prepare_data(data, protocol) if protocol else split_data(data, options.seed)
+    parts = _of_annotator(whole, annotator)
     settings = _settings(choose_training(given["training"], parts.train, options.seed))
     chosen = choose_model(options.model, given["model"], parts.train, settings)
     with torch.random.fork_rng([]):  # the first weights are a part of the run
         torch.manual_seed(options.seed)
-        model: Any = probseg.build(options.model, like=data, **chosen)
+        model: Any = probseg.build(options.model, like=whole.train, **chosen)
     _tell(data, parts, model, chosen, settings)
     _fit(model, parts, settings, options.out)
     _log(f"scoring {len(parts.test)} test images")
@@ -102,6 +110,8 @@ def _run(options: argparse.Namespace) -> int:
     scores = probseg.evaluate(
         model, parts.test, n=options.n, device=settings.device, seed=options.seed
     )
+    if protocol:
+        scores = stated(scores, protocol)
     scores.to_csv(options.out / "scores.csv")
     Console().print(scores)
     if scores.remarks:
@@ -239,6 +249,7 @@ def _next_commands(options: argparse.Namespace, data: Dataset, parts: Parts) -> 
     where = ["--root", str(options.root)] if options.root else []
     of_data = [one for one in options.set if one.startswith("data.")]
     where += ["--seed", str(options.seed)] if options.seed else []
+    where += ["--protocol", options.protocol] if options.protocol else []
     again = ["probseg", "evaluate", str(options.out), "--data", options.data, *where]
     commands = [[*again, *(["--set", *of_data] if of_data else [])]]
     name = parts.test.ids[0] if parts.test.ids else ""

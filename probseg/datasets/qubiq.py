@@ -144,6 +144,7 @@ pancreatic_lesion = partial(qubiq, "pancreatic-lesion", 1)
 prostate_1, prostate_2 = (partial(qubiq, "prostate", task) for task in (1, 2))
 
 
+_PARTS = {"Training": "train", "Validation": "validation"}
 SITE = "https://qubiq21.grand-challenge.org"
 
 _ABOVE = r"(?:qubiq[^/]*/)?(?:(?P<top>training|validation)_data[^/]*/)?"
@@ -180,7 +181,14 @@ class QubiqSource(AnnotatedFiles):
         self.reading = {**masks.options, **({"resample_masks": True} if resample else {})}
         self.wanted = self.settled()
         images = self.wanted.to_plain()
-        self.state = {"layout": "qubiq", "images": images, **self.reading, **tree.state}
+        # "parts" is new: caches of the first versions did not have them
+        self.state = {
+            "layout": "qubiq",
+            "images": images,
+            "parts": True,
+            **self.reading,
+            **tree.state,
+        }
 
     def collect(self, samples: defaultdict[str, SampleFiles]) -> None:
         """Collect the files of each case."""
@@ -198,6 +206,10 @@ class QubiqSource(AnnotatedFiles):
                 f"outer folders); it holds: {list_contents(self.tree.root)}. QUBIQ 2021 is "
                 f"given to those who register at {SITE}"
             )
+
+    def part_of(self, name: str) -> str:
+        """Return the challenge's part of a case: "train", "validation", or "" if unknown."""
+        return _PARTS.get(name.split("/")[0], "")
 
     def _add(self, files: SampleFiles, name: str, match: re.Match[str]) -> None:
         if _IMAGE.fullmatch(match["file"]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -92,6 +93,19 @@ def split(
     training = [unit for k, part in enumerate(parts) if k != fold for unit in part]
     train, validation, tested = map(_indices, (training, parts[fold], units[:held_out]))
     return Split(train, validation, tested, fold, folds, seed, by)
+
+
+def hash_share(name: str) -> float:
+    """Return a number in [0, 1) that follows from a name alone, uniform over names.
+
+    It is the first 53 bits of the SHA-256 of the name in UTF-8, over 2⁵³, so everybody gets the
+    same one for the same patient, whatever else is in the data.
+
+    >>> round(hash_share("LIDC-IDRI-0001"), 6)
+    0.0
+    """
+    digest = hashlib.sha256(name.encode()).digest()
+    return (int.from_bytes(digest[:7], "big") >> 3) / 2**53
 
 
 def thin(indices: Sequence[int], limit: int | None, *, seed: int) -> list[int]:

@@ -17,9 +17,10 @@ from probseg.datasets.cache.source import chunked
 from probseg.datasets.geometry import crop_offset
 from probseg.datasets.mask_kinds import ignore_index_of, is_soft
 from probseg.datasets.preprocessing import cropped, preprocessing_of
+from probseg.datasets.splits import hash_share
 from probseg.errors import DataError, OptionError
 from probseg.interfaces import Batch, Dataset, Sample
-from probseg.options import check_options, listing, to_plain
+from probseg.options import check_integer, check_options, listing, to_plain
 from probseg.registry.specs import lacking
 
 _READ = 64  # samples at a time
@@ -41,6 +42,7 @@ class View:
         self.annotators = dataset.annotators
         self.groups = dataset.groups
         self.ids: list[str] | None = getattr(dataset, "ids", None)
+        self.parts: list[str] | None = getattr(dataset, "parts", None)
         self.provenance = dataset.provenance
         self.preprocessing = preprocessing_of(dataset)
         self.ignore_index = ignore_index_of(dataset)
@@ -75,6 +77,8 @@ class Subset(View):
         self.groups = [dataset.groups[index] for index in self.indices]
         if self.ids is not None:
             self.ids = [self.ids[index] for index in self.indices]
+        if self.parts is not None:
+            self.parts = [self.parts[index] for index in self.indices]
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return a batch of samples."""
@@ -116,6 +120,64 @@ class CentreCrop(View):
             )
         top, left = crop_offset((height, width), (self.size[0], self.size[1]))
         return pixels[..., top : top + self.size[0], left : left + self.size[1]].contiguous()
+
+
+class PlacedCrop(View):
+    """Crops that lie anywhere but hold the image's middle, where a hash of its name puts them.
+
+    The same image is cropped alike whatever else is in the data set. Of an even side the middle is
+    the pixel below and to the right of the centre.
+
+    Args:
+        dataset: The underlying data set, which has names (``ids``).
+        size: Height and width that remain, in pixels.
+
+    Raises:
+        OptionError: The size is no positive integer, or the images are smaller (raised when one is
+            read).
+        DataError: The data set has no names.
+    """
+
+    def __init__(self, dataset: Dataset, size: int) -> None:
+        self.size = check_integer("size", size)
+        super().__init__(dataset, f"placed {self.size}")
+        if self.ids is None:
+            raise DataError(f"{data_title(dataset)!r} has no names of images, which place the crop")
+        self.preprocessing = cropped(self.preprocessing, (self.size, self.size))
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Return a batch of samples."""
+        image, masks, present = self.dataset.batch(indices)
+        places = [self._place(index, *image.shape[-2:]) for index in indices]
+        return Batch(self._crop(image, places), self._crop(masks, places), present)
+
+    def _place(self, index: int, height: int, width: int) -> tuple[int, int]:
+        """Return the top and the left of an image's crop."""
+        if min(height, width) < self.size:
+            raise OptionError(
+                f"cannot crop {height}x{width} images to {self.size}; give a crop of at most "
+                f"{min(height, width)}"
+            )
+        ids = self.ids or []
+        top, left = (
+            lowest + int(hash_share(f"{axis} {ids[index]}") * (highest - lowest + 1))
+            for axis, side in (("y", height), ("x", width))
+            for lowest, highest in [_around(side, self.size)]
+        )
+        return top, left
+
+    def _crop(self, pixels: torch.Tensor, places: Sequence[tuple[int, int]]) -> torch.Tensor:
+        crops = [
+            one[..., top : top + self.size, left : left + self.size]
+            for one, (top, left) in zip(pixels, places, strict=True)
+        ]
+        return torch.stack(crops)
+
+
+def _around(side: int, size: int) -> tuple[int, int]:
+    """Return the first and last offset at which a window of a side holds its middle pixel."""
+    middle = side // 2
+    return max(0, middle - size + 1), min(middle, side - size)
 
 
 class Annotated(View):

@@ -54,7 +54,10 @@ def test_an_option_of_the_model_is_sent_to_build():
         ({"annotator": "stapel"}, "not 'stapel'; did you mean 'staple'"),
         ({"annotator": -1}, "an annotator's number from 0, not -1"),
         ({"annotator": True}, "an annotator's number from 0, not True"),
-        ({"augment": "yes"}, "augment must be one of True, False, 'flips', 'ignore-outside', not 'yes'"),
+        (
+            {"augment": "yes"},
+            "augment must be one of True, False, 'flips', 'ignore-outside', not 'yes'",
+        ),
         ({"augment": 1}, "augment must be one of True, False, 'flips', 'ignore-outside', not 1"),
         ({"precision": "fp23"}, "did you mean 'fp32'"),
         ({"channels_last": "autp"}, "did you mean 'auto'"),

@@ -52,6 +52,8 @@ class PackedDataset:
             that they hold, such as ``"0 255"``; empty where that is not known.
         stretched: Whether images were stretched over their own range.
         faint: Number of images to which the window leaves hardly any contrast.
+        parts: Of each sample, its part in the publisher's split ("train", "validation", "test", or
+            "" where files do not say); None if the layout knows none.
         grouped: Whether a table said which image is of which group.
         source_state: What the cache was packed from, in which state (path, size, time of change)
             and with which options.
@@ -81,6 +83,7 @@ class PackedDataset:
             self.mask_values: dict[str, dict[str, Any]] = meta.get("mask_values", {})
             self.faint: int = meta.get("faint", 0)
             self.grouped: bool = meta.get("grouped", False)
+            self.parts: Sequence[str] | None = meta.get("parts")
             _check_arrays(self._images, self._masks, meta)
             _check_columns(self.present, self.spacing, self._masks)
             self.preprocessing = _preprocessing(meta, self.spacing)
@@ -243,6 +246,7 @@ def _check_arrays(images: NDArray[Any], masks: NDArray[Any], meta: dict[str, Any
     if masks.dtype != dtype or masks.ndim < 3 or masks.shape[2:] != row:
         raise ValueError(f"masks are {masks.dtype} of shape {masks.shape}")
     counts = {len(images), len(masks), len(meta["ids"]), len(meta["groups"])}
+    counts |= {len(meta.get("parts", images))}
     if len(counts) > 1:
         raise ValueError(f"images, masks, ids and groups differ in number: {sorted(counts)}")
 

@@ -7,7 +7,7 @@ import logging
 import os
 import pickle
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
@@ -170,6 +170,7 @@ def pack_source(
             },
             "ids": ids,
             "groups": groups,
+            **_parts(source, ids),
         }
         write_json(temporary / META, meta)
     if faults.lines:
@@ -179,6 +180,13 @@ def pack_source(
 def _known_preprocessing(source: Source) -> dict[str, Any]:
     known = preprocessing_of(source)
     return {"preprocessing": known.to_plain()} if known else {}
+
+
+def _parts(source: Source, ids: Sequence[str]) -> dict[str, Any]:
+    """Return to which part of its publisher's split each sample belongs, if files say so."""
+    part_of: Callable[[str], str] | None = getattr(source, "part_of", None)
+    parts = [part_of(one) for one in ids] if part_of else []
+    return {"parts": parts} if any(parts) else {}
 
 
 def _first_faults(source: Source, on_fault: OnFault) -> Faults:

@@ -45,7 +45,9 @@ class Record(NamedTuple):
 class Source(Protocol):
     """What a cache is packed from. It can be pickled; all but ``items`` and ``read`` is cheap.
 
-    It may have ``ignore_index`` and ``soft``, as a data set may.
+    It may have ``ignore_index`` and ``soft``, as a data set may, and a method ``part_of``, which
+    returns for a sample's id its part in the publisher's split: "train", "validation", "test", or
+    "" where files do not say.
     """
 
     name: str

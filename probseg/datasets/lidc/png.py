@@ -25,6 +25,8 @@ _USUAL = (180, 180)  # pixels of the layout "crops"
 _WIDEST = 1024  # pixels; no crop of a nodule is larger
 _PROBED = 25  # images that are looked at for the size of all
 
+_PARTS = {"train": "train", "val": "validation", "test": "test"}  # of the layout "crops"
+
 Size = tuple[int, int]
 
 
@@ -68,7 +70,7 @@ PNG_LAYOUTS = {
     ),
     # Crops around the nodules (Kohl et al., "A Hierarchical Probabilistic U-Net for Modeling
     # Multi-Scale Ambiguities", arXiv 1905.13077, 2019). The folders train, val and test are put
-    # together: splits are made by patient.
+    # together; which a sample was in is kept, for the protocol lidc-v2.
     "crops": PngLayout(
         description=(
             "{train,val,test}/{images,gt}/PATIENT/z-Z_cC.png of 180x180 pixels, the four masks in "
@@ -105,6 +107,8 @@ class LidcPngs(AnnotatedFiles):
             **tree.state,
         }
         self._layout = layout
+        if layout == "crops":
+            self.state["parts"] = True  # which caches of the first versions did not have
         self._spacing = np.full(2, PNG_LAYOUTS[layout].spacing)
 
     def collect(self, samples: defaultdict[str, SampleFiles]) -> None:
@@ -136,6 +140,12 @@ class LidcPngs(AnnotatedFiles):
         labels, crops = self.files[name].masks, self._layout == "crops"
         first = int(crops and READERS in labels and 0 not in labels)
         return range(first, first + READERS)
+
+    def part_of(self, name: str) -> str:
+        """Return the part of a crop by the folder of its image; that of a slice is unknown."""
+        if self._layout != "crops":
+            return ""
+        return _PARTS[self.files[name].images[0].lower().split("/")[-4]]
 
     def group(self, name: str) -> str:
         """Return the patient."""

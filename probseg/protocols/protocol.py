@@ -1,0 +1,194 @@
+"""A protocol in plain data, and the data set that it makes of somebody's files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from probseg.datasets.batches import data_title
+from probseg.datasets.splits import hash_share
+from probseg.datasets.views import CentreCrop, Parts, PlacedCrop, Subset
+from probseg.errors import DataError
+from probseg.interfaces import Dataset
+from probseg.registry import registry
+
+_PARTS = ("train", "validation", "test")
+_VALIDATION = 0.2  # of the publisher's training part, where that is all there is
+
+
+class Counts(NamedTuple):
+    """How many images and groups, such as patients, a part has; None where that is not known."""
+
+    images: int | None = None
+    groups: int | None = None
+
+
+class Prepared(NamedTuple):
+    """Data that are parted and cropped as a protocol says."""
+
+    parts: Parts
+    remarks: Sequence[str]
+    """How the data differ from the complete ones; nothing if they do not, as far as is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """Which images are compared how.
+
+    Results of different protocols do not compare, and neither do those of complete data and of a
+    part of them.
+    """
+
+    name: str
+    title: str
+    dataset: str | None = None
+    """A registered data set; None is any."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Those of the data set."""
+    split: Literal["parts", "hash"]
+    """Whether the publisher's folders part the images, or a hash of the group's name."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Of a hash: the shares of the groups to test and to validate, in expectation."""
+    crop: int | None = None
+    """Pixels of a side; None takes whole images."""
+    place: Literal["centre", "random"] = "centre"
+    """Where the crop lies: in the middle, or where a hash of the image's name says."""
+    annotators: int | None = None
+    images: Mapping[str, int] = field(default_factory=dict)
+    """Of the complete data: in each part, or in "all"."""
+    groups: Mapping[str, int] = field(default_factory=dict)
+    """Likewise."""
+    samples: Sequence[int] = (16,)
+    """For how many samples an image results are given."""
+    metrics: Sequence[str]
+    empty_masks: str
+    """What happens where nobody marks anything."""
+    differences: str
+    """How published numbers of such data come about otherwise."""
+
+    @classmethod
+    def of(cls, name: str, table: Mapping[str, Any]) -> Protocol:
+        """Return the protocol of a table of plain data."""
+        return cls(name=name, **table)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of everything that the protocol says, but for titles and explanations."""
+        told = {k: v for k, v in asdict(self).items() if k not in ("title", "differences")}
+        text = json.dumps(told, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def counts(self) -> dict[str, Counts]:
+        """How many images and groups the complete data have, of each part or of "all"."""
+        parts = dict.fromkeys([*self.images, *self.groups])
+        return {part: Counts(self.images.get(part), self.groups.get(part)) for part in parts}
+
+    def open(self, **options: Any) -> Prepared:
+        """Open the protocol's data set and prepare it.
+
+        Args:
+            **options: More options of the data set, such as ``root``.
+
+        Raises:
+            DataError: The protocol is for any data, or see :meth:`prepare`.
+            MissingDataError: The data are not there.
+        """
+        if self.dataset is None:
+            raise DataError(
+                f"protocol {self.name!r} is for any data set; open yours and give it to prepare()"
+            )
+        return self.prepare(registry("datasets").create(self.dataset, **self.options, **options))
+
+    def prepare(self, dataset: Dataset) -> Prepared:
+        """Part and crop a data set.
+
+        Raises:
+            DataError: It is another data set, has another number of annotators, or does not say
+                which image is of which part.
+        """
+        self._check(dataset)
+        members = self._members(dataset)
+        view = self._cropped(dataset)
+        parts = Parts(*(Subset(view, members[part]) for part in _PARTS))
+        return Prepared(parts, self._remarks(parts))
+
+    def _check(self, dataset: Dataset) -> None:
+        if self.dataset is not None and dataset.name != self.dataset:
+            raise DataError(
+                f"protocol {self.name!r} is for the data set {self.dataset!r}, not "
+                f"{data_title(dataset)!r}; 'own' is for any data"
+            )
+        if self.annotators is not None and dataset.annotators != self.annotators:
+            raise DataError(
+                f"protocol {self.name!r} has {self.annotators} annotators, and "
+                f"{data_title(dataset)!r} has {dataset.annotators}; other annotators make other "
+                "numbers: use the protocol 'own'"
+            )
+        layout = self.options.get("layout")
+        has = getattr(dataset, "source_state", {}).get("layout", layout)
+        if layout and has != layout:
+            raise DataError(
+                f"protocol {self.name!r} is for the layout {layout!r}, and {data_title(dataset)!r} "
+                f"is of the layout {has!r}"
+            )
+
+    def _members(self, dataset: Dataset) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {part: [] for part in _PARTS}
+        told: Sequence[str] = getattr(dataset, "parts", None) or [""] * len(dataset)
+        if self.split == "parts" and not all(told):
+            raise DataError(
+                f"{data_title(dataset)!r} does not say which image is of which part, as protocol "
+                f"{self.name!r} needs; give the data in the publisher's folders"
+            )
+        tested = "test" in told
+        for index, (group, part) in enumerate(zip(dataset.groups, told, strict=True)):
+            found[self._part(group, part, tested)].append(index)
+        if empty := [part for part, indices in found.items() if not indices]:
+            raise DataError(
+                f"protocol {self.name!r} leaves nothing of {data_title(dataset)!r} to "
+                f"{'test' if 'test' in empty else empty[0]}: it has too few groups"
+            )
+        return found
+
+    def _part(self, group: str, part: str, tested: bool) -> str:
+        """Return the part of an image, from its group and the publisher's part of it."""
+        share = hash_share(group)
+        if self.split == "hash":
+            test, validation = self.shares["test"], self.shares["validation"]
+            return (
+                "test" if share < test else "validation" if share < test + validation else "train"
+            )
+        if tested:
+            return part
+        if part == "validation":  # the publisher keeps the test images: these are tested on
+            return "test"
+        return "validation" if share < _VALIDATION else "train"
+
+    def _cropped(self, dataset: Dataset) -> Dataset:
+        if self.crop is None:
+            return dataset
+        if self.place == "random":
+            return PlacedCrop(dataset, self.crop)
+        return CentreCrop(dataset, self.crop)
+
+    def _remarks(self, parts: Parts) -> list[str]:
+        """Return where the numbers of images or groups are not those of the complete data."""
+        has = {part: one for part, one in zip(_PARTS, parts, strict=True)}
+        remarks = []
+        for part, counts in self.counts.items():
+            here = list(has.values()) if part == "all" else [has[part]]
+            found = sum(len(one) for one in here), len({g for one in here for g in one.groups})
+            for what, wanted, got in zip(("images", "groups"), counts, found, strict=True):
+                if wanted is not None and wanted != got:
+                    where = "" if part == "all" else f" of the part {part}"
+                    remarks.append(
+                        f"incomplete: {got} of the {wanted} {what}{where}; results do not compare "
+                        f"with those of the whole {self.name}"
+                        if got < wanted
+                        else f"other data: {got} {what}{where}, where {self.name} has {wanted}"
+                    )
+        return remarks
