@@ -20,6 +20,7 @@ EXAMPLES = """
 examples:
   %(prog)s
   %(prog)s lidc-v1
+  %(prog)s lidc-v1 --published           what papers print of such data
   %(prog)s lidc-slices --root DATA       how many images and patients your files have
 
 Results of different protocols do not compare. probseg train and evaluate take --protocol NAME.
@@ -33,7 +34,19 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--root", type=Path, metavar="DIR", help="open the data there, and count what is in a part"
     )
+    parser.add_argument("--published", action="store_true", help="show published numbers as well")
     add_json(parser)
+
+
+def _print_published(names: list[str]) -> None:
+    from rich.console import Console
+
+    from probseg.reports.published import published_table
+    from probseg.reports.tables import to_terminal
+
+    for name in names:
+        if (table := published_table(name)).rows:
+            Console().print(to_terminal(table))
 
 
 def _names() -> list[str]:
@@ -55,6 +68,8 @@ def run(options: argparse.Namespace) -> int:
         print_rows([[one.name, one.title] for one in chosen], ("name", "what it is"))
     else:
         print_rows(list(_told(chosen[0])), ("", ""))
+    if options.published:
+        _print_published([one.name for one in chosen])
     if options.root:
         prepared = chosen[0].open(root=options.root)
         rows = [
