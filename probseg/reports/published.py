@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from functools import cache, partial
 from importlib.resources import files
@@ -65,11 +66,12 @@ def published_table(protocol: str) -> Table:
     CCDM (2023)
     """
     numbers = [one for one in published_numbers() if one.protocol == protocol]
-    kinds = sorted({(one.metric, one.samples or 0) for one in numbers})
+    kinds = {(one.metric, one.samples or 0) for one in numbers}
+    ordered = sorted(kinds, key=lambda kind: (kind[0], kind[1] or math.inf))  # the unknown last
     methods = dict.fromkeys((one.method, one.year) for one in numbers)
     columns = [
         Column("method", _method, number=False),
-        *(Column(_title(*kind), partial(_value, numbers, *kind)) for kind in kinds),
+        *(Column(_title(*kind), partial(_value, numbers, *kind)) for kind in ordered),
         Column("printed by", partial(_source, numbers), number=False),
     ]
     caption = protocols.get(protocol).differences

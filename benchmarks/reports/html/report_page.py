@@ -20,6 +20,7 @@ from benchmarks.reports.html.sample_browser import browser_images
 from benchmarks.reports.html.training_charts import training_charts
 from benchmarks.reports.runs import RunResults
 from probseg.reports.page import render
+from probseg.reports.published import published_numbers, published_table
 from probseg.reports.tables import Table
 from probseg.utils.atomic_files import atomic_file
 
@@ -62,12 +63,19 @@ def write_report(
             for one in analysis.evidence
             if one.listed
         ],
+        published=_published(datasets),
         counts={outcome: outcomes[outcome] for outcome in OUTCOMES},
         claims=_by_claim(verdicts),
     )
     with atomic_file(out / FILE) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return out / FILE
+
+
+def _published(datasets: Collection[str]) -> list[Table]:
+    """Return what others published on data sets, a table for each protocol."""
+    numbers = [one for one in published_numbers() if one.data in datasets]
+    return [published_table(name) for name in dict.fromkeys(one.protocol for one in numbers)]
 
 
 def _title(evidence: Evidence) -> str:

@@ -165,6 +165,12 @@ def test_nothing_is_said_of_the_paper_where_its_data_were_not_run(make_report, t
     assert "claim" not in other.lower()
 
 
+def test_published_numbers_stand_beside_those_of_the_same_data(make_report, text) -> None:
+    assert "Published on lidc-v1" in words(text) and "MoSE (2023) 0.218" in words(text)
+    other = make_report(("ambiguous-shapes", "contours")).read_text(encoding="utf-8")
+    assert "Published" not in words(other)
+
+
 def test_claims_on_data_that_were_not_run_are_left_out(text) -> None:
     assert "LIDC" in words(text)
     assert "qubiq" not in words(text).lower()
