@@ -224,9 +224,11 @@ class Evaluation:
     """The value of annotations' pixels that nobody labelled, which metrics leave out."""
     classes: int = 2
     """K of samples that are integer classes, background included; other samples tell it."""
+    spacing: Tensor | None = None
+    """(B, 2) mm between the rows and between the columns of each image, NaN where unknown."""
 
     def __post_init__(self) -> None:
-        for name in ("probabilities", "annotations"):
+        for name in ("probabilities", "annotations", "spacing"):
             if hasattr(value := getattr(self, name), "__array__"):
                 object.__setattr__(self, name, as_tensor(value))
 

@@ -43,6 +43,7 @@ class View:
         self.groups = dataset.groups
         self.ids: list[str] | None = getattr(dataset, "ids", None)
         self.parts: list[str] | None = getattr(dataset, "parts", None)
+        self.spacing: Any = getattr(dataset, "spacing", None)  # (N, 2) mm
         self.provenance = dataset.provenance
         self.preprocessing = preprocessing_of(dataset)
         self.ignore_index = ignore_index_of(dataset)
@@ -79,6 +80,8 @@ class Subset(View):
             self.ids = [self.ids[index] for index in self.indices]
         if self.parts is not None:
             self.parts = [self.parts[index] for index in self.indices]
+        if self.spacing is not None:
+            self.spacing = self.spacing[self.indices]
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return a batch of samples."""

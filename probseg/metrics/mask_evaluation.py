@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,12 +20,18 @@ from probseg.metrics.score_comparison import ScoreComparison
 from probseg.metrics.scores import Scores
 from probseg.utils.progress import progress_bar
 
-# samples (N, H, W), or probabilities (N, K, H, W); annotations (A, H, W)
-Masks = tuple[NDArray[Any], NDArray[np.uint8]]
 _READERS = 4
 _AHEAD = 32  # images that are read ahead
 _BATCH = 8  # images that are scored together
 _LISTED = 3  # images that a message names
+
+
+class Masks(NamedTuple):
+    """What there is of an image."""
+
+    samples: NDArray[Any]  # (N, H, W) classes, or probabilities (N, K, H, W)
+    annotations: NDArray[np.uint8]  # (A, H, W)
+    spacing: NDArray[np.floating[Any]]  # (2,) mm between rows and columns, NaN where unknown
 
 
 def evaluate_masks(
@@ -104,12 +110,16 @@ def _evaluate(
     counts = set()
     with progress_bar("scoring", len(ids), show=None if progress else False) as advance:
         for batch in _batches(samples, annotations, ids):
-            sides = zip(*batch, strict=True)
-            predicted, drawn = (torch.from_numpy(np.stack(side)) for side in sides)
+            columns = zip(*batch, strict=True)
+            predicted, drawn, spacing = (torch.from_numpy(np.stack(one)) for one in columns)
             counts.add(predicted.shape[1])
-            ignored = annotations.ignore_index
             collector.add(
-                Evaluation(predicted, drawn, classes=samples.classes, ignore_index=ignored)
+                Evaluation(
+                    *(predicted, drawn),
+                    classes=samples.classes,
+                    ignore_index=annotations.ignore_index,
+                    spacing=spacing,
+                )
             )
             advance(len(batch))
     return Scores(
@@ -181,7 +191,7 @@ def _read(samples: MaskFolders, annotations: MaskFolders, ids: Sequence[str]) ->
                 f"{name}: the samples are {predicted.shape[-2:]} pixels, the annotations "
                 f"{drawn.shape[1:]}; write the samples at the annotations' size"
             )
-        return predicted, drawn
+        return Masks(predicted, drawn, np.full(2, np.nan) if place is None else place.spacing)
 
     with ThreadPoolExecutor(_READERS) as pool:
         waiting: deque[Future[Masks]] = deque()
@@ -198,4 +208,4 @@ def _read(samples: MaskFolders, annotations: MaskFolders, ids: Sequence[str]) ->
 
 
 def _shapes(masks: Masks) -> tuple[tuple[int, ...], ...]:
-    return tuple(side.shape for side in masks)
+    return masks.samples.shape, masks.annotations.shape

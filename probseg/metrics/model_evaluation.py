@@ -140,11 +140,12 @@ def collect_scores(
         progress: Whether to show a progress bar where the output is a terminal.
     """
     collected: dict[str, ScoreCollector] = {}
-    ignored = ignore_index_of(data)
+    ignored, spacing = ignore_index_of(data), getattr(data, "spacing", None)
     with progress_bar("evaluating", len(data), show=None if progress else False) as advance:
         for start, batch in batches(data, batch_size):
             for name, predicted in predict(batch, start).items():
-                evaluations = [replace(one, ignore_index=ignored) for one in predicted]
+                own = None if spacing is None else spacing[start : start + len(batch.image)]
+                evaluations = [replace(one, ignore_index=ignored, spacing=own) for one in predicted]
                 if name not in collected:
                     latent = any(one.prior is not None for one in evaluations)
                     collected[name] = ScoreCollector(choose(latent))

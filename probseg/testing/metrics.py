@@ -180,6 +180,7 @@ def _evaluation(
         _normal(0.0, images),
         _normal(0.5, images),
         ignore_index,
+        spacing=torch.full((IMAGES, 2), 0.5)[images],  # mm
     )
 
 
