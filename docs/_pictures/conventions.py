@@ -15,7 +15,7 @@ from benchmarks.suite.settings import DataSettings
 from probseg.metrics.conventions import CONVENTIONS
 from probseg.reports.tables import Column, Table, interval, number, to_markdown
 
-IMAGES, SAMPLES = 1024, 100
+IMAGES, SAMPLES = 512, 100
 OUT = Path(__file__).parents[1] / "assets" / "conventions.md"
 
 
