@@ -41,6 +41,16 @@ def matched(iou: Pair) -> Callable[[Masks, Masks], float]:
     return mean
 
 
+def best_pairs(iou: Pair) -> Callable[[Masks, Masks], float]:
+    """Return the mean IoU of scipy's assignment, one sample for each annotation."""
+
+    def mean(samples: Masks, annotations: Masks) -> float:
+        scores = np.array([[iou(a, b) for b in annotations] for a in samples])
+        return float(scores[linear_sum_assignment(-scores)].mean())
+
+    return mean
+
+
 def hausdorff(distance: Pair) -> Callable[[Masks, Masks], NDArray[np.float64]]:
     """Return the distance of every pair; where a mask is empty, that of probseg."""
 
