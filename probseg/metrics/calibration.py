@@ -10,18 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import shared
 from probseg.metrics.mean_maps import MeanMaps, mean_maps
 from probseg.options import check_integer
 
-Values = NDArray[np.float64]  # (P,), one of each labelled pixel
-Error = Callable[[Values, Values], float]  # of p and q
+Error = Callable[[Tensor, Tensor], Tensor]  # of p and q of the labelled pixels, (P,)
 
 BINS = 15  # Guo et al., 2017
 
@@ -71,9 +69,10 @@ class ECE:
         """Return the error of each image, (B,)."""
         return _mean_of_classes(shared(evaluation, mean_maps), self._error)
 
-    def _error(self, p: Values, q: Values) -> float:
-        which = np.minimum((p * self.bins).astype(np.intp), self.bins - 1)
-        return float(np.abs(np.bincount(which, p - q)).sum()) / len(p)
+    def _error(self, p: Tensor, q: Tensor) -> Tensor:
+        which = (p * self.bins).long().clamp(max=self.bins - 1)
+        sums = [((p - q) * (which == b)).sum() for b in range(self.bins)]
+        return torch.stack(sums).abs().sum() / len(p)
 
 
 @dataclass(frozen=True)
@@ -104,20 +103,22 @@ class ACE:
         """Return the error of each image, (B,)."""
         return _mean_of_classes(shared(evaluation, mean_maps), self._error)
 
-    def _error(self, p: Values, q: Values) -> float:
-        _, which, counts = np.unique(p, return_inverse=True, return_counts=True)
-        pixels = np.concatenate([[0], counts.cumsum()])  # of the lowest values of p
-        excess = np.concatenate([[0.0], np.bincount(which, p - q).cumsum()])  # of p over q, in them
-        ends = np.linspace(0, len(p), self.bins + 1)
-        return float(np.abs(np.diff(np.interp(ends, pixels, excess))).sum()) / len(p)
+    def _error(self, p: Tensor, q: Tensor) -> Tensor:
+        ordered, order = p.sort()
+        excess = functional.pad((p - q)[order].cumsum(0), (1, 0))  # of p over q, in the lowest p
+        ends = torch.linspace(0, len(p), self.bins + 1, dtype=p.dtype, device=p.device)
+        value = ordered[ends.long().clamp(max=len(p) - 1)]  # of the pixel at an end
+        first, last = (torch.searchsorted(ordered, value, right=right) for right in (False, True))
+        share = (ends - first) / (last - first)  # of the pixels of equal p, below the end
+        at_ends = torch.lerp(excess[first], excess[last], share)
+        return at_ends.diff().abs().sum() / len(p)
 
 
 def _mean_of_classes(means: MeanMaps, error: Error) -> Tensor:
     """Return the mean of an error over the foreground classes of each image, (B,)."""
-    p, q = (side[:, 1:].cpu().numpy() for side in means[:2])
-    inside = means.labelled.cpu().numpy()
-    errors = [
-        np.mean([error(p[b, k][inside[b]], q[b, k][inside[b]]) for k in range(p.shape[1])])
-        for b in range(len(p))
-    ]
-    return torch.tensor(errors, dtype=torch.float64, device=means.samples.device)
+    whole = bool(means.labelled.all())
+    errors = []
+    for p, q, labelled in zip(means.samples, means.annotators, means.labelled, strict=True):
+        sides = (side[1:].flatten(1) if whole else side[1:, labelled] for side in (p, q))
+        errors.append(torch.stack(list(map(error, *sides))).mean())
+    return torch.stack(errors)

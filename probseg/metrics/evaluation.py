@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from probseg.interfaces import Evaluation, Metric
 from probseg.metrics.label_maps import (
     LabelMaps,
+    Pixels,
     check_highest,
     check_label_maps,
     check_label_pair,
@@ -98,6 +99,27 @@ def shared(evaluation: Evaluation, function: Callable[[Evaluation], Value]) -> V
         checked.values[function] = function(checked)
     value: Value = checked.values[function]
     return value
+
+
+class Maps(NamedTuple):
+    """Samples and annotations, checked, and their pixels on the CPU."""
+
+    sets: tuple[LabelMaps, LabelMaps]
+    pixels: tuple[Pixels, Pixels]  # (B, N, P) and (B, A, P)
+
+    @classmethod
+    def of(cls, sets: tuple[LabelMaps, LabelMaps]) -> Self:
+        """Copy the pixels to the CPU, from a device as bits."""
+        return cls(sets, (sets[0].pixels(), sets[1].pixels()))
+
+
+def label_maps(evaluation: Evaluation) -> Maps:
+    """Return an evaluation's label maps and annotations, for metrics that compute on the CPU."""
+    classes = evaluation.probabilities.shape[2]
+    sets = check_label_pair(
+        evaluation.labels, evaluation.annotations, classes, evaluation.ignore_index
+    )
+    return Maps.of(sets)
 
 
 def checked_annotations(evaluation: Evaluation) -> LabelMaps:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from probseg.errors import OptionError
+from probseg.interfaces import Evaluation
+from probseg.metrics.evaluation import Maps, label_maps, shared
 from probseg.metrics.label_maps import Pixels, check_highest, check_label_pair
 from probseg.metrics.overlap import bounding_box, compiled
 from probseg.utils.devices import float64_device
@@ -58,9 +60,14 @@ def hausdorff_cost(
         InputError: These are not label maps, or they do not fit each other.
         OptionError: ``one_empty`` is anything else.
     """
-    sets = check_label_pair(predictions, annotations, classes, ignore_index)
-    height, width = annotations.shape[2:]
-    undefined = _undefined(one_empty, height, width)
+    maps = Maps.of(check_label_pair(predictions, annotations, classes, ignore_index))
+    return _distances_of(maps, one_empty).to(float64_device(annotations.device))
+
+
+def _distances_of(maps: Maps, one_empty: OneEmpty) -> Tensor:
+    """Return the distance of every pair, (B, N, A), on the CPU."""
+    sets, (height, width) = maps.sets, maps.sets[0].maps.shape[2:]
+    classes, undefined = sets[0].classes, _undefined(one_empty, height, width)
 
     def of_image(left: Pixels, right: Pixels) -> Costs:
         highest = highest_labels(left, right)
@@ -68,14 +75,13 @@ def hausdorff_cost(
         box = bounding_box(highest.reshape(height, width) != 0)
         return distances(left, right, width, box, classes, undefined)
 
-    maps = [one.pixels() for one in sets]
     if (ignored := sets[1].ignored) is None:
-        costs = [of_image(*image) for image in zip(*maps, strict=True)]
+        costs = [of_image(*image) for image in zip(*maps.pixels, strict=True)]
     else:
         hidden = ignored.flatten(2).cpu().numpy()
-        images = zip(*maps, hidden, strict=True)
+        images = zip(*maps.pixels, hidden, strict=True)
         costs = [_where_labelled(of_image, *image) for image in images]
-    return torch.from_numpy(np.array(costs)).to(float64_device(annotations.device))
+    return torch.from_numpy(np.array(costs))
 
 
 def _where_labelled(
@@ -94,25 +100,16 @@ def _where_labelled(
 
 @dataclass(frozen=True)
 class Hausdorff:
-    """The kernel :func:`hausdorff_cost` with its policy for one empty mask."""
+    """The distances :func:`hausdorff_cost` of an evaluation, with a policy for one empty mask."""
 
     one_empty: OneEmpty = "diagonal"
 
     def __post_init__(self) -> None:
         _undefined(self.one_empty, 1, 1)
 
-    def __call__(
-        self,
-        predictions: Tensor,
-        annotations: Tensor,
-        /,
-        *,
-        classes: int = 2,
-        ignore_index: int | None = None,
-    ) -> Tensor:
-        """Return the distance of every pair, (B, N, A)."""
-        options: dict[str, Any] = {"classes": classes, "one_empty": self.one_empty}
-        return hausdorff_cost(predictions, annotations, ignore_index=ignore_index, **options)
+    def __call__(self, evaluation: Evaluation) -> Tensor:
+        """Return the distance of every pair, (B, N, A), on the CPU, where it was computed."""
+        return _distances_of(shared(evaluation, label_maps), self.one_empty)
 
 
 def _undefined(one_empty: OneEmpty, height: int, width: int) -> float:

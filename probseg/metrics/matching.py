@@ -17,7 +17,7 @@ from probseg.errors import InputError
 from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import shared
 from probseg.metrics.hausdorff import Hausdorff, OneEmpty
-from probseg.metrics.kernels import EPSILON, CrossEntropyCost, OverlapCost, PairCost, iou_cost
+from probseg.metrics.kernels import EPSILON, CrossEntropyCost, OverlapCost, iou_cost
 from probseg.metrics.overlap import Score, dice, iou
 from probseg.options import check_choice
 from probseg.utils.devices import float64_device, to_float64
@@ -201,7 +201,7 @@ def w_hausdorff(one_empty: OneEmpty = "diagonal") -> Wasserstein:
         one_empty: The distance where one mask is empty and the other is not: the image's
             ``"diagonal"``, a number of pixels, or ``"nan"``.
     """
-    return Wasserstein(PairCost(Hausdorff(one_empty)))
+    return Wasserstein(Hausdorff(one_empty))
 
 
 def w_cross_entropy(epsilon: float = EPSILON) -> Wasserstein:

@@ -60,6 +60,7 @@ class StreamingMetric(torchmetrics.Metric):
         posterior: Distribution | None = None,
         classes: int = 2,
         ignore_index: int | None = None,
+        spacing: Tensor | None = None,
     ) -> None:
         """Add a batch of images.
 
@@ -71,6 +72,7 @@ class StreamingMetric(torchmetrics.Metric):
             posterior: The same given one annotation of each image, for ``latent-kl``.
             classes: K of label maps.
             ignore_index: The value of annotations' pixels that nobody labelled.
+            spacing: (B, 2) mm between rows and between columns, for metrics in mm.
 
         Raises:
             InputError: The tensors are not as the arguments say, or do not fit each other.
@@ -79,6 +81,7 @@ class StreamingMetric(torchmetrics.Metric):
             *(probabilities, annotations, prior, posterior),
             classes=classes,
             ignore_index=ignore_index,
+            spacing=spacing,
         )
         scores = self.metric(evaluation)
         total = _from_bits(self.total) + scores.sum().to(_from_bits(self.total))

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from probseg.errors import InputError
 from probseg.interfaces import Evaluation
-from probseg.metrics.evaluation import SharedEvaluation
+from probseg.metrics.evaluation import Maps, label_maps, shared
 from probseg.metrics.label_maps import check_label_pair
 from probseg.metrics.matching import wasserstein
 from probseg.options import check_choice, check_number
@@ -64,12 +65,9 @@ def hd95_cost(
     Raises:
         InputError: These are not label maps, or they do not fit each other.
     """
-
-    def measure(there: Costs, back: Costs) -> float:
-        return float(max(np.percentile(one, _PERCENTILE) for one in (there, back)))
-
-    sets = predictions, annotations
-    return _costs(*sets, classes, spacing, ignore_index, measure, one_empty=None)
+    maps = Maps.of(check_label_pair(predictions, annotations, classes, ignore_index))
+    costs = _costs(maps, spacing, _percentile, one_empty=None)
+    return costs.to(float64_device(annotations.device))
 
 
 def surface_dice_cost(
@@ -105,39 +103,41 @@ def surface_dice_cost(
         Nikolov et al., Clinically Applicable Segmentation of Head and Neck Anatomy for
         Radiotherapy, 2021.
     """
+    maps = Maps.of(check_label_pair(predictions, annotations, classes, ignore_index))
+    costs = _costs(maps, spacing, partial(_far_share, tolerance), one_empty=1.0)
+    return costs.to(float64_device(annotations.device))
 
-    def measure(there: Costs, back: Costs) -> float:
-        near = (there <= tolerance).sum() + (back <= tolerance).sum()
-        return float(1 - near / (len(there) + len(back)))
 
-    sets = predictions, annotations
-    return _costs(*sets, classes, spacing, ignore_index, measure, one_empty=1.0)
+def _percentile(there: Costs, back: Costs) -> float:
+    return float(max(np.percentile(one, _PERCENTILE) for one in (there, back)))
+
+
+def _far_share(tolerance: float, there: Costs, back: Costs) -> float:
+    near = (there <= tolerance).sum() + (back <= tolerance).sum()
+    return float(1 - near / (len(there) + len(back)))
 
 
 def _costs(
-    predictions: Tensor,
-    annotations: Tensor,
-    classes: int,
+    maps: Maps,
     spacing: Tensor | None,
-    ignore_index: int | None,
     measure: Measure,
     one_empty: float | None,  # None: the image's diagonal
 ) -> Tensor:
-    left, right = check_label_pair(predictions, annotations, classes, ignore_index)
-    size = annotations.shape[2:]
+    """Return the measure of every pair (B, N, A), on the CPU."""
+    left, right = maps.sets
+    size = left.maps.shape[2:]
     steps = np.ones((len(left.maps), 2)) if spacing is None else spacing.cpu().double().numpy()
     hidden = None if right.ignored is None else right.ignored.cpu().numpy()
-    maps = [one.pixels().reshape(*one.maps.shape[:2], *size) for one in (left, right)]
-    costs = np.zeros((len(maps[0]), maps[0].shape[1], maps[1].shape[1]))
+    samples, annotations = (one.reshape(*one.shape[:2], *size) for one in maps.pixels)
+    costs = np.zeros((len(samples), samples.shape[1], annotations.shape[1]))
     for b in range(len(costs)):
         apart = float(np.hypot(*(np.array(size) * steps[b]))) if one_empty is None else one_empty
         unlabelled = None if hidden is None else hidden[b]
-        for k in range(1, classes):
-            masks = maps[0][b] == k, maps[1][b] == k
-            for samples, drawn, which in _groups(*masks, unlabelled):
-                costs[b][:, which] += _pairs(samples, drawn, tuple(steps[b]), measure, apart)
-    device = float64_device(annotations.device)
-    return torch.from_numpy(costs / (classes - 1)).to(device)
+        for k in range(1, left.classes):
+            masks = samples[b] == k, annotations[b] == k
+            for found, drawn, which in _groups(*masks, unlabelled):
+                costs[b][:, which] += _pairs(found, drawn, tuple(steps[b]), measure, apart)
+    return torch.from_numpy(costs / (left.classes - 1))
 
 
 def _groups(
@@ -199,23 +199,27 @@ class SurfaceDistance:
 
     def __call__(self, evaluation: Evaluation, /) -> Tensor:
         """Return Ŵ of each image, (B,)."""
-        checked = SharedEvaluation.of(evaluation)
-        images = len(checked.annotations)
-        known = torch.ones(images, dtype=torch.bool)
-        options: dict[str, Any] = {"classes": checked.classes, "ignore_index": checked.ignore_index}
-        if self.unit == "mm":
-            if checked.spacing is None:
-                raise InputError(
-                    "the data do not say how large a pixel is, so nothing can be told in mm; give "
-                    "Evaluation its spacing, or files with headers that do (NIfTI, DICOM)"
-                )
-            known = checked.spacing.isfinite().all(1).cpu()
-            options["spacing"] = torch.where(known[:, None], checked.spacing.cpu(), 1.0)
-        if self.cost == "nsd":
-            options["tolerance"] = self.tolerance
-        kernel = hd95_cost if self.cost == "hd95" else surface_dice_cost
-        values = wasserstein(kernel(checked.labels, checked.annotations, **options))
-        return values.masked_fill(~known.to(values.device), math.nan)
+        maps = shared(evaluation, label_maps)
+        spacing, known = self._spacing(evaluation)
+        if self.cost == "hd95":
+            costs = _costs(maps, spacing, _percentile, one_empty=None)
+        else:
+            costs = _costs(maps, spacing, partial(_far_share, self.tolerance), one_empty=1.0)
+        values = wasserstein(costs).masked_fill(~known, math.nan)
+        return values.to(float64_device(evaluation.annotations.device))
+
+    def _spacing(self, evaluation: Evaluation) -> tuple[Tensor | None, Tensor]:
+        """Return the size of each image's pixels (B, 2), 1 where unknown; and where it is known."""
+        if self.unit == "pixels":
+            return None, torch.ones(len(evaluation.annotations), dtype=torch.bool)
+        if evaluation.spacing is None:
+            raise InputError(
+                "the data do not say how large a pixel is, so nothing can be told in mm; give "
+                "Evaluation its spacing, or files with headers that do (NIfTI, DICOM)"
+            )
+        spacing = evaluation.spacing.cpu()
+        known = spacing.isfinite().all(1)
+        return torch.where(known[:, None], spacing, 1.0), known
 
 
 def w_hd95(unit: Unit = "pixels") -> SurfaceDistance:

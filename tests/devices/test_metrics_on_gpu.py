@@ -26,7 +26,16 @@ from probseg.metrics.streaming import streaming_collection
 from probseg.utils import devices
 
 NAMES = sorted(probseg.metrics)
-ROUNDED = {"ncc", "w-cross-entropy", "gini", "effective-rank", "latent-kl"}  # others are counted
+ROUNDED = {
+    "ncc",
+    "w-cross-entropy",
+    "gini",
+    "effective-rank",
+    "latent-kl",
+    "brier",
+    "ece",
+    "ace",
+}  # others are counted
 
 
 @pytest.fixture(params=["simulated", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -51,7 +60,8 @@ def example(
     logits = 2 * torch.randn(images, samples, classes, side, side + 7, dtype=dtype)
     annotations = torch.randint(0, classes, (images, 4, side, side + 7))
     annotations[0, 0] = 0  # somebody who saw nothing
-    return Evaluation(logits.softmax(2), annotations, density(), density())
+    spacing = torch.rand(images, 2) + 0.5
+    return Evaluation(logits.softmax(2), annotations, density(), density(), spacing=spacing)
 
 
 def normal(loc: Tensor, scale: Tensor) -> Independent:
@@ -64,7 +74,7 @@ def moved(evaluation: Evaluation, device: torch.device) -> Evaluation:
         for one in (evaluation.prior, evaluation.posterior)
     )
     tensors = evaluation.probabilities.to(device), evaluation.annotations.to(device)
-    return Evaluation(*tensors, *densities)
+    return Evaluation(*tensors, *densities, spacing=evaluation.spacing)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -113,7 +123,10 @@ def test_streams_are_the_cpus(device):
     evaluation = example()
     collection = streaming_collection(NAMES).to(device)
     there = moved(evaluation, device)
-    collection.update(there.probabilities, there.annotations, there.prior, there.posterior)
+    collection.update(
+        *(there.probabilities, there.annotations, there.prior, there.posterior),
+        spacing=there.spacing,
+    )
     for name, value in collection.compute().items():
         assert value.device == device and value.dtype == torch.float64
         wanted = probseg.metrics.create(name)(evaluation).mean()

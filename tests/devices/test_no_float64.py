@@ -30,9 +30,10 @@ from torch.utils._pytree import tree_leaves
 import probseg
 from probseg.errors import InputError
 from probseg.interfaces import Batch, Evaluation
-from probseg.metrics import collapse, hausdorff, kernels, latent, matching, ncc
+from probseg.metrics import collapse, hausdorff, kernels, latent, matching, ncc, surface
 from probseg.metrics import ged as energy
 from probseg.metrics.evaluation import compute_metrics, shared
+from probseg.metrics.mean_maps import mean_maps
 from probseg.metrics.streaming import StreamingMetric, streaming_collection
 from probseg.training.augmentation import apply, draw
 from probseg.utils import devices, model_inputs, tensors
@@ -55,11 +56,14 @@ CALLS: dict[str, Callable[[Evaluation], Any]] = {
     "normalised_cross_correlation": lambda e: ncc.normalised_cross_correlation(
         e.probabilities, e.annotations
     ),
+    "hd95_cost": lambda e: surface.hd95_cost(*maps(e)),
+    "surface_dice_cost": lambda e: surface.surface_dice_cost(*maps(e)),
+    "mean_maps": mean_maps,
     "to_float64": lambda e: devices.to_float64(e.prior.stddev),
 }
 WITHIN = {  # what those call with tensors on the device
     *("check_label_maps", "check_label_pair", "check_probabilities", "checked_annotations"),
-    *("overlap", "products", "check_classes", "check_not_empty"),
+    *("label_maps", "overlap", "products", "check_classes", "check_not_empty"),
     *("chunks", "float64_chunks", "fetch_label_maps"),
 }
 ELSEWHERE = {  # have tests of their own
@@ -93,7 +97,8 @@ def maps(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
 def example(classes: int = 2) -> Evaluation:
     probabilities = (2 * torch.randn(3, 5, classes, 9, 11)).softmax(2)
     annotations = torch.randint(0, classes, (3, 4, 9, 11))
-    return Evaluation(probabilities, annotations, density(), density())
+    spacing = torch.rand(3, 2) + 0.5
+    return Evaluation(probabilities, annotations, density(), density(), spacing=spacing)
 
 
 def density() -> Independent:
@@ -110,7 +115,7 @@ def on_device(evaluation: Evaluation) -> Evaluation:
         for one in (evaluation.prior, evaluation.posterior)
     )
     tensors = evaluation.probabilities.to(MPS), evaluation.annotations.to(MPS)
-    return Evaluation(*tensors, prior, posterior)
+    return Evaluation(*tensors, prior, posterior, spacing=evaluation.spacing)
 
 
 @pytest.fixture(autouse=True)
@@ -257,7 +262,9 @@ def test_a_stream_is_made_where_this_device_is_the_default():
 
 def stream(metric: StreamingMetric, evaluation: Evaluation) -> None:
     metric.update(
-        evaluation.probabilities, evaluation.annotations, evaluation.prior, evaluation.posterior
+        *(evaluation.probabilities, evaluation.annotations),
+        *(evaluation.prior, evaluation.posterior),
+        spacing=evaluation.spacing,
     )
 
 
