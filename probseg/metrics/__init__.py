@@ -22,7 +22,7 @@ Registry.adopt(
         "w-nsd-mm": "probseg.metrics.surface:w_nsd_mm",
         "w-cross-entropy": "probseg.metrics.matching:w_cross_entropy",
         "hungarian-iou": "probseg.metrics.matching:HungarianIoU",
-        "hungarian-iou-rectangular": "probseg.metrics.matching:rectangular_iou",
+        "rectangular-iou": "probseg.metrics.matching:rectangular_iou",
         "dice-match": "probseg.metrics.matching:dice_match",
         "dice-max": "probseg.metrics.matching:dice_max",
         "ged": "probseg.metrics.ged:GED",

@@ -15,7 +15,7 @@ from probseg.reports.tables import Column, Table, TableCell, number
 _TITLES = {
     "ged": "GED{n} ↓",
     "hungarian-iou": "HM-IoU{n} ↑",
-    "hungarian-iou-rectangular": "HM-IoU{n}, rectangular ↑",
+    "rectangular-iou": "HM-IoU{n}, rectangular ↑",
 }
 
 

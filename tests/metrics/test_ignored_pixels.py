@@ -24,7 +24,7 @@ from probseg.metrics.streaming import StreamingMetric
 
 NAMES = (
     *("ged", "ged-cross", "diversity", "annotator-diversity", "w-iou", "w-dice", "w-hausdorff"),
-    *("w-cross-entropy", "hungarian-iou", "hungarian-iou-rectangular", "ncc"),
+    *("w-cross-entropy", "hungarian-iou", "rectangular-iou", "ncc"),
     *("ged16", "dice-match", "dice-max", "collective-insight", "threshold-dice"),
     *("brier", "ece", "ace", "volume-crps", "empty-share", "annotator-empty-share"),
     *("nestedness", "annotator-nestedness"),

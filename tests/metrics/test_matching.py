@@ -193,7 +193,7 @@ def test_best_pairs_and_nearest_samples_are_brute_force(samples, annotators):
     generator = torch.Generator().manual_seed(1)
     drawn = torch.rand(3, samples + annotators, 4, 4, generator=generator) > 0.6
     s, a = drawn.byte().split((samples, annotators), dim=1)
-    names = ("hungarian-iou-rectangular", "dice-match", "dice-max")
+    names = ("rectangular-iou", "dice-match", "dice-max")
     found = compute_metrics(Evaluation(s, a), names)
     for name, cost in zip(names[:2], (iou_cost(s, a), dice_cost(s, a)), strict=True):
         wanted = [1 - cheapest_choice(one if samples <= annotators else one.T) for one in cost]

@@ -50,7 +50,7 @@ PYRAMIDS = {
 
 MATCHING = ("hungarian-iou", "w-cross-entropy", "w-dice", "w-hausdorff", "w-iou")
 AGREEMENT = (
-    *(*MATCHING, "ged", "hungarian-iou-rectangular", "dice-match", "dice-max"),
+    *(*MATCHING, "ged", "rectangular-iou", "dice-match", "dice-max"),
     *("threshold-dice", "brier", "ece", "ace"),
 )
 NEITHER = (
