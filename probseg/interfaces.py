@@ -174,9 +174,11 @@ class Batch(NamedTuple):
 class Dataset(Protocol):
     """Images, each annotated by several people.
 
-    It may have two more attributes. ``ignore_index`` is the value of pixels of masks that nobody
+    It may have more attributes. ``ignore_index`` is the value of pixels of masks that nobody
     labelled, 255, or None where there are none. ``soft`` says whether its masks are soft: float32
-    probabilities of the second of two classes.
+    probabilities of the second of two classes. ``ids`` (N) are unique names of the images,
+    ``parts`` (N) those of the publisher's split ("train", "validation" or "test"), and ``spacing``
+    (N, 2) is in mm between rows and between columns, NaN where unknown.
     """
 
     name: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +19,12 @@ from probseg.cli.opening import (
     chosen_metrics,
     open_data,
     parse_sections,
-    prepare_data,
     split_data,
 )
 from probseg.cli.parser import Parser, add_stratified
 from probseg.cli.preprocessing import MASK_OPTIONS, OPTIONS, add_as_is, check_agreement, check_same
 from probseg.errors import OptionError
-from probseg.options import check_integer
+from probseg.options import check_integer, listing
 
 if TYPE_CHECKING:
     from probseg.datasets.formats.preprocessing import Size
@@ -104,12 +103,12 @@ def run(options: argparse.Namespace) -> int:
     alike = replace(learnt, mask_values=None) if learnt and told else learnt
     packed = is_packed(options.root or Path(options.data))  # and cannot be opened otherwise
     defaults = alike.options if alike and not packed else {}
-    if protocol:
+    if protocol and not packed:
         defaults = {**defaults, **protocol.options}
     data = open_data(options.data, options.root, given["data"], **defaults)
     if protocol:
-        data = getattr(prepare_data(data, protocol), options.part)
-        data = _view(data, options.images, None)
+        prepared = protocol.prepare(data)
+        data = _view(getattr(prepared.parts, options.part), options.images, None)
     else:
         if options.part != "all":
             data = getattr(split_data(data, options.seed), options.part)
@@ -128,7 +127,9 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     if protocol:
-        scores = stated(scores, protocol)
+        others = [f"{options.images} images"] * (options.images is not None)
+        others += ["other options of the data"] * bool(given["data"])
+        scores = stated(scores, protocol, options.part, prepared.remarks, others)
     if options.out:  # before anything is printed, as whoever reads that may go away
         scores.to_csv(options.out)
     console = Console()
@@ -159,11 +160,31 @@ def _protocol(options: argparse.Namespace) -> Protocol | None:
     return protocol
 
 
-def stated(scores: Scores, protocol: Protocol) -> Scores:
-    """Return scores that say by which protocol they came about."""
-    told = {"protocol": protocol.name, "protocol_fingerprint": protocol.fingerprint}
-    data = f"protocol {protocol.name} ({protocol.fingerprint}); {scores.data}"
-    return replace(scores, data=data, about={**scores.about, **told})
+def stated(
+    scores: Scores,
+    protocol: Protocol,
+    part: str,
+    remarks: Sequence[str],
+    others: Sequence[str] = (),
+) -> Scores:
+    """Return scores that say by which protocol they came about.
+
+    Args:
+        scores: Of a part of its data.
+        protocol: What they follow.
+        part: Which one.
+        remarks: Where the data are not the protocol's complete ones.
+        others: What is not as the protocol says.
+    """
+    name = f"protocol {protocol.name} ({protocol.fingerprint})"
+    but = f", but with {listing(others)}" if others else ""
+    told = {"protocol": protocol.name, "protocol_fingerprint": protocol.fingerprint, "part": part}
+    return replace(
+        scores,
+        data=f"{name}, part {part}{but}; {scores.data}",
+        about={**scores.about, **told, "not_of_the_protocol": list(others)},
+        remarks=[*(f"{protocol.name}: {remark}" for remark in remarks), *scores.remarks],
+    )
 
 
 def _asked(options: Mapping[str, Any], crop: int | None) -> dict[str, tuple[str, Any]]:

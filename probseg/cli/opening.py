@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,6 @@ from probseg.registry import registry
 if TYPE_CHECKING:
     from probseg.datasets.views import Parts
     from probseg.interfaces import Dataset, Metric
-    from probseg.protocols import Protocol
 
 CHECKPOINTS = ("model.safetensors", "best.safetensors")
 FEWEST_GROUPS = 4  # three folds and a test set
@@ -147,18 +145,6 @@ def add_protocol(parser: Parser) -> None:
         metavar="NAME",
         help="part and crop the data as it says (probseg protocols)",
     )
-
-
-def prepare_data(data: Dataset, protocol: Protocol) -> Parts:
-    """Part and crop data by a protocol, and tell where they are not its complete data.
-
-    Raises:
-        DataError: The protocol is for other data.
-    """
-    prepared = protocol.prepare(data)
-    for remark in prepared.remarks:
-        print(f"{protocol.name}: {remark}", file=sys.stderr)
-    return prepared.parts
 
 
 def counted(data: Dataset) -> str:

@@ -44,9 +44,12 @@ def _print_published(names: list[str]) -> None:
     from probseg.reports.published import published_table
     from probseg.reports.tables import to_terminal
 
+    console = Console()
     for name in names:
         if (table := published_table(name)).rows:
-            Console().print(to_terminal(table))
+            shown = to_terminal(table)
+            wanted = console.measure(shown).maximum
+            (console if wanted <= console.width else Console(width=wanted)).print(shown)
 
 
 def _names() -> list[str]:
@@ -61,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
 
     if options.root and not options.name:
         raise OptionError("--root opens the data of one protocol; give its name as well")
+    if options.json and (options.root or options.published):
+        raise OptionError("--json is for what protocols say; leave --root and --published out")
     chosen = [protocols.get(name) for name in ([options.name] if options.name else _names())]
     if options.json:
         print_json([{**asdict(one), "fingerprint": one.fingerprint} for one in chosen])

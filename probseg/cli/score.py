@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from probseg.metrics.score_comparison import ScoreComparison
     from probseg.metrics.scores import Scores
 
-_WIDE = 100  # characters of a terminal
+_WIDE = 120  # characters of a terminal that shows wide tables
+_FILE_WIDTH = 200
 SUMMARY = "score masks of any program against annotations, and compare programs"
 EXAMPLES = """
 examples:
@@ -42,6 +43,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--samples",
         nargs="+",
+        action="extend",
         required=True,
         metavar="[NAME=]DIR",
         help="masks that a model predicted; several are compared (name: the folder's)",
@@ -131,12 +133,14 @@ def run(options: argparse.Namespace) -> int:
             scores = dict(result.scores)
     if options.out:  # before anything is printed, as whoever reads that may go away
         result.to_csv(options.out)
+    console = Console()
+    if not console.is_terminal:  # a file or another program, which has no width
+        console = Console(width=_FILE_WIDTH)
+    _print(result, console)
     if options.report:
         from probseg.reports.score_report import Masks, write_score_report
 
         write_score_report(scores, Masks(systems, annotations, images), options.report)
-    console = Console()
-    _print(result, console)
     if options.out:
         console.print(f"every image's values are in {options.out}", highlight=False, markup=False)
     if options.report:
@@ -159,7 +163,7 @@ def named_folders(given: Sequence[str]) -> dict[str, Path]:
     A folder without a name has its own; of two with the same, both have the whole path.
 
     Raises:
-        OptionError: Two have the same name.
+        OptionError: Two have the same name, or a name has no folder.
 
     >>> list(named_folders(["ours", "theirs=other/masks"]))
     ['ours', 'theirs']
@@ -167,9 +171,9 @@ def named_folders(given: Sequence[str]) -> dict[str, Path]:
     ['a/masks', 'b/masks']
     """
     split = [_split(one) for one in given]
-    short = Counter(name or folder.resolve().name for name, folder in split)
+    short = Counter(name or folder.name for name, folder in split)
     names = [
-        name or (folder.name if short[folder.name] == 1 and folder.name else str(folder))
+        name or (folder.name if folder.name and short[folder.name] == 1 else str(folder))
         for name, folder in split
     ]
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -184,20 +188,23 @@ def named_folders(given: Sequence[str]) -> dict[str, Path]:
 def _split(given: str) -> tuple[str, Path]:
     name, sign, folder = given.partition("=")
     named = sign and name and "/" not in name and not Path(given).exists()
+    if named and not folder:
+        raise OptionError(f"--samples {given} names no folder; write NAME=DIR")
     return (name, Path(folder)) if named else ("", Path(given))
 
 
 def _print(result: Scores | ScoreComparison, console: Console) -> None:
     from probseg.metrics.scores import Scores
-    from probseg.reports.score_tables import means_table, tests_table
+    from probseg.reports.score_tables import long_means_table, means_table, tests_table
     from probseg.reports.tables import to_terminal
 
     if isinstance(result, Scores):
         console.print(result)
         return
     narrow = console.width < _WIDE
-    console.print(to_terminal(means_table(result.scores)))
-    console.print(to_terminal(tests_table(result.tests), narrow=narrow))
+    means = long_means_table if narrow else means_table
+    console.print(to_terminal(means(result.scores)))
+    console.print(to_terminal(tests_table(result.tests, short=narrow)))
     for remark in result.remarks:
         console.print(remark, highlight=False, markup=False)
     for name, scores in result.scores.items():

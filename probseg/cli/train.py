@@ -22,7 +22,6 @@ from probseg.cli.opening import (
     counted,
     open_data,
     parse_sections,
-    prepare_data,
     split_data,
 )
 from probseg.cli.parser import Parser
@@ -89,14 +88,17 @@ def _run(options: argparse.Namespace) -> int:
 
     import probseg
     from probseg import protocols
+    from probseg.datasets.roots import is_packed
     from probseg.sharing.cards import FACTS
 
     _settings({"seed": options.seed, **given["training"]})  # mistakes show before data are read
     protocol = protocols.get(options.protocol) if options.protocol else None
-    defaults = dict(protocol.options) if protocol else {}
+    packed = is_packed(options.root or Path(options.data))  # which knows its layout
+    defaults = dict(protocol.options) if protocol and not packed else {}
     data = open_data(options.data, options.root, given["data"], **defaults)
+    prepared = protocol.prepare(data) if protocol else None
     annotator = given["training"].get("annotator", "random")
-    whole = prepare_data(data, protocol) if protocol else split_data(data, options.seed)
+    whole = prepared.parts if prepared else split_data(data, options.seed)
     parts = _of_annotator(whole, annotator)
     settings = _settings(choose_training(given["training"], parts.train, options.seed))
     chosen = choose_model(options.model, given["model"], parts.train, settings)
@@ -110,8 +112,10 @@ def _run(options: argparse.Namespace) -> int:
     scores = probseg.evaluate(
         model, parts.test, n=options.n, device=settings.device, seed=options.seed
     )
-    if protocol:
-        scores = stated(scores, protocol)
+    if protocol and prepared:
+        others = [f"{options.n} samples"] * (options.n not in protocol.samples)
+        others += ["other options of the data"] * bool(given["data"])
+        scores = stated(scores, protocol, "test", prepared.remarks, others)
     scores.to_csv(options.out / "scores.csv")
     Console().print(scores)
     if scores.remarks:

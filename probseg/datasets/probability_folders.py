@@ -12,6 +12,7 @@ from probseg.datasets.mask_folders import MaskFolders
 from probseg.errors import DataError
 
 _SLACK = 0.02  # of a sum over classes: half precision rounds
+_ROUNDING = 1e-3  # beyond 0 and 1, as interpolation leaves it
 
 
 class ProbabilityFolders(MaskFolders):
@@ -42,6 +43,11 @@ class ProbabilityFolders(MaskFolders):
                     "probability"
                 )
             p = p.reshape(-1, *p.shape[-2:])
+            if len(p) == 2 and abs(p.sum(axis=0) - 1).max() <= _SLACK:
+                raise DataError(
+                    "has two maps that sum to 1: background and foreground, it seems, and not two "
+                    "samples; save the foreground's alone, array[1]"
+                )
             return np.stack([1 - p, p], axis=1)
         if p.ndim not in (3, 4) or not p.size or p.shape[-3] != self.classes:
             raise DataError(
@@ -64,11 +70,21 @@ def _from_0_to_1(array: NDArray[Any]) -> NDArray[np.float32]:
         DataError: They are none.
     """
     if array.dtype in (np.uint8, np.uint16):
+        if array.max(initial=0) == 1:
+            raise DataError(
+                "has the whole numbers 0 and 1, of which 1 is no certainty but the lowest grey; if "
+                "these are masks, leave probabilities out"
+            )
         return (array / np.float32(np.iinfo(array.dtype).max)).astype(np.float32)
     p = array.astype(np.float32)
-    if not (np.isfinite(p).all() and p.min(initial=0) >= 0 and p.max(initial=0) <= 1):
+    if not np.isfinite(p).all():
         raise DataError(
-            f"has values from {p.min():.3g} to {p.max():.3g}, and probabilities lie from 0 to 1; "
-            "if these are logits, take their sigmoid or softmax; if masks, leave probabilities out"
+            "has values that are NaN or infinite; look for them in the program's output"
         )
-    return p
+    low, high = p.min(initial=0), p.max(initial=0)
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        raise DataError(
+            f"has values from {low:.3g} to {high:.3g}, and probabilities lie from 0 to 1; if these "
+            "are logits, take their sigmoid or softmax; if masks, leave probabilities out"
+        )
+    return p.clip(0, 1)

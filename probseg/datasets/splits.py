@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from unicodedata import normalize
 
 import numpy as np
 
@@ -98,13 +99,13 @@ def split(
 def hash_share(name: str) -> float:
     """Return a number in [0, 1) that follows from a name alone, uniform over names.
 
-    It is the first 53 bits of the SHA-256 of the name in UTF-8, over 2⁵³, so everybody gets the
-    same one for the same patient, whatever else is in the data.
+    It is the first 53 bits of the SHA-256 of the name in UTF-8 (accents composed), over 2⁵³, so
+    everybody gets the same one for the same patient, whatever else is in the data.
 
     >>> round(hash_share("LIDC-IDRI-0001"), 6)
-    0.0
+    0.233243
     """
-    digest = hashlib.sha256(name.encode()).digest()
+    digest = hashlib.sha256(normalize("NFC", name).encode("utf-8", "surrogateescape")).digest()
     return (int.from_bytes(digest[:7], "big") >> 3) / 2**53
 
 

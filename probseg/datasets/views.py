@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from probseg.datasets import splits
 from probseg.datasets.annotators import Annotator, annotation, check_annotator, presence
@@ -42,8 +44,8 @@ class View:
         self.annotators = dataset.annotators
         self.groups = dataset.groups
         self.ids: list[str] | None = getattr(dataset, "ids", None)
-        self.parts: list[str] | None = getattr(dataset, "parts", None)
-        self.spacing: Any = getattr(dataset, "spacing", None)  # (N, 2) mm
+        self.parts: Sequence[str] | None = _of_samples(dataset, "parts")
+        self.spacing: Any = _of_samples(dataset, "spacing")  # (N, 2) mm
         self.provenance = dataset.provenance
         self.preprocessing = preprocessing_of(dataset)
         self.ignore_index = ignore_index_of(dataset)
@@ -64,6 +66,18 @@ class View:
         return self.dataset.batch(indices)
 
 
+def _of_samples(dataset: Dataset, name: str) -> Any:
+    """Return what a data set says of each sample, or None if it says nothing of that kind."""
+    told: Any = getattr(dataset, name, None)
+    return told if hasattr(told, "__len__") and len(told) == len(dataset.groups) else None
+
+
+def spacing_of(dataset: Dataset) -> NDArray[np.floating[Any]] | None:
+    """Return the mm between rows and columns of each image (N, 2), NaN where unknown, or None."""
+    told = _of_samples(dataset, "spacing")
+    return None if told is None or np.ndim(told) != 2 else np.asarray(told)
+
+
 class Subset(View):
     """Some samples of a data set, in the order of ``indices``.
 
@@ -81,7 +95,7 @@ class Subset(View):
         if self.parts is not None:
             self.parts = [self.parts[index] for index in self.indices]
         if self.spacing is not None:
-            self.spacing = self.spacing[self.indices]
+            self.spacing = np.asarray(self.spacing)[self.indices]
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return a batch of samples."""

@@ -28,7 +28,8 @@ class CollectiveInsight:
     V_min the largest and the smallest variance, over pixels, of the difference of two samples or of
     two annotations, and Δ between the two; V is 0 for a single map. It is an F1-like mean of three
     only in name: three perfect terms give 1, three halves give .25. S does not punish samples for
-    what they mark beyond the annotations. Pixels that an annotator did not label are left out.
+    what they mark beyond the annotations. Pixels that any annotator did not label are left out of
+    the whole image; one without a pixel that all labelled has no value (NaN).
 
     References:
         Rahman et al., Ambiguous Medical Image Segmentation using Diffusion Models, 2023.
@@ -48,8 +49,8 @@ class CollectiveInsight:
         terms = np.stack([found, near, agreement])
         total = terms.sum(0)
         score = np.divide(3 * terms.prod(0), total, out=np.zeros_like(total), where=total > 0)
-        device = float64_device(evaluation.annotations.device)
-        return torch.from_numpy(score.mean(1)).to(device)
+        means = np.where(pixels > 0, score.mean(1), np.nan)
+        return torch.from_numpy(means).to(float64_device(evaluation.annotations.device))
 
 
 def _labelled_by_all(evaluation: SharedEvaluation) -> tuple[LabelMaps, LabelMaps, Values]:
@@ -63,7 +64,7 @@ def _labelled_by_all(evaluation: SharedEvaluation) -> tuple[LabelMaps, LabelMaps
         height, width = drawn.maps.shape[2:]
         return samples, drawn, np.full(len(drawn.maps), float(height * width))
     left_out = drawn.ignored.any(1, keepdim=True)
-    inside = (~left_out).flatten(1).sum(1).clamp(min=1).cpu().numpy().astype(np.float64)
+    inside = (~left_out).flatten(1).sum(1).cpu().numpy().astype(np.float64)
     kept = (one.maps.masked_fill(left_out, 0) for one in (samples, drawn))
     return (
         LabelMaps("samples", next(kept), classes),
@@ -94,7 +95,7 @@ def _extreme_variances(counts: Values, pixels: Values) -> Values:
     first, second = np.triu_indices(counts.shape[2], 1)
     if not len(first):
         return np.zeros((2, *counts.shape[:2]))
-    size, pixels = counts.diagonal(axis1=2, axis2=3), pixels[:, None, None]
+    size, pixels = counts.diagonal(axis1=2, axis2=3), np.maximum(pixels, 1)[:, None, None]
     a, b, both = size[..., first], size[..., second], counts[..., first, second]
     variances = (a + b - 2 * both) / pixels - ((a - b) / pixels) ** 2
     return np.stack([variances.max(2), variances.min(2)])

@@ -21,8 +21,9 @@ from probseg.metrics.scores import Scores
 from probseg.utils.progress import progress_bar
 
 _READERS = 4
-_AHEAD = 32  # images that are read ahead
-_BATCH = 8  # images that are scored together
+_AHEAD = 32  # images that are read ahead, and
+_BATCH = 8  # images that are scored together, at most; fewer large ones
+_MEMORY = 256 << 20  # bytes of the images of either
 _LISTED = 3  # images that a message names
 
 
@@ -144,12 +145,18 @@ def _common_ids(
         DataError: There is none, or one has more than the other and ``common`` is not set.
     """
     everywhere = set(annotations.ids).intersection(*(samples.ids for samples in systems.values()))
+    if common and not everywhere:
+        every = [one.root for one in (*systems.values(), annotations)]
+        raise DataError(
+            f"no image is in all of {', '.join(map(str, every))}; folders of the same name belong "
+            "together"
+        )
     for samples in systems.values():
         sides = (samples, annotations, "annotations"), (annotations, samples, "samples")
         for lacks, has, what in sides:
             there = set(has.ids)
             missing = [name for name in lacks.ids if name not in there]
-            if missing and (not common or not everywhere):
+            if missing and not common:
                 raise DataError(
                     f"{len(missing)} images of {lacks.root} have no {what} in {has.root}: "
                     f"{', '.join(missing[:_LISTED])}{' …' if len(missing) > _LISTED else ''}; "
@@ -167,7 +174,7 @@ def _batches(
         batch: list[Masks] = []
         for masks in same:
             batch.append(masks)
-            if len(batch) == _BATCH:
+            if len(batch) == min(_BATCH, _fitting(masks)):
                 yield batch
                 batch = []
         if batch:
@@ -195,16 +202,24 @@ def _read(samples: MaskFolders, annotations: MaskFolders, ids: Sequence[str]) ->
 
     with ThreadPoolExecutor(_READERS) as pool:
         waiting: deque[Future[Masks]] = deque()
+        ahead = 0  # until the first image says how large they are
         try:
             for name in ids:
                 waiting.append(pool.submit(read, name))
-                if len(waiting) > _AHEAD:
-                    yield waiting.popleft().result()
+                while len(waiting) > ahead:
+                    masks = waiting.popleft().result()
+                    ahead = min(_AHEAD, _fitting(masks))
+                    yield masks
             while waiting:
                 yield waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _fitting(masks: Masks) -> int:
+    """Return how many images like this one fit into the bound, one at least."""
+    return max(1, _MEMORY // (masks.samples.nbytes + masks.annotations.nbytes))
 
 
 def _shapes(masks: Masks) -> tuple[tuple[int, ...], ...]:

@@ -25,7 +25,9 @@ def mean_maps(evaluation: Evaluation) -> MeanMaps:
     """Return the mean of an evaluation's samples, and that of its annotations."""
     checked = SharedEvaluation.of(evaluation)
     parts = float64_chunks(checked.probabilities)
-    mean = torch.cat([part.mean(1, dtype=torch.float64) for (part,) in parts])
+    # a quotient, as of the annotators' shares: means on a GPU multiply by a rounded 1 / N
+    sums = torch.cat([part.sum(1, dtype=torch.float64) for (part,) in parts])
+    mean = sums / checked.probabilities.shape[1]
     share, labelled = annotator_shares(shared(checked, checked_annotations))
     return MeanMaps(mean, share.to(mean.device), labelled.to(mean.device))
 

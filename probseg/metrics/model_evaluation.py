@@ -15,7 +15,7 @@ from probseg.datasets.annotators import choose_annotator, complete
 from probseg.datasets.batches import data_title, read_batch
 from probseg.datasets.mask_kinds import check_ignores, ignore_index_of, is_soft
 from probseg.datasets.preprocessing import preprocessing_of
-from probseg.datasets.views import as_dataset
+from probseg.datasets.views import as_dataset, spacing_of
 from probseg.errors import DataError, InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
@@ -140,11 +140,12 @@ def collect_scores(
         progress: Whether to show a progress bar where the output is a terminal.
     """
     collected: dict[str, ScoreCollector] = {}
-    ignored, spacing = ignore_index_of(data), getattr(data, "spacing", None)
+    ignored, spacing = ignore_index_of(data), spacing_of(data)
     with progress_bar("evaluating", len(data), show=None if progress else False) as advance:
         for start, batch in batches(data, batch_size):
             for name, predicted in predict(batch, start).items():
-                own = None if spacing is None else spacing[start : start + len(batch.image)]
+                rows = slice(start, start + len(batch.image))
+                own = None if spacing is None else torch.as_tensor(spacing[rows])
                 evaluations = [replace(one, ignore_index=ignored, spacing=own) for one in predicted]
                 if name not in collected:
                     latent = any(one.prior is not None for one in evaluations)

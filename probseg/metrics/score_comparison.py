@@ -9,12 +9,13 @@ from functools import cached_property
 from itertools import combinations
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from probseg.errors import DataError, OptionError
 from probseg.metrics.paired import PairedTest, adjust, compare
-from probseg.metrics.scores import Scores
+from probseg.metrics.scores import FEW_GROUPS, Scores
 from probseg.utils.atomic_files import atomic_file
 
 # Hungarian-matched IoU is 1 − Ŵ(1 − IoU): a test of it would only repeat that one.
@@ -46,12 +47,18 @@ class ScoreComparison:
             raise OptionError("a comparison needs two systems or more")
         (name, first), *others = self.scores.items()
         for other, scores in others:
-            for what in ("ids", "groups"):
-                if list(getattr(scores, what)) != list(getattr(first, what)):
-                    raise DataError(
-                        f"{other} and {name} were scored on other images; score both on those "
-                        "that both have"
-                    )
+            if list(scores.ids) != list(first.ids):
+                raise DataError(
+                    f"{other} and {name} were scored on other images; score both on those that "
+                    "both have"
+                )
+            if list(scores.groups) != list(first.groups):
+                raise DataError(f"{other} and {name} say otherwise which images are of one group")
+            given = {one.about.get("fingerprint") for one in (scores, first)} - {None}
+            if len(given) > 1:
+                raise DataError(
+                    f"{other} and {name} were scored on other data; score both on the same"
+                )
             if list(scores) != list(first):
                 raise DataError(f"{other} and {name} were scored with other metrics")
 
@@ -82,14 +89,25 @@ class ScoreComparison:
     @property
     def remarks(self) -> list[str]:
         """What to know before the systems are compared."""
+        remarks = []
+        first = next(iter(self.scores.values()))
+        if (groups := len(set(first.groups))) < FEW_GROUPS:
+            remarks.append(f"the intervals are rough, as there are {groups} groups")
+        tested = {test.metric for test in self.tests}
+        if left := [metric for metric in self.metrics if metric not in tested]:
+            remarks.append(
+                f"not tested: {', '.join(left)}; neither direction is better, or another metric "
+                "says the same"
+            )
         counts = {name: scores.samples for name, scores in self.scores.items()}
         if len(set(counts.values())) == 1:
-            return []
+            return remarks
         told = ", ".join(f"{name} {count}" for name, count in counts.items())
         return [
+            *remarks,
             f"the numbers of samples an image differ ({told}), on which GED, diversity and the "
             "scores of matched sets depend: more samples alone make them better; compare equally "
-            "many, or the metrics ged16, ged32 and ged100, which allow for it"
+            "many, or the metrics ged16, ged32 and ged100, which allow for it",
         ]
 
     def _test(
@@ -116,7 +134,8 @@ class ScoreComparison:
         Raises:
             WriteError: The file cannot be written; none is left behind.
         """
-        with atomic_file(Path(path)) as temporary, temporary.open("w", newline="") as file:
+        options: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "replace"}
+        with atomic_file(Path(path)) as temporary, temporary.open("w", **options) as file:
             writer = csv.writer(file)
             writer.writerow(["system", "image", "group", *self.metrics])
             writer.writerows(self._rows())

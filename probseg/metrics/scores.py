@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
 
-_FEW_GROUPS = 10  # fewer make a bootstrap interval too narrow
+FEW_GROUPS = 10  # fewer make a bootstrap interval too narrow
 
 
 class Summary(NamedTuple):
@@ -102,7 +102,8 @@ class Scores(Mapping[str, Values]):
         Raises:
             WriteError: The file cannot be written; none is left behind.
         """
-        with atomic_file(Path(path)) as temporary, temporary.open("w", newline="") as file:
+        options: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "replace"}
+        with atomic_file(Path(path)) as temporary, temporary.open("w", **options) as file:
             writer = csv.writer(file)
             writer.writerow(["image", "group", *self.per_image])
             for index, names in enumerate(zip(self.ids, self.groups, strict=True)):
@@ -121,7 +122,7 @@ class Scores(Mapping[str, Values]):
         images, groups = len(self.groups), len(set(self.groups))
         caption = f"{images} images of {groups} groups, {self.samples} samples each; {self.data}"
         reasons = [f"{none} {name}: {reason}" for name, reason in self.problems.items()]
-        few = [f"the intervals are rough, as there are {groups} groups"] * (groups < _FEW_GROUPS)
+        few = [f"the intervals are rough, as there are {groups} groups"] * (groups < FEW_GROUPS)
         lines = [caption, *reasons, *few, *self.remarks]
         table = Table(title=Text(self.subject), caption=Text("\n".join(lines)))
         table.add_column("metric")

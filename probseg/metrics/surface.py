@@ -22,7 +22,7 @@ from torch import Tensor
 from probseg.errors import InputError
 from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import Maps, label_maps, shared
-from probseg.metrics.label_maps import check_label_pair
+from probseg.metrics.label_maps import check_highest, check_label_pair
 from probseg.metrics.matching import wasserstein
 from probseg.options import check_choice, check_number
 from probseg.utils.devices import float64_device
@@ -125,6 +125,8 @@ def _costs(
 ) -> Tensor:
     """Return the measure of every pair (B, N, A), on the CPU."""
     left, right = maps.sets
+    for one, pixels in zip(maps.sets, maps.pixels, strict=True):
+        check_highest([one], int(pixels.max()))
     size = left.maps.shape[2:]
     steps = np.ones((len(left.maps), 2)) if spacing is None else spacing.cpu().double().numpy()
     hidden = None if right.ignored is None else right.ignored.cpu().numpy()
@@ -212,14 +214,19 @@ class SurfaceDistance:
         """Return the size of each image's pixels (B, 2), 1 where unknown; and where it is known."""
         if self.unit == "pixels":
             return None, torch.ones(len(evaluation.annotations), dtype=torch.bool)
-        if evaluation.spacing is None:
+        spacing = evaluation.spacing
+        known = torch.zeros(0) if spacing is None else _positive(spacing).all(1).cpu()
+        if spacing is None or not known.any():
             raise InputError(
                 "the data do not say how large a pixel is, so nothing can be told in mm; give "
                 "Evaluation its spacing, or files with headers that do (NIfTI, DICOM)"
             )
-        spacing = evaluation.spacing.cpu()
-        known = spacing.isfinite().all(1)
+        spacing = spacing.cpu()
         return torch.where(known[:, None], spacing, 1.0), known
+
+
+def _positive(spacing: Tensor) -> Tensor:
+    return spacing.isfinite() & (spacing > 0)
 
 
 def w_hd95(unit: Unit = "pixels") -> SurfaceDistance:

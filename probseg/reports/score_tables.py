@@ -54,9 +54,32 @@ def _is_best(value: float, others: Sequence[float], higher_is_better: bool | Non
     return all(isnan(other) or sign * value > sign * other for other in others)
 
 
-def tests_table(tests: Sequence[PairedTest]) -> Table:
-    """Return the paired tests of a comparison."""
-    return Table.of(TEST_COLUMNS, tests, title="Paired tests", caption=TESTS)
+def long_means_table(scores: Mapping[str, Scores]) -> Table:
+    """Return the same with a row for each system, for a narrow terminal."""
+    wide = means_table(scores)
+    titles = [column.title for column in wide.columns[1:]]
+    rows = [
+        (row[0], TableCell(name), cell)
+        for row in wide.rows
+        for name, cell in zip(titles, row[1:], strict=True)
+    ]
+    columns: list[Column[Sequence[TableCell]]] = [
+        Column("metric", lambda row: row[0], number=False, once=True),
+        Column("system", lambda row: row[1], number=False),
+        Column("mean (95 % interval)", lambda row: row[2]),
+    ]
+    return Table.of(columns, rows, title=wide.title, caption=wide.caption)
+
+
+def tests_table(tests: Sequence[PairedTest], *, short: bool = False) -> Table:
+    """Return the paired tests of a comparison.
+
+    Args:
+        tests: One family.
+        short: Whether to leave out the effect and p before its correction.
+    """
+    columns = [c for c in TEST_COLUMNS if not short or c.title not in ("effect", "p")]
+    return Table.of(columns, tests, title="Paired tests", caption=TESTS)
 
 
 def _side(test: PairedTest, name: str) -> TableCell:

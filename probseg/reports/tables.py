@@ -1,7 +1,7 @@
 """Tables: one record for all of them, rendered for a terminal, Markdown and LaTeX; and CSV.
 
 A table is a list of column definitions over a list of records. A new column is a new line in that
-list. The HTML pages render the same record (``reports/html/templates/parts.html.j2``).
+list. The HTML pages render the same record (``templates/parts.html.j2``).
 """
 
 from __future__ import annotations

@@ -56,9 +56,8 @@ class TrainingSettings:
             annotator's number; see :func:`probseg.datasets.annotators.annotation`.
         augment: Whether to apply the random transformations listed in docs/reproduce.md. What they
             bring in from outside an image is background, as in the paper, or, with
-            "ignore-outside", counts for nothing, like pixels that nobody labelled. "flips" mirrors
-            and turns images only, by quarter turns where they are square: a short training gains
-            more from it.
+            "ignore-outside", counts for nothing, like pixels that nobody labelled. "flips" only
+            mirrors images and masks and turns them, by quarter turns where they are square.
         precision: "bf16" computes under autocast; "auto" does where the machine has fast bf16.
         channels_last: Whether images and weights lie channels last in memory; "auto" on CPUs and
             where the machine has fast bf16.

@@ -59,7 +59,9 @@ def test_more_classes(tmp_path, several):
     ("array", "classes", "message"),
     [
         (np.array([[-2.0, 3.0]]), 2, "from -2 to 3.*take their sigmoid"),
-        (np.array([[np.nan, 0.5]]), 2, "probabilities lie from 0 to 1"),
+        (np.array([[np.nan, 0.5]]), 2, "NaN or infinite"),
+        (np.array([[[0.2]], [[0.8]]]), 2, "background and foreground"),
+        (np.array([[0, 1]], np.uint8), 2, "if these are masks"),
         (np.zeros((2, 2, 2, 2)), 2, r"not \(H, W\) or \(N, H, W\)"),
         (np.zeros((2, 4, 4)), 3, "of K = 3 classes"),
         (np.full((3, 4, 4), 0.5), 3, "sum to 1.5 to 1.5"),
@@ -81,3 +83,8 @@ def test_they_are_scored_as_probabilities(tmp_path):
     wanted = compute_metrics(Evaluation(both, torch.from_numpy(drawn)[None]), names)
     for name in names:
         np.testing.assert_allclose(found[name], wanted[name], rtol=1e-6)
+
+
+def test_what_interpolation_leaves_beyond_the_ends_is_cut(tmp_path):
+    read = ProbabilityFolders(written(tmp_path, np.array([[-1e-6, 1 + 1e-6]]))).read("case")
+    assert read[0, 1].tolist() == [[0, 1]]

@@ -41,6 +41,9 @@ def test_it_is_its_definition(case):
     wanted = []
     for samples, masks in zip(labels, drawn, strict=True):
         inside = (masks >= 0).all(0)
+        if not inside.any():
+            wanted.append(np.nan)
+            continue
         kept = samples[:, inside], masks[:, inside]
         wanted.append(np.mean([insight(*(side == k for side in kept)) for k in range(1, classes)]))
     found = CollectiveInsight()(Evaluation(probabilities, annotations, ignore_index=ignore))
@@ -61,3 +64,9 @@ def test_known_sets(samples, wanted):
         terms = np.array([1, 8 / 15, 1 - 3 / 16])
         wanted = 3 * terms.prod() / terms.sum()
     assert score == pytest.approx(wanted, abs=1e-12)
+
+
+def test_nothing_is_said_where_no_pixel_was_labelled_by_all():
+    drawn = torch.tensor([[[1, 255], [255, 1]]], dtype=torch.uint8)[:, :, None]
+    empty = torch.zeros(1, 1, 1, 2, dtype=torch.uint8)
+    assert CollectiveInsight()(Evaluation(empty, drawn, ignore_index=255)).isnan().all()

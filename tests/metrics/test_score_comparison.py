@@ -26,6 +26,7 @@ def scored(shift: float = 0.0, seed: int = 0, **changes) -> Scores:
             samples="4",
             subject="x",
             data="y",
+            about={"fingerprint": "e"},
             higher_is_better={"ged": False, "dice-max": True, "diversity": None},
         ),
         **changes,
@@ -72,7 +73,8 @@ def test_an_image_without_a_value_is_left_out_of_its_test() -> None:
     ("changes", "message"),
     [
         ({"ids": [str(i) for i in range(IMAGES)]}, "other images"),
-        ({"groups": ["p"] * IMAGES}, "other images"),
+        ({"groups": ["p"] * IMAGES}, "which images are of one group"),
+        ({"about": {"fingerprint": "f"}}, "other data"),
         ({"per_image": {"ged": np.zeros(IMAGES)}}, "other metrics"),
     ],
 )
@@ -87,8 +89,9 @@ def test_one_system_is_no_comparison() -> None:
 
 
 def test_different_numbers_of_samples_are_told() -> None:
-    assert ScoreComparison({"a": scored(), "b": scored()}).remarks == []
-    (told,) = ScoreComparison({"a": scored(), "b": scored(samples="16")}).remarks
+    (untested,) = ScoreComparison({"a": scored(), "b": scored()}).remarks
+    assert untested.startswith("not tested: diversity;")
+    *_, told = ScoreComparison({"a": scored(), "b": scored(samples="16")}).remarks
     assert "a 4, b 16" in told and "ged16" in told
 
 

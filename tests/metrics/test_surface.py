@@ -111,10 +111,17 @@ def test_the_unit_is_the_images_own():
     assert SurfaceDistance("nsd", "mm", tolerance=2)(given_)[:2].tolist() == [0, 1]
 
 
-def test_nothing_is_told_in_mm_where_nothing_is_known():
+@pytest.mark.parametrize("spacing", [None, torch.full((1, 2), math.nan)])
+def test_nothing_is_told_in_mm_where_nothing_is_known(spacing):
     masks = torch.ones(1, 1, 2, 2).byte()
     with pytest.raises(InputError, match="how large a pixel is"):
-        SurfaceDistance("hd95", "mm")(Evaluation(masks, masks))
+        SurfaceDistance("hd95", "mm")(Evaluation(masks, masks, spacing=spacing))
+
+
+def test_values_that_are_no_class_are_refused():
+    masks = torch.zeros(1, 1, 2, 2).byte()
+    with pytest.raises(InputError, match="255"):
+        hd95_cost(masks + 255, masks)
 
 
 @pytest.mark.parametrize("options", [{"cost": "hd"}, {"unit": "cm"}, {"tolerance": 0}])

@@ -72,7 +72,7 @@ def test_what_a_protocol_names_exists(name):
     for metric in protocol.metrics:
         assert metric in registry("metrics"), metric
     assert protocol.dataset is None or protocol.dataset in registry("datasets")
-    assert (protocol.split == "hash") == bool(protocol.shares)
+    assert ("test" in protocol.shares) == (protocol.split == "hash")
     assert protocol.title and protocol.empty_masks and protocol.differences
 
 
@@ -153,6 +153,35 @@ def test_data_that_name_no_parts_are_refused(layouts, tmp_path):
     data.parts = None
     with pytest.raises(DataError, match="does not say which image is of which part"):
         protocols.get("lidc-v2").prepare(data)
+
+
+def test_a_part_that_is_missing_is_named(layouts, tmp_path):
+    data = probseg.datasets.create("lidc", root=layouts["crops"], cache=tmp_path / "cache")
+    data.parts = ["train" if part == "test" else part for part in data.parts]
+    with pytest.raises(DataError, match="lacks the publisher's part test"):
+        protocols.get("lidc-v2").prepare(data)
+
+
+def test_qubiqs_validation_cases_are_tested_on():
+    data = probseg.datasets.create("ambiguous-shapes", samples=60)
+    data.name, data.parts = "qubiq-kidney", ["train"] * 40 + ["validation"] * 20
+    data.annotators = 3
+    parts = protocols.get("qubiq-kidney").prepare(data).parts
+    assert set(parts.test.groups) == set(data.groups[40:])
+    assert len(parts.train) + len(parts.validation) == 40 and 1 < len(parts.validation) < 20
+
+
+def test_series_in_place_of_patients_are_refused(layouts, tmp_path):
+    data = probseg.datasets.create("lidc", root=layouts["slices"], cache=tmp_path / "cache")
+    data.groups = ["1.2.3", *data.groups[1:]]
+    with pytest.raises(DataError, match="name no patient"):
+        protocols.get("lidc-slices").prepare(data)
+
+
+def test_a_packed_root_knows_its_layout(layouts, tmp_path):
+    data = probseg.datasets.create("lidc", root=layouts["slices"], cache=tmp_path / "cache")
+    prepared = protocols.get("lidc-slices").open(root=data.folder)
+    assert sum(map(len, prepared.parts)) == 2 * PATIENTS
 
 
 def test_any_data_have_the_protocol_own():
