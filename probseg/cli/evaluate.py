@@ -24,7 +24,7 @@ from probseg.cli.opening import (
 from probseg.cli.parser import Parser, add_stratified
 from probseg.cli.preprocessing import MASK_OPTIONS, OPTIONS, add_as_is, check_agreement, check_same
 from probseg.errors import OptionError
-from probseg.options import check_integer, listing
+from probseg.options import check_integer
 
 if TYPE_CHECKING:
     from probseg.datasets.formats.preprocessing import Size
@@ -177,7 +177,7 @@ def stated(
         others: What is not as the protocol says.
     """
     name = f"protocol {protocol.name} ({protocol.fingerprint})"
-    but = f", but with {listing(others)}" if others else ""
+    but = f", but with {' and '.join(others)}" if others else ""
     told = {"protocol": protocol.name, "protocol_fingerprint": protocol.fingerprint, "part": part}
     return replace(
         scores,

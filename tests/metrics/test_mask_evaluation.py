@@ -195,7 +195,7 @@ def test_folders_that_do_not_match_are_named(tmp_path):
     scores = evaluate_masks(samples, annotations, metrics=["ged"], common=True, progress=False)
     assert scores.ids == ["a", "b"]
     _write(tmp_path / "other", {"x": 2})
-    with pytest.raises(DataError, match="have no"):
+    with pytest.raises(DataError, match="no image is in all of"):
         evaluate_masks(MaskFolders(tmp_path / "other"), samples, common=True, progress=False)
 
 
