@@ -129,8 +129,8 @@ def test_a_reader_turns_pages_hides_a_system_and_sorts(report):
         assert shown.count() == 1 and shown.inner_text() != first
         page.keyboard.press("ArrowLeft")
         assert shown.inner_text() == first
-        page.uncheck("input[value=good]")
-        assert not page.locator("section.block[data-part=good]:visible").count()
+        page.get_by_role("checkbox", name="good").uncheck()
+        assert not page.locator("section.block[data-part='of good']:visible").count()
         table = page.locator("table.sortable").last
         table.locator("th button", has_text="difference").click()
         values = table.locator("tbody td:nth-child(4)").evaluate_all(

@@ -95,7 +95,7 @@ def test_names_are_text_wherever_they_stand(make_run, write_report, tmp_path, te
     page = Elements(path.read_text(encoding="utf-8"))
     assert page.scripts == Elements(text).scripts  # the page's own and no other
     assert "alert" not in page.scripts[0]
-    assert any(attributes.get("data-part") == EVIL for _, attributes in page.found)
+    assert any(attributes.get("data-part") == f"of {EVIL}" for _, attributes in page.found)
     html5lib.HTMLParser(strict=True).parse(path.read_text(encoding="utf-8"))
     assert not any(tag == "b" and attributes for tag, attributes in page.found)
 
