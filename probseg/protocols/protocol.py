@@ -8,16 +8,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from probseg.datasets.batches import data_title
-from probseg.datasets.roots import is_packed
 from probseg.datasets.splits import hash_share
-from probseg.datasets.views import CentreCrop, Parts, PlacedCrop, Subset
 from probseg.errors import DataError
-from probseg.interfaces import Dataset
 from probseg.options import listing
 from probseg.registry import registry
+
+if TYPE_CHECKING:  # torch takes seconds, which what a protocol says need not spend
+    from probseg.datasets.views import Parts
+    from probseg.interfaces import Dataset
 
 _PARTS = ("train", "validation", "test")
 _SCHEME = 1  # of the hash and of where it places crops: another one makes other protocols
@@ -109,6 +109,8 @@ class Protocol:
             raise DataError(
                 f"protocol {self.name!r} is for any data set; open yours and give it to prepare()"
             )
+        from probseg.datasets.roots import is_packed
+
         root = options.get("root")
         packed = root is not None and is_packed(Path(root))  # which knows its layout
         given = options if packed else {**self.options, **options}
@@ -121,6 +123,8 @@ class Protocol:
             DataError: It is another data set, has another number of annotators, or does not say
                 which image is of which part.
         """
+        from probseg.datasets.views import Parts, Subset
+
         self._check(dataset)
         members = self._members(dataset)
         view = self._cropped(dataset)
@@ -128,6 +132,8 @@ class Protocol:
         return Prepared(parts, self._remarks(parts))
 
     def _check(self, dataset: Dataset) -> None:
+        from probseg.datasets.batches import data_title
+
         if self.dataset is not None and dataset.name != self.dataset:
             raise DataError(
                 f"protocol {self.name!r} is for the data set {self.dataset!r}, not "
@@ -154,6 +160,8 @@ class Protocol:
             )
 
     def _members(self, dataset: Dataset) -> dict[str, list[int]]:
+        from probseg.datasets.batches import data_title
+
         found: dict[str, list[int]] = {part: [] for part in _PARTS}
         told: Sequence[str] = getattr(dataset, "parts", None) or [""] * len(dataset)
         if self.split == "parts" and not all(told):
@@ -186,6 +194,8 @@ class Protocol:
         return "validation" if role == "train" and share < validation else role
 
     def _cropped(self, dataset: Dataset) -> Dataset:
+        from probseg.datasets.views import CentreCrop, PlacedCrop
+
         if self.crop is None:
             return dataset
         if self.place == "random":
