@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -14,6 +15,9 @@ from probseg.metrics.paired import compare, holm, rank_biserial
 
 VALUES = st.floats(-4, 4).map(lambda v: round(v, 2))
 PAIRS = st.integers(2, 30).flatmap(lambda n: arrays(float, (2, n), elements=VALUES))
+
+
+OLD = tuple(map(int, scipy.__version__.split(".")[:2])) < (1, 15)
 
 
 @pytest.fixture
@@ -57,6 +61,8 @@ def test_p_is_that_of_every_sign_tried() -> None:
 @pytest.mark.parametrize("n", [2, 5, 10, 14, 30])
 @pytest.mark.parametrize("digits", [0, 9])  # with ties and zeros, and without
 def test_p_is_that_of_scipy(n, digits, rng) -> None:
+    if OLD and digits == 0 and n < 14:
+        pytest.skip("before 1.15, scipy took the normal approximation of few images with ties")
     differences = rng.normal(0.5, size=n).round(digits)
     p = stats.wilcoxon(differences).pvalue
     assert compare(differences, np.zeros(n), groups_of(n)).p == pytest.approx(p)
@@ -80,7 +86,7 @@ def test_the_interval_is_scipys_bootstrap_of_patients(rng) -> None:
         paired=True,
         method="percentile",
         n_resamples=9999,
-        rng=np.random.default_rng(1),
+        **{"random_state" if OLD else "rng": np.random.default_rng(1)},
     ).confidence_interval
     width = wanted.high - wanted.low
     assert mean_interval(values, groups) == pytest.approx(wanted, abs=0.08 * width)
