@@ -127,7 +127,10 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     if protocol:
-        others = [f"{options.images} images"] * (options.images is not None)
+        n = options.n or max(protocol.samples)
+        others = [f"{n} samples"] * (n not in protocol.samples)
+        others += ["stratified samples"] * options.stratified
+        others += [f"{options.images} images"] * (options.images is not None)
         others += ["other options of the data"] * bool(given["data"])
         scores = stated(scores, protocol, options.part, prepared.remarks, others)
     if options.out:  # before anything is printed, as whoever reads that may go away

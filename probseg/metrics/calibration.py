@@ -7,7 +7,6 @@ pixels that nobody labelled are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +15,8 @@ from torch.nn import functional
 
 from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import shared
-from probseg.metrics.mean_maps import MeanMaps, mean_maps
+from probseg.metrics.mean_maps import mean_maps
 from probseg.options import check_integer
-
-Error = Callable[[Tensor, Tensor], Tensor]  # of p and q of the labelled pixels, (P,)
 
 BINS = 15  # Guo et al., 2017
 
@@ -43,7 +40,32 @@ class Brier:
 
 
 @dataclass(frozen=True)
-class ECE:
+class _Binned:
+    """An error that compares the mean of p with that of q in bins of pixels."""
+
+    bins: int = BINS
+    higher_is_better = False
+
+    def __post_init__(self) -> None:
+        check_integer("bins", self.bins)
+
+    def __call__(self, evaluation: Evaluation, /) -> Tensor:
+        """Return the error of each image, (B,), the mean over the foreground classes."""
+        means = shared(evaluation, mean_maps)
+        whole = bool(means.labelled.all())
+        errors = []
+        for p, q, labelled in zip(*means, strict=True):
+            sides = (side[1:].flatten(1) if whole else side[1:, labelled] for side in (p, q))
+            errors.append(torch.stack(list(map(self._error, *sides))).mean())
+        return torch.stack(errors)
+
+    def _error(self, p: Tensor, q: Tensor) -> Tensor:
+        """Return the error of one class from p and q of the labelled pixels, (P,)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ECE(_Binned):
     """The expected calibration error, in [0, 1].
 
     Pixels are sorted into bins of equal width by p. The error is the mean of |mean p − mean q| over
@@ -59,16 +81,6 @@ class ECE:
         Guo et al., On Calibration of Modern Neural Networks, 2017.
     """
 
-    bins: int = BINS
-    higher_is_better = False
-
-    def __post_init__(self) -> None:
-        check_integer("bins", self.bins)
-
-    def __call__(self, evaluation: Evaluation, /) -> Tensor:
-        """Return the error of each image, (B,)."""
-        return _mean_of_classes(shared(evaluation, mean_maps), self._error)
-
     def _error(self, p: Tensor, q: Tensor) -> Tensor:
         which = (p * self.bins).long().clamp(max=self.bins - 1)
         sums = [((p - q) * (which == b)).sum() for b in range(self.bins)]
@@ -76,7 +88,7 @@ class ECE:
 
 
 @dataclass(frozen=True)
-class ACE:
+class ACE(_Binned):
     """The adaptive calibration error, in [0, 1]: the ECE with bins of equally many pixels.
 
     Most pixels of a segmentation are surely background, and fill the first bin of the ECE. Pixels
@@ -93,16 +105,6 @@ class ACE:
         Nixon et al., Measuring Calibration in Deep Learning, 2019.
     """
 
-    bins: int = BINS
-    higher_is_better = False
-
-    def __post_init__(self) -> None:
-        check_integer("bins", self.bins)
-
-    def __call__(self, evaluation: Evaluation, /) -> Tensor:
-        """Return the error of each image, (B,)."""
-        return _mean_of_classes(shared(evaluation, mean_maps), self._error)
-
     def _error(self, p: Tensor, q: Tensor) -> Tensor:
         ordered, order = p.sort()
         excess = functional.pad((p - q)[order].cumsum(0), (1, 0))  # of p over q, in the lowest p
@@ -112,13 +114,3 @@ class ACE:
         share = (ends - first) / (last - first)  # of the pixels of equal p, below the end
         at_ends = torch.lerp(excess[first], excess[last], share)
         return at_ends.diff().abs().sum() / len(p)
-
-
-def _mean_of_classes(means: MeanMaps, error: Error) -> Tensor:
-    """Return the mean of an error over the foreground classes of each image, (B,)."""
-    whole = bool(means.labelled.all())
-    errors = []
-    for p, q, labelled in zip(means.samples, means.annotators, means.labelled, strict=True):
-        sides = (side[1:].flatten(1) if whole else side[1:, labelled] for side in (p, q))
-        errors.append(torch.stack(list(map(error, *sides))).mean())
-    return torch.stack(errors)

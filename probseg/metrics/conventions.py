@@ -20,6 +20,7 @@ from probseg.metrics.kernels import OverlapCost
 from probseg.metrics.matching import BestPairs, HungarianIoU, NearestSample, Wasserstein
 from probseg.metrics.mean_maps import mean_maps
 from probseg.metrics.overlap import Counts, Score, dice, iou
+from probseg.metrics.threshold_dice import dice_of_masks
 from probseg.utils.devices import float64_device
 
 
@@ -86,10 +87,8 @@ class DiceOfMeans:
         """Return the mean over the foreground classes of each image, (B,)."""
         means = shared(evaluation, mean_maps)
         inside = means.labelled[:, None]
-        left, right = ((side[:, 1:] > 0.5) & inside for side in means[:2])
-        sizes = (left.double() + right.double()).sum((2, 3))
-        both = (left & right).double().sum((2, 3))
-        return ((2 * both + (sizes == 0)) / sizes.clamp(min=1)).mean(1)
+        sides = (((side[:, 1:] > 0.5) & inside).flatten(2) for side in means[:2])
+        return dice_of_masks(*sides).mean(1)
 
 
 @dataclass(frozen=True)

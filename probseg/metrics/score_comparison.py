@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import combinations
-from math import isnan
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from probseg.errors import DataError, OptionError
 from probseg.metrics.paired import PairedTest, adjust, compare
-from probseg.metrics.scores import FEW_GROUPS, Scores
-from probseg.utils.atomic_files import atomic_file
+from probseg.metrics.scores import FEW_GROUPS, Scores, write_rows
 
 # Hungarian-matched IoU is 1 − Ŵ(1 − IoU): a test of it would only repeat that one.
 _REPEATS = {"hungarian-iou": "w-iou"}
@@ -134,14 +130,5 @@ class ScoreComparison:
         Raises:
             WriteError: The file cannot be written; none is left behind.
         """
-        options: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "replace"}
-        with atomic_file(Path(path)) as temporary, temporary.open("w", **options) as file:
-            writer = csv.writer(file)
-            writer.writerow(["system", "image", "group", *self.metrics])
-            writer.writerows(self._rows())
-
-    def _rows(self) -> Iterable[list[str]]:
-        for system, scores in self.scores.items():
-            for index, names in enumerate(zip(scores.ids, scores.groups, strict=True)):
-                values = (float(scores[metric][index]) for metric in self.metrics)
-                yield [system, *names, *("" if isnan(value) else repr(value) for value in values)]
+        rows = ([name, *row] for name, scores in self.scores.items() for row in scores.rows())
+        write_rows(path, ["system", "image", "group", *self.metrics], rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum, isnan, nan
 from pathlib import Path
@@ -102,13 +102,13 @@ class Scores(Mapping[str, Values]):
         Raises:
             WriteError: The file cannot be written; none is left behind.
         """
-        options: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "replace"}
-        with atomic_file(Path(path)) as temporary, temporary.open("w", **options) as file:
-            writer = csv.writer(file)
-            writer.writerow(["image", "group", *self.per_image])
-            for index, names in enumerate(zip(self.ids, self.groups, strict=True)):
-                row = [float(values[index]) for values in self.per_image.values()]
-                writer.writerow([*names, *("" if isnan(v) else repr(v) for v in row)])
+        write_rows(path, ["image", "group", *self.per_image], self.rows())
+
+    def rows(self) -> Iterator[list[str]]:
+        """Yield the name of each image, its group and its values, empty if undefined."""
+        for index, names in enumerate(zip(self.ids, self.groups, strict=True)):
+            values = (float(values[index]) for values in self.per_image.values())
+            yield [*names, *("" if isnan(value) else repr(value) for value in values)]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         """Yield a table in characters that the console's encoding has."""
@@ -143,6 +143,19 @@ class Scores(Mapping[str, Values]):
         if groups:
             ends = mean_interval(values[defined], groups, confidence=confidence)
         return Summary(_mean(values), *ends, images=len(groups))
+
+
+def write_rows(path: str | Path, names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a CSV file in UTF-8, whole or not at all.
+
+    Raises:
+        WriteError: The file cannot be written; none is left behind.
+    """
+    options: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "replace"}
+    with atomic_file(Path(path)) as temporary, temporary.open("w", **options) as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        writer.writerows(rows)
 
 
 def _mean(values: Values) -> float:

@@ -35,11 +35,13 @@ class ThresholdDice:
         means = shared(evaluation, mean_maps)
         samples, annotators = (side[:, 1:].flatten(2) for side in means[:2])
         inside = means.labelled.flatten(1)[:, None]
-        scores = [_dice((samples >= t) & inside, (annotators >= t) & inside) for t in LEVELS]
+        scores = [
+            dice_of_masks((samples >= t) & inside, (annotators >= t) & inside) for t in LEVELS
+        ]
         return torch.stack(scores).mean((0, 2))
 
 
-def _dice(left: Tensor, right: Tensor) -> Tensor:
+def dice_of_masks(left: Tensor, right: Tensor) -> Tensor:
     """Return the Dice score of masks (B, K, P), float64 (B, K)."""
     sizes = left.sum(2) + right.sum(2)
     both = (left & right).sum(2)

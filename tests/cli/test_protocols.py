@@ -53,4 +53,7 @@ def test_a_model_is_trained_and_scored_by_a_protocol(command, tmp_path):
         *("evaluate", tmp_path / "run", *given, "--set", few, "-n", "3", "--metrics", "ged16")
     )
     assert status == 0, error
-    assert f"protocol own ({fingerprint}), part test, but" in " ".join(output.split())
+    assert (
+        f"protocol own ({fingerprint}), part test, but with 3 samples and other options"
+        in " ".join(output.split())
+    )
