@@ -63,7 +63,7 @@ CALLS: dict[str, Callable[[Evaluation], Any]] = {
 }
 WITHIN = {  # what those call with tensors on the device
     *("check_label_maps", "check_label_pair", "check_probabilities", "checked_annotations"),
-    *("label_maps", "overlap", "products", "check_classes", "check_not_empty"),
+    *("label_maps", "dice_of_masks", "overlap", "products", "check_classes", "check_not_empty"),
     *("chunks", "float64_chunks", "fetch_label_maps"),
 }
 ELSEWHERE = {  # have tests of their own
