@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from probseg.sharing.checkpoint import load
     from probseg.sharing.hub import from_pretrained
     from probseg.training import fit
+    from probseg.training.calibrate import calibrate
 
 backbones = registry("backbones")
 pyramids = registry("pyramids")
@@ -38,6 +39,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "Evaluation": "interfaces",
+        "calibrate": "training.calibrate",
         "evaluate": "metrics.model_evaluation",
         "fit": "training",
         "from_pretrained": "sharing.hub",
@@ -51,6 +53,7 @@ __all__ = [
     "__version__",
     "backbones",
     "build",
+    "calibrate",
     "datasets",
     "decoders",
     "divergences",

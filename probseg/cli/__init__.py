@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from probseg._version import __version__
 from probseg.cli import (
+    calibrate,
     check,
     describe,
     evaluate,
@@ -33,6 +34,7 @@ examples:
   probseg data check my-data                    what your images and masks hold
   probseg train punet --data my-data --out run  from images and masks to a model and its scores
   probseg evaluate run --data my-data           scores of a model
+  probseg calibrate run --data my-data --out calibrated.safetensors
   probseg predict run scan.png --out predicted  samples, mean, deviation and contours
   probseg score --samples predicted --annotations my-data/masks
   probseg protocols lidc-v1                     data, split and metrics that results can name
@@ -58,7 +60,7 @@ def _kinds() -> str:
     return textwrap.fill(sentence, 100)
 
 
-_OF_MODELS = (train, evaluate, predict, score, protocols, share)
+_OF_MODELS = (train, evaluate, calibrate, predict, score, protocols, share)
 _OF_PARTS = (list, show, describe, new_plugin, check)
 PROBSEG = Group(
     name="probseg",

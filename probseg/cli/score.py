@@ -121,6 +121,7 @@ def run(options: argparse.Namespace) -> int:
             "metrics": chosen_metrics(options),
             "groups": read_groups(options.groups) if options.groups else None,
             "common": options.common,
+            "reliability": options.report is not None,
         }
         scores: dict[str, Scores]
         result: Scores | ScoreComparison

@@ -12,7 +12,6 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probseg.cli.evaluate import stated
 from probseg.cli.opening import (
     add_data,
     add_protocol,
@@ -27,6 +26,7 @@ from probseg.cli.opening import (
 from probseg.cli.parser import Parser
 from probseg.cli.share import card_of
 from probseg.cli.train_defaults import USUAL_SIZE, choose_model, choose_training
+from probseg.cli.trained import stated
 from probseg.errors import OptionError
 from probseg.options import check_given, check_integer, check_options
 from probseg.registry import registry

@@ -42,6 +42,7 @@ def evaluate_masks(
     metrics: Mapping[str, Metric] | Iterable[str] | None = None,
     groups: Mapping[str, str] | None = None,
     common: bool = False,
+    reliability: bool = False,
     progress: bool = True,
 ) -> Scores:
     """Score the sampled masks of every image against its annotations.
@@ -54,6 +55,7 @@ def evaluate_masks(
             :func:`probseg.evaluate` takes for a model without a latent space.
         groups: The group of an image, such as its patient; without it each is a group of its own.
         common: Whether to score the images that both have, where one has more.
+        reliability: Whether to count as well what a reliability diagram shows.
         progress: Whether to show a progress bar where the output is a terminal.
 
     Raises:
@@ -62,7 +64,8 @@ def evaluate_masks(
         UnknownNameError: No metric has that name.
     """
     ids = _common_ids({"samples": samples}, annotations, common=common)
-    return _evaluate(samples, annotations, ids, metrics, groups, progress)
+    how: dict[str, Any] = {"metrics": metrics, "groups": groups, "reliability": reliability}
+    return _evaluate(samples, annotations, ids, **how, progress=progress)
 
 
 def compare_masks(
@@ -72,6 +75,7 @@ def compare_masks(
     metrics: Mapping[str, Metric] | Iterable[str] | None = None,
     groups: Mapping[str, str] | None = None,
     common: bool = False,
+    reliability: bool = False,
     progress: bool = True,
 ) -> ScoreComparison:
     """Score the masks of several systems against the annotations of the same images.
@@ -82,6 +86,7 @@ def compare_masks(
         metrics: As of :func:`evaluate_masks`.
         groups: As of :func:`evaluate_masks`.
         common: Whether to score the images that all systems and the annotations have.
+        reliability: As of :func:`evaluate_masks`.
         progress: Whether to show progress bars where the output is a terminal.
 
     Raises:
@@ -90,9 +95,10 @@ def compare_masks(
         UnknownNameError: No metric has that name.
     """
     ids = _common_ids(systems, annotations, common=common)
+    how: dict[str, Any] = {"metrics": metrics, "groups": groups, "reliability": reliability}
     return ScoreComparison(
         {
-            name: _evaluate(samples, annotations, ids, metrics, groups, progress)
+            name: _evaluate(samples, annotations, ids, **how, progress=progress)
             for name, samples in systems.items()
         }
     )
@@ -102,12 +108,14 @@ def _evaluate(
     samples: MaskFolders,
     annotations: MaskFolders,
     ids: Sequence[str],
+    *,
     metrics: Mapping[str, Metric] | Iterable[str] | None,
     groups: Mapping[str, str] | None,
+    reliability: bool,
     progress: bool,
 ) -> Scores:
     chosen = choose_metrics(metrics, latent=False)
-    collector = ScoreCollector(chosen)
+    collector = ScoreCollector(chosen, reliability=reliability)
     counts = set()
     with progress_bar("scoring", len(ids), show=None if progress else False) as advance:
         for batch in _batches(samples, annotations, ids):
@@ -133,6 +141,7 @@ def _evaluate(
         higher_is_better={name: metric.higher_is_better for name, metric in chosen.items()},
         problems=collector.problems,
         remarks=collector.remarks(),
+        reliability=collector.reliability,
     )
 
 

@@ -20,6 +20,7 @@ from probseg.errors import DataError, InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
 from probseg.metrics.scores import Scores
+from probseg.models.calibration import Calibration, calibration_of
 from probseg.options import check_integer, named_parameters
 from probseg.utils.devices import choose_device
 from probseg.utils.progress import progress_bar
@@ -43,6 +44,7 @@ def evaluate(
     device: str = "auto",
     batch_size: int | None = None,
     seed: int = 0,
+    reliability: bool = False,
     progress: bool = True,
 ) -> Scores:
     """Sample a model for every image of a data set, and score the samples with every metric.
@@ -67,6 +69,8 @@ def evaluate(
         batch_size: Images at a time; by default at most 16, fewer where their samples would take
             more than 256 MiB. The samples of an image depend on it.
         seed: Of the samples.
+        reliability: Whether to count as well what a reliability diagram shows
+            (``scores.reliability``, :func:`probseg.plots.reliability_diagram`).
         progress: Whether to show a progress bar where the output is a terminal.
 
     Raises:
@@ -100,6 +104,7 @@ def evaluate(
             data,
             lambda latent: chosen,
             batch_size=size,
+            reliability=reliability,
             progress=progress,
         )["base"]
     title = data_title(data)
@@ -108,17 +113,19 @@ def evaluate(
         groups=list(data.groups),
         ids=getattr(data, "ids", None) or [str(index) for index in range(len(data))],
         samples=f"{n} stratified" if stratified else str(n),
-        subject=getattr(model, "spec", {}).get("name", type(model).__name__),
+        subject=_subject(model),
         data=title if title != data.name else f"{title}: {data.provenance}",
         about={
             "seed": seed,
             "stratified": stratified,
+            "calibration": calibration_of(model).to_plain(),
             "batch_size": size,
             "fingerprint": data.fingerprint,
         },
         higher_is_better={name: metric.higher_is_better for name, metric in chosen.items()},
         problems=collected.problems,
         remarks=[*remarks, *_soft_remark(data), *collected.remarks()],
+        reliability=collected.reliability,
     )
 
 
@@ -128,6 +135,7 @@ def collect_scores(
     choose: Callable[[bool], Mapping[str, Metric]],
     *,
     batch_size: int,
+    reliability: bool = False,
     progress: bool = True,
 ) -> dict[str, ScoreCollector]:
     """Score what is predicted for every image of a data set, batch by batch.
@@ -137,6 +145,7 @@ def collect_scores(
         data: The images and their annotations.
         choose: Returns the metrics, given whether there are densities of a latent space.
         batch_size: Images at a time.
+        reliability: Whether to count as well what a reliability diagram shows.
         progress: Whether to show a progress bar where the output is a terminal.
     """
     collected: dict[str, ScoreCollector] = {}
@@ -149,7 +158,7 @@ def collect_scores(
                 evaluations = [replace(one, ignore_index=ignored, spacing=own) for one in predicted]
                 if name not in collected:
                     latent = any(one.prior is not None for one in evaluations)
-                    collected[name] = ScoreCollector(choose(latent))
+                    collected[name] = ScoreCollector(choose(latent), reliability=reliability)
                 if evaluations:
                     collected[name].add(*evaluations)
                 else:
@@ -241,6 +250,13 @@ def check_stratified(model: Any) -> None:
             f"{name!r} has no stratified samples, which models with a prior of latents have; leave "
             "stratified out"
         )
+
+
+def _subject(model: Any) -> str:
+    """Return a model's name, with its calibration if it has one."""
+    name = str(getattr(model, "spec", {}).get("name", type(model).__name__))
+    calibration = calibration_of(model)
+    return name if calibration == Calibration() else f"{name} ({calibration})"
 
 
 def _soft_remark(data: Dataset) -> list[str]:

@@ -12,6 +12,7 @@ from probseg.errors import MissingDensityError, ProbsegError
 from probseg.interfaces import Evaluation, Metric
 from probseg.metrics.evaluation import SharedEvaluation, checked_annotations, shared
 from probseg.metrics.intervals import Values
+from probseg.metrics.reliability import Reliability
 from probseg.registry import registry
 
 DEFAULT_METRICS = (
@@ -40,10 +41,16 @@ def choose_metrics(
 
 
 class ScoreCollector:
-    """The values of metrics, batch by batch, and why some are missing."""
+    """The values of metrics, batch by batch, and why some are missing.
 
-    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+    Args:
+        metrics: Name to metric.
+        reliability: Whether to count as well what a reliability diagram shows.
+    """
+
+    def __init__(self, metrics: Mapping[str, Metric], *, reliability: bool = False) -> None:
         self.metrics = metrics
+        self.reliability = Reliability.empty() if reliability else None
         self.problems: dict[str, str] = {}
         self._marked = self._missed = 0  # images that annotators mark; and no sample does
         self._images = self._single = 0  # images; and those with one annotation
@@ -60,6 +67,8 @@ class ScoreCollector:
         marked = (shared(checked[0], checked_annotations).maps > 0).flatten(1).any(1)
         self._marked += int(marked.sum())
         self._missed += int((marked & ~(checked[0].labels > 0).flatten(1).any(1)).sum())
+        if self.reliability is not None:
+            self.reliability += Reliability.of(checked[0])
         for name, metric in self.metrics.items():
             try:
                 value = torch.stack([metric(evaluation) for evaluation in checked]).mean(0)

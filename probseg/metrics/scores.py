@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
 
+    from probseg.metrics.reliability import Reliability
+
 FEW_GROUPS = 10  # fewer make a bootstrap interval too narrow
 
 
@@ -60,6 +62,8 @@ class Scores(Mapping[str, Values]):
     """Metric to why it has no value on some images."""
     remarks: Sequence[str] = ()
     """What to know before the values are believed."""
+    reliability: Reliability | None = None
+    """The bins of a reliability diagram, if they were asked for."""
 
     def __getitem__(self, metric: str) -> Values:
         """Return a metric's value on each image (N,)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -10,7 +10,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from probseg.datasets.preprocessing import Preprocessing
-from probseg.errors import InputError
+from probseg.errors import InputError, OptionError
+from probseg.models.calibration import Calibration
 from probseg.options import check_integer, to_plain
 from probseg.sharing import checkpoint, hub
 from probseg.utils.contexts import kept_buffers, normalisation_errors
@@ -26,7 +27,7 @@ class ProbabilisticModel(nn.Module):
     Inputs are checked, padded to the backbone's stride and cropped again, and all random numbers
     come from the caller's generator. Under autocast the backbone computes in bfloat16, and
     ``terms`` and ``draw`` in the precision of the weights. A subclass may define :meth:`loss` and
-    :meth:`sample` instead.
+    :meth:`sample` instead; that one applies :attr:`calibration` then.
 
     Args:
         spec: Plain data such that ``build(**spec)`` gives the same architecture.
@@ -46,11 +47,35 @@ class ProbabilisticModel(nn.Module):
     preprocessing: Preprocessing | None = None
     """What was done to the images that it learnt from; None if that is unknown."""
 
+    prior_can_be_scaled = False  # whether ``sample`` heeds the calibration's ``prior_scale``
+
     def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__()
         self.spec = spec
         self.in_channels: int = check_integer("in_channels", spec["in_channels"])
         self.classes: int = check_integer("classes", spec["classes"], low=2)
+        self._calibration = Calibration()
+
+    @property
+    def calibration(self) -> Calibration:
+        """What is changed of the samples, see :func:`probseg.calibrate`; part of the spec.
+
+        Assign a :class:`Calibration`, or None to change nothing. Losses do not depend on it.
+        """
+        return self._calibration
+
+    @calibration.setter
+    def calibration(self, given: Calibration | Mapping[str, float] | None) -> None:
+        calibration = Calibration.of(given)
+        if calibration.prior_scale != 1 and not self.prior_can_be_scaled:
+            raise OptionError(
+                f"{self.spec['name']!r} has no prior whose scale could be multiplied; leave "
+                "prior_scale out, or pass 1"
+            )
+        self._calibration = calibration
+        others = {name: value for name, value in self.spec.items() if name != "calibration"}
+        changes = calibration != Calibration()
+        self.spec = {**others, "calibration": calibration.to_plain()} if changes else others
 
     def features(self, image: Tensor) -> Tensor:
         """Return the backbone's features (B, F, H, W) of a checked image (B, C, H, W) of any size.
@@ -116,7 +141,7 @@ class ProbabilisticModel(nn.Module):
         with kept_buffers(self), self._networks_seeded(generator, image):
             features = self.features(image)
         with _autocast_off(image), seeded(generator, image.device):
-            return self.draw(features, count)
+            return self.calibration.of_probabilities(self.draw(features, count))
 
     def tile_decoder(
         self, image: Tensor, n: int, *, tile: int, generator: Generator | None

@@ -15,7 +15,7 @@ from probseg.models.tiling import assembled, sample_tiles
 from probseg.options import check_integer
 from probseg.registry.specs import Part, build_part
 from probseg.utils.contexts import kept_buffers
-from probseg.utils.tensors import cropped, padded, probabilities
+from probseg.utils.tensors import cropped, padded
 
 
 class DeterministicModel(ProbabilisticModel):
@@ -95,7 +95,8 @@ class DeterministicModel(ProbabilisticModel):
         image = self._image(image, values=True)
         count = checked_count(n)
         with kept_buffers(self), self._networks_seeded(generator, image):
-            return probabilities(self._logits(image)).repeat(count, 1, 1, 1, 1)
+            drawn = self.calibration.probabilities(self._logits(image))
+            return drawn.repeat(count, 1, 1, 1, 1)
 
     def tile_decoder(
         self, image: Tensor, n: int, *, tile: int, generator: Generator | None

@@ -20,7 +20,7 @@ from probseg.models.penalties import DensityPair, Space
 from probseg.models.prior import sample_density
 from probseg.utils.contexts import kept_buffers
 from probseg.utils.seeding import seeded
-from probseg.utils.tensors import cropped, in_single_precision, one_hot, padded, probabilities
+from probseg.utils.tensors import cropped, in_single_precision, one_hot, padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ class HierarchicalModel(HierarchicalPrior):
         self._check_size(image)
         with kept_buffers(self), self._networks_seeded(generator, image):
             passed = self._top_down(image, label, generator)
-            return probabilities(cropped(self._decoded(passed), image))
+            return self.calibration.probabilities(cropped(self._decoded(passed), image))
 
     def latents(
         self,

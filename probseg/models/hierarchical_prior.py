@@ -14,7 +14,7 @@ from probseg.models.hierarchical_sampling import Sampled
 from probseg.models.tiling import assembled, sample_tiles
 from probseg.utils.contexts import kept_buffers
 from probseg.utils.seeding import seeded
-from probseg.utils.tensors import cropped, padded, probabilities
+from probseg.utils.tensors import cropped, padded
 
 
 class HierarchicalPrior(ProbabilisticModel):
@@ -31,6 +31,8 @@ class HierarchicalPrior(ProbabilisticModel):
         decoder: Goes up to full resolution, with the latents.
         logits: (B, F, H, W) to (B, K, H, W).
     """
+
+    prior_can_be_scaled = True
 
     def __init__(
         self, spec: dict[str, Any], *, pyramid: Pyramid, decoder: TopDown, logits: nn.Module
@@ -67,6 +69,7 @@ class HierarchicalPrior(ProbabilisticModel):
             decoded = Sampled(self.decoder, self.pyramid(padded(image, self.stride)))
             with seeded(generator, image.device):
                 noise = decoded.draw(count, stratified=stratified)
+            noise = noise * self.calibration.prior_scale
             parts = (cropped(self.logits(decoded(some)), image) for some in decoded.split(noise))
-            drawn = torch.cat([probabilities(logits) for logits in parts])
+            drawn = torch.cat([self.calibration.probabilities(logits) for logits in parts])
         return drawn.view(count, len(image), *drawn.shape[1:])

@@ -166,7 +166,8 @@ class LatentVariableModel(PriorModel):
             posterior = self._densities(x, y)[1].q
             with seeded(generator, image.device):
                 latent = sample_density(posterior)
-            return probabilities(cropped(self.decoder(self.backbone(x), latent), image))
+            logits = cropped(self.decoder(self.backbone(x), latent), image)
+            return self.calibration.probabilities(logits)
 
     def posterior(
         self, image: Tensor, label: Tensor, *, ignore_index: int | None = None

@@ -17,7 +17,7 @@ from probseg.models.tiling import assembled, encode_in_tiles, sample_tiles
 from probseg.utils.contexts import kept_buffers, normalisation_errors
 from probseg.utils.model_inputs import checked_latent
 from probseg.utils.seeding import seeded
-from probseg.utils.tensors import cropped, padded, probabilities
+from probseg.utils.tensors import cropped, padded
 
 
 class PriorModel(ProbabilisticModel):
@@ -33,6 +33,7 @@ class PriorModel(ProbabilisticModel):
     backbone: Backbone
     prior_encoder: LatentEncoder
     decoder: Decoder
+    prior_can_be_scaled = True
 
     def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__(spec)
@@ -81,7 +82,7 @@ class PriorModel(ProbabilisticModel):
             features = self.backbone(x)
             with seeded(generator, image.device):
                 latent = draw_latents(prior, count, stratified=stratified)
-            return probabilities(cropped(self.decoder(features, latent), image))
+            return self.calibration.probabilities(cropped(self.decoder(features, latent), image))
 
     def tile_decoder(
         self,
@@ -117,10 +118,14 @@ class PriorModel(ProbabilisticModel):
         latent = checked_latent(latent, image, self.latent_dim)
         x = padded(image, self.backbone.stride)
         with kept_buffers(self), normalisation_errors():
-            return probabilities(cropped(self.decoder(self.backbone(x), latent), image))
+            logits = cropped(self.decoder(self.backbone(x), latent), image)
+            return self.calibration.probabilities(logits)
 
     def prior(self, image: Tensor) -> Distribution:
-        """Return the base prior p(z | x), batch (B,) and event (L,), of an image (B, C, H, W)."""
+        """Return the base prior p(z | x), batch (B,) and event (L,), of an image (B, C, H, W).
+
+        It has the scale of the :attr:`calibration`.
+        """
         image = self._image(image, values=True)
         return self.sampled_density(padded(image, self.backbone.stride), projected=False)
 
@@ -135,7 +140,8 @@ class PriorModel(ProbabilisticModel):
             return self._sampled(*self.prior_encoder(image), projected=projected)
 
     def _sampled(self, prior: Distribution, context: Tensor, *, projected: bool) -> Distribution:
-        return self._project(prior, context) if projected else prior
+        scaled = self.calibration.scaled(prior)
+        return self._project(scaled, context) if projected else scaled
 
     def _project(self, prior: Distribution, context: Tensor) -> Distribution:
         """Return the projected prior.

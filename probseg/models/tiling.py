@@ -16,8 +16,9 @@ from torch import Generator, Tensor
 from torch.distributions import Distribution
 
 from probseg.errors import InputError
+from probseg.models.calibration import calibration_of
 from probseg.options import check_integer, listing
-from probseg.utils.tensors import padded, probabilities
+from probseg.utils.tensors import padded
 
 Local = Callable[[Tensor], Tensor]  # (B, C, H, W) -> (..., H / r, W / r)
 
@@ -122,11 +123,16 @@ def sample_tiles(
             "norm=None or norm='batch'"
         ) from error
     height, width = image.shape[2:]
+    calibration = calibration_of(model)
     for rows, columns in _windows(whole, tile=tile, halo=halo, step=stride):
         logits = local(_cut(whole, rows, columns))[..., rows.kept(), columns.kept()]
         bottom, right = min(rows.last, height), min(columns.last, width)
         logits = logits[..., : bottom - rows.first, : right - columns.first]
-        yield Tile(slice(rows.first, bottom), slice(columns.first, right), probabilities(logits))
+        yield Tile(
+            slice(rows.first, bottom),
+            slice(columns.first, right),
+            calibration.probabilities(logits),
+        )
 
 
 def assembled(tiles: Iterable[Tile], size: tuple[int, int]) -> Tensor:

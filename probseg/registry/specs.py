@@ -27,7 +27,13 @@ class StoredWeights(str):
     __slots__ = ()
 
 
-def build(name: str, *, like: Dataset | None = None, **options: Any) -> Any:
+def build(
+    name: str,
+    *,
+    like: Dataset | None = None,
+    calibration: Mapping[str, float] | None = None,
+    **options: Any,
+) -> Any:
     """Build a model from its name and the choices that differ from its defaults.
 
     Each part is a name, a mapping ``{"name": ..., **options}`` or a ready object;
@@ -37,6 +43,7 @@ def build(name: str, *, like: Dataset | None = None, **options: Any) -> Any:
         name: One of ``probseg.models``.
         like: A data set whose channels and classes the model is for, and the size of whose images
             if the model has an option ``image_size``.
+        calibration: What :func:`probseg.calibrate` chose, as a mapping.
         **options: What ``probseg.models[name]`` takes, such as ``in_channels``, ``backbone``.
 
     Returns:
@@ -54,7 +61,15 @@ def build(name: str, *, like: Dataset | None = None, **options: Any) -> Any:
     """
     if like is not None:
         options = {**_sizes_of(like, name), **options}
-    return registry("models").create(name, **options)
+    model = registry("models").create(name, **options)
+    if calibration is not None:
+        if not hasattr(model, "calibration"):
+            raise OptionError(
+                f"the model {name!r} cannot be calibrated; leave calibration out (a subclass of "
+                "probseg.models.base.ProbabilisticModel can)"
+            )
+        model.calibration = calibration
+    return model
 
 
 def _sizes_of(data: Any, name: str) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from probseg.datasets.mask_folders import MaskFolders
 from probseg.metrics.paired import PairedTest
 from probseg.metrics.score_comparison import ScoreComparison
 from probseg.metrics.scores import Scores
-from probseg.plots import Block, hide_ignored, palette
+from probseg.plots import Block, hide_ignored, palette, reliability_diagram
+from probseg.reports.charts import Chart
 from probseg.reports.page import render
 from probseg.reports.samples import encode
 from probseg.reports.score_tables import means_table, tests_table
@@ -75,10 +76,24 @@ def write_score_report(scores: Mapping[str, Scores], masks: Masks, path: Path) -
         most=_SHOWN,
         tables=[*_tables(scores, comparison)],
         remarks=comparison.remarks if comparison else [],
+        reliability=_reliability(scores),
         facts=_facts(scores, masks),
     )
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _reliability(scores: Mapping[str, Scores]) -> Chart | None:
+    """Return the reliability diagram of all systems, if there is one."""
+    curves = {name: one.reliability for name, one in scores.items() if one.reliability}
+    if not curves:
+        return None
+    told = "; ".join(
+        f"{name}: " + ", ".join(f"{q:.2f} at {p:.2f}" for p, q in zip(*one.curve, strict=True))
+        for name, one in curves.items()
+    )
+    figure = reliability_diagram(curves, colours=palette(scores))
+    return Chart.of(figure, "Reliability", f"Share of annotators at the samples' mean. {told}")
 
 
 def verdicts(tests: Sequence[PairedTest]) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ from torch.export import Dim, ExportedProgram
 from probseg.datasets.preprocessing import preprocessing_of
 from probseg.errors import ExportError
 from probseg.interfaces import Backbone, Decoder, Model
+from probseg.models.calibration import calibration_of
 from probseg.options import an, listing
 from probseg.registry import Constructor, registry
 from probseg.registry.specs import lacking
@@ -36,7 +37,6 @@ from probseg.sharing.config import PREPROCESSING
 from probseg.utils.atomic_files import atomic_file
 from probseg.utils.contexts import evaluating, silenced
 from probseg.utils.imports import require
-from probseg.utils.tensors import probabilities
 
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
@@ -90,7 +90,8 @@ class Sampler(nn.Module):
         samples, images = noise.shape[:2]  # not len(), which would fix their number
         repeated = features.expand(samples, -1, -1, -1, -1).flatten(0, 1)
         logits = self.model.decoder(repeated, latent.flatten(0, 1))
-        return probabilities(logits).reshape(samples, images, *logits.shape[1:])
+        drawn = calibration_of(self.model).probabilities(logits)
+        return drawn.reshape(samples, images, *logits.shape[1:])
 
 
 def _exportable() -> list[str]:

@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from probseg.interfaces import LatentModel
+from probseg.models.calibration import Calibration
 from probseg.registry.specs import build
 from probseg.testing.contract import (
     Contract,
@@ -134,6 +135,22 @@ def sampling_ignores_the_projectors(make: Make) -> None:
     perturbed(model, 1.0, keep=bare.state_dict().keys())
     expected, actual = (m.sample(image, 2, generator=_generator()) for m in (model, bare))
     expect_close(actual, expected, "samples that do not change without projectors")
+
+
+@contract
+def samples_follow_the_calibration(make: Make) -> None:
+    """At a temperature of 2, samples are those of logits half as large; the spec keeps it."""
+    model, image = evaluating(_model(make)), _image()
+    if not hasattr(model, "calibration"):
+        return
+    drawn = []
+    for temperature in (1.0, 2.0):
+        model.calibration = Calibration(temperature)
+        drawn.append(model.sample(image, 2, generator=_generator()))
+    expected = Calibration(2.0).of_probabilities(drawn[0])
+    expect_close(drawn[1], expected, "samples of logits over the calibration's temperature")
+    again = build(**json.loads(json.dumps(model.spec)))
+    expect(again.calibration == model.calibration, str(model.calibration), again.calibration)
 
 
 @contract

@@ -22,6 +22,7 @@ from probseg.datasets.preprocessing import Preprocessing, preprocessing_of
 from probseg.datasets.views import Annotated, as_dataset
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Dataset
+from probseg.models.calibration import Calibration, calibration_of
 from probseg.options import check_options, listing, named_parameters
 from probseg.training.annealing import tell_long_annealing
 from probseg.training.checkpoints import (
@@ -149,6 +150,7 @@ def fit(
     if monitor.name != LOSS:
         measure = MetricMonitor(monitor, validation, seed=settings.seed)
         callbacks = [measure, *callbacks]
+    _drop_calibration(model)
     tell_one_annotator(model, train)
     tell_long_annealing(
         settings.annealing, cycles=settings.annealing_cycles, max_steps=settings.max_steps
@@ -177,6 +179,18 @@ def fit(
             run = read_run(folder, identity, monitor)
         best = load_best(model.eval(), folder)
         return _result(run, settings, best if out else None)
+
+
+def _drop_calibration(model: Any) -> None:
+    """Take away the calibration, which was chosen for the weights before training."""
+    calibration = calibration_of(model)
+    if calibration != Calibration():
+        logger.warning(
+            "the model's calibration (%s) is dropped, as training changes the weights that it was "
+            "chosen for; call probseg.calibrate afterwards",
+            calibration,
+        )
+        model.calibration = None
 
 
 def _check_place(options: Iterable[str], model: Any) -> None:

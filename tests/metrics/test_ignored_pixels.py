@@ -26,7 +26,7 @@ NAMES = (
     *("ged", "ged-cross", "diversity", "annotator-diversity", "w-iou", "w-dice", "w-hausdorff"),
     *("w-cross-entropy", "hungarian-iou", "rectangular-iou", "ncc"),
     *("ged16", "dice-match", "dice-max", "collective-insight", "threshold-dice"),
-    *("brier", "ece", "ace", "volume-crps", "empty-share", "annotator-empty-share"),
+    *("aurc", "brier", "ece", "ace", "volume-crps", "empty-share", "annotator-empty-share"),
     *("nestedness", "annotator-nestedness"),
 )
 unhurried = settings(deadline=None, max_examples=25)  # the first call compiles

@@ -73,6 +73,24 @@ def test_the_page_says_what_was_compared_and_who_is_better(report):
     assert "<b>good</b></span> is better in ged" in text
 
 
+def test_the_page_draws_and_tells_the_reliability_of_all_images(report, folders):
+    text = report.read_text(encoding="utf-8")
+    sides = (folders / "annotations", folders / "good")
+    drawn, good = (
+        np.array([[_mask(file) for file in sorted(case.iterdir())] for case in cases])
+        for cases in (sorted(side.iterdir(), key=lambda f: int(f.name[4:])) for side in sides)
+    )
+    p, q = good.mean(1).ravel(), drawn.mean(1).ravel()
+    bins = np.minimum((p * 15).astype(int), 14)
+    gaps = [abs((p - q)[bins == b].sum()) for b in range(15)]
+    assert 'id="reliability"' in text and f"good (error {sum(gaps) / len(p):.3f})" in text
+    assert f"{q[bins == 14].mean():.2f} at {p[bins == 14].mean():.2f}" in text
+
+
+def _mask(file):
+    return np.asarray(Image.open(file))
+
+
 def test_one_system_has_a_page_without_an_answer(folders, make_command, tmp_path):
     path = tmp_path / "one.html"
     status, _, error = make_command(

@@ -9,6 +9,7 @@ import torch
 from torch.distributions import Independent, Normal
 
 import probseg
+from probseg.models.calibration import Calibration
 
 SMALL = {"channels": [8, 16], "convolutions": 2, "norm": "group"}
 OPTIONS = {
@@ -137,6 +138,17 @@ def _draws_from_the_global_state(model):
     _override(model, "sample", draws)
 
 
+def _deaf_to_the_calibration(model):
+    def deaf(sample, *args, **options):
+        calibration, model._calibration = model._calibration, Calibration()
+        try:
+            return sample(*args, **options)
+        finally:
+            model._calibration = calibration
+
+    _override(model, "sample", deaf)
+
+
 def _one_sample_repeated(model):
     def repeated(sample, image, n, **options):
         return sample(image, 1, **options).expand(n, -1, -1, -1, -1)
@@ -184,6 +196,7 @@ _FAULTS = {
     "loss_reaches_every_parameter": [_detached_term],
     "samples_are_probabilities": [_images_first, _logits, _halves],
     "samples_follow_the_generator": [_deaf_to_the_generator, _draws_from_the_global_state],
+    "samples_follow_the_calibration": [_deaf_to_the_calibration],
     "latent_samples_differ": [_one_sample_repeated],
     "sampling_ignores_the_projectors": [_samples_the_projected_prior],
     "description_rebuilds_the_model": [_forgets_an_option, _short_description, _undescribed],

@@ -55,6 +55,7 @@ AGREEMENT = (
 )
 NEITHER = (
     *("ged16", "ged32", "ged100", "collective-insight", "volume-crps"),
+    *("aurc", "aurc-expected-entropy", "aurc-mutual-information", "aurc-variance"),
     *("w-hd95", "w-hd95-mm", "w-nsd", "w-nsd-mm"),
     *("empty-share", "annotator-empty-share", "nestedness", "annotator-nestedness"),
     *("annotator-diversity", "diversity", "ged-cross", "ncc"),

@@ -185,7 +185,8 @@ class FlowMatching(ProbabilisticModel):
             with self._networks_seeded(generator, image):
                 features = self.features(image)
             with autocast_off, seeded(generator, image.device), normalisation_errors():
-                return self.draw(features, count, steps=steps, method=method)
+                drawn = self.draw(features, count, steps=steps, method=method)
+                return self.calibration.of_probabilities(drawn)
 
     def draw(
         self, features: Tensor, n: int, *, steps: int | None = None, method: str | None = None

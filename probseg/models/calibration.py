@@ -1,0 +1,124 @@
+"""What is changed of a trained model's samples afterwards, so that they fit how annotators differ.
+
+:func:`probseg.calibrate` chooses it on validation data; a model keeps it in its spec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.distributions import (
+    Distribution,
+    Independent,
+    LowRankMultivariateNormal,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+    TransformedDistribution,
+)
+
+from probseg.errors import InputError, OptionError
+from probseg.options import check_number
+from probseg.utils.tensors import in_single_precision, probabilities
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A temperature of the logits, and a scale of the prior; both 1 if nothing is changed.
+
+    Args:
+        temperature: The logits are divided by it. Above 1, probabilities are less certain. It does
+            not change which class is the most probable.
+        prior_scale: The standard deviation of the prior is multiplied by it. Above 1, samples
+            differ more.
+
+    Raises:
+        OptionError: One of them is no positive number.
+
+    References:
+        Guo et al., On Calibration of Modern Neural Networks, 2017.
+    """
+
+    temperature: float = 1.0
+    prior_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            object.__setattr__(self, name, check_number(name, value))
+
+    @classmethod
+    def of(cls, given: Calibration | Mapping[str, Any] | None) -> Calibration:
+        """Return a calibration from plain data, or one that changes nothing.
+
+        Raises:
+            OptionError: It is none.
+        """
+        if given is None:
+            return cls()
+        if isinstance(given, cls):
+            return given
+        names = tuple(asdict(cls()))
+        if not isinstance(given, Mapping) or not given.keys() <= set(names):
+            raise OptionError(
+                f"calibration must be a mapping of {' and '.join(names)}, not {given!r}"
+            )
+        return cls(**given)
+
+    def __str__(self) -> str:
+        return f"temperature {self.temperature:g}, prior scale {self.prior_scale:g}"
+
+    def to_plain(self) -> dict[str, float]:
+        """Return both numbers by name."""
+        return asdict(self)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the softmax over classes (..., K, H, W) of the logits over the temperature."""
+        if self.temperature == 1:
+            return probabilities(logits)
+        return probabilities(in_single_precision(logits) / self.temperature)
+
+    def of_probabilities(self, given: Tensor) -> Tensor:
+        """Return the same, given the softmax (..., K, H, W) of the logits alone."""
+        return given if self.temperature == 1 else self.probabilities(given.log())
+
+    def scaled(self, prior: Distribution) -> Distribution:
+        """Return a prior whose standard deviation is multiplied by the scale.
+
+        Raises:
+            InputError: It is no Normal, no mixture of them and no transformation of one.
+        """
+        return prior if self.prior_scale == 1 else _scaled(prior, self.prior_scale)
+
+
+def calibration_of(model: Any) -> Calibration:
+    """Return a model's calibration, or one that changes nothing if it has none."""
+    return Calibration.of(getattr(model, "calibration", None))
+
+
+def _scaled(density: Distribution, scale: float) -> Distribution:
+    match density:
+        case Independent():
+            base = _scaled(density.base_dist, scale)
+            return Independent(base, density.reinterpreted_batch_ndims, validate_args=False)
+        case TransformedDistribution():
+            base = _scaled(density.base_dist, scale)
+            return TransformedDistribution(base, density.transforms, validate_args=False)
+        case MixtureSameFamily():
+            component = _scaled(density.component_distribution, scale)
+            weights = density.mixture_distribution
+            return MixtureSameFamily(weights, component, validate_args=False)
+        case Normal():
+            return Normal(density.loc, density.scale * scale, validate_args=False)
+        case MultivariateNormal():
+            factor = density.scale_tril * scale
+            return MultivariateNormal(density.loc, scale_tril=factor, validate_args=False)
+        case LowRankMultivariateNormal():
+            shared, own = density.cov_factor * scale, density.cov_diag * scale**2
+            return LowRankMultivariateNormal(density.loc, shared, own, validate_args=False)
+    raise InputError(
+        f"a prior of class {type(density).__name__} has no scale that could be multiplied; pass "
+        "prior_scale=1"
+    )
