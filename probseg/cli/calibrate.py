@@ -18,8 +18,8 @@ examples:
   probseg evaluate calibrated.safetensors --data my-data
 
 The scale of the prior is the one with the least GED, and the temperature the one with the least
-cross-entropy of annotators and samples. A number that is not better than 1 by more than noise stays
-1. MODEL is not changed. The data are opened as those that the model learnt from were, and split as
+cross-entropy of annotators and samples, or a value nearer to 1 that is no worse beyond noise.
+MODEL is not changed. The data are opened as those that the model learnt from were, and split as
 probseg train does.
 """
 

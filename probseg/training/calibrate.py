@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,36 +41,40 @@ class Candidates:
         measure: What the best value has least of.
         means: Value to the mean of the measure over the images.
         best: The value of the least mean.
-        gain: 95 % interval of how much less the best has than 1, over groups.
+        chosen: The value nearest to 1 that is not worse than the best by more than noise.
     """
 
     number: str
     measure: str
     means: Mapping[float, float]
     best: float
-    gain: tuple[float, float]
+    chosen: float
 
     @classmethod
     def of(
         cls, number: str, measure: str, values: Mapping[float, Values], groups: Sequence[str]
     ) -> Candidates:
         """Compare values (N,) of each candidate on the same images."""
-        means = {value: float(each.mean()) for value, each in values.items()}
-        best = min(means, key=lambda value: (means[value], abs(np.log(value))))
-        return cls(number, measure, means, best, mean_interval(values[1.0] - values[best], groups))
 
-    @property
-    def chosen(self) -> float:
-        """The best value, or 1 where it is not better than 1 by more than noise."""
-        return self.best if self.gain[0] > 0 else 1.0
+        def change(value: float) -> float:
+            return abs(math.log(value))
+
+        means = {value: float(each.mean()) for value, each in values.items()}
+        best = min(means, key=lambda value: (means[value], change(value)))
+
+        def as_good(value: float) -> bool:
+            low, _ = mean_interval(values[value] - values[best], groups)
+            return value == best or not low > 0  # of one group it is NaN
+
+        return cls(number, measure, means, best, min(filter(as_good, means), key=change))
 
     @property
     def remark(self) -> str | None:
         """What to know before the value is believed."""
-        if self.best != 1 and self.chosen == 1:
+        if self.chosen != self.best:
             return (
-                f"{self.number} stays 1: {self.best:g} has less {self.measure} on these images, "
-                "but not by more than noise"
+                f"{self.number} {self.best:g} has the least {self.measure} on these images, but "
+                f"not less than {self.chosen:g} by more than noise"
             )
         if self.chosen in (min(self.means), max(self.means)):
             return f"{self.number} {self.chosen:g} is the last value that was tried"
@@ -98,12 +102,12 @@ class CalibrationResult:
         lines = [f"chosen on {self.images} images", *self.remarks]
         table = Table(title="Calibration", caption=Text("\n".join(lines)))
         table.add_column("number")
-        for heading in ("chosen", "least", "at 1", "at the best", "best"):
-            table.add_column(heading, justify="left" if heading == "least" else "right")
+        for heading in ("chosen", "measure", "at 1", "as chosen", "at the best"):
+            table.add_column(heading, justify="left" if heading == "measure" else "right")
         for one in self.candidates:
-            means = (f"{one.means[value]:.4f}" for value in (1.0, one.best))
+            means = (f"{one.means[value]:.4f}" for value in (1.0, one.chosen, one.best))
             name = one.number.replace("_", " ")
-            table.add_row(name, f"{one.chosen:g}", one.measure, *means, f"{one.best:g}")
+            table.add_row(name, f"{one.chosen:g}", one.measure, *means)
         yield table
 
 
@@ -123,9 +127,15 @@ def calibrate(
     The scale of the prior is the one of :data:`PRIOR_SCALES` with the least GED of n samples; it
     changes how much samples differ. The temperature is then the one of :data:`TEMPERATURES` with
     the least cross-entropy of the annotators' shares and the samples' mean; it changes
-    probabilities (Brier score, calibration errors) and not the most probable classes. A number
-    stays 1 unless another is better by more than noise: the 95 % bootstrap interval of the gain,
-    over groups such as patients, has to exclude zero. Save the model to keep the result.
+    probabilities (Brier score, calibration errors) and not the most probable classes. Of the values
+    that are not worse than the best by more than noise (a 95 % bootstrap interval over groups, such
+    as patients), the nearest to 1 is taken, for other images differ from these. Save the model to
+    keep the result.
+
+    References:
+        Guo et al., On Calibration of Modern Neural Networks, 2017 (temperature).
+        Breiman et al., Classification and Regression Trees, 1984 (the smallest change that is as
+        good).
 
     Args:
         model: Such as :func:`probseg.fit` returns; an earlier calibration is replaced.

@@ -2,6 +2,7 @@
 
 from io import StringIO
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from probseg.models.base import ProbabilisticModel
 from probseg.models.calibration import Calibration
 from probseg.models.hierarchical_prior import HierarchicalPrior
 from probseg.models.prior import PriorModel
-from probseg.training.calibrate import TEMPERATURES, Candidates, MeanCrossEntropy
+from probseg.training.calibrate import Candidates, MeanCrossEntropy
 
 SIDE = 16
 
@@ -94,9 +95,9 @@ class Bars(PriorModel):
 def test_a_factor_of_the_logits_is_found(factor):
     model = TooCertain(factor)
     result = probseg.calibrate(model, Drawn(40), n=1, device="cpu")
-    nearest = min(TEMPERATURES, key=lambda value: abs(value - factor))
-    found = [value for value in TEMPERATURES if nearest / 1.1 < value < nearest * 1.1]
-    assert model.calibration.temperature in found
+    (found,) = result.candidates
+    assert factor / 1.1 < found.best < factor * 1.1
+    assert factor / 1.25 < found.chosen < factor * 1.25
     assert result.calibration == model.calibration and model.calibration.prior_scale == 1
     assert [one.number for one in result.candidates] == ["temperature"]
 
@@ -133,11 +134,11 @@ def test_one_group_is_too_few_to_change_anything():
     model = TooCertain(3.0)
     result = probseg.calibrate(model, Drawn(10, groups=1), n=1, device="cpu")
     assert model.calibration == Calibration()
-    assert "stays 1" in result.remarks[0] and "noise" in result.remarks[0]
+    assert "but not less than 1 by more than noise" in result.remarks[0]
 
 
 def test_a_value_at_the_end_is_told():
-    result = probseg.calibrate(TooCertain(30.0), Drawn(20), n=1, device="cpu")
+    result = probseg.calibrate(TooCertain(60.0), Drawn(20), n=1, device="cpu")
     assert result.remarks == ["temperature 4 is the last value that was tried"]
 
 
@@ -188,6 +189,16 @@ def test_the_cross_entropy_is_that_of_a_loop():
                 if drawn:
                     losses.append(-sum(p[k, row, column].log() for k in drawn) / len(drawn))
         torch.testing.assert_close(value[image], torch.stack(losses).mean(), rtol=1e-5, atol=0)
+
+
+def test_the_smallest_change_that_is_as_good_is_chosen():
+    noise = np.array([0.0, 0.0, 0.3, -0.3])
+    values = {1.0: noise * 0 + 9, 1.5: noise + 1.01, 2.0: noise * 0 + 1, 0.5: noise * 0 + 5}
+    found = Candidates.of("temperature", "GED", values, ["a", "b", "c", "d"])
+    assert (found.best, found.chosen) == (2.0, 1.5)
+    assert found.remark == (
+        "temperature 2 has the least GED on these images, but not less than 1.5 by more than noise"
+    )
 
 
 def test_the_best_of_equal_candidates_is_the_nearest_to_one():
