@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from math import isnan
+
+import numpy as np
 
 from probseg.metrics.paired import PairedTest
 from probseg.metrics.scores import Scores, Summary
@@ -19,12 +20,17 @@ TESTS = (
 
 
 def means_table(scores: Mapping[str, Scores]) -> Table:
-    """Return each system's mean of each metric; the best is marked, if one is."""
-    summaries = {name: one.summary() for name, one in scores.items()}
+    """Return each system's mean of each metric; the best is marked, if one is.
+
+    None is where the systems have values on different images.
+    """
     first = next(iter(scores.values()))
     columns: list[Column[str]] = [
         Column("metric", partial(_titled, first), number=False),
-        *(Column(name, partial(_mean, name, summaries, first)) for name in summaries),
+        *(
+            Column(name, partial(_mean, name, one.summary(), scores))
+            for name, one in scores.items()
+        ),
     ]
     groups = len(set(first.groups))
     caption = f"{len(first.ids)} images of {groups} groups; 95 % intervals over groups"
@@ -36,22 +42,27 @@ def _titled(scores: Scores, metric: str) -> TableCell:
 
 
 def _mean(
-    name: str, summaries: Mapping[str, Mapping[str, Summary]], scores: Scores, metric: str
+    name: str, summaries: Mapping[str, Summary], scores: Mapping[str, Scores], metric: str
 ) -> TableCell:
-    own = summaries[name][metric]
+    own = summaries[metric]
     mean, ends = number(own.mean), interval(own.low, own.high)
     text = mean.text if ends.value is None else f"{mean.text} ({ends.text})"
-    others = [s[metric].mean for other, s in summaries.items() if other != name]
-    best = _is_best(own.mean, others, scores.higher_is_better.get(metric))
-    return TableCell(text, mean.value, "best" if best else "")
+    if own.images < len(scores[name].ids):
+        text += f" of {own.images} images"
+    return TableCell(text, mean.value, "best" if name == _best(scores, metric) else "")
 
 
-def _is_best(value: float, others: Sequence[float], higher_is_better: bool | None) -> bool:
-    """Return whether a value is better than all others, of which there is one at least."""
-    if higher_is_better is None or isnan(value) or not others:
-        return False
-    sign = 1 if higher_is_better else -1
-    return all(isnan(other) or sign * value > sign * other for other in others)
+def _best(scores: Mapping[str, Scores], metric: str) -> str | None:
+    """Return the system that is better than all others on the same images, if there is one."""
+    first, *others = scores.values()
+    higher = first.higher_is_better.get(metric)
+    defined = np.isfinite(first[metric])
+    alike = all(np.array_equal(np.isfinite(other[metric]), defined) for other in others)
+    if higher is None or not others or not alike or not defined.any():
+        return None
+    means = {name: one.mean()[metric] * (1 if higher else -1) for name, one in scores.items()}
+    leading, following, *_ = sorted(means, key=lambda name: -means[name])
+    return leading if means[leading] > means[following] else None
 
 
 def long_means_table(scores: Mapping[str, Scores]) -> Table:
