@@ -23,9 +23,9 @@ def class_scores(samples, annotations, classes):
         "ged100": 2 * cross - within * n / (n - 1) * 0.99 - between if n > 1 else nan,
         "diversity": within,
         "annotator-diversity": between if a > 1 else nan,
-        "w-iou": _matched(iou[0]),
-        "w-dice": _matched(dice),
-        "hungarian-iou": 1 - _matched(iou[0]),
+        "w-iou": matched(iou[0]),
+        "w-dice": matched(dice),
+        "hungarian-iou": 1 - matched(iou[0]),
         "rectangular-iou": 1 - _paired(iou[0]),
         "dice-match": 1 - _paired(dice),
         "dice-max": (1 - dice).max(0).mean(),
@@ -71,7 +71,8 @@ def _dice_of(one, other):
     return 1 - 2 * (one & other).sum() / size if size else 0.0
 
 
-def _matched(cost):
+def matched(cost):
+    """Return the mean cost of an optimal coupling: both sides are repeated to one number."""
     times = [lcm(*cost.shape) // size for size in cost.shape]
     return _paired(cost.repeat(times[0], 0).repeat(times[1], 1))
 
