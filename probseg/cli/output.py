@@ -71,7 +71,7 @@ def print_rows(rows: Iterable[Sequence[str]], headings: Sequence[str]) -> None:
     *widths, _ = _widths([headings, *rows])
     for heading, width in zip(headings, widths, strict=False):
         table.add_column(heading, no_wrap=True, min_width=width)
-    left = max(console.width - sum(widths) - 2 * len(headings), 20)
+    left = max(console.width - sum(widths) - 2 * len(headings), 10)
     table.add_column(headings[-1], no_wrap=True, overflow="ellipsis", max_width=left)
     for row in rows:
         table.add_row(*map(Text, row))

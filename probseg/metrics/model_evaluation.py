@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from probseg.calibration import Calibration, calibration_of
 from probseg.datasets.annotators import choose_annotator, complete
 from probseg.datasets.batches import data_title, read_batch
 from probseg.datasets.mask_kinds import check_ignores, ignore_index_of, is_soft
@@ -20,7 +21,6 @@ from probseg.errors import DataError, InputError
 from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
 from probseg.metrics.scores import Scores
-from probseg.models.calibration import Calibration, calibration_of
 from probseg.options import check_integer, named_parameters
 from probseg.utils.devices import choose_device
 from probseg.utils.progress import progress_bar

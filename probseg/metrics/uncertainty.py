@@ -12,7 +12,7 @@ from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import SharedEvaluation, shared
 from probseg.metrics.mean_maps import mean_maps
 from probseg.options import check_choice
-from probseg.utils.devices import float64_chunks
+from probseg.utils.devices import float64_chunks, to_float64
 
 Uncertainty = Literal["entropy", "expected-entropy", "mutual-information", "variance"]
 _DIGITS = 9  # of an uncertainty; beyond, those that are equal may differ by rounding
@@ -106,11 +106,12 @@ def risk_coverage(uncertainty: Tensor, risk: Tensor) -> Tensor:
         risk: (N,).
 
     Returns:
-        (N,), for the coverages 1 / N, 2 / N, … 1.
+        (N,) float64, for the coverages 1 / N, 2 / N, … 1.
 
     >>> risk_coverage(torch.tensor([0.2, 0.1, 0.1]), torch.tensor([1.0, 0.0, 0.5])).tolist()
     [0.25, 0.25, 0.5]
     """
+    uncertainty, risk = to_float64(uncertainty), to_float64(risk)
     ordered, order = uncertainty.round(decimals=_DIGITS).sort(stable=True)
     _, member, size = ordered.unique_consecutive(return_inverse=True, return_counts=True)
     sums = torch.zeros(len(size), dtype=risk.dtype, device=risk.device)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from probseg.calibration import Calibration
 from probseg.datasets.preprocessing import Preprocessing
 from probseg.errors import InputError, OptionError
-from probseg.models.calibration import Calibration
 from probseg.options import check_integer, to_plain
 from probseg.sharing import checkpoint, hub
 from probseg.utils.contexts import kept_buffers, normalisation_errors

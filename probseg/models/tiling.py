@@ -15,8 +15,8 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution
 
+from probseg.calibration import calibration_of
 from probseg.errors import InputError
-from probseg.models.calibration import calibration_of
 from probseg.options import check_integer, listing
 from probseg.utils.tensors import padded
 

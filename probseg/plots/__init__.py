@@ -10,8 +10,8 @@ from probseg.utils.imports import require
 # The imports below (E402) follow this call, whose error names the extra that is missing.
 require("matplotlib", extra="plot", for_="probseg.plots")
 
+from probseg.plots.annotated import Annotated, contact_sheet  # noqa: E402
 from probseg.plots.block import Block, count_classes, hide_ignored, largest_spread, spread  # noqa: E402
-from probseg.plots.contact_sheet import Annotated, contact_sheet  # noqa: E402
 from probseg.plots.curves import gini_curves, resample, training_curves  # noqa: E402
 from probseg.plots.panel import draw_outline, in_colour, show_image  # noqa: E402
 from probseg.plots.reliability import reliability_diagram  # noqa: E402

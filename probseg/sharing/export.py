@@ -26,10 +26,10 @@ from torch.distributions import (
 )
 from torch.export import Dim, ExportedProgram
 
+from probseg.calibration import calibration_of
 from probseg.datasets.preprocessing import preprocessing_of
 from probseg.errors import ExportError
 from probseg.interfaces import Backbone, Decoder, Model
-from probseg.models.calibration import calibration_of
 from probseg.options import an, listing
 from probseg.registry import Constructor, registry
 from probseg.registry.specs import lacking

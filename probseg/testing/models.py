@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from probseg.calibration import Calibration
 from probseg.interfaces import LatentModel
-from probseg.models.calibration import Calibration
 from probseg.registry.specs import build
 from probseg.testing.contract import (
     Contract,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from probseg.calibration import Calibration
 from probseg.datasets.batches import data_title
 from probseg.datasets.views import as_dataset
 from probseg.errors import DataError, InputError
@@ -19,7 +20,6 @@ from probseg.metrics.ged import GED
 from probseg.metrics.intervals import Values, mean_interval
 from probseg.metrics.mean_maps import mean_maps
 from probseg.metrics.model_evaluation import evaluate
-from probseg.models.calibration import Calibration
 from probseg.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Candidates:
     """The values of one number that were tried, and what each gave.
 
     Args:
-        number: Its name in :class:`probseg.models.calibration.Calibration`.
+        number: Its name in :class:`probseg.calibration.Calibration`.
         measure: What the best value has least of.
         means: Value to the mean of the measure over the images.
         best: The value of the least mean.

@@ -16,13 +16,13 @@ import torch
 from lightning.pytorch import Callback
 from torch import nn
 
+from probseg.calibration import Calibration, calibration_of
 from probseg.datasets.batches import data_title
 from probseg.datasets.mask_kinds import check_ignores, is_soft
 from probseg.datasets.preprocessing import Preprocessing, preprocessing_of
 from probseg.datasets.views import Annotated, as_dataset
 from probseg.errors import InputError, OptionError
 from probseg.interfaces import Dataset
-from probseg.models.calibration import Calibration, calibration_of
 from probseg.options import check_options, listing, named_parameters
 from probseg.training.annealing import tell_long_annealing
 from probseg.training.checkpoints import (

@@ -30,7 +30,16 @@ from torch.utils._pytree import tree_leaves
 import probseg
 from probseg.errors import InputError
 from probseg.interfaces import Batch, Evaluation
-from probseg.metrics import collapse, hausdorff, kernels, latent, matching, ncc, surface
+from probseg.metrics import (
+    collapse,
+    hausdorff,
+    kernels,
+    latent,
+    matching,
+    ncc,
+    surface,
+    uncertainty,
+)
 from probseg.metrics import ged as energy
 from probseg.metrics.evaluation import compute_metrics, shared
 from probseg.metrics.mean_maps import mean_maps
@@ -56,6 +65,8 @@ CALLS: dict[str, Callable[[Evaluation], Any]] = {
     "normalised_cross_correlation": lambda e: ncc.normalised_cross_correlation(
         e.probabilities, e.annotations
     ),
+    "uncertainty_maps": lambda e: uncertainty.uncertainty_maps(e),
+    "risk_coverage": lambda e: uncertainty.risk_coverage(*e.probabilities[0, :2, 1, 0]),
     "hd95_cost": lambda e: surface.hd95_cost(*maps(e)),
     "surface_dice_cost": lambda e: surface.surface_dice_cost(*maps(e)),
     "mean_maps": mean_maps,

@@ -9,7 +9,7 @@ import torch
 from torch.distributions import Independent, Normal
 
 import probseg
-from probseg.models.calibration import Calibration
+from probseg.calibration import Calibration
 
 SMALL = {"channels": [8, 16], "convolutions": 2, "norm": "group"}
 OPTIONS = {

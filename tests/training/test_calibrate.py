@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 import probseg
+from probseg.calibration import Calibration
 from probseg.datasets.views import Subset
 from probseg.errors import DataError, InputError
 from probseg.interfaces import Batch, Evaluation, Sample
 from probseg.metrics.evaluation import compute_metrics
 from probseg.models.base import ProbabilisticModel
-from probseg.models.calibration import Calibration
 from probseg.models.hierarchical_prior import HierarchicalPrior
 from probseg.models.prior import PriorModel
 from probseg.training.calibrate import Candidates, MeanCrossEntropy

@@ -17,8 +17,8 @@ from torch.distributions import (
 from torch.distributions.transforms import AffineTransform
 
 import probseg
+from probseg.calibration import Calibration
 from probseg.errors import CheckpointError, InputError, OptionError
-from probseg.models.calibration import Calibration
 
 NETWORK = {"name": "unet", "channels": [4, 8], "convolutions": 1}
 IMAGE = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
