@@ -44,6 +44,7 @@ def evaluate(
     device: str = "auto",
     batch_size: int | None = None,
     seed: int = 0,
+    latent: bool = True,
     reliability: bool = False,
     progress: bool = True,
 ) -> Scores:
@@ -69,6 +70,8 @@ def evaluate(
         batch_size: Images at a time; by default at most 16, fewer where their samples would take
             more than 256 MiB. The samples of an image depend on it.
         seed: Of the samples.
+        latent: Whether to compute the densities of a latent space, which its metrics need; they
+            take time.
         reliability: Whether to count as well what a reliability diagram shows
             (``scores.reliability``, :func:`probseg.plots.reliability_diagram`).
         progress: Whether to show a progress bar where the output is a terminal.
@@ -88,7 +91,7 @@ def evaluate(
         raise DataError(f"data set {data_title(data)!r} has no image to evaluate on")
     _check_fits(model, data)
     remarks = _check_preprocessing(model, data)
-    chosen = choose_metrics(metrics, latent=hasattr(model, "prior"))
+    chosen = choose_metrics(metrics, latent=latent and hasattr(model, "prior"))
     size = check_integer("batch_size", batch_size or _batch_size(data, n))
     with _evaluating(model, choose_device(device)) as where:
         sampler = Sampler(
@@ -97,6 +100,7 @@ def evaluate(
             device=where,
             seed=seed,
             stratified=stratified,
+            latent=latent,
             ignore_index=ignore_index_of(data),
         )
         collected = collect_scores(
@@ -198,6 +202,7 @@ class Sampler:
     device: torch.device
     seed: int = 0
     stratified: bool = False  # see ``PriorModel.sample``
+    latent: bool = True  # whether to compute the densities of a latent space
     bf16: bool = False  # under autocast
     channels_last: bool = False  # in memory
     ignore_index: int | None = None  # of the masks
@@ -212,9 +217,21 @@ class Sampler:
         image, masks, _ = self.place(batch)
         with self.autocast():
             samples = self.sample(image, start)
-            label = choose_annotator(masks, self.generator(start)).long()
-            densities = _densities(self.model, image, label, **ignoring(self.ignore_index))
+            densities: dict[str, Any] = {}
+            if self.latent:
+                densities.update(self._densities(image, masks, start))
         return Evaluation(samples, masks, **densities, ignore_index=self.ignore_index)
+
+    def _densities(self, image: Tensor, masks: Tensor, start: int) -> dict[str, Distribution]:
+        """Return the prior and the posterior, if the model has them."""
+        densities: dict[str, Distribution] = {}
+        if hasattr(self.model, "prior"):
+            densities["prior"] = self.model.prior(image)
+        if hasattr(self.model, "posterior"):
+            label = choose_annotator(masks, self.generator(start)).long()
+            options = ignoring(self.ignore_index)
+            densities["posterior"] = self.model.posterior(image, label, **options)
+        return densities
 
     def place(self, batch: Batch) -> Batch:
         """Return a batch on the device."""
@@ -317,16 +334,6 @@ def _evaluating(model: Any, device: torch.device) -> Iterator[torch.device]:
         yield device
     finally:
         model.to(before).train(training)
-
-
-def _densities(model: Any, image: Tensor, label: Tensor, **options: int) -> dict[str, Any]:
-    """Return the prior and the posterior, if the model has them."""
-    densities: dict[str, Distribution] = {}
-    if hasattr(model, "prior"):
-        densities["prior"] = model.prior(image)
-    if hasattr(model, "posterior"):
-        densities["posterior"] = model.posterior(image, label, **options)
-    return densities
 
 
 def _probabilities(samples: Tensor, image: Tensor, n: int, model: Any) -> Tensor:

@@ -20,6 +20,7 @@ from probseg.metrics.ged import GED
 from probseg.metrics.intervals import Values, mean_interval
 from probseg.metrics.mean_maps import mean_maps
 from probseg.metrics.model_evaluation import evaluate
+from probseg.utils.devices import to_float64
 from probseg.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def calibrate(
         "stratified": stratified,
         "device": device,
         "seed": seed,
+        "latent": False,
         "progress": False,
     }
     scales = PRIOR_SCALES if prior_scale and model.prior_can_be_scaled else ()
@@ -208,7 +210,7 @@ class MeanCrossEntropy:
         """Return the mean of each image, (B,)."""
         means = shared(evaluation, mean_maps)
         samples = Calibration(self.temperature).of_probabilities(evaluation.probabilities)
-        p = samples.mean(1).clamp(min=_LEAST).to(means.annotators.dtype)
+        p = to_float64(samples.mean(1)).clamp(min=_LEAST)
         entropy = -(means.annotators * p.log()).sum(1)  # of what nobody labelled 0
         return entropy.sum((1, 2)) / means.labelled.sum((1, 2))
 

@@ -315,3 +315,25 @@ def test_scores_are_shown_in_characters_of_the_encoding(encoding):
     file.flush()
     shown = file.buffer.getvalue().decode(encoding)
     assert ("- gini: no prior" if encoding == "ascii" else "– gini: no prior") in shown
+
+
+def test_without_densities_samples_are_the_same(shapes, punet, monkeypatch):
+    expected = evaluate(punet, shapes, 3, metrics=["ged"], device="cpu")["ged"]
+    for density in ("prior", "posterior"):
+        monkeypatch.setattr(type(punet), density, lambda *_, **__: 1 / 0)
+    scores = evaluate(punet, shapes, 3, latent=False, device="cpu")
+    assert list(scores["ged"]) == list(expected) and "gini" not in scores
+
+
+def test_reliability_is_that_of_all_images(shapes, punet):
+    scores = evaluate(punet, shapes, 3, metrics=["ged"], reliability=True, device="cpu")
+    pixels = shapes[0].masks[0].numel()
+    assert scores.reliability.pixels.sum() == len(shapes) * pixels
+    assert evaluate(punet, shapes, 3, metrics=["ged"], device="cpu").reliability is None
+
+
+def test_scores_say_how_the_model_is_calibrated(shapes, punet):
+    punet.calibration = {"temperature": 2.0}
+    scores = evaluate(punet, shapes, 2, metrics=["ged"], device="cpu")
+    assert scores.subject == "punet (temperature 2, prior scale 1)"
+    assert scores.about["calibration"] == {"temperature": 2.0, "prior_scale": 1.0}

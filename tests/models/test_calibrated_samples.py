@@ -1,5 +1,6 @@
 """What a calibration changes of a model's samples, and of a prior."""
 
+import copy
 import math
 
 import pytest
@@ -19,6 +20,7 @@ from torch.distributions.transforms import AffineTransform
 import probseg
 from probseg.calibration import Calibration
 from probseg.errors import CheckpointError, InputError, OptionError
+from probseg.sharing.export import Sampler
 
 NETWORK = {"name": "unet", "channels": [4, 8], "convolutions": 1}
 IMAGE = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -204,3 +206,22 @@ def test_a_model_without_prior_refuses_a_scale():
 def test_certain_probabilities_stay_certain():
     given = torch.tensor([[[1.0]], [[0.0]]])
     assert torch.equal(Calibration(4.0).of_probabilities(given), given)
+
+
+def test_programs_for_others_have_it():
+    model = _model("punet")
+    model.calibration = {"temperature": 2.5, "prior_scale": 0.5}
+    noise = torch.randn(3, 2, model.latent_dim, generator=torch.Generator().manual_seed(0))
+    latent = model.prior(IMAGE).mean + noise * model.prior(IMAGE).stddev
+    with torch.no_grad():
+        drawn = Sampler(model)(IMAGE, noise)
+    torch.testing.assert_close(drawn, model.decode(IMAGE, latent.detach()))
+
+
+def test_a_copy_has_its_own():
+    model = _model("punet")
+    model.calibration = {"temperature": 2.0}
+    other = copy.deepcopy(model)
+    other.calibration = None
+    assert model.calibration == Calibration(2.0) and "calibration" in model.spec
+    assert "calibration" not in other.spec

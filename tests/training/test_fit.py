@@ -14,6 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from training_toys import Discs, ToyModel, make_model, quick
 
+import probseg
+from probseg.calibration import Calibration
 from probseg.errors import CheckpointError, DataError, InputError
 from probseg.interfaces import Batch
 from probseg.training import FitResult, NonFiniteError, fit
@@ -276,3 +278,12 @@ def _without_time(result: FitResult) -> list[dict[str, float]]:
 def _assert_same_weights(model: ToyModel, other: ToyModel) -> None:
     for name, value in model.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_the_calibration_of_other_weights_is_dropped(caplog):
+    network = {"name": "unet", "channels": [4, 8], "convolutions": 1}
+    model = probseg.build("deterministic", backbone=network)
+    model.calibration = {"temperature": 2.0}
+    probseg.fit(model, Discs(8), Discs(4), settings=quick())
+    assert model.calibration == Calibration() and "calibration" not in model.spec
+    assert "the model's calibration (temperature 2, prior scale 1) is dropped" in caplog.text
