@@ -76,10 +76,12 @@ class SharedEvaluation(Evaluation):
         samples, annotations = evaluation.probabilities, evaluation.annotations
         ignored = evaluation.ignore_index
         if samples.ndim == 4 and not samples.is_floating_point():
-            maps, _ = check_label_pair(samples, annotations, evaluation.classes, ignored)
-            check_highest([maps], maps.maps.max())
+            maps, checked = check_label_pair(samples, annotations, evaluation.classes, ignored)
+            for one in (maps, checked):
+                check_highest([one], one.maps.max())
             samples = certain(maps.maps, evaluation.classes)
-        checked = check_probabilities(samples, annotations, ignored)
+        else:
+            checked = check_probabilities(samples, annotations, ignored)
         given |= {"probabilities": samples, "classes": samples.shape[2]}
         return cls(**given, values={checked_annotations: checked})
 
