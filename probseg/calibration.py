@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.distributions import (
     Distribution,
@@ -24,6 +25,10 @@ from probseg.errors import InputError, OptionError
 from probseg.options import check_number
 from probseg.utils.tensors import in_single_precision, probabilities
 
+_LARGEST = 1000.0
+_LEAST = 1e-6  # probability
+_OTHER = 2.0  # a temperature that tells whether samples depend on it
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -31,12 +36,12 @@ class Calibration:
 
     Args:
         temperature: The logits are divided by it. Above 1, probabilities are less certain. It does
-            not change which class is the most probable.
+            not change which class of a sample is the most probable.
         prior_scale: The standard deviation of the prior is multiplied by it. Above 1, samples
             differ more.
 
     Raises:
-        OptionError: One of them is no positive number.
+        OptionError: One of them is no number from 0.001 to 1000.
 
     References:
         Guo et al., On Calibration of Modern Neural Networks, 2017.
@@ -47,7 +52,12 @@ class Calibration:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            object.__setattr__(self, name, check_number(name, value))
+            number = check_number(name, value)
+            if not 1 / _LARGEST <= number <= _LARGEST:
+                raise OptionError(
+                    f"{name} must be from {1 / _LARGEST:g} to {_LARGEST:g}: {value!r}"
+                )
+            object.__setattr__(self, name, number)
 
     @classmethod
     def of(cls, given: Calibration | Mapping[str, Any] | None) -> Calibration:
@@ -87,6 +97,8 @@ class Calibration:
     def scaled(self, prior: Distribution) -> Distribution:
         """Return a prior whose standard deviation is multiplied by the scale.
 
+        Of a mixture that of each component is, and of a transformed density that of the base.
+
         Raises:
             InputError: It is no Normal, no mixture of them and no transformation of one.
         """
@@ -95,7 +107,29 @@ class Calibration:
 
 def calibration_of(model: Any) -> Calibration:
     """Return a model's calibration, or one that changes nothing if it has none."""
-    return Calibration.of(getattr(model, "calibration", None))
+    given = getattr(model, "calibration", None)
+    return given if isinstance(given, Calibration) else Calibration()
+
+
+def samples_follow(model: Any, image: Tensor) -> bool:
+    """Return whether a model's samples of an image (B, C, H, W) depend on its temperature."""
+    before, drawn = model.calibration, []
+    try:
+        for temperature in (1.0, _OTHER):
+            model.calibration = Calibration(temperature)
+            generator = torch.Generator(image.device).manual_seed(0)
+            drawn.append(model.sample(image, 2, generator=generator).float())
+    finally:
+        model.calibration = before
+    certain = (drawn[0] < _LEAST).any(2)  # whose logits single precision does not tell
+    plain, calibrated = (_log_odds(one).movedim(2, -1)[~certain] for one in drawn)
+    return torch.allclose(calibrated, plain / _OTHER, rtol=0.05, atol=1e-4, equal_nan=True)
+
+
+def _log_odds(probabilities: Tensor) -> Tensor:
+    """Return log p_k − log p_0 of the classes (n, B, K, H, W)."""
+    logarithms = probabilities.log()
+    return logarithms - logarithms[:, :, :1]
 
 
 def _scaled(density: Distribution, scale: float) -> Distribution:
@@ -109,7 +143,7 @@ def _scaled(density: Distribution, scale: float) -> Distribution:
         case MixtureSameFamily():
             component = _scaled(density.component_distribution, scale)
             weights = density.mixture_distribution
-            return MixtureSameFamily(weights, component, validate_args=False)
+            return type(density)(weights, component, validate_args=False)
         case Normal():
             return Normal(density.loc, density.scale * scale, validate_args=False)
         case MultivariateNormal():
@@ -119,6 +153,6 @@ def _scaled(density: Distribution, scale: float) -> Distribution:
             shared, own = density.cov_factor * scale, density.cov_diag * scale**2
             return LowRankMultivariateNormal(density.loc, shared, own, validate_args=False)
     raise InputError(
-        f"a prior of class {type(density).__name__} has no scale that could be multiplied; pass "
-        "prior_scale=1"
+        f"a prior of class {type(density).__name__} has no scale that could be multiplied; leave "
+        "the scale at 1"
     )

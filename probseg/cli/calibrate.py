@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from probseg.cli.opening import check_file
+from probseg.cli.opening import check_file, checkpoint_of
 from probseg.cli.parser import Parser, add_stratified
 from probseg.cli.trained import Trained, add_trained
 from probseg.errors import OptionError
@@ -52,18 +54,32 @@ def run(options: argparse.Namespace) -> int:
 
     import probseg
 
+    if options.out.resolve() == checkpoint_of(options.model).resolve():
+        raise OptionError(f"--out {options.out} is MODEL, which is kept; give another file")
     trained = Trained.opened(options)
     result = probseg.calibrate(
         trained.model,
         trained.data,
         n=options.n,
-        prior_scale=not options.temperature_only,
+        scale_prior=not options.temperature_only,
         stratified=options.stratified,
         device=options.device,
         seed=options.seed,
     )
+    trained.model.preprocessing = trained.learnt
     trained.model.save(options.out)
     console = Console()
-    console.print(result)
+    console.print(replace(result, remarks=[*result.remarks, *_remarks(trained)]))
     console.print(f"the model is in {options.out}", highlight=False, markup=False)
     return 0
+
+
+def _remarks(trained: Trained) -> Iterator[str]:
+    """Yield what to know of the images."""
+    if trained.part != "validation":
+        yield (
+            f"chosen on the part {trained.part!r} of the data: do not report scores on these images"
+        )
+    if trained.protocol:
+        yield from (f"{trained.protocol.name}: {remark}" for remark in trained.remarks)
+        yield from (f"not as {trained.protocol.name} says: {one}" for one in trained.deviations)

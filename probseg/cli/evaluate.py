@@ -7,7 +7,7 @@ from pathlib import Path
 
 from probseg.cli.opening import add_metrics, check_file, chosen_metrics
 from probseg.cli.parser import Parser, add_stratified
-from probseg.cli.trained import Trained, add_trained, checked_protocol
+from probseg.cli.trained import Trained, add_trained
 from probseg.options import check_integer
 
 SUMMARY = "score a trained model on data that several people annotated"
@@ -42,12 +42,12 @@ def run(options: argparse.Namespace) -> int:
     if options.n is not None:
         check_integer("-n", options.n)
     check_file(options.out)
-    protocol = checked_protocol(options)
     from rich.console import Console
 
     import probseg
 
     trained = Trained.opened(options)
+    protocol = trained.protocol
     n = options.n or (max(protocol.samples) if protocol else 16)
     scores = probseg.evaluate(
         trained.model,

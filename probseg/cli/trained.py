@@ -25,6 +25,7 @@ from probseg.options import check_integer
 
 if TYPE_CHECKING:
     from probseg.datasets.formats.preprocessing import Size
+    from probseg.datasets.preprocessing import Preprocessing
     from probseg.interfaces import Dataset
     from probseg.metrics.scores import Scores
     from probseg.protocols import Protocol
@@ -69,6 +70,8 @@ class Trained:
     model: Any
     data: Dataset
     part: str
+    learnt: Preprocessing | None
+    """What the model's file says was done to its images; the model has what was opened alike."""
     protocol: Protocol | None = None
     remarks: Sequence[str] = ()
     """Where the data are not the protocol's complete ones."""
@@ -83,14 +86,15 @@ class Trained:
             OptionError: An option is out of range, or contradicts the protocol or the model.
             ProbsegError: The model or the data cannot be opened.
         """
-        protocol = checked_protocol(options)
+        protocol = _checked_protocol(options)
         given = parse_sections(options.set, ("data",))
 
         import probseg
         from probseg.datasets.roots import is_packed
 
         model: Any = probseg.load(checkpoint_of(options.model))
-        learnt = None if options.as_is else model.preprocessing
+        known = model.preprocessing
+        learnt = None if options.as_is else known
         check_agreement(learnt, _asked(given["data"], options.crop))
         told = given["data"].keys() & set(MASK_OPTIONS)  # what the masks of these data mean
         alike = replace(learnt, mask_values=None) if learnt and told else learnt
@@ -108,12 +112,12 @@ class Trained:
         crop = None if protocol else options.crop or (learnt and learnt.crop)
         data = _view(data, options.images, crop)
         check_same(alike, data)
-        if model.preprocessing is None:
+        if known is None:
             print(_UNKNOWN, file=sys.stderr)
         model.preprocessing = alike
         others = [f"{options.images} images"] * (options.images is not None)
         others += ["other options of the data"] * bool(given["data"])
-        return cls(model, data, options.part, protocol, remarks, others)
+        return cls(model, data, options.part, known, protocol, remarks, others)
 
     def stated(self, scores: Scores, *deviations: str) -> Scores:
         """Return scores that say by which protocol they came about, and with which deviations."""
@@ -123,7 +127,7 @@ class Trained:
         return stated(scores, self.protocol, self.part, self.remarks, others)
 
 
-def checked_protocol(options: argparse.Namespace) -> Protocol | None:
+def _checked_protocol(options: argparse.Namespace) -> Protocol | None:
     """Check options, and return the protocol if one is named.
 
     Raises:

@@ -22,6 +22,7 @@ from probseg.interfaces import Batch, Dataset, Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
 from probseg.metrics.scores import Scores
 from probseg.options import check_integer, named_parameters
+from probseg.utils.contexts import evaluating
 from probseg.utils.devices import choose_device
 from probseg.utils.progress import progress_bar
 from probseg.utils.tensors import as_classes, certain, ignoring
@@ -328,12 +329,11 @@ def _evaluating(model: Any, device: torch.device) -> Iterator[torch.device]:
         return
     parameter = next(model.parameters(), None)
     before = None if parameter is None else parameter.device
-    training = model.training
     try:
-        model.to(device).eval()
-        yield device
+        with evaluating(model.to(device)):
+            yield device
     finally:
-        model.to(before).train(training)
+        model.to(before)
 
 
 def _probabilities(samples: Tensor, image: Tensor, n: int, model: Any) -> Tensor:

@@ -47,7 +47,12 @@ class Reliability:
 
     @classmethod
     def of(cls, evaluation: Evaluation, bins: int = BINS) -> Reliability:
-        """Return that of the images of an evaluation, together."""
+        """Return that of the images of an evaluation, together.
+
+        Raises:
+            OptionError: The number of bins is no positive integer.
+        """
+        check_integer("bins", bins)
         means = shared(evaluation, mean_maps)
         here = means.labelled[:, None].expand_as(means.samples)[:, 1:]
         p, q = (side[:, 1:][here] for side in (means.samples, means.annotators))

@@ -7,9 +7,12 @@ from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from probseg.errors import InputError
 from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import SharedEvaluation, shared
+from probseg.metrics.intervals import Values
 from probseg.metrics.mean_maps import mean_maps
 from probseg.options import check_choice
 from probseg.utils.devices import float64_chunks, to_float64
@@ -91,10 +94,12 @@ class AURC:
         predicted = means.samples.argmax(1, keepdim=True)
         errors = 1 - means.annotators.gather(1, predicted)[:, 0]
         sides = zip(maps, errors, means.labelled, strict=True)
-        return torch.stack([risk_coverage(u[here], e[here]).mean() for u, e, here in sides])
+        return torch.stack(
+            [risk_coverage(u[here].round(decimals=_DIGITS), e[here]).mean() for u, e, here in sides]
+        )
 
 
-def risk_coverage(uncertainty: Tensor, risk: Tensor) -> Tensor:
+def risk_coverage(uncertainty: Tensor | Values, risk: Tensor | Values) -> Tensor:
     """Return the mean risk of the 1, 2, … N most certain of N things.
 
     The mean of these numbers is the area under the curve, AURC. The things may be pixels, or
@@ -108,15 +113,26 @@ def risk_coverage(uncertainty: Tensor, risk: Tensor) -> Tensor:
     Returns:
         (N,) float64, for the coverages 1 / N, 2 / N, … 1.
 
+    Raises:
+        InputError: They are no two lists of as many numbers, or hold NaN.
+
     >>> risk_coverage(torch.tensor([0.2, 0.1, 0.1]), torch.tensor([1.0, 0.0, 0.5])).tolist()
     [0.25, 0.25, 0.5]
     """
-    uncertainty, risk = to_float64(uncertainty), to_float64(risk)
-    ordered, order = uncertainty.round(decimals=_DIGITS).sort(stable=True)
+    uncertainty, risk = (to_float64(torch.as_tensor(side)) for side in (uncertainty, risk))
+    if uncertainty.ndim != 1 or uncertainty.shape != risk.shape or not len(risk):
+        shapes = " and ".join(str(tuple(side.shape)) for side in (uncertainty, risk))
+        raise InputError(f"uncertainty and risk must be two lists of as many numbers, not {shapes}")
+    if bool((uncertainty + risk).isnan().any()):
+        raise InputError("uncertainty or risk holds NaN; leave out what has no value")
+    ordered, order = uncertainty.sort(stable=True)
     _, member, size = ordered.unique_consecutive(return_inverse=True, return_counts=True)
-    sums = torch.zeros(len(size), dtype=risk.dtype, device=risk.device)
-    expected = (sums.index_add(0, member, risk[order]) / size)[member]
-    means: Tensor = expected.cumsum(0) / torch.arange(1, len(risk) + 1, device=risk.device)
+    last = size.cumsum(0)
+    total = functional.pad(risk[order].cumsum(0), (1, 0))
+    expected = (total[last] - total[last - size]) / size  # of things of equal uncertainty
+    means: Tensor = expected[member].cumsum(0) / torch.arange(
+        1, len(risk) + 1, dtype=risk.dtype, device=risk.device
+    )
     return means
 
 

@@ -124,10 +124,12 @@ class PriorModel(ProbabilisticModel):
     def prior(self, image: Tensor) -> Distribution:
         """Return the base prior p(z | x), batch (B,) and event (L,), of an image (B, C, H, W).
 
-        It has the scale of the :attr:`calibration`.
+        It is the learnt one; samples are drawn with the scale of the :attr:`calibration`.
         """
         image = self._image(image, values=True)
-        return self.sampled_density(padded(image, self.backbone.stride), projected=False)
+        with kept_buffers(self), normalisation_errors():
+            density: Distribution = self.prior_encoder(padded(image, self.backbone.stride))[0]
+        return density
 
     def sampled_density(self, image: Tensor, *, projected: bool) -> Distribution:
         """Return what :meth:`sample` draws latents from, given an image whose sides fit already.

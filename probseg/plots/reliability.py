@@ -30,18 +30,23 @@ def reliability_diagram(
     figure = Figure(figsize=(4.6, 5.4), layout="constrained")
     upper, lower = figure.subplots(2, sharex=True, height_ratios=[3, 1])
     used = palette(curves, colours)
-    upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":", label="calibrated")
+    lines = {"calibrated": upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")[0]}
     for name, one in curves.items():
         label = f"{name} (error {one.error:.3f})"
-        upper.plot(*one.curve, "o-", color=used[name], linewidth=2, markersize=4, label=label)
+        style: dict[str, Any] = {"color": used[name], "linewidth": 2, "markersize": 4}
+        (lines[label],) = upper.plot(*one.curve, "o-", **style)
         middles = (np.arange(len(one.pixels)) + 0.5) / len(one.pixels)
         full = one.pixels > 0
         how: dict[str, Any] = {"color": used[name], "linewidth": 1, "markersize": 3}
         lower.plot(middles[full], one.pixels[full], "o-", **how)
     upper.set_ylim(-0.02, 1.02)
     upper.set_ylabel("share of annotators", color=MUTED)
-    upper.legend(frameon=False, labelcolor=INK, fontsize=9, loc="upper left")
-    lower.set_yscale("log")
+    # given as they are: matplotlib would hide names like "_mine" and read "$" as mathematics
+    style = {"frameon": False, "labelcolor": INK, "fontsize": 9, "loc": "upper left"}
+    for text in upper.legend(lines.values(), lines.keys(), **style).get_texts():
+        text.set_parse_math(False)
+    if any(one.pixels.any() for one in curves.values()):
+        lower.set_yscale("log")
     lower.set_ylabel("pixels", color=MUTED)
     lower.set_xlabel("mean probability of the samples", color=MUTED)
     for panel in (upper, lower):

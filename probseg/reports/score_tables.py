@@ -47,8 +47,8 @@ def _mean(
     own = summaries[metric]
     mean, ends = number(own.mean), interval(own.low, own.high)
     text = mean.text if ends.value is None else f"{mean.text} ({ends.text})"
-    if own.images < len(scores[name].ids):
-        text += f" of {own.images} images"
+    if 0 < own.images < len(scores[name].ids):
+        text += f" of {own.images} image{'s' * (own.images > 1)}"
     return TableCell(text, mean.value, "best" if name == _best(scores, metric) else "")
 
 

@@ -7,19 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from probseg.calibration import Calibration
+from probseg.calibration import Calibration, samples_follow
 from probseg.datasets.batches import data_title
+from probseg.datasets.mask_kinds import is_soft
 from probseg.datasets.views import as_dataset
-from probseg.errors import DataError, InputError
+from probseg.errors import DataError, InputError, OptionError
 from probseg.interfaces import Dataset, Evaluation, Metric
 from probseg.metrics.evaluation import shared
 from probseg.metrics.ged import GED
 from probseg.metrics.intervals import Values, mean_interval
 from probseg.metrics.mean_maps import mean_maps
 from probseg.metrics.model_evaluation import evaluate
+from probseg.metrics.scores import FEW_GROUPS, Scores
+from probseg.utils.contexts import evaluating
 from probseg.utils.devices import to_float64
 from probseg.utils.progress import progress_bar
 
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 PRIOR_SCALES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 TEMPERATURES = tuple(round(2 ** (step / 8), 3) for step in range(-16, 17))  # 0.25 to 4
 _LEAST = 1e-12  # probability whose logarithm is taken
-_OTHER = 2.0  # temperature that tells whether samples depend on it
+_MANY = 1_000_000  # samples, whose GED is that of the model
 
 
 @dataclass(frozen=True)
@@ -89,11 +93,8 @@ class CalibrationResult:
     calibration: Calibration
     candidates: Sequence[Candidates]
     images: int
-
-    @property
-    def remarks(self) -> list[str]:
-        """What to know before the values are believed."""
-        return [remark for one in self.candidates if (remark := one.remark)]
+    remarks: Sequence[str] = ()
+    """What to know before the values are believed."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         """Yield a table of what was chosen."""
@@ -117,7 +118,7 @@ def calibrate(
     validation: Dataset,
     n: int = 16,
     *,
-    prior_scale: bool = True,
+    scale_prior: bool = True,
     stratified: bool = False,
     device: str = "auto",
     seed: int = 0,
@@ -125,13 +126,14 @@ def calibrate(
 ) -> CalibrationResult:
     """Choose a model's :attr:`calibration` on images that it did not learn from, and set it.
 
-    The scale of the prior is the one of :data:`PRIOR_SCALES` with the least GED of n samples; it
-    changes how much samples differ. The temperature is then the one of :data:`TEMPERATURES` with
-    the least cross-entropy of the annotators' shares and the samples' mean; it changes
-    probabilities (Brier score, calibration errors) and not the most probable classes. Of the values
-    that are not worse than the best by more than noise (a 95 % bootstrap interval over groups, such
-    as patients), the nearest to 1 is taken, for other images differ from these. Save the model to
-    keep the result.
+    The scale of the prior is the one of :data:`PRIOR_SCALES` with the least GED; it changes how
+    much samples differ. GED is that of very many samples, estimated without bias, for that of a few
+    samples is least where they differ too little. The temperature is then the one of
+    :data:`TEMPERATURES` with the least cross-entropy of the annotators' shares and the samples'
+    mean; it changes probabilities (Brier score, calibration errors), and not the most probable
+    classes of a sample. Of the values that are not worse than the best by more than noise (a 95 %
+    bootstrap interval over groups, such as patients), the nearest to 1 is taken, for other images
+    differ from these. Save the model to keep the result.
 
     References:
         Guo et al., On Calibration of Modern Neural Networks, 2017 (temperature).
@@ -141,8 +143,8 @@ def calibrate(
     Args:
         model: Such as :func:`probseg.fit` returns; an earlier calibration is replaced.
         validation: Images and their annotations. Do not report scores on these.
-        n: Samples of each image, as many as the model will be used with.
-        prior_scale: Whether to choose the scale, where the model has one.
+        n: Samples of each image.
+        scale_prior: Whether to choose the scale, where the model has one; else it is 1.
         stratified: Whether the samples are stratified, as in :func:`probseg.evaluate`.
         device: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1" or "mps".
         seed: Of the samples.
@@ -151,12 +153,23 @@ def calibrate(
     Raises:
         DataError: There is no image.
         InputError: The model has no calibration or its samples do not depend on it, its prior has
-            no scale, or it does not fit the data.
+            no scale, it does not fit the data, or these have soft masks.
         OptionError: A number is out of range, or the device is not on this machine.
     """
     data = as_dataset(validation)
     if not len(data):
         raise DataError(f"data set {data_title(data)!r} has no image to calibrate on")
+    if is_soft(data):
+        raise InputError(
+            f"data set {data_title(data)!r} has soft masks, and a model is calibrated by the share "
+            "of annotators who agree; give masks of classes (threshold= makes them)"
+        )
+    scales = PRIOR_SCALES if scale_prior and _has_scale(model) else ()
+    if scales and n == 1:
+        raise OptionError(
+            "the scale of the prior needs n=2 or more, since a single sample has no spread; pass "
+            "scale_prior=False for the temperature alone"
+        )
     _check_calibrated(model, data)
     how: dict[str, Any] = {
         "n": n,
@@ -166,7 +179,8 @@ def calibrate(
         "latent": False,
         "progress": False,
     }
-    scales = PRIOR_SCALES if prior_scale and model.prior_can_be_scaled else ()
+    # what stratified samples have in expectation is what they have
+    metrics: dict[str, Metric] = {"ged": GED() if stratified else GED(samples=_MANY)}
     before, model.calibration = model.calibration, None
     try:
         with progress_bar("calibrating", len(scales) + 1, show=None if progress else False) as step:
@@ -175,21 +189,24 @@ def calibrate(
                 values = {}
                 for scale in scales:
                     model.calibration = Calibration(prior_scale=scale)
-                    values[scale] = _values(model, data, {"ged": GED()}, how)["ged"]
+                    values[scale] = _scores(model, data, metrics, how)["ged"]
                     step(1)
                 candidates.append(Candidates.of("prior_scale", "GED", values, data.groups))
                 chosen = Calibration(prior_scale=candidates[-1].chosen)
             model.calibration = chosen
-            metrics = {_titled(value): MeanCrossEntropy(value) for value in TEMPERATURES}
-            entropies = _values(model, data, metrics, how)
+            entropies = {_titled(value): MeanCrossEntropy(value) for value in TEMPERATURES}
+            scores = _scores(model, data, entropies, how)
             step(1)
-        by_value = {value: entropies[_titled(value)] for value in TEMPERATURES}
+        by_value = {value: scores[_titled(value)] for value in TEMPERATURES}
         candidates.append(Candidates.of("temperature", "cross-entropy", by_value, data.groups))
         model.calibration = replace(chosen, temperature=candidates[-1].chosen)
     except BaseException:
         model.calibration = before
         raise
-    return CalibrationResult(model.calibration, candidates, len(data))
+    groups = len(set(data.groups))
+    few = [f"the choice is rough, as there are {groups} groups"] * (groups < FEW_GROUPS)
+    remarks = [*few, *scores.remarks, *(one.remark for one in candidates if one.remark)]
+    return CalibrationResult(model.calibration, candidates, len(data), remarks)
 
 
 @dataclass(frozen=True)
@@ -219,18 +236,29 @@ def _titled(temperature: float) -> str:
     return f"the cross-entropy at the temperature {temperature:g}"
 
 
-def _values(
+def _scores(
     model: Any, data: Dataset, metrics: Mapping[str, Metric], how: Mapping[str, Any]
-) -> Mapping[str, Values]:
-    """Return the values of metrics.
+) -> Scores:
+    """Return the values of metrics, each of which has one on every image.
 
     Raises:
-        InputError: One has none.
+        InputError: One has not.
     """
     scores = evaluate(model, data, metrics=metrics, **how)
     for metric, reason in scores.problems.items():
         raise InputError(f"the model cannot be calibrated, as {metric} has no value: {reason}")
-    return scores.per_image
+    for metric, values in scores.items():
+        if not np.isfinite(values).all():
+            raise InputError(
+                f"the model cannot be calibrated, as {metric} is not finite on an image; are its "
+                "weights and samples?"
+            )
+    return scores
+
+
+def _has_scale(model: Any) -> bool:
+    """Return whether a model has a prior whose scale can be multiplied."""
+    return bool(getattr(model, "prior_can_be_scaled", False))
 
 
 @torch.no_grad()
@@ -245,18 +273,10 @@ def _check_calibrated(model: Any, data: Dataset) -> None:
             f"a model of class {type(model).__name__} has no calibration; models of probseg have "
             "one, and so have subclasses of probseg.models.base.ProbabilisticModel"
         )
-    weight, training, before = next(model.parameters()), model.training, model.calibration
-    image = data[0].image[None].to(weight)
-    drawn = []
-    try:
-        for temperature in (1.0, _OTHER):
-            model.eval().calibration = Calibration(temperature)
-            generator = torch.Generator(image.device).manual_seed(0)
-            drawn.append(model.sample(image, 1, generator=generator))
-    finally:
-        model.train(training).calibration = before
-    expected = Calibration(_OTHER).of_probabilities(drawn[0])
-    if not torch.allclose(drawn[1], expected, atol=1e-3):
+    image = data[0].image[None].to(next(model.parameters()))
+    with evaluating(model):
+        follow = samples_follow(model, image)
+    if not follow:
         raise InputError(
             f"samples of {model.spec['name']!r} do not depend on its calibration: its sample() "
             "must return self.calibration.probabilities(logits)"

@@ -150,7 +150,6 @@ def fit(
     if monitor.name != LOSS:
         measure = MetricMonitor(monitor, validation, seed=settings.seed)
         callbacks = [measure, *callbacks]
-    _drop_calibration(model)
     tell_one_annotator(model, train)
     tell_long_annealing(
         settings.annealing, cycles=settings.annealing_cycles, max_steps=settings.max_steps
@@ -160,6 +159,7 @@ def fit(
     everybody = getattr(model, "all_annotators", False)
     data = TrainingData(train, validation, settings, absent=everybody)
     _check_labels(model, data)
+    _drop_calibration(model)
     identity = _identity(model, data)
     with ExitStack() as stack:
         folder = Path(out or stack.enter_context(tempfile.TemporaryDirectory())).expanduser()

@@ -3,6 +3,7 @@
 import pytest
 
 import probseg
+from probseg.datasets.preprocessing import Preprocessing
 
 
 @pytest.fixture
@@ -45,3 +46,24 @@ def test_test_images_are_refused(command, model, tmp_path):
 def test_a_folder_is_no_file(command, model, tmp_path):
     status, _, error = command("calibrate", model, "--out", tmp_path, *DATA)
     assert status == 2 and f"--out {tmp_path} is a folder" in error
+
+
+def test_the_model_is_kept(command, model):
+    status, _, error = command("calibrate", model, "--out", model, *DATA)
+    assert status == 2 and f"--out {model} is MODEL, which is kept" in error
+
+
+def test_the_preprocessing_of_the_file_is_kept(command, tmp_path):
+    source, out = tmp_path / "model.safetensors", tmp_path / "calibrated.safetensors"
+    network = {"name": "unet", "channels": [4, 8], "convolutions": 1}
+    model = probseg.build("deterministic", backbone=network)
+    model.preprocessing = Preprocessing(crop=(12, 12))
+    model.save(source)
+    assert command("calibrate", source, "--as-is", "-n", "1", "--out", out, *DATA)[0] == 0
+    assert probseg.load(out).preprocessing == model.preprocessing
+
+
+def test_other_parts_are_told(command, model, tmp_path):
+    out = tmp_path / "calibrated.safetensors"
+    _, output, _ = command("calibrate", model, "-n", "2", "--part", "all", "--out", out, *DATA)
+    assert "chosen on the part 'all' of the data" in " ".join(output.split())

@@ -35,6 +35,10 @@ ROUNDED = {
     "brier",
     "ece",
     "ace",
+    "aurc",
+    "aurc-expected-entropy",
+    "aurc-mutual-information",
+    "aurc-variance",
 }  # others are counted
 
 

@@ -22,6 +22,10 @@ OF_SAMPLES = (
 )
 NAMES = [
     "annotator-diversity",
+    "aurc",
+    "aurc-expected-entropy",
+    "aurc-mutual-information",
+    "aurc-variance",
     "diversity",
     "effective-rank",
     "ged",

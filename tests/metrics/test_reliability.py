@@ -60,5 +60,8 @@ def test_no_image_has_no_error():
 
 
 def test_no_bin_is_refused():
-    with pytest.raises(OptionError, match="bins must be an integer of at least 1"):
-        Reliability.empty(0)
+    masks = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
+    for call in (Reliability.empty, lambda bins: Reliability.of(Evaluation(masks, masks), bins)):
+        for bins in (0, -1, 2.5):
+            with pytest.raises(OptionError, match="bins must be an integer of at least 1"):
+                call(bins)

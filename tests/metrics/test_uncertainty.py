@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from partly_labelled import partly_labelled, prepared
 from torch.distributions import Categorical
 
-from probseg.errors import OptionError
+from probseg.errors import InputError, OptionError
 from probseg.interfaces import Evaluation
 from probseg.metrics.evaluation import compute_metrics
 from probseg.metrics.uncertainty import AURC, risk_coverage, uncertainty_maps
@@ -105,3 +105,23 @@ def test_names_give_the_areas_of_their_maps():
 def test_an_unknown_map_is_refused():
     with pytest.raises(OptionError, match="uncertainty must be"):
         AURC("doubt")
+
+
+def test_images_have_a_curve_of_their_scores():
+    curve = risk_coverage(np.array([3e-10, 1e-10, 2e-10]), np.array([1.0, 0.0, 0.5]))
+    np.testing.assert_allclose(curve, [0, 0.25, 0.5])
+    assert risk_coverage(torch.tensor([2, 1]), torch.tensor([1, 0])).tolist() == [0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("uncertainty", "risk", "message"),
+    [
+        ([1.0, 2.0], [1.0], r"two lists of as many numbers, not \(2,\) and \(1,\)"),
+        ([], [], "two lists of as many numbers"),
+        ([[1.0]], [[1.0]], "two lists of as many numbers"),
+        ([1.0, np.nan], [1.0, 2.0], "holds NaN; leave out what has no value"),
+    ],
+)
+def test_what_has_no_curve_is_refused(uncertainty, risk, message):
+    with pytest.raises(InputError, match=message):
+        risk_coverage(np.array(uncertainty), np.array(risk))

@@ -1,6 +1,7 @@
 """The reliability diagram shows its bins, on one scale with the diagonal."""
 
 import numpy as np
+import pytest
 
 from probseg.metrics.reliability import Reliability
 from probseg.plots import reliability_diagram
@@ -17,7 +18,9 @@ def test_points_are_the_means_of_the_bins_that_have_pixels() -> None:
     assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == [0, 1]
     np.testing.assert_allclose(curve.get_xdata(), [0.1, 0.9])
     np.testing.assert_allclose(curve.get_ydata(), [0.05, 0.6])
-    assert curve.get_color() == "#009E73" and curve.get_label() == "mine (error 0.100)"
+    assert curve.get_color() == "#009E73"
+    texts = [text.get_text() for text in upper.get_legend().get_texts()]
+    assert texts == ["calibrated", "mine (error 0.100)"]
     (counts,) = lower.lines
     np.testing.assert_allclose(counts.get_xdata(), [1 / 6, 5 / 6])
     assert list(counts.get_ydata()) == [80, 20] and lower.get_yscale() == "log"
@@ -34,6 +37,12 @@ def test_systems_differ_in_colour() -> None:
     assert lines[1].get_color() != lines[2].get_color()
 
 
-def test_it_can_be_saved(tmp_path) -> None:
-    reliability_diagram({"mine": ONE}).savefig(tmp_path / "diagram.png")
-    assert (tmp_path / "diagram.png").stat().st_size > 1000
+@pytest.mark.parametrize("name", ["mine", "_mine", "a$\\foo$", "<i>"])
+def test_any_name_can_be_saved_and_stands_in_the_legend(tmp_path, name) -> None:
+    figure = reliability_diagram({name: ONE})
+    figure.savefig(tmp_path / "diagram.svg")
+    assert figure.axes[0].get_legend().get_texts()[1].get_text() == f"{name} (error 0.100)"
+
+
+def test_no_pixel_at_all_can_be_saved(tmp_path) -> None:
+    reliability_diagram({"none": Reliability.empty()}).savefig(tmp_path / "diagram.svg")

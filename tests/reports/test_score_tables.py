@@ -43,7 +43,7 @@ def test_a_system_that_lacks_the_hard_images_is_not():
     systems = {"a": scores(0.1, nan, nan), "b": scores(0.1, 0.9, 0.8)}
     assert marked(**systems) == []
     texts = [cell.text for cell in means_table(systems).rows[0][1:]]
-    assert texts[0].endswith("of 1 images") and "images" not in texts[1]
+    assert texts[0].endswith("of 1 image") and "image" not in texts[1]
 
 
 def test_values_that_all_lack_alike_are_compared():

@@ -10,11 +10,10 @@ from torch import nn
 import probseg
 from probseg.calibration import Calibration
 from probseg.datasets.views import Subset
-from probseg.errors import DataError, InputError
+from probseg.errors import DataError, InputError, OptionError
 from probseg.interfaces import Batch, Evaluation, Sample
 from probseg.metrics.evaluation import compute_metrics
 from probseg.models.base import ProbabilisticModel
-from probseg.models.hierarchical_prior import HierarchicalPrior
 from probseg.models.prior import PriorModel
 from probseg.training.calibrate import Candidates, MeanCrossEntropy
 
@@ -102,11 +101,36 @@ def test_a_factor_of_the_logits_is_found(factor):
     assert [one.number for one in result.candidates] == ["temperature"]
 
 
-@pytest.mark.parametrize(("deviation", "low", "high"), [(1.0, 1.5, 2.0), (2.0, 0.9, 1.1)])
-def test_a_factor_of_the_spread_is_found(deviation, low, high):
+@pytest.mark.parametrize("n", [2, 4, 16])
+@pytest.mark.parametrize(("deviation", "low", "high"), [(1.0, 1.35, 2.0), (2.0, 0.9, 1.1)])
+def test_a_factor_of_the_spread_is_found_with_any_number_of_samples(deviation, low, high, n):
     model = Bars(deviation)
-    probseg.calibrate(model, Widths(120), n=16, device="cpu")
+    probseg.calibrate(model, Widths(120), n=n, device="cpu")
     assert low <= model.calibration.prior_scale <= high
+
+
+def test_a_single_sample_has_no_spread():
+    with pytest.raises(OptionError, match="pass scale_prior=False for the temperature alone"):
+        probseg.calibrate(Bars(1.0), Widths(20), n=1, device="cpu")
+
+
+def test_soft_masks_are_refused():
+    data = Drawn(4)
+    data.soft, data.masks = True, data.masks.float() / 2
+    with pytest.raises(InputError, match="has soft masks"):
+        probseg.calibrate(TooCertain(1.0), data, device="cpu")
+
+
+def test_parts_keep_their_modes():
+    model = TooCertain(3.0).train()
+    model.frozen = nn.BatchNorm2d(1).eval()
+    probseg.calibrate(model, Drawn(10), n=1, device="cpu")
+    assert model.training and not model.frozen.training
+
+
+def test_weights_that_are_no_numbers_are_told():
+    with pytest.raises(InputError, match="finite, but some are NaN"):
+        probseg.calibrate(TooCertain(float("nan")), Drawn(4), n=1, device="cpu")
 
 
 def test_scores_of_other_images_become_better():
@@ -119,7 +143,7 @@ def test_scores_of_other_images_become_better():
 
 def test_the_scale_can_be_left_alone():
     model = Bars(1.0)
-    result = probseg.calibrate(model, Widths(20), prior_scale=False, device="cpu")
+    result = probseg.calibrate(model, Widths(20), scale_prior=False, device="cpu")
     assert model.calibration.prior_scale == 1
     assert [one.number for one in result.candidates] == ["temperature"]
 
@@ -134,12 +158,13 @@ def test_one_group_is_too_few_to_change_anything():
     model = TooCertain(3.0)
     result = probseg.calibrate(model, Drawn(10, groups=1), n=1, device="cpu")
     assert model.calibration == Calibration()
-    assert "but not less than 1 by more than noise" in result.remarks[0]
+    assert "the choice is rough, as there are 1 groups" in result.remarks
+    assert "but not less than 1 by more than noise" in result.remarks[-1]
 
 
 def test_a_value_at_the_end_is_told():
     result = probseg.calibrate(TooCertain(60.0), Drawn(20), n=1, device="cpu")
-    assert result.remarks == ["temperature 4 is the last value that was tried"]
+    assert "temperature 4 is the last value that was tried" in result.remarks
 
 
 def test_an_error_leaves_the_model_as_it_was(monkeypatch):
@@ -204,11 +229,6 @@ def test_the_smallest_change_that_is_as_good_is_chosen():
 def test_the_best_of_equal_candidates_is_the_nearest_to_one():
     values = {value: torch.ones(3).numpy() for value in (0.5, 1.0, 2.0)}
     assert Candidates.of("temperature", "GED", values, ["a", "b", "c"]).chosen == 1
-
-
-def test_models_say_whether_their_prior_can_be_scaled():
-    assert PriorModel.prior_can_be_scaled and HierarchicalPrior.prior_can_be_scaled
-    assert not ProbabilisticModel.prior_can_be_scaled
 
 
 def test_the_result_is_printed():
