@@ -24,6 +24,8 @@ from probseg.cli.opening import (
     split_data,
 )
 from probseg.cli.parser import Parser
+from probseg.cli.run_split import FILE as SPLIT
+from probseg.cli.run_split import RunSplit
 from probseg.cli.share import card_of
 from probseg.cli.train_defaults import USUAL_SIZE, choose_model, choose_training
 from probseg.cli.trained import stated
@@ -106,6 +108,7 @@ def _run(options: argparse.Namespace) -> int:
         torch.manual_seed(options.seed)
         model: Any = probseg.build(options.model, like=whole.train, **chosen)
     _tell(data, parts, model, chosen, settings)
+    RunSplit(options.seed, options.protocol).keep(options.out)
     _fit(model, parts, settings, options.out)
     _log(f"scoring {len(parts.test)} test images")
     model = probseg.load(checkpoint_of(options.out))  # the same to the bit, trained just now or not
@@ -167,7 +170,7 @@ def _check_folder(out: Path) -> None:
     from probseg.datasets.formats.files import shorten
 
     names = [file.name for file in out.glob("[!.]*")] if out.exists() else []
-    if names and "run.json" not in names:
+    if set(names) - {SPLIT} and "run.json" not in names:
         raise OptionError(
             f"--out {out} holds other files ({shorten(sorted(names), ', ')}); give a new folder, "
             "or that of a run, which goes on"

@@ -20,6 +20,7 @@ from probseg.cli.opening import (
 )
 from probseg.cli.parser import Parser
 from probseg.cli.preprocessing import MASK_OPTIONS, OPTIONS, add_as_is, check_agreement, check_same
+from probseg.cli.run_split import RunSplit, read_split
 from probseg.errors import OptionError
 from probseg.options import check_integer
 
@@ -57,7 +58,9 @@ def add_trained(parser: Parser, *, part: str) -> None:
         metavar="PIXELS",
         help="the middle only (default: as the images that the model learnt from)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of split and samples (0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of samples, and of a split not known (0)"
+    )
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1")
     add_as_is(parser)
     add_sections(parser, ("data",))
@@ -108,7 +111,10 @@ class Trained:
             prepared = protocol.prepare(data)
             data, remarks = getattr(prepared.parts, options.part), prepared.remarks
         elif options.part != "all":
-            data = getattr(split_data(data, options.seed), options.part)
+            split = read_split(options.model)
+            _check_protocol(split, options.part)
+            seed = split.seed if split else options.seed
+            data = getattr(split_data(data, seed), options.part)
         crop = None if protocol else options.crop or (learnt and learnt.crop)
         data = _view(data, options.images, crop)
         check_same(alike, data)
@@ -150,6 +156,19 @@ def _checked_protocol(options: argparse.Namespace) -> Protocol | None:
     if options.part == "all":
         raise OptionError("a protocol has the parts train, validation and test; choose one")
     return protocol
+
+
+def _check_protocol(split: RunSplit | None, part: str) -> None:
+    """Check that a run whose data a protocol split is not used with another split.
+
+    Raises:
+        OptionError: It is.
+    """
+    if split and split.protocol:
+        raise OptionError(
+            f"the run was trained with {split}, so images that it learnt from may be in the part "
+            f"{part!r} of another split; give {split} as well, or --part all for other data"
+        )
 
 
 def stated(
