@@ -66,7 +66,6 @@ CALLS: dict[str, Callable[[Evaluation], Any]] = {
         e.probabilities, e.annotations
     ),
     "uncertainty_maps": lambda e: uncertainty.uncertainty_maps(e),
-    "risk_coverage": lambda e: uncertainty.risk_coverage(*e.probabilities[0, :2, 1, 0]),
     "hd95_cost": lambda e: surface.hd95_cost(*maps(e)),
     "surface_dice_cost": lambda e: surface.surface_dice_cost(*maps(e)),
     "mean_maps": mean_maps,

@@ -22,10 +22,6 @@ OF_SAMPLES = (
 )
 NAMES = [
     "annotator-diversity",
-    "aurc",
-    "aurc-expected-entropy",
-    "aurc-mutual-information",
-    "aurc-variance",
     "diversity",
     "effective-rank",
     "ged",
