@@ -29,9 +29,7 @@ probseg train does.
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of ``calibrate``."""
     add_trained(parser, part="validation")
-    parser.add_argument(
-        "-n", type=int, default=16, metavar="N", help="samples an image, as later in use (16)"
-    )
+    parser.add_argument("-n", type=int, default=16, metavar="N", help="samples an image (16)")
     add_stratified(parser)
     parser.add_argument(
         "--temperature-only", action="store_true", help="leave the scale of the prior as it is: 1"

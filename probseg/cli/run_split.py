@@ -27,12 +27,11 @@ class RunSplit:
     def __str__(self) -> str:
         return f"--protocol {self.protocol}" if self.protocol else f"--seed {self.seed}"
 
-    def keep(self, folder: Path) -> None:
-        """Write it into the folder of a run.
+    def check(self, folder: Path) -> None:
+        """Check that the run of a folder, if there is one, was split so.
 
         Raises:
-            OptionError: The run there was split in another way.
-            WriteError: The file cannot be written.
+            OptionError: It was not.
         """
         before = read_split(folder)
         if before not in (None, self):
@@ -40,6 +39,13 @@ class RunSplit:
                 f"--out {folder} holds a run whose data were split by {before}, and not by {self}; "
                 "give the same, which goes on with it, or another folder"
             )
+
+    def keep(self, folder: Path) -> None:
+        """Write it into the folder of a run.
+
+        Raises:
+            WriteError: The file cannot be written.
+        """
         write_json(folder / FILE, asdict(self))
 
 

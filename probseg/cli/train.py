@@ -108,8 +108,12 @@ def _run(options: argparse.Namespace) -> int:
         torch.manual_seed(options.seed)
         model: Any = probseg.build(options.model, like=whole.train, **chosen)
     _tell(data, parts, model, chosen, settings)
-    RunSplit(options.seed, options.protocol).keep(options.out)
+    split = RunSplit(options.seed, options.protocol)
+    split.check(options.out)
+    if not (options.out / "run.json").exists():  # else an older run, of which only fit knows
+        split.keep(options.out)
     _fit(model, parts, settings, options.out)
+    split.keep(options.out)
     _log(f"scoring {len(parts.test)} test images")
     model = probseg.load(checkpoint_of(options.out))  # the same to the bit, trained just now or not
     scores = probseg.evaluate(

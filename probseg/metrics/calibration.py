@@ -7,6 +7,7 @@ pixels that nobody labelled are left out.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +41,7 @@ class Brier:
 
 
 @dataclass(frozen=True)
-class _Binned:
+class _Binned(ABC):
     """An error that compares the mean of p with that of q in bins of pixels."""
 
     bins: int = BINS
@@ -59,9 +60,9 @@ class _Binned:
             errors.append(torch.stack(list(map(self._error, *sides))).mean())
         return torch.stack(errors)
 
+    @abstractmethod
     def _error(self, p: Tensor, q: Tensor) -> Tensor:
         """Return the error of one class from p and q of the labelled pixels, (P,)."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,9 @@ def calibrate(
         model.calibration = before
         raise
     groups = len(set(data.groups))
-    few = [f"the choice is rough, as there are {groups} groups"] * (groups < FEW_GROUPS)
+    few = [f"the choice is rough, as the images are of few groups: {groups}"] * (
+        groups < FEW_GROUPS
+    )
     remarks = [*few, *scores.remarks, *(one.remark for one in candidates if one.remark)]
     return CalibrationResult(model.calibration, candidates, len(data), remarks)
 

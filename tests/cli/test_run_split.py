@@ -1,6 +1,7 @@
 """A run knows how its data were split, so that no command takes what it learnt from for other."""
 
 import csv
+import shutil
 
 import pytest
 
@@ -65,6 +66,16 @@ def test_a_run_is_not_continued_with_another_split(run, command):
     status, _, error = command(*again)
     assert status == 2 and "were split by --seed 3, and not by --seed 0" in error
     assert read_split(run) == RunSplit(3)
+
+
+def test_a_run_without_the_file_is_not_given_the_split_of_a_refused_command(run, command, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    (folder / "split.json").unlink()
+    again = ["train", "punet", *SHAPES, "--out", folder, "-n", "2", "--set", *TINY, *NETS]
+    assert command(*again)[0] != 0 and read_split(folder) is None
+    assert command(*again[:4], "--seed", "3", *again[4:])[0] == 0
+    assert read_split(folder) == RunSplit(3)
 
 
 def test_a_run_of_a_protocol_is_not_tested_on_another_split(run, command, tmp_path):

@@ -158,7 +158,7 @@ def test_one_group_is_too_few_to_change_anything():
     model = TooCertain(3.0)
     result = probseg.calibrate(model, Drawn(10, groups=1), n=1, device="cpu")
     assert model.calibration == Calibration()
-    assert "the choice is rough, as there are 1 groups" in result.remarks
+    assert "the choice is rough, as the images are of few groups: 1" in result.remarks
     assert "but not less than 1 by more than noise" in result.remarks[-1]
 
 
