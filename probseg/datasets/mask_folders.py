@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from probseg.datasets.formats.arrays import read_array
 from probseg.datasets.formats.files import Folder, in_file
 from probseg.datasets.formats.images import (
     SUFFIXES,
     VOLUMES,
     Picture,
-    read_array,
     read_picture,
     stem_and_suffix,
 )

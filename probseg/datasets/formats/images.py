@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 import struct
 import zlib
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from probseg.datasets.formats.arrays import read_array
 from probseg.datasets.formats.dicom import read_slice
 from probseg.datasets.formats.itk import read_itk
 from probseg.datasets.formats.matlab import read_matlab
@@ -210,31 +210,6 @@ def _check_channels(pixels: NDArray[Any]) -> NDArray[Any]:
             f"(H, W, C); {A_VOLUME}"
         )
     return pixels
-
-
-def read_array(data: bytes) -> NDArray[Any]:
-    """Decode an array of real numbers from a .npy file.
-
-    Raises:
-        DataError: It is another file, damaged, or shorter than its header claims.
-    """
-    try:
-        file = io.BytesIO(data)
-        version = np.lib.format.read_magic(file)
-        reader = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, _, kind = reader(file)
-        if kind.kind not in "buif":
-            raise DataError(f"has elements of type {kind}, not real numbers")
-        if math.prod(shape) * kind.itemsize > len(data):
-            raise DataError(f"is truncated: it claims {'x'.join(map(str, shape))} elements")
-        return np.load(io.BytesIO(data), allow_pickle=False)  # type: ignore[no-any-return]
-    except DataError:
-        raise
-    except Exception as error:  # a header is parsed as Python, which fails in many ways
-        raise DataError("is not a complete NumPy file") from error
 
 
 def _decode(
