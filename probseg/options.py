@@ -35,6 +35,16 @@ def is_numpy(value: object) -> bool:
     return type(value).__module__ == "numpy" and hasattr(value, "tolist")
 
 
+def is_list(value: object, kind: type | tuple[type, ...], length: int | None = None) -> bool:
+    """Return whether a value is a list of a type, of a length if one is given; bool is none."""
+    items = value if isinstance(value, (list, tuple)) else None
+    return (
+        items is not None
+        and length in (None, len(items))
+        and all(isinstance(item, kind) and not isinstance(item, bool) for item in items)
+    )
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest known name, or an empty string.
 

@@ -20,7 +20,8 @@ from probseg.datasets.formats.images import Picture
 from probseg.datasets.formats.mask_values import MaskValues
 from probseg.datasets.formats.nifti import A_VOLUME
 from probseg.datasets.formats.preprocessing import as_labels, check_finite
-from probseg.datasets.preprocessing import Preprocessing, value_range
+from probseg.datasets.intensities import value_range
+from probseg.datasets.preprocessing import Preprocessing
 from probseg.datasets.splits import natural
 from probseg.errors import DataError
 

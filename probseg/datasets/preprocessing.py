@@ -29,26 +29,24 @@ from probseg.datasets.geometry import (
     moved,
     placed,
 )
+from probseg.datasets.intensities import (
+    NORMALISE,
+    Window,
+    check_range,
+    check_window,
+    faint,
+    in_words,
+    is_window,
+    scale,
+)
 from probseg.errors import DataError, InputError, OptionError
-from probseg.options import check_choice
+from probseg.options import check_choice, is_list
 
-NORMALISE = ("stretch", "window", "percentiles", "none")
-PERCENTILES = (0.5, 99.5)
-_RANGES = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}  # of images in [0, 1]
-_LARGEST_VALUE = 100  # that "none" leaves; networks learn nothing from far larger ones
-_NEARLY_ALL = 0.99  # of an image's pixels, outside of a window
 _OTHERWISE = 'open the data with window=(LOW, HIGH), or normalise="percentiles"'
 _AS_TRAINED = "scale them as the images were that the model learnt from"
 _SAME_SPACING = 1.1  # of images that are one scale
 
 _HOW = {"pad": "padded", "stretch": "stretched", "crop": "their sides cut off"}
-_WORDS = {
-    None: "8-bit values from 0 to 255 become 0 to 1, any others each channel's own extremes",
-    "stretch": "each channel's own extremes become 0 and 1",
-    "window": "values from {0:g} to {1:g} become 0 to 1",
-    "percentiles": "each channel's own percentiles {0:g} and {1:g} become 0 and 1",
-    "none": "values are kept (8-bit and 16-bit ones as fractions of 255 and 65535)",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +90,7 @@ class Preprocessing:
     resize: str | None = None
     crop: Size | None = None
     normalise: str | None = None
-    window: tuple[float, float] | None = None
+    window: Window | None = None
     channels: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
     mask_values: MaskValues | None = None
@@ -219,31 +217,25 @@ class Preprocessing:
                 the values that were.
         """
         inner, size, offset = self.placement(pixels.shape[-2:])
-        self._check_range(pixels.dtype)
+        if self.normalise == "none" and self.window:
+            check_range(pixels.dtype, self.window)
         normalise = self.normalise or ("none" if pixels.dtype == np.uint8 else "stretch")
         if normalise == "stretch":  # of what is left after interpolation
             return moved(stretch(resize_images(pixels, inner)), size, offset)
         if normalise == "none" and pixels.dtype == np.uint8:
             resized = resize_images(pixels, inner)
             return moved(np.rint(resized).astype(np.uint8), size, offset)
-        scaled = resize_images(self._scaled(pixels, normalise, remedy), inner)
+        scaled = resize_images(scale(pixels, normalise, self.window, remedy), inner)
         return moved(scaled.astype(np.float16), size, offset)
 
     def faint(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
         """Return to which images (n, C, H, W) the window leaves nearly one value.
 
-        99 % of the pixels lie below it, or above it, or all in a hundredth of it, save in an image
-        of one value, which has no contrast to lose.
+        See :func:`probseg.datasets.intensities.faint`.
         """
         if self.normalise != "window" or not self.window or not pixels.size:
             return np.zeros(len(pixels), np.bool_)
-        low, high = self.window
-        outside = [ends.mean((1, 2, 3)) for ends in (pixels < low, pixels > high)]
-        range_ = np.ptp(np.clip(pixels.astype(np.float64), low, high), (1, 2, 3))
-        varied = pixels.max((1, 2, 3)) > pixels.min((1, 2, 3))
-        flat = varied & (range_ < (1 - _NEARLY_ALL) * (high - low))
-        faint: NDArray[np.bool_] = flat | (np.maximum(*outside) >= _NEARLY_ALL)
-        return faint
+        return faint(pixels, self.window)
 
     def masks(self, masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return masks (n, A, H, W) at the size of the images.
@@ -287,33 +279,8 @@ class Preprocessing:
         resized: NDArray[Any] = resize(own.reshape(1, -1, *inner), native)
         return resized.reshape(*pixels.shape[:-2], *native).astype(pixels.dtype)
 
-    def _check_range(self, kind: np.dtype[Any]) -> None:
-        if self.normalise != "none" or not self.window or kind.kind not in "iu":
-            return
-        if (own := value_range(kind)) != self.window:
-            values = f"of the range 0 to {own[1]:g}" if own else f"of type {kind}"
-            bits = 8 if self.window[1] == _RANGES[np.dtype(np.uint8)] else 16
-            raise DataError(
-                f"has values {values}, where 0 to {self.window[1]:g} became 0 to 1; "
-                f"convert it to integers of {bits} bits without sign"
-            )
-
-    def _scaled(self, pixels: NDArray[Any], normalise: str, remedy: str) -> NDArray[np.float64]:
-        values = pixels.astype(np.float64)
-        if normalise == "none":
-            return _kept(values, _RANGES.get(pixels.dtype, 1), remedy)
-        low: Any
-        low, high = self.window or PERCENTILES
-        if normalise == "percentiles":
-            low, high = np.percentile(values, [low, high], (2, 3), keepdims=True)
-        width = np.where(high > low, high - low, 1)
-        scaled: NDArray[np.float64] = np.clip((values - low) / width, 0, 1)
-        return scaled
-
     def _values(self) -> str:
-        if self.normalise == "none" and self.window:
-            return f"values are kept, as fractions of {self.window[1]:g}"
-        return _WORDS[self.normalise].format(*(self.window or PERCENTILES))
+        return in_words(self.normalise, self.window)
 
     def _normalised_otherwise(self, other: Preprocessing) -> bool:
         if not self.normalise or not other.normalise:
@@ -366,17 +333,8 @@ def wanted(
         size=checked,
         resize=resize if checked else None,
         normalise=normalise,
-        window=_check_window(normalise, window),
+        window=check_window(normalise, window),
     )
-
-
-def value_range(kind: np.dtype[Any]) -> tuple[float, float] | None:
-    """Return the values that are 0 and 1 where files hold whole numbers and nothing else is said.
-
-    >>> value_range(np.dtype("u1")), value_range(np.dtype("f4"))
-    ((0.0, 255.0), None)
-    """
-    return (0.0, float(_RANGES[kind])) if kind in _RANGES else None
 
 
 def preprocessing_of(owner: object) -> Preprocessing | None:
@@ -413,40 +371,6 @@ def _warn_of_window(pixels: NDArray[Any], window: str) -> None:
     )
 
 
-def _kept(values: NDArray[np.float64], largest: int, remedy: str) -> NDArray[np.float64]:
-    kept: NDArray[np.float64] = values / largest
-    if (extreme := np.abs(kept).max(initial=0)) > _LARGEST_VALUE:
-        raise DataError(
-            f'has values up to {extreme:g}, too large to be left as they are (normalise="none"); '
-            f"{remedy}"
-        )
-    return kept
-
-
-def _check_window(
-    normalise: str | None, window: Sequence[float] | None
-) -> tuple[float, float] | None:
-    if normalise == "percentiles" and window is None:
-        return PERCENTILES
-    if window is None and normalise != "window":
-        return None
-    if normalise == "none" and list(window or ()) in ([0, 255], [0, 65535]):
-        return 0.0, float((window or ())[1])
-    if normalise not in ("window", "percentiles"):
-        raise OptionError(
-            f'window goes with normalise="window" or "percentiles", not {normalise!r}'
-        )
-    if not _is_window(window):
-        raise OptionError(
-            "window must be two finite numbers, the lower first, such as (-1000, 400), "
-            f"not {window!r}"
-        )
-    low, high = (float(level) for level in window or ())
-    if normalise == "percentiles" and not 0 <= low < high <= 100:
-        raise OptionError(f"window must be two percentiles from 0 to 100, not {window!r}")
-    return low, high
-
-
 def _spaced_otherwise(one: tuple[float, float] | None, two: tuple[float, float] | None) -> bool:
     if one is None or two is None:
         return False
@@ -468,29 +392,16 @@ def _tupled(value: Any) -> Any:
     return tuple(_tupled(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 
-def _is_list(value: object, kind: type | tuple[type, ...], length: int | None = None) -> bool:
-    items = value if isinstance(value, (list, tuple)) else None
-    return (
-        items is not None
-        and length in (None, len(items))
-        and all(isinstance(item, kind) and not isinstance(item, bool) for item in items)
-    )
-
-
 def _is_size(value: Any) -> bool:
-    return _is_list(value, Integral, 2) and min(value) > 0
-
-
-def _is_window(value: Any) -> bool:
-    return _is_list(value, Real, 2) and -math.inf < value[0] < value[1] < math.inf
+    return is_list(value, Integral, 2) and min(value) > 0
 
 
 def _is_spacing(value: Any) -> bool:
-    return _is_list(value, Real, 2) and 0 < min(value) and max(value) < math.inf
+    return is_list(value, Real, 2) and 0 < min(value) and max(value) < math.inf
 
 
 def _is_names(value: object) -> bool:
-    return _is_list(value, str)
+    return is_list(value, str)
 
 
 _CHECKS: dict[str, Any] = {
@@ -498,7 +409,7 @@ _CHECKS: dict[str, Any] = {
     "resize": lambda value: value in RESIZE,
     "crop": _is_size,
     "normalise": lambda value: value in NORMALISE,
-    "window": _is_window,
+    "window": is_window,
     "channels": _is_names,
     "classes": _is_names,
     "mask_values": lambda value: (

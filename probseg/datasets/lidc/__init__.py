@@ -12,11 +12,12 @@ from probseg.datasets.cache.dataset import PackedDataset, open_packed
 from probseg.datasets.cache.packing import cache_root, open_or_pack
 from probseg.datasets.cache.source import OnFault, Source
 from probseg.datasets.formats.files import Archive, FileTree, Folder
+from probseg.datasets.intensities import PERCENTILES
 from probseg.datasets.lidc.cropping import LUNG, Window
 from probseg.datasets.lidc.dicom import LidcDicom
 from probseg.datasets.lidc.pickle import LidcPickle
 from probseg.datasets.lidc.png import PNG_LAYOUTS, LidcPngs
-from probseg.datasets.preprocessing import PERCENTILES, Preprocessing
+from probseg.datasets.preprocessing import Preprocessing
 from probseg.datasets.roots import find_root, is_packed, list_contents
 from probseg.errors import DataError, MissingDataError, OptionError
 from probseg.options import check_choice, listing

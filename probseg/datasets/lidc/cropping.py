@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from probseg.datasets.formats.dicom import SliceHeader
+from probseg.datasets.intensities import PERCENTILES
 from probseg.datasets.lidc.nodules import (
     READERS,
     Annotation,
@@ -20,7 +21,6 @@ from probseg.datasets.lidc.nodules import (
     cluster,
     reading_sessions,
 )
-from probseg.datasets.preprocessing import PERCENTILES
 from probseg.errors import DataError, OptionError
 from probseg.options import check_number
 
