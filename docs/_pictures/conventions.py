@@ -1,8 +1,8 @@
 """The table of docs/numbers.md: one model's samples of LIDC by every convention.
 
-    python -m docs._pictures.conventions CELL DATA
+    python -m docs._pictures.conventions RUN DATA
 
-CELL is the folder of a trained cell of the benchmark on lidc, DATA where the data lie.
+RUN is the folder of a model that the benchmark trained on lidc, DATA where the data lie.
 """
 
 import json
@@ -44,7 +44,7 @@ def main(cell: Path, root: Path) -> None:
     caption = (
         f"*The same samples of `{config['row']}` ({steps:,} steps, profile {config['profile']}), "
         f"of {IMAGES:,} test images of LIDC-IDRI. Intervals are over patients. Printed by "
-        "`python -m docs._pictures.conventions CELL DATA`.*"
+        "`python -m docs._pictures.conventions RUN DATA`, RUN being a folder of a model that the benchmark trained.*"
     )
     table = to_markdown(Table.of(columns, list(CONVENTIONS)))
     OUT.write_text(f"{table}\n\n{caption}\n", encoding="utf-8")
