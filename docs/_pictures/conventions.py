@@ -44,7 +44,8 @@ def main(cell: Path, root: Path) -> None:
     caption = (
         f"*The same samples of `{config['row']}` ({steps:,} steps, profile {config['profile']}), "
         f"of {IMAGES:,} test images of LIDC-IDRI. Intervals are over patients. Printed by "
-        "`python -m docs._pictures.conventions RUN DATA`, RUN being a folder of a model that the benchmark trained.*"
+        "`python -m docs._pictures.conventions RUN DATA`, RUN being a folder of a model that the "
+        "benchmark trained.*"
     )
     table = to_markdown(Table.of(columns, list(CONVENTIONS)))
     OUT.write_text(f"{table}\n\n{caption}\n", encoding="utf-8")
