@@ -121,15 +121,16 @@ def samples_follow(model: Any, image: Tensor) -> bool:
             drawn.append(model.sample(image, 2, generator=generator).float())
     finally:
         model.calibration = before
-    certain = (drawn[0] < _LEAST).any(2)  # whose logits single precision does not tell
-    plain, calibrated = (_log_odds(one).movedim(2, -1)[~certain] for one in drawn)
+    likely = drawn[0].argmax(2, keepdim=True)
+    told = drawn[0] >= _LEAST  # below it single precision does not tell the logits
+    plain, calibrated = (_log_odds(one, likely)[told] for one in drawn)
     return torch.allclose(calibrated, plain / _OTHER, rtol=0.05, atol=1e-4, equal_nan=True)
 
 
-def _log_odds(probabilities: Tensor) -> Tensor:
-    """Return log p_k − log p_0 of the classes (n, B, K, H, W)."""
+def _log_odds(probabilities: Tensor, against: Tensor) -> Tensor:
+    """Return log p_k − log p_j of the classes (n, B, K, H, W), with j (n, B, 1, H, W)."""
     logarithms = probabilities.log()
-    return logarithms - logarithms[:, :, :1]
+    return logarithms - logarithms.gather(2, against)
 
 
 def _scaled(density: Distribution, scale: float) -> Distribution:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from probseg.cli.opening import check_file, checkpoint_of
+from probseg.cli.opening import CHECKPOINTS, check_file
 from probseg.cli.parser import Parser, add_stratified
 from probseg.cli.trained import Trained, add_trained
 from probseg.errors import OptionError
@@ -22,7 +23,7 @@ examples:
 The scale of the prior is the one with the least GED, and the temperature the one with the least
 cross-entropy of annotators and samples, or a value nearer to 1 that is no worse beyond noise.
 MODEL is not changed. The data are opened as those that the model learnt from were, and split as
-probseg train does.
+probseg train does. A run of --protocol needs it here, and when FILE is evaluated.
 """
 
 
@@ -52,8 +53,7 @@ def run(options: argparse.Namespace) -> int:
 
     import probseg
 
-    if options.out.resolve() == checkpoint_of(options.model).resolve():
-        raise OptionError(f"--out {options.out} is MODEL, which is kept; give another file")
+    _check_kept(options.model, options.out)
     trained = Trained.opened(options)
     result = probseg.calibrate(
         trained.model,
@@ -66,10 +66,28 @@ def run(options: argparse.Namespace) -> int:
     )
     trained.model.preprocessing = trained.learnt
     trained.model.save(options.out)
-    console = Console()
-    console.print(replace(result, remarks=[*result.remarks, *_remarks(trained)]))
-    console.print(f"the model is in {options.out}", highlight=False, markup=False)
+    Console().print(replace(result, remarks=[*result.remarks, *_remarks(trained)]))
+    print(f"\nthe model is in {options.out}; next:\n  {shlex.join(_next_command(options))}")
     return 0
+
+
+def _check_kept(model: Path, out: Path) -> None:
+    """Check that what is written is not MODEL, nor taken for it afterwards.
+
+    Raises:
+        OptionError: It is.
+    """
+    names = CHECKPOINTS if model.is_dir() else (model.name,)
+    folder = model if model.is_dir() else model.parent
+    if out.resolve() in [(folder / name).resolve() for name in names]:
+        raise OptionError(f"--out {out} is MODEL, which is kept; give another file")
+
+
+def _next_command(options: argparse.Namespace) -> list[str]:
+    """Return the command that evaluates the model on images that it learnt nothing from."""
+    root = ["--root", str(options.root)] if options.root else []
+    protocol = ["--protocol", options.protocol] if options.protocol else []
+    return ["probseg", "evaluate", str(options.out), "--data", options.data, *root, *protocol]
 
 
 def _remarks(trained: Trained) -> Iterator[str]:

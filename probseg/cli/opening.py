@@ -102,6 +102,13 @@ def open_data(data: str, root: Path | None, options: Mapping[str, Any], **defaul
     return dataset
 
 
+def is_packed_data(data: str, root: Path | None) -> bool:
+    """Return whether a folder, or where a named data set lies, is a packed data set."""
+    from probseg.datasets.roots import is_packed
+
+    return is_packed(root) if data in registry("datasets") else is_packed(data)
+
+
 def check_data(data: str, root: Path | None) -> None:
     """Check that there is a data set of a name, or a folder, and that the root exists.
 
@@ -119,8 +126,8 @@ def check_data(data: str, root: Path | None) -> None:
         raise OptionError(f"--root {root} does not exist; give the folder of the data sets")
 
 
-def split_data(data: Dataset, seed: int) -> Parts:
-    """Split a data set as ``probseg train`` does.
+def split_data(data: Dataset, seed: int, **options: Any) -> Parts:
+    """Split a data set as ``probseg train`` does, or by other options of :func:`probseg.split`.
 
     Raises:
         DataError: It has too few groups.
@@ -135,7 +142,7 @@ def split_data(data: Dataset, seed: int) -> Parts:
             f"validation and test need {FEWEST_GROUPS} groups or more, as each is in one part only "
             "(groups.csv of a folder says which images are of one group)"
         )
-    return split(data, seed=seed)
+    return split(data, seed=seed, **options)
 
 
 def add_protocol(parser: Parser) -> None:

@@ -94,6 +94,8 @@ def run(options: argparse.Namespace) -> int:
         raise OptionError(f"--classes must be 2 to 256 with the background, not {options.classes}")
     check_file(options.out)
     check_file(options.report, "--report", "scores.html")
+    if options.out and options.report and options.out.resolve() == options.report.resolve():
+        raise OptionError(f"--out and --report are both {options.out}; give two files")
     folders = named_folders(options.samples)
     if options.report:
         for package in ("jinja2", "matplotlib"):
@@ -155,7 +157,12 @@ def _samples(folder: Path, options: argparse.Namespace) -> MaskFolders:
 
     if options.probabilities:
         return ProbabilityFolders(folder, classes=options.classes)
-    return MaskFolders(folder, classes=options.classes, threshold=options.threshold)
+    return MaskFolders(
+        folder,
+        classes=options.classes,
+        threshold=options.threshold,
+        takes=("classes", "threshold"),  # --values is for annotations
+    )
 
 
 def named_folders(given: Sequence[str]) -> dict[str, Path]:

@@ -19,6 +19,7 @@ from probseg.cli.opening import (
     as_typed,
     checkpoint_of,
     counted,
+    is_packed_data,
     open_data,
     parse_sections,
     split_data,
@@ -28,7 +29,7 @@ from probseg.cli.run_split import FILE as SPLIT
 from probseg.cli.run_split import RunSplit
 from probseg.cli.share import card_of
 from probseg.cli.train_defaults import USUAL_SIZE, choose_model, choose_training
-from probseg.cli.trained import stated
+from probseg.cli.trained import deviations, stated
 from probseg.errors import OptionError
 from probseg.options import check_given, check_integer, check_options
 from probseg.registry import registry
@@ -90,12 +91,11 @@ def _run(options: argparse.Namespace) -> int:
 
     import probseg
     from probseg import protocols
-    from probseg.datasets.roots import is_packed
     from probseg.sharing.cards import FACTS
 
     _settings({"seed": options.seed, **given["training"]})  # mistakes show before data are read
     protocol = protocols.get(options.protocol) if options.protocol else None
-    packed = is_packed(options.root or Path(options.data))  # which knows its layout
+    packed = is_packed_data(options.data, options.root)  # which knows its layout
     defaults = dict(protocol.options) if protocol and not packed else {}
     data = open_data(options.data, options.root, given["data"], **defaults)
     prepared = protocol.prepare(data) if protocol else None
@@ -108,7 +108,7 @@ def _run(options: argparse.Namespace) -> int:
         torch.manual_seed(options.seed)
         model: Any = probseg.build(options.model, like=whole.train, **chosen)
     _tell(data, parts, model, chosen, settings)
-    split = RunSplit(options.seed, options.protocol)
+    split = RunSplit.chosen(options.seed, options.protocol)
     split.check(options.out)
     if not (options.out / "run.json").exists():  # else an older run, of which only fit knows
         split.keep(options.out)
@@ -121,7 +121,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     if protocol and prepared:
         others = [f"{options.n} samples"] * (options.n not in protocol.samples)
-        others += ["other options of the data"] * bool(given["data"])
+        others += deviations(prepared, given["data"])
         scores = stated(scores, protocol, "test", prepared.remarks, others)
     scores.to_csv(options.out / "scores.csv")
     Console().print(scores)

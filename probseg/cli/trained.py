@@ -14,6 +14,7 @@ from probseg.cli.opening import (
     add_protocol,
     add_sections,
     checkpoint_of,
+    is_packed_data,
     open_data,
     parse_sections,
     split_data,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from probseg.interfaces import Dataset
     from probseg.metrics.scores import Scores
     from probseg.protocols import Protocol
+    from probseg.protocols.protocol import Prepared
 
 _UNKNOWN = (
     "the model's file does not say what was done to the images that it learnt from; give the data "
@@ -93,7 +95,6 @@ class Trained:
         given = parse_sections(options.set, ("data",))
 
         import probseg
-        from probseg.datasets.roots import is_packed
 
         model: Any = probseg.load(checkpoint_of(options.model))
         known = model.preprocessing
@@ -101,28 +102,30 @@ class Trained:
         check_agreement(learnt, _asked(given["data"], options.crop))
         told = given["data"].keys() & set(MASK_OPTIONS)  # what the masks of these data mean
         alike = replace(learnt, mask_values=None) if learnt and told else learnt
-        packed = is_packed(options.root or Path(options.data))  # and cannot be opened otherwise
+        packed = is_packed_data(options.data, options.root)  # and cannot be opened otherwise
         defaults = alike.options if alike and not packed else {}
         if protocol and not packed:
             defaults = {**defaults, **protocol.options}
         data = open_data(options.data, options.root, given["data"], **defaults)
         remarks: Sequence[str] = ()
+        others: list[str] = []
+        if options.part != "all":
+            split = read_split(options.model)
+            _check_split(split, protocol, options.part)
         if protocol:
             prepared = protocol.prepare(data)
             data, remarks = getattr(prepared.parts, options.part), prepared.remarks
+            others += deviations(prepared, given["data"])
         elif options.part != "all":
-            split = read_split(options.model)
-            _check_protocol(split, options.part)
-            seed = split.seed if split else options.seed
-            data = getattr(split_data(data, seed), options.part)
+            how = split.options if split else {"seed": options.seed}
+            data = getattr(split_data(data, **how), options.part)
         crop = None if protocol else options.crop or (learnt and learnt.crop)
         data = _view(data, options.images, crop)
         check_same(alike, data)
         if known is None:
             print(_UNKNOWN, file=sys.stderr)
         model.preprocessing = alike
-        others = [f"{options.images} images"] * (options.images is not None)
-        others += ["other options of the data"] * bool(given["data"])
+        others += [f"{options.images} images"] * (options.images is not None)
         return cls(model, data, options.part, known, protocol, remarks, others)
 
     def stated(self, scores: Scores, *deviations: str) -> Scores:
@@ -158,17 +161,31 @@ def _checked_protocol(options: argparse.Namespace) -> Protocol | None:
     return protocol
 
 
-def _check_protocol(split: RunSplit | None, part: str) -> None:
-    """Check that a run whose data a protocol split is not used with another split.
+def _check_split(split: RunSplit | None, protocol: Protocol | None, part: str) -> None:
+    """Check that a run is not used with a protocol that did not split its data, or without its own.
 
     Raises:
         OptionError: It is.
     """
-    if split and split.protocol:
-        raise OptionError(
-            f"the run was trained with {split}, so images that it learnt from may be in the part "
-            f"{part!r} of another split; give {split} as well, or --part all for other data"
-        )
+    if split is None or split.protocol == (protocol.name if protocol else None):
+        return
+    own = f"give {split} as well" if split.protocol else "leave --protocol out"
+    other = "copy its file out of the run's folder" if protocol else "take --part all"
+    raise OptionError(
+        f"the run was trained with {split}, so images that it learnt from may be in the part "
+        f"{part!r} of {f'protocol {protocol.name}' if protocol else 'another split'}; {own}; "
+        f"for data that the model never saw, {other}"
+    )
+
+
+def deviations(prepared: Prepared, options: Mapping[str, Any]) -> list[str]:
+    """Return what a protocol does not say of its data.
+
+    Args:
+        prepared: The data.
+        options: Those of ``--set`` that they were opened with.
+    """
+    return [*prepared.deviations] or ["other options of the data"] * bool(options)
 
 
 def stated(

@@ -7,7 +7,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from probseg.datasets.formats.images import (
     read_picture,
     stem_and_suffix,
 )
-from probseg.datasets.formats.mask_values import MaskValues
+from probseg.datasets.formats.mask_values import OPTIONS, MaskValues
 from probseg.datasets.formats.matlab import read_matlab
 from probseg.datasets.formats.nifti import A_VOLUME, ElsewhereError
 from probseg.datasets.roots import list_contents
@@ -49,6 +49,7 @@ class MaskFolders:
             255 may stand for 1.
         values: What values of files mean, such as ``{255: "ignore"}``, as of a folder.
         threshold: What is above this value is foreground.
+        takes: Which of these options a message may recommend.
 
     Raises:
         OptionError: The values contradict the classes.
@@ -62,6 +63,7 @@ class MaskFolders:
         classes: int = 2,
         values: Mapping[Any, Any] | None = None,
         threshold: float | None = None,
+        takes: Collection[str] = OPTIONS,
     ) -> None:
         path = Path(root).expanduser()
         if not path.is_dir():
@@ -69,6 +71,7 @@ class MaskFolders:
         self.root = path / "masks" if (path / "masks").is_dir() else path
         self.classes = classes
         self._values = MaskValues.of(values, threshold=threshold, classes=classes)
+        self._takes = takes
         self.ignore_index = self._values.ignore_index
         self._tree = Folder(self.root, lambda folder: "/" not in folder)
         self._files = self._find()
@@ -138,7 +141,7 @@ class MaskFolders:
 
     def _interpret(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return what a file's numbers mean: masks (N, H, W)."""
-        return self._values.read(_stack(array), self.classes)
+        return self._values.read(_stack(array), self.classes, self._takes)
 
     def _find(self) -> dict[str, list[str]]:
         files: dict[str, list[str]] = {}

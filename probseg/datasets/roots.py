@@ -67,9 +67,10 @@ def check_links(tree: FileTree, is_folder: Callable[[str], bool]) -> None:
         raise DataError(f"{tree.root}/{printable(name)} {tree.broken[name]}")
 
 
-def is_packed(root: Path) -> bool:
-    """Return whether a root is a packed data set."""
-    return (root / META).is_file()
+def is_packed(root: str | os.PathLike[str] | None) -> bool:
+    """Return whether a root, or else where PROBSEG_DATA says, is a packed data set."""
+    given = root or os.environ.get("PROBSEG_DATA")
+    return bool(given) and (Path(given or "").expanduser() / META).is_file()
 
 
 def list_contents(root: Path) -> str:

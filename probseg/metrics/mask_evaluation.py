@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from probseg.datasets.mask_folders import MaskFolders
+from probseg.datasets.splits import natural
 from probseg.errors import DataError
 from probseg.interfaces import Evaluation, Metric
 from probseg.metrics.score_collector import ScoreCollector, choose_metrics
@@ -134,7 +136,7 @@ def _evaluate(
     return Scores(
         per_image=collector.values(),
         ids=list(ids),
-        groups=[(groups or {}).get(name, name) for name in ids],
+        groups=_groups(ids, groups),
         samples=f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts),
         subject=str(samples.root),
         data=str(annotations.root),
@@ -143,6 +145,29 @@ def _evaluate(
         remarks=collector.remarks(),
         reliability=collector.reliability,
     )
+
+
+def _groups(ids: Sequence[str], groups: Mapping[str, str] | None) -> list[str]:
+    """Return the group of each image; without any each is its own.
+
+    Raises:
+        DataError: An image has none.
+    """
+    if groups is None:
+        return list(ids)
+    composed = {normalize("NFC", name): group for name, group in groups.items()}
+    if missing := [name for name in ids if normalize("NFC", name) not in composed]:
+        others = sorted(composed.keys() - {normalize("NFC", name) for name in ids}, key=natural)
+        raise DataError(
+            f"{len(missing)} of {len(ids)} images have no group: {_first(missing)}; each needs one "
+            "under the name of its folder"
+            f"{f', and no folder is called {_first(others)}' if others else ''}"
+        )
+    return [composed[normalize("NFC", name)] for name in ids]
+
+
+def _first(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:_LISTED])}{' …' if len(names) > _LISTED else ''}"
 
 
 def _common_ids(
@@ -168,8 +193,8 @@ def _common_ids(
             if missing and not common:
                 raise DataError(
                     f"{len(missing)} images of {lacks.root} have no {what} in {has.root}: "
-                    f"{', '.join(missing[:_LISTED])}{' …' if len(missing) > _LISTED else ''}; "
-                    "folders of the same name belong together (--common scores those that both "
+                    f"{_first(missing)}; folders of the same name belong together (--common scores "
+                    "those that both "
                     "have)"
                 )
     return [name for name in annotations.ids if name in everywhere]

@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from probseg.datasets.preprocessing import preprocessing_of
 from probseg.datasets.splits import hash_share
 from probseg.errors import DataError
-from probseg.options import listing
+from probseg.options import listing, named_parameters
 from probseg.registry import registry
 
 if TYPE_CHECKING:  # torch takes seconds, which what a protocol says need not spend
@@ -37,6 +37,8 @@ class Prepared(NamedTuple):
     parts: Parts
     remarks: Sequence[str]
     """How the data differ from the complete ones; nothing if they do not, as far as is known."""
+    deviations: Sequence[str]
+    """What was done to the images that the protocol does not say, such as ``"size=64"``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +113,7 @@ class Protocol:
             )
         from probseg.datasets.roots import is_packed
 
-        root = options.get("root")
-        packed = root is not None and is_packed(Path(root))  # which knows its layout
+        packed = is_packed(options.get("root"))  # which knows its layout
         given = options if packed else {**self.options, **options}
         return self.prepare(registry("datasets").create(self.dataset, **given))
 
@@ -129,7 +130,7 @@ class Protocol:
         members = self._members(dataset)
         view = self._cropped(dataset)
         parts = Parts(*(Subset(view, members[part]) for part in _PARTS))
-        return Prepared(parts, self._remarks(parts))
+        return Prepared(parts, self._remarks(parts), self._deviations(dataset))
 
     def _check(self, dataset: Dataset) -> None:
         from probseg.datasets.batches import data_title
@@ -158,6 +159,22 @@ class Protocol:
                 f"protocol {self.name!r} is for the layout {layout!r}, and {data_title(dataset)!r} "
                 f"is of the layout {has!r}"
             )
+
+    def _deviations(self, dataset: Dataset) -> list[str]:
+        known = preprocessing_of(dataset)
+        if known is None:
+            return []
+        datasets = registry("datasets")
+        name = dataset.name if dataset.name in datasets else "folder"
+        usual = {one: taken.default for one, taken in named_parameters(datasets[name]).items()}
+        says = {**usual, **self.options}
+        done = known.options
+        normalise = done.pop("normalise", None)  # where nothing is asked for, the files decide
+        window = done.pop("window", None)
+        found = [f"{one}={value!r}" for one, value in done.items() if value != says.get(one)]
+        if normalise in ("window", "percentiles") and window != tuple(says.get("window") or ()):
+            found.append(f"normalise={normalise!r}, window={window!r}")
+        return found
 
     def _members(self, dataset: Dataset) -> dict[str, list[int]]:
         from probseg.datasets.batches import data_title

@@ -38,6 +38,7 @@ def encode(
     image: Array | None = None,
     colours: Mapping[str, str] | None = None,
     classes: int = 2,
+    most: int | None = None,
 ) -> dict[str, Any]:
     """Return an image, its annotations and each model's samples of it, as plain data.
 
@@ -50,6 +51,7 @@ def encode(
         image: (C, H, W), if there is one.
         colours: Of some models, ``"#rrggbb"``; the others get some of their own.
         classes: K, the background included.
+        most: Masks of a side that are shown; mean and spread are those of all.
     """
     chosen = palette(models, colours)
     of_classes = {f"class {k}": CLASSES[(k - 1) % len(CLASSES)] for k in range(1, classes)}
@@ -58,17 +60,17 @@ def encode(
         "classes": of_classes if classes > 2 else {},
         "unlabelled": bool(np.ma.is_masked(annotations)),
         "headings": map_headings(classes),
-        "annotators": _answers(Block.of_annotations(annotations), _ANNOTATORS, classes),
-        "models": {name: _answers(one, chosen[name], classes) for name, one in models.items()},
+        "annotators": _answers(Block.of_annotations(annotations), _ANNOTATORS, classes, most),
+        "models": {n: _answers(one, chosen[n], classes, most) for n, one in models.items()},
     }
 
 
-def _answers(block: Block, colour: str, classes: int) -> dict[str, Any]:
-    (pen,) = pens([colour], classes)
+def _answers(block: Block, colour: str, classes: int, most: int | None) -> dict[str, Any]:
+    (pen,), labels = pens([colour], classes), block.labels[:most]
     return {
         "colour": colour,
-        "samples": [_outlined(one, pen) for one in block.labels],
-        "areas": [round(float((np.ma.filled(one, 0) > 0).mean()), 4) for one in block.labels],
+        "samples": [_outlined(one, pen) for one in labels],
+        "areas": [round(float((np.ma.filled(one, 0) > 0).mean()), 4) for one in labels],
         "mean": _map(block.mean, 1.0),
         "sd": _map(block.sd, largest_spread(classes)),
     }

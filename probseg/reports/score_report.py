@@ -60,7 +60,7 @@ def write_score_report(scores: Mapping[str, Scores], masks: Masks, path: Path) -
     first = next(iter(scores.values()))
     comparison = ScoreComparison(scores) if len(scores) > 1 else None
     chosen = _chosen(first)
-    ranked = _DISAGREEMENT in first
+    ranked = _ranked(first)
     text = render(
         "scores.html.j2",
         title=f"Scores of {_listed(list(scores))}",
@@ -114,12 +114,18 @@ def _tables(scores: Mapping[str, Scores], comparison: ScoreComparison | None) ->
     return [means, tests_table(comparison.tests)]
 
 
+def _ranked(scores: Scores) -> bool:
+    """Return whether it is known of some image how much its annotators disagree."""
+    return _DISAGREEMENT in scores and bool(np.isfinite(scores[_DISAGREEMENT]).any())
+
+
 def _chosen(scores: Scores) -> list[int]:
     """Return which images are pictured: even steps of the annotators' disagreement."""
-    count = len(scores.ids)
-    order = np.arange(count)
-    if _DISAGREEMENT in scores:
-        order = np.argsort(scores[_DISAGREEMENT], kind="stable")
+    order = np.arange(len(scores.ids))
+    if _ranked(scores):
+        disagreement = scores[_DISAGREEMENT]
+        order = np.argsort(disagreement, kind="stable")[: np.isfinite(disagreement).sum()]
+    count = len(order)
     steps = np.linspace(0, count - 1, min(_PICTURED, count)).round().astype(int)
     return [int(order[step]) for step in dict.fromkeys(steps.tolist())]
 
@@ -132,13 +138,14 @@ def _case(index: int, scores: Mapping[str, Scores], masks: Masks) -> dict[str, A
     drawn = hide_ignored(masks.annotations.read(name, place), masks.annotations.ignore_index)
     classes = masks.annotations.classes
     content = encode(
-        drawn[:_SHOWN],
+        drawn,
         {
             system: _block(folders.read(name, place), classes)
             for system, folders in masks.systems.items()
         },
         image=masks.images.read(name, place, drawn.shape[1:]) if masks.images else None,
         classes=classes,
+        most=_SHOWN,
     )
     for system, own in scores.items():
         shown = {m: own[m][index] for m in _UNDER if m in own and np.isfinite(own[m][index])}
@@ -148,11 +155,10 @@ def _case(index: int, scores: Mapping[str, Scores], masks: Masks) -> dict[str, A
 
 
 def _block(samples: NDArray[Any], classes: int) -> Block:
-    """Return the first samples, masks (N, H, W) or probabilities, and mean and spread of all."""
+    """Return samples, masks (N, H, W) or probabilities, with their mean and spread."""
     if samples.ndim == 3:
         samples = np.stack([samples == k for k in range(classes)], axis=1)
-    everything = Block.of_probabilities(samples)
-    return Block(everything.labels[:_SHOWN], everything.mean, everything.sd)
+    return Block.of_probabilities(samples)
 
 
 def _facts(scores: Mapping[str, Scores], masks: Masks) -> dict[str, list[str]]:
@@ -166,10 +172,9 @@ def _facts(scores: Mapping[str, Scores], masks: Masks) -> dict[str, list[str]]:
         "annotations": [str(masks.annotations.root)],
         "classes": [f"{masks.annotations.classes} with the background"],
         "no value": [
-            f"{metric}: {reason}"
-            for metric, reason in {
-                key: why for own in scores.values() for key, why in own.problems.items()
-            }.items()
+            f"{metric} of {name}: {reason}"
+            for name, own in scores.items()
+            for metric, reason in own.problems.items()
         ],
         "images": [f"{len(first.ids)}, of {len(set(first.groups))} groups"],
         "program": [f"probseg {__version__}"],

@@ -179,7 +179,7 @@ def calibrate(
         "latent": False,
         "progress": False,
     }
-    # what stratified samples have in expectation is what they have
+    # of stratified samples GED is taken as it is, with each sample's distance to itself
     metrics: dict[str, Metric] = {"ged": GED() if stratified else GED(samples=_MANY)}
     before, model.calibration = model.calibration, None
     try:

@@ -67,3 +67,14 @@ def test_other_parts_are_told(command, model, tmp_path):
     out = tmp_path / "calibrated.safetensors"
     _, output, _ = command("calibrate", model, "-n", "2", "--part", "all", "--out", out, *DATA)
     assert "chosen on the part 'all' of the data" in " ".join(output.split())
+
+
+def test_a_run_keeps_the_model_that_its_folder_stands_for(command, model):
+    run = model.parent
+    model.rename(run / "best.safetensors")
+    status, _, error = command("calibrate", run, "--out", run / "model.safetensors", *DATA)
+    assert status == 2 and "is MODEL, which is kept" in error
+    out = run / "calibrated.safetensors"
+    status, output, _ = command("calibrate", run, "-n", "2", "--out", out, *DATA)
+    assert status == 0
+    assert f"  probseg evaluate {out} --data ambiguous-shapes\n" in output

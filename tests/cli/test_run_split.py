@@ -7,6 +7,7 @@ import pytest
 
 import probseg
 from probseg.cli.run_split import RunSplit, read_split
+from probseg.datasets.splits import split
 from probseg.errors import CheckpointError
 
 SIZES = ["data.samples=30", "data.size=16"]
@@ -85,13 +86,55 @@ def test_a_run_of_a_protocol_is_not_tested_on_another_split(run, command, tmp_pa
     RunSplit(0, "own").keep(folder)
     options = ["-n", "2", "--metrics", "ged", "--set", *SIZES]
     status, _, error = command("evaluate", folder, *SHAPES, *options)
-    assert status == 2 and "give --protocol own as well, or --part all" in error
+    assert status == 2 and "give --protocol own as well; for data" in error
     for way in (["--protocol", "own"], ["--part", "all"]):
         assert command("evaluate", folder, *SHAPES, *way, *options)[0] == 0
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"seed": -1}', '{"seed": "0"}', '{"seed": 0, "x": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"seed": -1}', '{"seed": "0"}', '{"seed": 0, "x": 1}'),
+        *('{"seed": 0, "fold": 3, "folds": 3}', '{"seed": 0, "by": "slice"}'),
+    ],
+)
 def test_a_damaged_file_is_told(tmp_path, text):
     (tmp_path / "split.json").write_text(text, encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"split\.json is damaged"):
         read_split(tmp_path)
+
+
+def test_a_model_of_the_benchmark_is_split_as_it_was_there(run, command, tmp_path):
+    folder, out = tmp_path / "cell", tmp_path / "scores.csv"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes((run / "best.safetensors").read_bytes())
+    data = probseg.datasets.create("ambiguous-shapes", samples=30, size=16)
+    written = split(data.groups, fold=1, seed=2, by="image")
+    (folder / "split.json").write_text(written.to_json(), encoding="utf-8")
+    options = ["--part", "validation", "--metrics", "annotator-diversity", "-n", "2", "--out", out]
+    assert command("evaluate", folder, *SHAPES, *options, "--set", *SIZES)[0] == 0
+    with out.open(newline="") as file:
+        found = [float(row["annotator-diversity"]) for row in csv.DictReader(file)]
+    part = probseg.datasets.views.subset(data, written.validation)
+    expected = probseg.evaluate(
+        probseg.load(folder / "model.safetensors"), part, 2, metrics=["annotator-diversity"]
+    )
+    assert found == list(expected["annotator-diversity"])
+    status, _, error = command("evaluate", folder, *SHAPES, "--protocol", "own", "--set", *SIZES)
+    assert status == 2 and "trained with fold 1 of 3 by image with seed 2" in error
+
+
+def test_a_protocol_that_did_not_split_the_data_of_a_run_is_refused(run, command, tmp_path):
+    options = ["-n", "2", "--metrics", "ged", "--set", *SIZES]
+    for part in ([], ["--part", "validation"]):
+        status, _, error = command("evaluate", run, *SHAPES, "--protocol", "own", *part, *options)
+        assert status == 2 and "trained with --seed 3" in error and "leave --protocol out" in error
+        assert "copy its file out of the run's folder" in error
+    copy = tmp_path / "model.safetensors"
+    copy.write_bytes((run / "best.safetensors").read_bytes())
+    assert command("evaluate", copy, *SHAPES, "--protocol", "own", *options)[0] == 0
+
+
+def test_a_protocol_splits_alike_whatever_the_seed():
+    assert RunSplit.chosen(1, "own") == RunSplit.chosen(0, "own") == RunSplit(0, "own")
+    assert RunSplit.chosen(1, None) == RunSplit(1)

@@ -98,3 +98,23 @@ def test_the_conventions_of_papers(command, folders):
     assert "HM-IoU, rectangular" in output and "GED, no mask with itself" in output
     status, _, error = command("score", *folders, "--conventions", "--metrics", "ged")
     assert status == 2 and "--metrics" in error
+
+
+def test_remedies_for_samples_are_true(command, folders, tmp_path):
+    sample = tmp_path / "samples/case1/0.png"
+    pixels = np.asarray(Image.open(sample)).copy()
+    pixels[0] = 1
+    pixels[1] = 255
+    Image.fromarray(pixels).save(sample)
+    status, _, error = command("score", *folders, "--metrics", "ged")
+    assert status == 1 and "0.png: is no mask of 0 and 1" in error
+    assert "save masks of the classes 0 to 1" in error and "--values" not in error
+    Image.fromarray((pixels > 1).astype(np.uint8) * np.uint8(2)).save(sample)
+    status, _, error = command("score", *folders, "--metrics", "ged")
+    assert status == 1 and "give their number with --classes" in error
+
+
+def test_a_table_and_a_page_are_two_files(command, folders, tmp_path):
+    both = ["--out", tmp_path / "x", "--report", tmp_path / "." / "x"]
+    status, _, error = command("score", *folders, *both)
+    assert status == 2 and "give two files" in error and not (tmp_path / "x").exists()

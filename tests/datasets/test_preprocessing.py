@@ -530,3 +530,12 @@ def test_packed_data_cannot_be_resized_again(tmp_path: Path) -> None:
     assert folder(packed, size=4).folder == folder(packed).folder == packed
     with pytest.raises(OptionError, match="size 6x6 padded of the options, 4x4 padded of"):
         folder(packed, size=6)
+
+
+@pytest.mark.parametrize("kind", [np.bool_, np.int64, np.uint16])
+def test_label_maps_of_any_whole_type_go_back_to_the_size_of_the_file(kind):
+    done = Preprocessing(size=(4, 4), resize="pad")
+    labels = np.array([[[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]])
+    back = done.undo(labels.astype(kind), (8, 16))
+    assert back.dtype == kind and back.shape == (1, 8, 16)
+    np.testing.assert_array_equal(back, done.undo(labels.astype(np.uint8), (8, 16)))

@@ -1,6 +1,7 @@
 """Masks of two folders, scored as a loop over files scores them; folders that do not match."""
 
 import gc
+from unicodedata import normalize
 
 import nibabel
 import numpy as np
@@ -223,3 +224,16 @@ def test_a_folder_without_masks_says_what_it_wants(tmp_path):
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(MissingDataError, match=r"holds no masks ID/\*.png .*holds: notes.txt"):
         MaskFolders(tmp_path)
+
+
+def test_an_image_without_a_group_is_refused(tmp_path):
+    counts = {"case0": 2, "case1": 2, normalize("NFD", "fälle"): 2}
+    _write(tmp_path / "s", counts)
+    _write(tmp_path / "a", counts, seed=1)
+    folders = MaskFolders(tmp_path / "s"), MaskFolders(tmp_path / "a")
+    how = {"metrics": ["ged"], "progress": False}
+    groups = {"case0": "p", "case1.png": "p", "fälle": "q"}
+    with pytest.raises(DataError, match=r"1 of 3 images have no group: case1; .*called case1\.png"):
+        evaluate_masks(*folders, groups=groups, **how)
+    groups["case1"] = groups.pop("case1.png")
+    assert evaluate_masks(*folders, groups=groups, **how).groups == ["p", "p", "q"]

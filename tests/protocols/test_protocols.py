@@ -208,3 +208,26 @@ def test_a_placed_crop_holds_the_middle_and_depends_on_the_name_alone(layouts, t
     assert len(tops) > 30  # of 64 places
     few = PlacedCrop(probseg.datasets.views.subset(data, [5, 3]), 64)
     assert (few[0].image == view[5].image).all() and (few[1].image == view[3].image).all()
+
+
+def test_a_packed_root_is_found_where_the_variable_says(layouts, tmp_path, monkeypatch):
+    data = probseg.datasets.create("lidc", root=layouts["pickle"], cache=tmp_path / "cache")
+    monkeypatch.setenv("PROBSEG_DATA", str(data.folder))
+    assert sum(map(len, protocols.get("lidc-v1").open().parts)) == 2 * PATIENTS
+
+
+def test_what_was_done_to_images_beside_the_protocol_is_told(layouts, tmp_path, monkeypatch):
+    protocol, cache = protocols.get("lidc-slices"), tmp_path / "cache"
+    usual = protocol.open(root=layouts["slices"], cache=cache)
+    assert not usual.deviations
+    windowed = protocol.open(root=layouts["slices"], cache=cache, window=(0.2, 0.8))
+    assert windowed.deviations == ["normalise='window', window=(0.2, 0.8)"]
+    for case in range(40):
+        for name in (f"images/c{case}.png", f"masks/c{case}/ann.png"):
+            file = tmp_path / "own" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.eye(8, dtype=np.uint8)).save(file)
+    own = protocols.get("own")
+    for options, told in (({}, []), ({"size": 4}, ["size=4"]), ({"threshold": 0}, ["threshold=0"])):
+        data = probseg.datasets.create("folder", root=tmp_path / "own", cache=cache, **options)
+        assert own.prepare(data).deviations == told

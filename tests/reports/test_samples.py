@@ -85,3 +85,17 @@ def test_what_nobody_labelled_is_hatched_and_told(kept) -> None:
     assert hatched == [[False, False, True], [False, True, True], *[[False, False, True]] * 2]
     assert shown["unlabelled"] and annotators["areas"] == [0.3333] * 2
     assert not greys & set(map(tuple, pixels(shown["models"]["csae"]["mean"])[0].tolist()))
+
+
+def test_mean_and_spread_are_of_all_masks_and_some_are_shown() -> None:
+    drawn = np.zeros((5, 4, 4), np.uint8)
+    drawn[3:] = 1
+    block = Block.of_annotations(drawn)
+    few = samples.encode(drawn, {"a": block}, most=2)
+    whole = samples.encode(drawn, {"a": block})
+    for one, all_ in (
+        (few["annotators"], whole["annotators"]),
+        (few["models"]["a"], whole["models"]["a"]),
+    ):
+        assert len(one["samples"]) == len(one["areas"]) == 2 and len(all_["samples"]) == 5
+        assert (one["mean"], one["sd"]) == (all_["mean"], all_["sd"])

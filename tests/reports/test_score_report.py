@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from probseg.metrics.scores import Scores
+from probseg.reports.score_report import _chosen, _ranked
 from tests.helpers.browser import CHROMIUM, chromium
 
 EVIL = "<i>evil"
@@ -156,3 +158,21 @@ def test_a_reader_turns_pages_hides_a_system_and_sorts(report):
         )
         assert values == sorted(values) and len(values) > 1
     assert heard == []
+
+
+def test_pictures_are_chosen_by_disagreement_only_where_it_is_known() -> None:
+    nan = float("nan")
+    values = {"annotator-diversity": np.array([nan, 0.2, nan, 0.1])}
+    scores = Scores(
+        per_image=values, ids=list("abcd"), groups=list("abcd"), samples="2", subject="", data=""
+    )
+    assert _ranked(scores) and _chosen(scores) == [3, 1]
+    scores = Scores(
+        per_image={"annotator-diversity": np.full(4, nan)},
+        ids=list("abcd"),
+        groups=list("abcd"),
+        samples="2",
+        subject="",
+        data="",
+    )
+    assert not _ranked(scores) and _chosen(scores) == [0, 1, 2, 3]

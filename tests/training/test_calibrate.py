@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import probseg
-from probseg.calibration import Calibration
+from probseg.calibration import Calibration, samples_follow
 from probseg.datasets.views import Subset
 from probseg.errors import DataError, InputError, OptionError
 from probseg.interfaces import Batch, Evaluation, Sample
@@ -238,3 +238,18 @@ def test_the_result_is_printed():
     console.print(probseg.calibrate(Bars(1.0), Widths(20), device="cpu"))
     text = console.export_text()
     assert "prior scale" in text and "temperature" in text and "chosen on 20 images" in text
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_whether_samples_follow_is_seen_however_unlikely_some_classes_are(follows):
+    logits = torch.randn(1, 1, 10, 4, 4, generator=torch.Generator().manual_seed(0))
+    logits[:, :, 9] = -50  # nowhere likely, as in a trained model
+
+    class Own:
+        calibration = Calibration()
+
+        def sample(self, image, n, *, generator=None):
+            drawn = logits.expand(n, -1, -1, -1, -1)
+            return self.calibration.probabilities(drawn) if follows else drawn.softmax(2)
+
+    assert samples_follow(Own(), torch.zeros(1, 1, 4, 4)) == follows

@@ -36,7 +36,7 @@ def read_array(data: bytes) -> NDArray[Any]:
             raise DataError(f"is truncated: it claims {'x'.join(map(str, shape))} elements")
         order: Literal["F", "C"] = "F" if by_columns else "C"
         return np.ndarray(shape, kind, data, file.tell(), order=order).copy(order="K")
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # a header is parsed as Python, which fails in many ways
         raise DataError("is not a complete NumPy file") from error

@@ -198,11 +198,11 @@ def _remedy(mask: NDArray[Any], classes: int, takes: Collection[str]) -> str:
     odd = [value for value in values if value not in known]
     if values[-1] <= 1 and not any(value % 1 for value in odd) and values[0] >= 0:
         return "all masks of a folder have one scale: rescale this file, or lower the threshold"
-    if "values" not in takes:
+    if takes == ("threshold",):
         return f"threshold={values[-1] / 2:g} makes two classes of them"
     fractions = [value for value in odd if value % 1]
     if fractions and (classes > 2 or _are_rounded(odd)):
-        return _rounding(fractions, classes)
+        return _rounding(fractions, classes, takes)
     few = [value for value in odd if value != UNLABELLED and 0 <= value <= _MOST_CLASSES]
     others = [value for value in odd if value not in few]
     if any(value % 1 for value in values) or len(others) > 1:
@@ -211,6 +211,8 @@ def _remedy(mask: NDArray[Any], classes: int, takes: Collection[str]) -> str:
         half = 0.5 if soft else values[-1] / 2
         return f"threshold={half:g} makes two classes of them{probabilities}"
     remedies = ["if these are classes, give their number with classes="] if few else []
+    if others and "values" not in takes:
+        return "; ".join([*remedies, f"save masks of the classes 0 to {classes - 1}"])
     for value in others:
         text = _as_text(value)
         remedies += [
@@ -226,10 +228,10 @@ def _are_rounded(values: list[float]) -> bool:
     return near and 1 < round(max(values)) <= _MOST_CLASSES
 
 
-def _rounding(fractions: list[float], classes: int) -> str:
+def _rounding(fractions: list[float], classes: int, takes: Collection[str]) -> str:
     """Return what makes classes of values between them."""
     near = all(abs(value - round(value)) <= _ROUNDING and value > -1 / 2 for value in fractions)
-    if near and len(fractions) <= _MOST_NAMED:
+    if near and len(fractions) <= _MOST_NAMED and "values" in takes:
         pairs = ", ".join(f"{_as_text(value)}: {round(value)}" for value in fractions)
         most = max(map(round, fractions)) + 1
         number = f" with classes={most}" if most > classes else ""

@@ -44,11 +44,12 @@ def resize_images(images: NDArray[Any], size: Size) -> NDArray[Any]:
     return _interpolate(images.astype(np.float64), size, mode="bilinear", antialias=True)
 
 
-def resize_masks(masks: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Resize class indices (n, A, H, W) to (n, A, *size) by nearest neighbour."""
+def resize_masks(masks: NDArray[Any], size: Size) -> NDArray[Any]:
+    """Resize class indices (n, A, H, W) to (n, A, *size) by nearest neighbour; the type is kept."""
     if masks.shape[-2:] == size:
         return masks
-    return _interpolate(masks, size, mode="nearest-exact")
+    values = masks if masks.dtype == np.uint8 else masks.astype(np.float64)  # which torch resizes
+    return _interpolate(values, size, mode="nearest-exact").astype(masks.dtype)
 
 
 def _interpolate(pixels: NDArray[Any], size: Size, **options: Any) -> NDArray[Any]:
