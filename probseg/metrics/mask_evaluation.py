@@ -194,8 +194,7 @@ def _common_ids(
                 raise DataError(
                     f"{len(missing)} images of {lacks.root} have no {what} in {has.root}: "
                     f"{_first(missing)}; folders of the same name belong together (--common scores "
-                    "those that both "
-                    "have)"
+                    "those that both have)"
                 )
     return [name for name in annotations.ids if name in everywhere]
 
