@@ -87,7 +87,9 @@ def _next_command(options: argparse.Namespace) -> list[str]:
     """Return the command that evaluates the model on images that it learnt nothing from."""
     root = ["--root", str(options.root)] if options.root else []
     protocol = ["--protocol", options.protocol] if options.protocol else []
-    return ["probseg", "evaluate", str(options.out), "--data", options.data, *root, *protocol]
+    given = ["--set", *options.set] if options.set else []
+    model = ["probseg", "evaluate", str(options.out)]
+    return [*model, "--data", options.data, *root, *protocol, *given]
 
 
 def _remarks(trained: Trained) -> Iterator[str]:

@@ -13,7 +13,6 @@ from probseg.utils.atomic_files import write_json
 
 FILE = "split.json"
 _INDICES = ("train", "validation", "test")  # which the benchmark keeps as well
-_UNITS = ("patient", "image")
 
 
 @dataclass(frozen=True)
@@ -87,13 +86,15 @@ def read_split(model: Path) -> RunSplit | None:
     file = (model if model.is_dir() else model.parent) / FILE
     if not file.is_file():
         return None
+    from probseg.datasets.splits import UNITS
+
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
         split = RunSplit(**{name: told[name] for name in told if name not in _INDICES})
         check_integer("seed", split.seed, low=0)
         check_integer("folds", split.folds, low=2)
         check_choice("fold", split.fold, range(split.folds))
-        check_choice("by", split.by, _UNITS)
+        check_choice("by", split.by, UNITS)
         if not isinstance(split.protocol, str | None):
             raise ValueError(f"it says {split}")
     except (OSError, ValueError, TypeError, OptionError) as error:

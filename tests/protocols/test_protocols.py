@@ -10,6 +10,7 @@ from scipy import stats
 
 import probseg
 from probseg import protocols
+from probseg.datasets.lidc.cropping import LUNG
 from probseg.datasets.splits import hash_share
 from probseg.datasets.views import PlacedCrop
 from probseg.errors import DataError, UnknownNameError
@@ -231,3 +232,8 @@ def test_what_was_done_to_images_beside_the_protocol_is_told(layouts, tmp_path, 
     for options, told in (({}, []), ({"size": 4}, ["size=4"]), ({"threshold": 0}, ["threshold=0"])):
         data = probseg.datasets.create("folder", root=tmp_path / "own", cache=cache, **options)
         assert own.prepare(data).deviations == told
+
+
+def test_the_window_of_the_dicom_files_is_the_usual_one():
+    """Scans that are opened without options and by the protocol are the same images."""
+    assert tuple(protocols.get("lidc-dicom").options["window"]) == LUNG
