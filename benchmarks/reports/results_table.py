@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
+from benchmarks.jobs.plan import Experiment
 from benchmarks.jobs.results import Result
 from benchmarks.reports.dataset_results import (
     ANNOTATORS_DIVERSITY,
@@ -185,9 +186,26 @@ def caption(results: Sequence[Result]) -> str:
         *([ONE_ANNOTATOR] if data.annotators == 1 else []),
         f"Profile {results[0].experiment.profile}.",
         *([f"Folds {folds}; seeds {seeds}."] if trained else []),
+        *different_settings(trained),
         f"Code {', '.join(sorted({_revision(result) for result in results}))}.",
     ]
     return " ".join(parts)
+
+
+def different_settings(experiments: Iterable[Experiment]) -> Iterator[str]:
+    """Yield a sentence for each setting of data or training in which rows are not alike.
+
+    That is so in a suite that asks for it, and where runs are reported together. The interval of
+    validation follows the number of steps and is left out.
+    """
+    settings = [(one.row, {**one.data, **(one.training or {})}) for one in experiments]
+    for name in dict.fromkeys(name for _, own in settings for name in own):
+        rows: dict[str, list[str]] = {}
+        for row, own in settings:
+            rows.setdefault(str(own.get(name, "default")), []).append(row)
+        if len(rows) > 1 and name != "validate_every":
+            each = (f"{value} ({', '.join(dict.fromkeys(own))})" for value, own in rows.items())
+            yield f"Different {name}: {'; '.join(each)}."
 
 
 def annotators_diversity(results: Iterable[Result]) -> float | None:

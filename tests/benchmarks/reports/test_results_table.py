@@ -26,6 +26,7 @@ def make_result(row: str, fold: int, ged: float, **options) -> Result:
         seed=0 if trained else None,
         model={"name": row} if trained else None,
         baseline=None if trained else row,
+        training=options.pop("training", {}) if trained else None,
     )
     scores = {"base": {"ged": [ged] * 9, "gini": [None] * 9}, **options}
     provenance, revision = "rendered images", "0123456789abcdef"
@@ -76,6 +77,21 @@ def test_the_caption_says_what_a_reader_must_know(scores) -> None:
     assert "- csae: the proposal." in text
     assert "not run" not in text
     assert "012345678, 012345678 with changes" in text
+
+
+def test_the_caption_says_in_which_settings_rows_are_not_alike() -> None:
+    short, long = {"max_steps": 50, "validate_every": 5}, {"max_steps": 100, "validate_every": 10}
+    results = [
+        make_result("punet", 0, 0.3, training={**long, "clip": 1}),
+        make_result("csae", 0, 0.3, training={**short, "clip": 1}),
+        make_result("csae", 1, 0.3, training={**short, "clip": 1}),
+        make_result("energy", 0, 0.3, training={**long, "clip": 1, "augment": "flips"}),
+        make_result("always-empty", 0, 0.9),
+    ]
+    (made,) = summarise(results, competing=[])
+    assert "Different max_steps: 100 (punet, energy); 50 (csae)." in made.caption
+    assert "Different augment: default (punet, csae); flips (energy)." in made.caption
+    assert made.caption.count("Different") == 2
 
 
 def test_the_projected_prior_is_a_row_of_its_own() -> None:
