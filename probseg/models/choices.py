@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+
+from probseg.errors import OptionError
+from probseg.options import listing
+
+_WEIGHED = {"beta": ("kl", "kl_on"), "gamma": ("divergence", "divergence_on")}
 
 
 def help_of(defaults: Any, summary: str) -> tuple[str, inspect.Signature]:
@@ -21,3 +26,25 @@ def help_of(defaults: Any, summary: str) -> tuple[str, inspect.Signature]:
     signature = inspect.signature(partial(record, **vars(defaults)))
     without_result = signature.replace(return_annotation=inspect.Signature.empty)
     return f"{summary}\n\nArgs:{options}", without_result
+
+
+def check_weighed(model: str, options: Mapping[str, Any], defaults: Any) -> None:
+    """Check that a divergence somebody chose has a weight, and so an effect.
+
+    Args:
+        model: Its name.
+        options: What was chosen.
+        defaults: The record of what was not, as for :func:`help_of`.
+
+    Raises:
+        OptionError: The weight is zero by default, and nobody gave it.
+    """
+    for weight, of_divergence in _WEIGHED.items():
+        default = getattr(defaults, weight)
+        weighed = any(default) if isinstance(default, (list, tuple)) else default
+        chosen = [option for option in of_divergence if options.get(option) is not None]
+        if chosen and not weighed and weight not in options:
+            raise OptionError(
+                f"{listing(chosen)} of {model} would not be used, since the weight is {weight}=0; "
+                f"pass {weight} too"
+            )

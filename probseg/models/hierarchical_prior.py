@@ -61,10 +61,11 @@ class HierarchicalPrior(ProbabilisticModel):
                 :meth:`probseg.models.prior.PriorModel.sample`.
             tile: Not None is refused: the latents are maps of the whole image.
         """
+        image = self._image(image, values=tile is None)
         if tile is not None:
             tiles = sample_tiles(self, image, n, tile=tile, generator=generator)
             return assembled(tiles, (image.shape[2], image.shape[3]))
-        image, count = self._image(image, values=True), checked_count(n)
+        count = checked_count(n)
         with kept_buffers(self), self._networks_seeded(generator, image):
             decoded = Sampled(self.decoder, self.pyramid(padded(image, self.stride)))
             with seeded(generator, image.device):

@@ -14,7 +14,7 @@ from torch.distributions import Distribution, Independent, Normal
 from probseg.backbones.blocks import freeze_unused
 from probseg.errors import OptionError
 from probseg.interfaces import Divergence, Projector, Pyramid
-from probseg.models.choices import help_of
+from probseg.models.choices import check_weighed, help_of
 from probseg.models.hierarchical import (
     HierarchicalModel,
     HierarchicalParts,
@@ -134,13 +134,7 @@ class HierarchicalRecipe:
             UnknownNameError: No part has that name.
             OptionError: An option is unknown, of the wrong type or out of range.
         """
-        if options.get("divergence") and not any(
-            _listed(options.get("gamma", self.defaults.gamma))
-        ):
-            raise OptionError(
-                f"the divergence of {self.name} has the weight gamma=0 and would not be used; "
-                "pass gamma too"
-            )
+        check_weighed(self.name, options, self.defaults)
         choices = replace(self.defaults, **options)
         parts, networks = _networks(choices)
         penalties, compared = _penalties(choices)
@@ -157,10 +151,6 @@ class HierarchicalRecipe:
     def __repr__(self) -> str:
         """The recipe's name."""
         return f"<recipe {self.name}>"
-
-
-def _listed(given: Any) -> Sequence[Any]:
-    return given if isinstance(given, (list, tuple)) else (given,)
 
 
 def _networks(c: HierarchicalChoices) -> tuple[HierarchicalParts, Spec]:

@@ -71,10 +71,10 @@ class PriorModel(ProbabilisticModel):
                 whole image has there.
         """
         drawn = {"projected": projected, "stratified": stratified}
+        image = self._image(image, values=tile is None)
         if tile is not None:
             tiles = sample_tiles(self, image, n, tile=tile, generator=generator, **drawn)
             return assembled(tiles, (image.shape[2], image.shape[3]))
-        image = self._image(image, values=True)
         count = checked_count(n)
         with kept_buffers(self), self._networks_seeded(generator, image):
             x = padded(image, self.backbone.stride)

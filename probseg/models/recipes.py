@@ -8,7 +8,7 @@ from typing import Any
 
 from probseg.errors import OptionError
 from probseg.interfaces import Backbone, Decoder, Divergence, LatentEncoder, Projector
-from probseg.models.choices import help_of
+from probseg.models.choices import check_weighed, help_of
 from probseg.models.latent import FlowContext, LatentVariableModel, Parts
 from probseg.models.part_pairs import PartPair, build_pair, is_pair
 from probseg.models.penalties import Penalty, Space
@@ -134,11 +134,7 @@ class Recipe:
                     "as penalties"
                 )
             options = {**_WITHOUT_SHORT, **options}
-        if options.get("divergence") and "gamma" not in options and not self.defaults.gamma:
-            raise OptionError(
-                f"the divergence of {self.name} has the weight gamma=0 and would not be used; "
-                "pass gamma too"
-            )
+        check_weighed(self.name, options, self.defaults)
         choices = replace(self.defaults, **options)
         if is_pair(choices.projector):
             choices = replace(choices, shared_flow=False)  # equal or not, two were asked for

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import torch
 from torch import Generator, Tensor
 
+from probseg.errors import OptionError
 from probseg.interfaces import SetLoss
 from probseg.models.base import ProbabilisticModel
 from probseg.options import named_parameters
 from probseg.registry import registry
 from probseg.registry.specs import BuiltPart, Part, build_part
+from probseg.utils.seeding import seeded
 
 
 class SetTrained(ProbabilisticModel):
@@ -71,19 +73,30 @@ class SetTrained(ProbabilisticModel):
         masks = self._label(label, image, values=False, ignore_index=ignore_index)
         with self._networks_seeded(generator, image):
             samples, weights = self.training_samples(image, generator)
-        with torch.autocast(image.device.type, enabled=False):
+        autocast_off = torch.autocast(image.device.type, enabled=False)
+        with autocast_off, seeded(generator, image.device):
             return {"set_loss": self.set_loss(samples, masks, weights).mean()}
 
 
 def build_set_loss(set_loss: Part, *, stratified: bool) -> BuiltPart:
     """Build a set loss; one that has the option ``stratified`` gets it from the model.
 
+    A ready one keeps its own, which must be the model's.
+
     Raises:
         UnknownNameError: No set loss has that name.
-        OptionError: An option of it is unknown, of the wrong type or out of range.
+        OptionError: An option of it is unknown, of the wrong type or out of range, or a ready one
+            is for samples that are drawn otherwise.
     """
     losses = registry("set_losses")
     name = set_loss.get("name") if isinstance(set_loss, Mapping) else set_loss
     takes = named_parameters(losses[name]) if isinstance(name, str) and name in losses else ()
     fixed = {"stratified": stratified} if "stratified" in takes else {}
-    return build_part("set_losses", set_loss, SetLoss, **fixed)
+    built = build_part("set_losses", set_loss, SetLoss, **fixed)
+    if getattr(built.part, "stratified", stratified) != stratified:
+        raise OptionError(
+            f"the set loss is for stratified={not stratified}, and the model draws its samples "
+            f"with stratified={stratified}; give both the same, or name the set loss, such as "
+            "set_loss='energy'"
+        )
+    return built

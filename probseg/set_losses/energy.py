@@ -50,7 +50,7 @@ class Energy:
         )
         apart = self._between_experts(jaccard.to_each_other(samples, masks), len(experts))
         spread = torch.einsum("gb,bgh,hb->b", experts, apart, experts)
-        score: Tensor = fit - spread * annotators.sum(1).sign() / 2
+        score: Tensor = fit - spread / 2
         return score
 
     def _between_experts(self, apart: Tensor, experts: int) -> Tensor:

@@ -31,9 +31,7 @@ def to_annotations(samples: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     v, labelled = _annotated(masks, len(u) + 1, u.dtype)
     size = u @ labelled.mT + v.sum(-1)[:, :, None]
     # v is zero or one, so that |u - v| = u + v - 2 u v
-    distances = _distance(size, size - 2 * u @ v.mT).mean(0)
-    there = labelled.amax(2)
-    return distances, there / there.sum(1, keepdim=True).clamp_min(1)
+    return _distance(size, size - 2 * u @ v.mT).mean(0), _shares(labelled)
 
 
 def between_annotations(masks: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
@@ -45,8 +43,11 @@ def between_annotations(masks: Tensor, classes: int, dtype: torch.dtype) -> Tens
 
 
 def to_each_other(samples: Tensor, masks: Tensor) -> Tensor:
-    """Return the distances (B, S, S) between samples, on the pixels that somebody labelled.
+    """Return the distances (B, S, S) between samples, the mean over who is there.
 
+    Of each annotator they are those on the pixels that he or she labelled, as the distances of
+    samples to annotations are. Otherwise a score of both would not be the lowest of samples that
+    are distributed as the annotations. Where all labelled the same pixels, one pass does for all.
     With its gradient it holds a few times the (K - 1) B S P numbers of the samples on P pixels.
 
     Args:
@@ -54,10 +55,28 @@ def to_each_other(samples: Tensor, masks: Tensor) -> Tensor:
         masks: (B, A, H, W) classes; ``IGNORED`` where an annotator did not label.
     """
     u = _foreground(samples)
-    somebody = (masks != IGNORED).flatten(2).any(1)
-    u = u * somebody[:, None].to(u.dtype)
+    labelled = (masks != IGNORED).flatten(2)
+    somebody, there = labelled.any(1, keepdim=True), labelled.any(2, keepdim=True)
+    shares = _shares(labelled.to(u.dtype))
+    if bool(((labelled == somebody) | ~there).all()):
+        labelled, shares = somebody, shares.sum(1, keepdim=True)
+    each = [
+        share[:, None, None] * _apart(u * pixels[:, None].to(u.dtype))
+        for pixels, share in zip(labelled.unbind(1), shares.unbind(1), strict=True)
+    ]
+    return torch.stack(each).sum(0)
+
+
+def _apart(u: Tensor) -> Tensor:
+    """Return the distances (B, S, S) between masks (K - 1, B, S, P)."""
     area = u.sum(-1)
     return _distance(area[..., None] + area[..., None, :], l1_distances(u)).mean(0)
+
+
+def _shares(labelled: Tensor) -> Tensor:
+    """Return the weights (B, A) of annotators, alike for all who labelled a pixel (B, A, P)."""
+    there = labelled.amax(2)
+    return there / there.sum(1, keepdim=True).clamp_min(1)
 
 
 def _foreground(samples: Tensor) -> Tensor:

@@ -211,6 +211,8 @@ def test_other_methods_take_one_label(name):
             "pass flow_context='image', or compare on 'projected'",
         ),
         ("spu-net", {"penalties": {}, "divergence_on": "base"}, "penalties or divergence_on"),
+        ("spu-net", {"kl": "kl", "kl_on": "base"}, "kl, kl_on of spu-net would not be used.*beta"),
+        ("punet", {"divergence_on": "base"}, "divergence_on of punet would not.*pass gamma too"),
     ],
 )
 def test_what_needs_all_annotators_says_so(name, options, message):
@@ -221,6 +223,8 @@ def test_what_needs_all_annotators_says_so(name, options, message):
 def test_the_remedies_work():
     several = small("csae", divergence_on="annotators", all_annotators=True)
     assert total(several.loss(batch()[0], masks())).isfinite()
+    weighed = small("spu-net", kl={"name": "kl", "free_bits": 0.1}, beta=1.0)
+    assert weighed.loss(batch()[0], masks()).keys() == {"cross_entropy", "kl", "divergence"}
     one = small("spu-net", all_annotators=False, divergence_on="projected", divergence="sinkhorn")
     assert total(one.loss(*batch())).isfinite()
     with pytest.raises(OptionError, match="or give a number of samples"):

@@ -256,7 +256,7 @@ def test_the_size_is_that_of_the_data():
         ({"beta": [1.0]}, "must be a number, or 3 numbers"),
         ({"beta": -1.0}, "beta must be a non-negative"),
         ({"gamma": 2.0}, "gamma=2.0 has no divergence"),
-        ({"divergence": "sinkhorn"}, "gamma=0 and would not be used"),
+        ({"divergence": "sinkhorn"}, "divergence of hierarchical would not be used, since the weight is gamma=0"),
         ({"projector": "planar"}, "pass image_size, such as image_size=64"),
         ({"projector": nn.Identity()}, "3 projectors.*one ready object"),
         ({"projector": "planar", "image_size": [16]}, r"a number or \[H, W\]"),
@@ -291,6 +291,8 @@ def test_what_needs_one_latent_vector_is_refused(name):
     model = model_of(name)
     with pytest.raises(InputError, match=r"cannot be sampled in tiles.*leave tile out"):
         model.sample(torch.rand(1, 1, 32, 32), 1, tile=16)
+    with pytest.raises(InputError, match=r"add a batch axis with image\[None\]"):
+        model.sample(torch.rand(1, 32, 32), 1, tile=16)
     with pytest.raises(ExportError, match="only latent-variable models have a sampler"):
         to_program(model)
     for absent in ("prior", "posterior", "decode", "densities"):

@@ -86,6 +86,27 @@ def test_what_cannot_be_is_refused(options, message):
         small(NAME, **options)
 
 
+@pytest.mark.parametrize("name", [NAME, "energy"])
+def test_a_ready_set_loss_for_samples_that_are_drawn_otherwise_is_refused(name):
+    for stratified in (False, True):
+        kept = small(name, stratified=stratified, set_loss=Energy(stratified=stratified)).set_loss
+        assert kept.stratified is stratified
+        with pytest.raises(OptionError, match=f"for stratified={not stratified}.*give both"):
+            small(name, stratified=stratified, set_loss=Energy(stratified=not stratified))
+
+
+@pytest.mark.parametrize("name", [NAME, "energy"])
+def test_a_set_loss_that_draws_follows_the_generator(name):
+    def noisy(samples, masks, weights=None):
+        return samples.sum((0, 2, 3, 4)) + torch.rand(len(masks))
+
+    model, image, labels = small(name, set_loss=noisy).eval(), batch()[0], masks()
+    state = torch.get_rng_state()
+    one, same, other = (model.loss(image, labels, generator=generator(i)) for i in (0, 0, 1))
+    assert one["set_loss"] == same["set_loss"] != other["set_loss"]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_its_description_builds_it_again():
     model = small(NAME, class_prior=(0.9, 0.1), norm="batch", latent_channels=2)
     again = probseg.build(**model.spec)

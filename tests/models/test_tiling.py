@@ -140,6 +140,8 @@ def test_tiles_need_evaluation_mode_and_a_size():
     model, image = small("punet"), torch.rand(1, 1, 32, 32)
     with pytest.raises(InputError, match=r"call model.eval\(\) first"):
         model.sample(image, 1, tile=TILE)
+    with pytest.raises(InputError, match=r"add a batch axis with image\[None\]"):
+        model.eval().sample(image[0], 1, tile=TILE)
     for wrong in (0, -8, 2.5):
         with pytest.raises(OptionError, match="tile must be an integer of at least 1"):
             model.eval().sample(image, 1, tile=wrong)

@@ -49,9 +49,9 @@ def _energy(samples, masks):
     for image in range(masks.shape[0]):
         mine, theirs = samples[:, image], masks[image]
         annotators = [a for a in theirs if (a != IGNORED).any()]
-        somebody = (theirs != IGNORED).any(0)
         fits = [_distance(u, _one_hot(a, len(u)), a != IGNORED) for u in mine for a in annotators]
-        apart = [_distance(u, v, somebody) for i, u in enumerate(mine) for v in mine[:i]]
+        pairs = [(u, v, a) for i, u in enumerate(mine) for v in mine[:i] for a in annotators]
+        apart = [_distance(u, v, a != IGNORED) for u, v, a in pairs]
         spread = torch.stack(apart).mean() if apart else torch.tensor(0.0)
         scores.append(torch.stack(fits).mean() - spread / 2)
     return torch.stack(scores)
@@ -65,6 +65,25 @@ def _energy(samples, masks):
 def test_the_energy_score_equals_a_loop_over_pairs(ignored, samples, images, annotators, k, seed):
     drawn, masks = _random(samples, images, annotators, k, seed, ignored=ignored)
     torch.testing.assert_close(Energy()(drawn, masks), _energy(drawn, masks).to(drawn.dtype))
+
+
+def test_annotators_of_different_pixels_are_scored_each_on_their_own():
+    """Nobody disagrees with anybody, so that no set of samples is better than what all say."""
+    truth = torch.zeros(16, 32, dtype=torch.long)
+    truth[4:12, 4:12] = 1
+    left, right = truth.clone(), truth.clone()
+    left[:, 16:] = right[:, :16] = IGNORED
+    masks = torch.stack([left, right])[None]
+    agreed = _one_hot(truth, 2).expand(8, 1, 2, 16, 32)
+    noisy = agreed.clone()
+    for sample in range(8):  # each lacks another row
+        noisy[sample, 0, :, 4 + sample] = torch.tensor([[1.0], [0.0]])
+    for loss in (Energy(), Energy(stratified=True), Sinkhorn()):
+        alone = (loss(noisy, masks[:, :1]) + loss(noisy, masks[:, 1:])) / 2
+        torch.testing.assert_close(loss(agreed, masks), torch.zeros(1).double())
+        assert loss(noisy, masks) > -1e-12
+        if isinstance(loss, Energy):
+            torch.testing.assert_close(loss(noisy, masks), alone)
 
 
 def test_of_stratified_samples_the_spread_is_the_mean_over_all_pairs_as_of_ged():
