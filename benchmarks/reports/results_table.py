@@ -200,12 +200,13 @@ def different_settings(experiments: Iterable[Experiment]) -> Iterator[str]:
     """
     settings = [(one.row, {**one.data, **(one.training or {})}) for one in experiments]
     for name in dict.fromkeys(name for _, own in settings for name in own):
-        rows: dict[str, list[str]] = {}
+        values: dict[str, dict[str, None]] = {}
         for row, own in settings:
-            rows.setdefault(str(own.get(name, "default")), []).append(row)
-        if len(rows) > 1 and name != "validate_every":
-            each = (f"{value} ({', '.join(dict.fromkeys(own))})" for value, own in rows.items())
-            yield f"Different {name}: {'; '.join(each)}."
+            values.setdefault(str(own.get(name, "default")), {})[row] = None
+        *few, most = sorted(values, key=lambda value: len(values[value]))
+        if few and name != "validate_every":
+            each = (f"{value} ({', '.join(values[value])})" for value in few)
+            yield f"Different {name}: {'; '.join(each)}; {most} (the others)."
 
 
 def annotators_diversity(results: Iterable[Result]) -> float | None:

@@ -61,7 +61,8 @@ class TrainingSettings:
         precision: "bf16" computes under autocast; "auto" does where the machine has fast bf16.
         channels_last: Whether images and weights lie channels last in memory; "auto" on CPUs and
             where the machine has fast bf16.
-        compile: Whether to compile the model's networks with ``torch.compile``. It takes a minute
+        compile: Whether to compile the model's networks with ``torch.compile``; the decoders of
+            hierarchical models are left out, since no call is of one as a whole. It takes a minute
             and gains nothing on a CPU.
         seed: Of everything random in training; the same seed gives the same run on a CPU.
         device: "auto" (a CUDA GPU where there is one), "cpu", "cuda", "cuda:1", "mps".

@@ -89,8 +89,8 @@ def test_the_caption_says_in_which_settings_rows_are_not_alike() -> None:
         make_result("always-empty", 0, 0.9),
     ]
     (made,) = summarise(results, competing=[])
-    assert "Different max_steps: 100 (punet, energy); 50 (csae)." in made.caption
-    assert "Different augment: default (punet, csae); flips (energy)." in made.caption
+    assert "Different max_steps: 50 (csae); 100 (the others)." in made.caption
+    assert "Different augment: flips (energy); default (the others)." in made.caption
     assert made.caption.count("Different") == 2
 
 
