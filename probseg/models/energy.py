@@ -9,7 +9,7 @@ from probseg.encoders.mixture import Mixture
 from probseg.errors import OptionError
 from probseg.interfaces import Backbone, Decoder, LatentEncoder
 from probseg.models.prior import PriorModel, draw_latents
-from probseg.models.set_training import SetTrained, build_set_loss
+from probseg.models.set_training import SetTrained, build_set_loss, warn_of_few
 from probseg.options import check_choice, check_integer
 from probseg.registry.specs import Part, build_part
 from probseg.utils.seeding import seeded
@@ -36,7 +36,7 @@ class EnergyModel(SetTrained, PriorModel):
         set_loss: How far samples are from annotations; ``"energy"`` is a proper scoring rule.
         samples: S, in training; at least two, whose distance is what the spread is estimated from.
         stratified: Whether the latents of training share out the prior, see
-            :mod:`probseg.models.stratified`, or are independent.
+            :mod:`probseg.models.stratified`, or are independent; those of several experts are.
 
     Raises:
         UnknownNameError: No part has that name.
@@ -69,6 +69,8 @@ class EnergyModel(SetTrained, PriorModel):
         of_features = {"in_channels": network.part.out_channels, "classes": classes}
         logits = build_part("decoders", decoder, Decoder, **of_features, **latent)
         compared = build_set_loss(set_loss, stratified=stratified)
+        if getattr(prior.part, "experts", 1) == 1:
+            warn_of_few(compared.part, samples)
         super().__init__(
             {
                 "name": "energy",
@@ -101,7 +103,9 @@ def even_sample(
 ) -> tuple[Tensor, Tensor | None]:
     """Return samples (S, B, L) of a density, and the weights (G, B) of a mixture's experts.
 
-    Of a mixture, as many samples come from each expert, one expert's after the other's.
+    Of a mixture, as many samples come from each expert, one expert's after the other's. Those of
+    several experts are independent: an expert draws a few, and stratified ones of these few are
+    further apart than two draws of its density are on average.
 
     Raises:
         OptionError: The number of experts does not divide S.
@@ -112,7 +116,7 @@ def even_sample(
     experts = len(weights)
     _check_experts(experts, samples)
     components = density.component_distribution
-    each = draw_latents(components, samples // experts, stratified=stratified)
+    each = draw_latents(components, samples // experts, stratified=stratified and experts == 1)
     return each.movedim(2, 0).flatten(0, 1), weights  # from (S / G, B, G, L)
 
 

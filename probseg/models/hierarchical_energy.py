@@ -10,7 +10,7 @@ from probseg.interfaces import Pyramid
 from probseg.models.hierarchical_decoder import TopDown, check_scales, output_layer
 from probseg.models.hierarchical_prior import HierarchicalPrior
 from probseg.models.hierarchical_sampling import Sampled
-from probseg.models.set_training import SetTrained, build_set_loss
+from probseg.models.set_training import SetTrained, build_set_loss, warn_of_few
 from probseg.options import check_choice, check_integer
 from probseg.registry.specs import Part, build_part
 from probseg.utils.seeding import seeded
@@ -76,6 +76,7 @@ class HierarchicalEnergyModel(SetTrained, HierarchicalPrior):
         check_scales(scales, len(channels))
         of_decoder = {"block": block, "depth": depth, "norm": norm}
         compared = build_set_loss(set_loss, stratified=stratified)
+        warn_of_few(compared.part, samples)
         super().__init__(
             {
                 "name": "hierarchical-energy",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -14,6 +16,8 @@ from probseg.options import named_parameters
 from probseg.registry import registry
 from probseg.registry.specs import BuiltPart, Part, build_part
 from probseg.utils.seeding import seeded
+
+FEWEST_STRATIFIED = 8  # samples that share out a prior well enough
 
 
 class SetTrained(ProbabilisticModel):
@@ -100,3 +104,17 @@ def build_set_loss(set_loss: Part, *, stratified: bool) -> BuiltPart:
             "set_loss='energy'"
         )
     return built
+
+
+def warn_of_few(set_loss: Any, samples: int) -> None:
+    """Warn of stratified samples that are too few to share out a density, if the loss counts on it.
+
+    The loss then takes their spread for that of the density, which is larger, and the model learns
+    too little of it.
+    """
+    if samples < FEWEST_STRATIFIED and getattr(set_loss, "stratified", False):
+        warnings.warn(
+            f"{samples} stratified samples share out a prior only roughly, and the model learns "
+            f"too little spread; pass stratified=False, or samples={FEWEST_STRATIFIED} or more",
+            stacklevel=3,
+        )

@@ -73,8 +73,8 @@ def stratified_sample(density: Distribution, n: int) -> Tensor:
             own: Tensor = _noise(n, mean) * density.cov_diag.sqrt()
             return _times(density.cov_factor, shared) + own + mean
     raise InputError(
-        f"a density of class {type(density).__name__} has no stratified samples; leave stratified "
-        "out"
+        f"a density of class {type(density).__name__} has no stratified samples; pass "
+        "stratified=False"
     )
 
 

@@ -24,11 +24,11 @@ class Energy:
 
     Of a mixture's experts each mean over pairs is that of the pairs of two experts, times both
     weights, so that the score is unbiased if an expert drew two independent samples or more. A
-    single sample is taken for all that its expert draws. Experts draw few samples each, so the
-    S - 1 stays where these are stratified.
+    single sample is taken for all that its expert draws.
 
     Args:
-        stratified: Whether the samples are stratified; a model that draws them gives this.
+        stratified: Whether the samples are stratified; a model that draws them gives this. Those of
+            several experts are taken for independent.
 
     References:
         Gneiting and Raftery, "Strictly proper scoring rules, prediction, and estimation", Journal

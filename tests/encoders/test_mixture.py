@@ -1,5 +1,7 @@
 """The mixture of experts: its density, its samples, and what models make of it."""
 
+import math
+
 import pytest
 import torch
 from small_models import ENCODER, batch, small
@@ -14,8 +16,9 @@ MIXTURE = {**ENCODER, "name": "mixture", "experts": 2}
 MEANS = torch.tensor([[[-4.0, 0.0], [4.0, 1.0]]])
 
 
-def mixture(logits):
-    return ReparameterisedMixture(Categorical(logits=logits), Independent(Normal(MEANS, 0.5), 1))
+def mixture(logits, scale=0.5):
+    means = MEANS.expand(len(logits), -1, -1)
+    return ReparameterisedMixture(Categorical(logits=logits), Independent(Normal(means, scale), 1))
 
 
 def test_samples_are_those_of_the_mixture():
@@ -42,6 +45,16 @@ def test_an_even_sample_comes_expert_by_expert_with_their_weights():
     drawn, weights = even_sample(mixture(logits), 6)
     assert (drawn[:3, 0, 0] < 0).all() and (drawn[3:, 0, 0] > 0).all()
     torch.testing.assert_close(weights, torch.tensor([[0.25], [0.75]]))
+
+
+@pytest.mark.parametrize("stratified", [False, True])
+def test_two_draws_of_an_expert_are_as_far_apart_as_two_of_its_density(stratified):
+    torch.manual_seed(0)
+    density = mixture(torch.zeros(20_000, 2), scale=1.0)
+    drawn, _ = even_sample(density, 4, stratified=stratified)
+    for one, other in (drawn[:2], drawn[2:]):
+        apart = (one - other).abs().mean().item()
+        assert apart == pytest.approx(2 / math.pi**0.5, rel=0.02)
 
 
 def test_experts_that_do_not_divide_the_samples_are_refused_with_a_number_that_works():

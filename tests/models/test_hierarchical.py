@@ -256,7 +256,7 @@ def test_the_size_is_that_of_the_data():
         ({"beta": [1.0]}, "must be a number, or 3 numbers"),
         ({"beta": -1.0}, "beta must be a non-negative"),
         ({"gamma": 2.0}, "gamma=2.0 has no divergence"),
-        ({"divergence": "sinkhorn"}, "divergence of hierarchical would not be used, since the weight is gamma=0"),
+        ({"divergence": "sinkhorn"}, "would not be used, since the weight is gamma=0"),
         ({"projector": "planar"}, "pass image_size, such as image_size=64"),
         ({"projector": nn.Identity()}, "3 projectors.*one ready object"),
         ({"projector": "planar", "image_size": [16]}, r"a number or \[H, W\]"),

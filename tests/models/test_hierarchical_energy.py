@@ -17,8 +17,7 @@ def masks(count=2, annotators=3):
 
 
 @pytest.mark.parametrize("name", [NAME, "energy"])
-@pytest.mark.parametrize("stratified", [False, True])
-@pytest.mark.parametrize("samples", [2, 5])
+@pytest.mark.parametrize(("samples", "stratified"), [(2, False), (5, False), (8, True), (9, True)])
 def test_the_loss_compares_samples_of_the_prior(name, stratified, samples):
     options = {"samples": samples, "stratified": stratified}
     model, image, labels = shaken(small(name, **options), 0.1).eval(), batch()[0], masks()
@@ -89,10 +88,20 @@ def test_what_cannot_be_is_refused(options, message):
 @pytest.mark.parametrize("name", [NAME, "energy"])
 def test_a_ready_set_loss_for_samples_that_are_drawn_otherwise_is_refused(name):
     for stratified in (False, True):
-        kept = small(name, stratified=stratified, set_loss=Energy(stratified=stratified)).set_loss
+        options = {"samples": 8, "stratified": stratified}
+        kept = small(name, set_loss=Energy(stratified=stratified), **options).set_loss
         assert kept.stratified is stratified
         with pytest.raises(OptionError, match=f"for stratified={not stratified}.*give both"):
-            small(name, stratified=stratified, set_loss=Energy(stratified=not stratified))
+            small(name, set_loss=Energy(stratified=not stratified), **options)
+
+
+@pytest.mark.parametrize("name", [NAME, "energy"])
+def test_a_few_stratified_samples_are_warned_of(name):
+    with pytest.warns(UserWarning, match=r"7 stratified samples.*pass stratified=False, or samp"):
+        small(name, samples=7, stratified=True)
+    small(name, samples=7, stratified=False)
+    small(name, samples=8, stratified=True)
+    small(name, samples=2, stratified=True, set_loss="exact-ot")
 
 
 @pytest.mark.parametrize("name", [NAME, "energy"])
