@@ -8,6 +8,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from probseg.training.augmentation import TABLE_5
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,14 +85,42 @@ def test_the_papers_augmentation_is_what_is_drawn():
     assert numbers == list(TABLE_5.values())
 
 
-def test_the_scores_on_the_page_of_models_are_those_of_the_results():
-    page = (ROOT / "docs/models.md").read_text(encoding="utf-8")
-    results = ROOT / "benchmarks/results/lidc-1500/table.csv"
-    with results.open(encoding="utf-8", newline="") as file:
-        means = {(r["row"], r["metric"]): float(r["mean"]) for r in csv.DictReader(file)}
-    for model in ("punet", "2p-planar", "csae", "deterministic"):
+FAMILIES = "punet 2p-planar csae punet-geco spu-net hierarchical hierarchical-csae energy"
+SCORES = ("ged", "hungarian-iou", "diversity")
+OF_LIDC = [("lidc", "", metric) for metric in SCORES]
+STRATIFIED = [("lidc", " (stratified samples)", metric) for metric in SCORES]
+OF_CONTOURS = [("contours", "", metric) for metric in SCORES]
+
+
+@pytest.mark.parametrize(
+    ("section", "results", "models", "columns"),
+    [
+        (
+            "Every family",
+            "families-quick",
+            f"{FAMILIES} hierarchical-energy",
+            [*OF_LIDC, STRATIFIED[0], *OF_CONTOURS],
+        ),
+        ("Every family", "families-quick", "flow-matching", [*OF_LIDC, *OF_CONTOURS]),
+        (
+            "Longer trainings",
+            "lidc-2500-flips",
+            "energy punet",
+            [*OF_LIDC[:2], *STRATIFIED[:2]],
+        ),
+        ("The three models", "lidc-1500", "punet 2p-planar csae", [*OF_LIDC, ("lidc", "", "gini")]),
+        ("The three models", "lidc-1500", "deterministic", OF_LIDC[:2]),
+    ],
+)
+def test_the_scores_on_the_page_of_models_are_those_of_the_results(
+    section, results, models, columns
+):
+    page = (ROOT / "docs/models.md").read_text(encoding="utf-8").split(f"### {section}")[1]
+    path = ROOT / "benchmarks/results" / results / "table.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        means = {(r["dataset"], r["row"], r["metric"]): r["mean"] for r in csv.DictReader(file)}
+    for model in models.split():
         line = next(line for line in page.splitlines() if line.startswith(f"| `{model}` |"))
         shown = [float(n) for n in re.findall(r"(?<!± )(?<=[ *])\.\d{3}", line)]
-        metrics = ["ged", "hungarian-iou", "diversity", "gini"][: len(shown)]
-        assert len(shown) >= 2
-        assert shown == [round(means[model, metric], 3) for metric in metrics]
+        values = [means[dataset, model + variant, metric] for dataset, variant, metric in columns]
+        assert shown == [round(float(value), 3) for value in values], model
