@@ -47,8 +47,10 @@ def to_each_other(samples: Tensor, masks: Tensor) -> Tensor:
 
     Of each annotator they are those on the pixels that he or she labelled, as the distances of
     samples to annotations are. Otherwise a score of both would not be the lowest of samples that
-    are distributed as the annotations. Where all labelled the same pixels, one pass does for all.
-    With its gradient it holds a few times the (K - 1) B S P numbers of the samples on P pixels.
+    are distributed as the annotations. Where all labelled the same pixels, one of them does for
+    all; an accelerator is not asked for that, since the answer would be waited for. With its
+    gradient it holds a few times the (K - 1) B S P numbers of the samples on P pixels for each
+    annotator who is compared.
 
     Args:
         samples: (S, B, K, H, W) probabilities.
@@ -56,21 +58,14 @@ def to_each_other(samples: Tensor, masks: Tensor) -> Tensor:
     """
     u = _foreground(samples)
     labelled = (masks != IGNORED).flatten(2)
-    somebody, there = labelled.any(1, keepdim=True), labelled.any(2, keepdim=True)
     shares = _shares(labelled.to(u.dtype))
-    if bool(((labelled == somebody) | ~there).all()):
+    somebody, there = labelled.any(1, keepdim=True), labelled.any(2, keepdim=True)
+    if masks.device.type == "cpu" and bool(((labelled == somebody) | ~there).all()):
         labelled, shares = somebody, shares.sum(1, keepdim=True)
-    each = [
-        share[:, None, None] * _apart(u * pixels[:, None].to(u.dtype))
-        for pixels, share in zip(labelled.unbind(1), shares.unbind(1), strict=True)
-    ]
-    return torch.stack(each).sum(0)
-
-
-def _apart(u: Tensor) -> Tensor:
-    """Return the distances (B, S, S) between masks (K - 1, B, S, P)."""
+    u = u[:, :, None] * labelled[:, :, None].to(u.dtype)  # (K - 1, B, A, S, P)
     area = u.sum(-1)
-    return _distance(area[..., None] + area[..., None, :], l1_distances(u)).mean(0)
+    each = _distance(area[..., None] + area[..., None, :], l1_distances(u)).mean(0)
+    return (shares[..., None, None] * each).sum(1)
 
 
 def _shares(labelled: Tensor) -> Tensor:

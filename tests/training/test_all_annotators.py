@@ -18,6 +18,7 @@ PARTS: dict[str, Any] = {
     "encoder": {"name": "axis-aligned", **NET},
     "latent_dim": 2,
     "samples": 3,
+    "stratified": False,
 }
 STEPS = {"batch_size": 4, "max_steps": 4, "validate_every": 2, "progress": False, "device": "cpu"}
 
@@ -114,7 +115,7 @@ def test_other_masks_are_refused(masks, message):
 
 def latent(name: str, **options: Any) -> Any:
     torch.manual_seed(0)
-    parts = {key: value for key, value in PARTS.items() if key != "samples"}
+    parts = {key: value for key, value in PARTS.items() if key not in ("samples", "stratified")}
     return probseg.build(name, all_annotators=True, **parts, **options)
 
 
@@ -160,7 +161,7 @@ def test_it_learns_what_annotators_disagree_on():
     """The radius is 3, 4, 5 or 6 pixels with equal probability, and no other mask is drawn."""
     data = discs(48)
     torch.manual_seed(0)
-    model = probseg.build("energy", **PARTS | {"samples": 8})
+    model = probseg.build("energy", **PARTS | {"samples": 8, "stratified": True})
     options = STEPS | {"max_steps": 300, "validate_every": 300, "batch_size": 8}
     probseg.fit(model, data, discs(4), learning_rate=3e-3, augment=False, **options)
     scores = probseg.evaluate(model, data, n=16, metrics=["ged", "diversity"]).mean()
