@@ -1,5 +1,7 @@
 """A hierarchical prior that learns from all annotators at once."""
 
+import math
+
 import pytest
 import torch
 from hierarchical_models import PYRAMID
@@ -7,6 +9,8 @@ from small_models import batch, generator, shaken, small, total
 
 import probseg
 from probseg.errors import OptionError
+from probseg.models.set_training import FEWEST_STRATIFIED
+from probseg.models.stratified import stratified_normal
 from probseg.set_losses.energy import Energy
 
 NAME = "hierarchical-energy"
@@ -93,6 +97,18 @@ def test_a_ready_set_loss_for_samples_that_are_drawn_otherwise_is_refused(name):
         assert kept.stratified is stratified
         with pytest.raises(OptionError, match=f"for stratified={not stratified}.*give both"):
             small(name, set_loss=Energy(stratified=not stratified), **options)
+
+
+def test_the_spread_of_stratified_samples_is_right_from_eight_on():
+    """The mean over all pairs, of the sum of six numbers, against that of two draws, 2 / √π."""
+    torch.manual_seed(0)
+    shares = {}
+    for count in (2, 4, FEWEST_STRATIFIED):
+        drawn = stratified_normal(count, (20_000, 6), torch.device("cpu")).sum(-1) / 6**0.5
+        apart = (drawn[:, None] - drawn).abs().mean().item()
+        shares[count] = apart / (2 / math.pi**0.5)
+    assert shares[2] == pytest.approx(2**-0.5, abs=0.01)
+    assert shares[2] < shares[4] < 0.9 < shares[FEWEST_STRATIFIED] < 1
 
 
 @pytest.mark.parametrize("name", [NAME, "energy"])
